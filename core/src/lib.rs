@@ -1,0 +1,5 @@
+//! Hypercore 11 as I/O-free state machines.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

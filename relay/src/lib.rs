@@ -1,0 +1,1 @@
+//! Bridges browser tabs to the UDP HyperDHT.

@@ -1,0 +1,3 @@
+//! Runs wasm-bindgen, at the version that the lock file pins.
+
+fn main() {}
