@@ -3,3 +3,6 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+#[cfg(feature = "dht")]
+pub mod udx;
