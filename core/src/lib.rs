@@ -4,5 +4,6 @@
 
 extern crate alloc;
 
+pub mod time;
 #[cfg(feature = "dht")]
 pub mod udx;
