@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod compact_encoding;
 pub mod time;
 #[cfg(feature = "dht")]
 pub mod udx;
