@@ -5,6 +5,8 @@
 extern crate alloc;
 
 pub mod compact_encoding;
+pub mod flat_tree;
+pub mod id;
 pub mod time;
 #[cfg(feature = "dht")]
 pub mod udx;
