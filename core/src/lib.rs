@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod compact_encoding;
+pub mod error;
 pub mod flat_tree;
 pub mod id;
 pub mod time;
