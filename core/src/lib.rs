@@ -1,10 +1,18 @@
 //! Hypercore 11 as I/O-free state machines.
+//!
+//! Nothing in this crate reads a clock, a socket, a disk or a random number generator: whoever drives a
+//! machine hands those in as arguments and carries its outputs away. Modules are named after the upstream
+//! package they match; their first lines say which one.
+//!
+//! - [`compact_encoding`], [`flat_tree`] and [`crypto`] are the bytes, positions and keys all others use.
+//! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod compact_encoding;
+pub mod crypto;
 pub mod error;
 pub mod flat_tree;
 pub mod id;

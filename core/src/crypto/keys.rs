@@ -1,0 +1,172 @@
+//! Ed25519 key pairs and signatures.
+//!
+//! Source: hypercore-crypto 3.7.0, `index.js`; libsodium, `crypto_sign_ed25519`.
+
+use core::fmt;
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha512};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::is_canonical_point;
+use crate::error::Misuse;
+use crate::id::PublicKey;
+
+/// An Ed25519 key pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The public half.
+    pub public_key: PublicKey,
+    /// The secret half, which knows the public one.
+    pub secret_key: SecretKey,
+}
+
+impl KeyPair {
+    /// Returns the key pair of a 32 byte seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self::from_signing_key(SigningKey::from_bytes(seed))
+    }
+
+    /// Returns the key pair of a secret key in libsodium's form, seed and public key, 64 bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Misuse::MismatchedSecretKey`] when the public key is not the seed's: signing with such a
+    /// pair would reveal the seed.
+    pub fn from_secret_key(secret_key: &[u8; 64]) -> Result<Self, Misuse> {
+        let key = SigningKey::from_keypair_bytes(secret_key).map_err(|_| Misuse::MismatchedSecretKey)?;
+        Ok(Self::from_signing_key(key))
+    }
+
+    /// Returns the signature of `message`, which is the same every time.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.secret_key.0.sign(message).to_bytes()
+    }
+
+    /// Returns the clamped private scalar, little-endian, for [`dh`](super::dh()).
+    pub fn scalar(&self) -> Zeroizing<[u8; 32]> {
+        let mut digest: [u8; 64] = Sha512::digest(self.secret_key.0.as_bytes()).into();
+        let mut scalar = Zeroizing::new([0; 32]);
+        scalar.copy_from_slice(&digest[..32]);
+        digest.zeroize();
+        scalar[0] &= 248;
+        scalar[31] &= 127;
+        scalar[31] |= 64;
+        scalar
+    }
+
+    fn from_signing_key(key: SigningKey) -> Self {
+        Self { public_key: key.verifying_key().to_bytes(), secret_key: SecretKey(key) }
+    }
+}
+
+/// The secret half of a [`KeyPair`]; wiped on drop, printed as `..`, compared in constant time.
+#[derive(Clone)]
+pub struct SecretKey(SigningKey);
+
+impl SecretKey {
+    /// Returns libsodium's form: the seed, then the public key.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 64]> {
+        Zeroizing::new(self.0.to_keypair_bytes())
+    }
+
+    /// Returns the seed.
+    pub fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+impl PartialEq for SecretKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.seed().ct_eq(other.seed()).into()
+    }
+}
+
+impl Eq for SecretKey {}
+
+/// Returns whether `signature` is `public_key`'s over `message`.
+///
+/// Refuses what libsodium refuses: a scalar that is not reduced, a key that is not canonical or of small
+/// order, an `R` that is not canonical or of small order. The equation is checked without the cofactor.
+pub fn verify(message: &[u8], signature: &[u8; 64], public_key: &PublicKey) -> bool {
+    // With y canonical, only a small-order point has two encodings, and those are refused anyway.
+    is_canonical_point(public_key)
+        && VerifyingKey::from_bytes(public_key)
+            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+            .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn signature_fits_only_its_message_and_key() {
+        let pair = KeyPair::from_seed(&[1; 32]);
+        let signature = pair.sign(b"message");
+
+        assert!(verify(b"message", &signature, &pair.public_key));
+        assert!(!verify(b"massage", &signature, &pair.public_key));
+        assert!(!verify(b"message", &signature, &KeyPair::from_seed(&[2; 32]).public_key));
+        for bit in 0..512 {
+            let mut changed = signature;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!verify(b"message", &changed, &pair.public_key), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn scalar_above_the_group_order_is_refused() {
+        // The order of the group, little-endian, added to S: the same scalar, written differently.
+        let order: [u8; 32] = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let pair = KeyPair::from_seed(&[1; 32]);
+        let mut signature = pair.sign(b"message");
+
+        let mut carry = 0;
+        for (byte, add) in signature[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + u16::from(add) + carry;
+            *byte = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+
+        assert!(!verify(b"message", &signature, &pair.public_key));
+    }
+
+    #[test]
+    fn small_order_key_is_refused() {
+        // With the neutral point as key and as R, and S = 0, the bare equation holds for any message.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1;
+
+        assert!(!verify(b"anything", &signature, &neutral));
+    }
+
+    #[test]
+    fn secret_key_must_end_with_its_public_key() {
+        let pair = KeyPair::from_seed(&[1; 32]);
+        let mut bytes = pair.secret_key.to_bytes();
+
+        assert_eq!(KeyPair::from_secret_key(&bytes), Ok(pair));
+        bytes[40] ^= 1;
+        assert_eq!(KeyPair::from_secret_key(&bytes), Err(Misuse::MismatchedSecretKey));
+    }
+
+    #[test]
+    fn secret_key_prints_nothing() {
+        assert_eq!(format!("{:?}", KeyPair::from_seed(&[1; 32]).secret_key), "..");
+    }
+}
