@@ -106,6 +106,9 @@ pub fn verify(message: &[u8], signature: &[u8; 64], public_key: &PublicKey) -> b
 #[cfg(test)]
 mod tests {
     use alloc::format;
+    use alloc::vec::Vec;
+
+    use data_encoding::HEXLOWER;
 
     use super::*;
 
@@ -144,6 +147,53 @@ mod tests {
         assert!(!verify(b"message", &signature, &pair.public_key));
     }
 
+    /// The answers of libsodium as sodium-native 5.1.0 carries it. A verifier that multiplies by the cofactor
+    /// accepts all of these; one that wants keys of prime order accepts only the first.
+    #[test]
+    fn torsion_is_neither_cleared_nor_refused() {
+        let prime = "7767a3242dc9b58bbc68488c1265cc6cc5f26c6f3c88a5d55e901b0734dca572";
+        let mixed = "6a84d583f06569edb3f5ed77df65544b27d6948b4f0b2cb76f33dd8413b20719";
+        let cases = [
+            (
+                prime,
+                concat!(
+                    "6b12d4d055bd943206034b402ebe601bf715a3bbe772cdac6ab65b94d9a07bf6",
+                    "0e9b9e29c958b5b8a32e70a87fce728bc5914e48ac3ce43b2d7b2d85babdd304"
+                ),
+                true,
+            ),
+            (
+                prime,
+                concat!(
+                    "e9c6aa47f2c1dc30d08679feb45162ca38dfa1e557af575b803e03f30110eff5",
+                    "8e230b8a1895f14953b91226e07f6de021123f66651d2f6f203f960b7292a108"
+                ),
+                false,
+            ),
+            (
+                mixed,
+                concat!(
+                    "6b12d4d055bd943206034b402ebe601bf715a3bbe772cdac6ab65b94d9a07bf6",
+                    "3d699830b76a38e98b1b6ca9e2c61b796535f3e83d835579c99ab7c7a93a930b"
+                ),
+                false,
+            ),
+            (
+                mixed,
+                concat!(
+                    "78021b25eb446235a4af5246fa0f72589a72c7d78f77da0bb35c8cefd541819a",
+                    "277401f61267a545827ddc0fac7a76bf6f8eb2b7b5960ea46409c6348320f30b"
+                ),
+                true,
+            ),
+        ];
+
+        for (key, signature, expected) in cases {
+            let (key, signature) = (hex(key).try_into().unwrap(), hex(signature).try_into().unwrap());
+            assert_eq!(verify(b"message", &signature, &key), expected);
+        }
+    }
+
     #[test]
     fn small_order_key_is_refused() {
         // With the neutral point as key and as R, and S = 0, the bare equation holds for any message.
@@ -168,5 +218,9 @@ mod tests {
     #[test]
     fn secret_key_prints_nothing() {
         assert_eq!(format!("{:?}", KeyPair::from_seed(&[1; 32]).secret_key), "..");
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        HEXLOWER.decode(text.as_bytes()).unwrap()
     }
 }
