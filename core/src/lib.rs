@@ -15,6 +15,7 @@ pub mod compact_encoding;
 pub mod crypto;
 pub mod error;
 pub mod flat_tree;
+pub mod hypercore;
 pub mod id;
 pub mod time;
 #[cfg(feature = "dht")]
