@@ -1,4 +1,5 @@
 
+pub mod bitfield;
 pub mod conflict;
 pub mod manifest;
 pub mod merkle_tree;
