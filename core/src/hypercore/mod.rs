@@ -1,6 +1,8 @@
+//! The append-only log: its tree, its proofs, its signatures, its encryption.
 
 pub mod bitfield;
 pub mod conflict;
+pub mod encryption;
 pub mod manifest;
 pub mod merkle_tree;
 pub mod multisig;
