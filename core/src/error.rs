@@ -88,10 +88,18 @@ impl core::error::Error for Misuse {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StorageFailure {
+    /// The store was closed.
+    Closed,
     /// A stored value cannot be what was written.
     Corrupted,
+    /// Another tab or process took the store over.
+    Fenced,
     /// There is no room left.
     Full,
+    /// A key is longer than the backend can hold.
+    KeyTooLong,
+    /// Another tab or process has the store open.
+    Locked,
     /// A value that must exist is absent.
     Missing,
     /// Reading failed.
@@ -103,8 +111,12 @@ pub enum StorageFailure {
 impl fmt::Display for StorageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Closed => "storage is closed",
             Self::Corrupted => "stored data is corrupted",
+            Self::Fenced => "storage was taken over by another tab or process",
             Self::Full => "storage is full",
+            Self::KeyTooLong => "storage key is too long",
+            Self::Locked => "storage is open in another tab or process",
             Self::Missing => "stored data is missing",
             Self::ReadFailed => "read failed",
             Self::WriteFailed => "write failed",

@@ -17,6 +17,7 @@ pub mod error;
 pub mod flat_tree;
 pub mod hypercore;
 pub mod id;
+pub mod storage;
 pub mod time;
 #[cfg(feature = "dht")]
 pub mod udx;

@@ -23,6 +23,11 @@ impl Writer {
         Self { bytes: Vec::with_capacity(bytes) }
     }
 
+    /// Returns a writer that goes on behind what is in `bytes`.
+    pub const fn from_vec(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     /// Returns what was written.
     pub fn into_vec(self) -> Vec<u8> {
         self.bytes

@@ -1,0 +1,168 @@
+//! Carries out the ops of a [`LogStore`] on a file: a headers' page, then segments in their places.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{DeviceOp, DeviceReply, HEADER_LEN, LogStore};
+use crate::error::StorageFailure;
+use crate::storage::{Intent, Outcome};
+
+/// A file with synchronous access, as a native file or the sync access handle of the origin private file system.
+pub trait SyncFile {
+    /// Reads up to `buffer.len()` bytes at an offset; fewer only at the end of the file. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure as the host names it.
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StorageFailure>;
+
+    /// Writes all bytes at an offset, growing the file.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure as the host names it; [`StorageFailure::Full`] when there is no room.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageFailure>;
+
+    /// Returns once everything written is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure as the host names it.
+    fn sync(&mut self) -> Result<(), StorageFailure>;
+}
+
+/// Offset of the first segment. Each header has half of the page, so that one torn write spoils one of them.
+const PAGE: u64 = 8192;
+
+/// A store in a file: intents in, outcomes out, at once.
+#[derive(Debug)]
+pub struct FileStore<F> {
+    pub(super) store: LogStore,
+    pub(super) file: F,
+}
+
+impl<F: SyncFile> FileStore<F> {
+    /// Opens the store that is in the file, or starts one when the file is empty.
+    pub fn open(file: F) -> Self {
+        let mut store = FileStore { store: LogStore::new(), file };
+        store.drain();
+        store
+    }
+
+    /// Carries out an intent, and whatever it entails.
+    pub fn handle_intent(&mut self, intent: Intent) {
+        self.store.handle_intent(intent);
+        self.drain();
+    }
+
+    /// Returns the next outcome.
+    pub fn poll_outcome(&mut self) -> Option<Outcome> {
+        self.store.poll_outcome()
+    }
+
+    /// Writes a last checkpoint and gives the file back.
+    pub fn close(mut self) -> F {
+        self.store.close();
+        self.drain();
+        self.file
+    }
+
+    /// Gives the file back as it is.
+    pub fn into_file(self) -> F {
+        self.file
+    }
+
+    fn drain(&mut self) {
+        while let Some(op) = self.store.poll_op() {
+            let (DeviceOp::ReadHeaders { id }
+            | DeviceOp::Read { id, .. }
+            | DeviceOp::Replay { id, .. }
+            | DeviceOp::Write { id, .. }) = op;
+            let reply = self.carry_out(op).unwrap_or_else(DeviceReply::Failed);
+            self.store.handle_reply(id, reply);
+        }
+    }
+
+    fn carry_out(&mut self, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
+        match op {
+            DeviceOp::ReadHeaders { .. } => {
+                let first = self.read(0, HEADER_LEN as u64)?;
+                let second = self.read(PAGE / 2, HEADER_LEN as u64)?;
+                Ok(DeviceReply::Headers([first, second]))
+            }
+            DeviceOp::Read { parts, .. } => {
+                let read = |part: super::Part| {
+                    self.read_log(part.record + u64::from(part.offset), u64::from(part.len)).and_then(
+                        |bytes| {
+                            if bytes.len() as u64 == u64::from(part.len) {
+                                Ok(bytes)
+                            } else {
+                                Err(StorageFailure::Corrupted)
+                            }
+                        },
+                    )
+                };
+                Ok(DeviceReply::Bytes(parts.into_iter().map(read).collect::<Result<_, _>>()?))
+            }
+            DeviceOp::Replay { from, len, .. } => Ok(DeviceReply::Bytes([self.read_log(from, len)?].into())),
+            DeviceOp::Write { records, durable, header, .. } => {
+                let mut records = records.into_iter().peekable();
+                while let Some((address, bytes)) = records.next() {
+                    // Neighbours go out in one write: a write is a system call, or crosses into another process.
+                    let mut run = Vec::from(bytes);
+                    while let Some((_, next)) =
+                        records.next_if(|(next, _)| *next == address + run.len() as u64)
+                    {
+                        run.extend_from_slice(&next);
+                    }
+                    self.write_log(address, &run)?;
+                }
+                if durable || header.is_some() {
+                    self.file.sync()?;
+                }
+                if let Some((place, bytes)) = header {
+                    self.file.write_at(u64::from(place) * (PAGE / 2), &bytes)?;
+                    self.file.sync()?;
+                }
+                Ok(DeviceReply::Written)
+            }
+        }
+    }
+
+    fn read_log(&mut self, address: u64, len: u64) -> Result<Bytes, StorageFailure> {
+        let places = self.store.locate(address, len).ok_or(StorageFailure::Corrupted)?;
+        let mut whole = Vec::new();
+        for place in places {
+            let piece = self.read(PAGE + place.start, place.end - place.start)?;
+            let is_short = (piece.len() as u64) < place.end - place.start;
+            if whole.is_empty() && (is_short || piece.len() as u64 == len) {
+                return Ok(piece);
+            }
+            whole.extend_from_slice(&piece);
+            if is_short {
+                break;
+            }
+        }
+        Ok(Bytes::from(whole))
+    }
+
+    fn write_log(&mut self, address: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
+        let places = self.store.locate(address, bytes.len() as u64).ok_or(StorageFailure::Corrupted)?;
+        let mut rest = bytes;
+        for place in places {
+            let len = usize::try_from(place.end - place.start).map_err(|_| StorageFailure::Corrupted)?;
+            let (piece, behind) = rest.split_at(len);
+            self.file.write_at(PAGE + place.start, piece)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, offset: u64, len: u64) -> Result<Bytes, StorageFailure> {
+        let mut buffer = alloc::vec![0; usize::try_from(len).map_err(|_| StorageFailure::Corrupted)?];
+        let count = self.file.read_at(offset, &mut buffer)?;
+        buffer.truncate(count);
+        Ok(Bytes::from(buffer))
+    }
+}

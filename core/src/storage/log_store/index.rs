@@ -1,0 +1,301 @@
+//! The index: what changed since the last checkpoint, over the sorted leaves of that checkpoint.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::{Bound, Range};
+
+use bytes::Bytes;
+
+use super::leaf::{Leaf, Slot};
+use super::manifest::Fence;
+
+/// Newer entries in memory; `None` marks a deleted key.
+#[derive(Debug, Default)]
+pub(super) struct Memtable {
+    entries: BTreeMap<Bytes, Option<Slot>>,
+    /// Deleted ranges that hide what the leaves say: disjoint, end exclusive, by start.
+    cleared: BTreeMap<Bytes, Bytes>,
+    /// Estimated bytes in memory.
+    size: usize,
+}
+
+/// Estimated overhead of an entry in memory, bytes.
+const ENTRY_COST: usize = 96;
+
+impl Memtable {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.cleared.is_empty()
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Sets or deletes a key; returns the newer slot that it replaces.
+    pub(super) fn insert(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
+        self.size += ENTRY_COST + key.len() + slot_size(slot.as_ref());
+        let old = self.entries.insert(key, slot)?;
+        self.size = self.size.saturating_sub(ENTRY_COST + slot_size(old.as_ref()));
+        old
+    }
+
+    /// Deletes every key from `start` to before `end`; returns the newer slots that it replaces.
+    pub(super) fn clear(&mut self, start: Bytes, end: Bytes) -> Vec<Slot> {
+        if start >= end {
+            return Vec::new();
+        }
+        let keys: Vec<Bytes> = self
+            .entries
+            .range::<[u8], _>((Bound::Included(&start[..]), Bound::Excluded(&end[..])))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut replaced = Vec::new();
+        for key in keys {
+            if let Some(old) = self.entries.remove(&key) {
+                self.size = self.size.saturating_sub(ENTRY_COST + key.len() + slot_size(old.as_ref()));
+                replaced.extend(old);
+            }
+        }
+        // Join with every range that touches this one.
+        let (mut start, mut end) = (start, end);
+        let touching: Vec<Bytes> = self
+            .cleared
+            .range::<[u8], _>((Bound::Unbounded, Bound::Included(&end[..])))
+            .rev()
+            .take_while(|(_, other_end)| **other_end >= start)
+            .map(|(other, _)| other.clone())
+            .collect();
+        for other in touching {
+            let other_end = self.cleared.remove(&other).expect("listed above");
+            start = start.min(other);
+            end = end.max(other_end);
+        }
+        self.size += ENTRY_COST + start.len() + end.len();
+        self.cleared.insert(start, end);
+        replaced
+    }
+
+    /// What is newly known of a key; `None` when the leaves decide.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&Slot>> {
+        match self.entries.get(key) {
+            Some(slot) => Some(slot.as_ref()),
+            None => self.hides(key).then_some(None),
+        }
+    }
+
+    /// Whether what the leaves say of `key` is deleted.
+    pub(super) fn hides(&self, key: &[u8]) -> bool {
+        self.cleared
+            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)))
+            .next_back()
+            .is_some_and(|(_, end)| &end[..] > key)
+    }
+
+    /// Whether anything changed from `start` to before `end` (`None`: to the last key).
+    pub(super) fn touches(&self, start: &[u8], end: Option<&[u8]>) -> bool {
+        let end_bound = end.map_or(Bound::Unbounded, Bound::Excluded);
+        if end.is_some_and(|end| end <= start) {
+            return false;
+        }
+        self.entries.range::<[u8], _>((Bound::Included(start), end_bound)).next().is_some()
+            || self
+                .cleared
+                .range::<[u8], _>((Bound::Unbounded, end_bound))
+                .next_back()
+                .is_some_and(|(_, cleared_end)| &cleared_end[..] > start)
+    }
+
+    /// Entries from `start` to before `end`, in order.
+    pub(super) fn range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = (&Bytes, Option<&Slot>)> {
+        let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.max(start)));
+        self.entries.range::<[u8], _>((Bound::Included(start), end)).map(|(key, slot)| (key, slot.as_ref()))
+    }
+}
+
+fn slot_size(slot: Option<&Slot>) -> usize {
+    match slot {
+        Some(Slot::Inline(value)) => value.len(),
+        _ => 0,
+    }
+}
+
+/// Leaves in memory, the least recently used dropped first.
+#[derive(Debug)]
+pub(super) struct LeafCache {
+    leaves: BTreeMap<u64, (Leaf, u64)>,
+    /// Record of a leaf by when it was last used.
+    order: BTreeMap<u64, u64>,
+    clock: u64,
+    capacity: usize,
+}
+
+impl LeafCache {
+    pub(super) fn new(capacity: usize) -> Self {
+        LeafCache { leaves: BTreeMap::new(), order: BTreeMap::new(), clock: 0, capacity }
+    }
+
+    pub(super) fn get(&mut self, record: u64) -> Option<&Leaf> {
+        let (leaf, used) = self.leaves.get_mut(&record)?;
+        self.clock += 1;
+        self.order.remove(used);
+        *used = self.clock;
+        self.order.insert(self.clock, record);
+        Some(leaf)
+    }
+
+    pub(super) fn contains(&self, record: u64) -> bool {
+        self.leaves.contains_key(&record)
+    }
+
+    pub(super) fn insert(&mut self, record: u64, leaf: Leaf) {
+        self.remove(record);
+        self.clock += 1;
+        self.leaves.insert(record, (leaf, self.clock));
+        self.order.insert(self.clock, record);
+    }
+
+    pub(super) fn remove(&mut self, record: u64) {
+        if let Some((_, used)) = self.leaves.remove(&record) {
+            self.order.remove(&used);
+        }
+    }
+
+    /// Drops what is beyond the capacity. Called between jobs, so that a job never loses what it loaded.
+    pub(super) fn trim(&mut self) {
+        while self.leaves.len() > self.capacity {
+            let Some((_, record)) = self.order.pop_first() else { return };
+            self.leaves.remove(&record);
+        }
+    }
+}
+
+/// Position of the leaf that `key` belongs into; `None` when there are no leaves.
+pub(super) fn fence_of(fences: &[Fence], key: &[u8]) -> Option<usize> {
+    fences.partition_point(|fence| &fence.first[..] <= key).checked_sub(1)
+}
+
+/// The keys of the leaf at a position: first key, and the first one beyond.
+pub(super) fn interval(fences: &[Fence], at: usize) -> (&Bytes, Option<&Bytes>) {
+    (&fences[at].first, fences.get(at + 1).map(|next| &next.first))
+}
+
+/// Live entries, and whether there are more.
+type Found = (Vec<(Bytes, Slot)>, bool);
+
+/// Finds at most `limit` live entries of a range; `Err` names the leaves that have to be loaded first.
+pub(super) fn scan(
+    memtable: &Memtable,
+    fences: &[Fence],
+    cache: &mut LeafCache,
+    range: Range<&Bytes>,
+    reverse: bool,
+    limit: usize,
+) -> Result<Found, Vec<usize>> {
+    let mut found = Vec::new();
+    let (start, end) = (range.start, range.end);
+    if start >= end {
+        return Ok((found, false));
+    }
+    let low = fence_of(fences, start).unwrap_or(0);
+    let high = fences.partition_point(|fence| fence.first < *end);
+    let mut step = |from: &[u8], to: &[u8], leaf: Option<&Leaf>| -> bool {
+        let merged = merge(memtable, leaf, from, Some(to));
+        let pick = |(key, slot)| {
+            found.push((key, slot));
+            found.len() > limit
+        };
+        if reverse { merged.into_iter().rev().any(pick) } else { merged.into_iter().any(pick) }
+    };
+    if low >= high {
+        let more = step(start, end, None);
+        found.truncate(limit);
+        return Ok((found, more));
+    }
+    let mut more = false;
+    for i in 0..high - low {
+        let at = if reverse { high - 1 - i } else { low + i };
+        let (first, next) = interval(fences, at);
+        let from = if at == low { start } else { first };
+        let to = next.map_or(end, |next| next.min(end));
+        let Some(leaf) = cache.get(fences[at].record) else {
+            let ahead = if reverse {
+                at.saturating_sub(READ_AHEAD - 1).max(low)..at + 1
+            } else {
+                at..high.min(at + READ_AHEAD)
+            };
+            return Err(ahead.filter(|&at| !cache.contains(fences[at].record)).collect());
+        };
+        if step(from, to, Some(leaf)) {
+            more = true;
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok((found, more))
+}
+
+/// Leaves that a scan loads at once.
+const READ_AHEAD: usize = 8;
+
+/// Merges the newer entries of an interval into those of its leaf.
+pub(super) fn merge(
+    memtable: &Memtable,
+    leaf: Option<&Leaf>,
+    start: &[u8],
+    end: Option<&[u8]>,
+) -> Vec<(Bytes, Slot)> {
+    let mut merged = Vec::new();
+    let mut newer = memtable.range(start, end).peekable();
+    if let Some(leaf) = leaf {
+        let last = end.map_or(leaf.len(), |end| leaf.lower_bound(end));
+        for at in leaf.lower_bound(start)..last {
+            let (key, slot) = leaf.entry(at);
+            while let Some((other, slot)) = newer.next_if(|(other, _)| **other < key) {
+                merged.extend(slot.map(|slot| (other.clone(), slot.clone())));
+            }
+            match newer.next_if(|(other, _)| **other == key) {
+                Some((_, slot)) => merged.extend(slot.map(|slot| (key, slot.clone()))),
+                None if memtable.hides(&key) => {}
+                None => merged.push((key, slot)),
+            }
+        }
+    }
+    merged.extend(newer.filter_map(|(key, slot)| Some((key.clone(), slot?.clone()))));
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    fn value(text: &'static str) -> Option<Slot> {
+        Some(Slot::Inline(key(text)))
+    }
+
+    #[test]
+    fn cleared_ranges_join_and_later_entries_show_through() {
+        let mut table = Memtable::default();
+        table.insert(key("c"), value("old"));
+
+        assert_eq!(table.clear(key("b"), key("d")), [Slot::Inline(key("old"))]);
+        table.clear(key("f"), key("h"));
+        table.clear(key("d"), key("f"));
+        table.insert(key("e"), value("new"));
+
+        assert_eq!(table.cleared.len(), 1);
+        assert!(table.hides(b"b") && table.hides(b"g") && !table.hides(b"h") && !table.hides(b"a"));
+        assert_eq!(table.get(b"e"), Some(value("new").as_ref()));
+        assert_eq!(table.get(b"c"), Some(None));
+        assert_eq!(table.get(b"x"), None);
+        assert!(table.touches(b"a", Some(b"bb")) && table.touches(b"g", None) && !table.touches(b"h", None));
+        assert!(!table.touches(b"a", Some(b"b")));
+    }
+}

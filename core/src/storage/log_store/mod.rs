@@ -1,0 +1,591 @@
+//! A key-value store in one append-only log, for hosts that have a file or a table of records.
+//!
+//! Commits are appended as records with their values; an index of sorted leaves, rewritten where it changed, says
+//! where each value stands. Opening reads the header, the manifest and the commits since the last checkpoint,
+//! whatever the size of the store. Segments whose bytes are all dead are used again.
+//!
+//! The machine performs no I/O: it turns each [`Intent`] into [`DeviceOp`]s and their answers into an [`Outcome`].
+//! A device is a file (synchronous handle, [`LogStore::locate`] gives the places) or a table whose rows are records
+//! keyed by address (IndexedDB).
+//!
+//! Sources: Rosenblum and Ousterhout, "The design and implementation of a log-structured file system" (1992);
+//! Lu et al., "WiscKey: separating keys from values in SSD-conscious storage" (2016).
+
+mod checkpoint;
+mod evacuate;
+mod file;
+mod index;
+mod leaf;
+mod manifest;
+mod record;
+mod recovery;
+mod segments;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use self::checkpoint::Checkpoint;
+use self::evacuate::Evacuation;
+use self::index::{LeafCache, Memtable};
+use self::leaf::{Leaf, Pointer, Slot};
+use self::manifest::Fence;
+use self::record::Kind;
+use self::recovery::Recovery;
+use self::segments::Segments;
+use crate::error::StorageFailure;
+use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, ReadId};
+
+pub use self::file::{FileStore, SyncFile};
+pub use self::manifest::HEADER_LEN;
+
+/// What the machine asks of its device. Each op has an `id` that the answer repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceOp {
+    /// Give both headers, as written last into each place; an absent one is empty.
+    ReadHeaders {
+        /// Repeated by [`DeviceReply::Headers`].
+        id: u64,
+    },
+    /// Give the bytes of each part. Answered by [`DeviceReply::Bytes`], in order.
+    Read {
+        /// Repeated by the answer.
+        id: u64,
+        /// Pieces of records; any number of them, each inside one record.
+        parts: Vec<Part>,
+    },
+    /// Give `len` bytes of the log from an address on, fewer where it ends. A table gives the records from `from`
+    /// to before `from + len`, joined, if there is one that starts at `from`; more than `len` bytes do no harm.
+    Replay {
+        /// Repeated by [`DeviceReply::Bytes`] with one element, empty when nothing is there.
+        id: u64,
+        /// Address of the first byte.
+        from: u64,
+        /// Bytes wanted.
+        len: u64,
+    },
+    /// Append records, in order and as one transaction where the device has them.
+    Write {
+        /// Repeated by [`DeviceReply::Written`].
+        id: u64,
+        /// Records with their addresses, which rise. Adjacent ones may be written at once.
+        records: Vec<(u64, Bytes)>,
+        /// Whether the records must be on the disk, not just in the system's cache, before the answer.
+        durable: bool,
+        /// A new header with its place (0 or 1): written, and made durable, once the records are durable.
+        header: Option<(u8, Bytes)>,
+        /// Ranges of the log that nothing refers to once this op is done.
+        free: Vec<Range<u64>>,
+    },
+}
+
+/// A piece of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Address of the record.
+    pub record: u64,
+    /// Bytes from the record's start.
+    pub offset: u32,
+    /// Bytes wanted.
+    pub len: u32,
+}
+
+/// What a device answers.
+#[derive(Debug, Clone)]
+pub enum DeviceReply {
+    /// To [`DeviceOp::ReadHeaders`].
+    Headers([Bytes; 2]),
+    /// To [`DeviceOp::Read`] and [`DeviceOp::Replay`].
+    Bytes(Vec<Bytes>),
+    /// To [`DeviceOp::Write`].
+    Written,
+    /// To any op that failed.
+    Failed(StorageFailure),
+}
+
+/// The machine. The device carries out its ops in the order given, or as if. Drain [`poll_op`](Self::poll_op) and [`poll_outcome`](Self::poll_outcome) after every call.
+#[derive(Debug)]
+pub struct LogStore {
+    phase: Phase,
+    /// Where the next record goes, before [`Segments::place`].
+    tail: u64,
+    epoch: u32,
+    /// Checksum of the last record.
+    previous: u32,
+    generation: u64,
+    /// The manifest in force: address and bytes of its payload.
+    manifest: Option<(u64, u32)>,
+    memtable: Memtable,
+    fences: Vec<Fence>,
+    segments: Segments,
+    /// While opening: the places of segments that are not known to be in use.
+    lookahead: Option<Segments>,
+    cache: LeafCache,
+    /// Intents not started, in order.
+    queue: VecDeque<Intent>,
+    jobs: BTreeMap<u64, Job>,
+    next_op: u64,
+    ops: VecDeque<DeviceOp>,
+    outcomes: VecDeque<Outcome>,
+    /// Where the log ended at the last checkpoint.
+    checkpoint_at: u64,
+    evacuation: Evacuation,
+    close_requested: bool,
+    /// Estimated bytes of newer entries that start a checkpoint.
+    memtable_limit: usize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Recovering(Recovery),
+    /// Serving; at most one commit in flight.
+    Open {
+        writing: bool,
+    },
+    /// Writing leaves; commits wait, reads go on.
+    Checkpoint(Checkpoint),
+    Failed(StorageFailure),
+    Closed,
+}
+
+/// What an answer of the device belongs to.
+#[derive(Debug)]
+enum Job {
+    Recover,
+    Commit(CommitId),
+    Checkpoint,
+    /// Leaves for a read or a scan, by position in the fences at the time of asking.
+    Leaves {
+        intent: Intent,
+        records: Vec<(u64, u32)>,
+    },
+    /// Values of a read: those that are known, with holes to fill in order.
+    Values {
+        id: ReadId,
+        values: Vec<Option<Bytes>>,
+        holes: Vec<usize>,
+    },
+    ScanValues {
+        id: ReadId,
+        entries: Vec<(Bytes, Bytes)>,
+        holes: Vec<usize>,
+        more: bool,
+    },
+    /// The segment being emptied, or the leaves that say what of it is in use.
+    Evacuate(Vec<(u64, u32)>),
+    /// Values of the emptied segment at their new place.
+    Moved,
+}
+
+/// Values up to this many bytes stand beside their key.
+const INLINE: usize = 160;
+/// A commit's record is closed when it has this many bytes, so that reading a value back reads little else.
+const RECORD_TARGET: usize = 128 << 10;
+/// Estimated bytes of newer entries that start a checkpoint.
+const MEMTABLE_LIMIT: usize = 8 << 20;
+/// Bytes of log since the last checkpoint that start one, so that opening replays little.
+const REPLAY_LIMIT: u64 = 16 << 20;
+/// Leaves kept in memory; at [`checkpoint::LEAF_TARGET`] bytes each, 16 MiB.
+const CACHED_LEAVES: usize = 1024;
+/// Longest key, bytes: its length is stored in two.
+const MAX_KEY: usize = u16::MAX as usize;
+
+impl LogStore {
+    /// Opens what is on the device; intents may be handed in at once.
+    pub fn new() -> Self {
+        let mut store = LogStore {
+            phase: Phase::Recovering(Recovery::default()),
+            tail: 0,
+            epoch: 0,
+            previous: 0,
+            generation: 0,
+            manifest: None,
+            memtable: Memtable::default(),
+            fences: Vec::new(),
+            segments: Segments::default(),
+            lookahead: None,
+            cache: LeafCache::new(CACHED_LEAVES),
+            queue: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            next_op: 0,
+            ops: VecDeque::new(),
+            outcomes: VecDeque::new(),
+            checkpoint_at: 0,
+            evacuation: Evacuation::default(),
+            close_requested: false,
+            memtable_limit: MEMTABLE_LIMIT,
+        };
+        let id = store.start(Job::Recover);
+        store.ops.push_back(DeviceOp::ReadHeaders { id });
+        store
+    }
+
+    /// Takes an intent; its outcome comes from [`poll_outcome`](Self::poll_outcome).
+    pub fn handle_intent(&mut self, intent: Intent) {
+        self.queue.push_back(intent);
+        self.advance();
+    }
+
+    /// Takes the device's answer to an op. Answers to unknown ops are ignored.
+    pub fn handle_reply(&mut self, id: u64, reply: DeviceReply) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let reply = match reply {
+            DeviceReply::Failed(failure) => return self.fail_job(job, failure),
+            reply => reply,
+        };
+        match (job, reply) {
+            (Job::Recover, reply) => self.recover(reply),
+            (Job::Commit(id), DeviceReply::Written) => {
+                self.outcomes.push_back(Outcome::Committed(id));
+                self.phase = Phase::Open { writing: false };
+            }
+            (Job::Checkpoint, reply) => self.continue_checkpoint(reply),
+            (Job::Moved, DeviceReply::Written) => self.phase = Phase::Open { writing: false },
+            (Job::Evacuate(leaves), DeviceReply::Bytes(loaded)) => self.continue_evacuation(loaded, &leaves),
+            (Job::Leaves { intent, records }, DeviceReply::Bytes(leaves)) => {
+                if self.load_leaves(&records, leaves) {
+                    self.queue.push_front(intent);
+                } else {
+                    self.fail_read(&intent, StorageFailure::Corrupted);
+                }
+            }
+            (Job::Values { id, mut values, holes }, DeviceReply::Bytes(bytes))
+                if bytes.len() == holes.len() =>
+            {
+                for (hole, bytes) in holes.into_iter().zip(bytes) {
+                    values[hole] = Some(bytes);
+                }
+                self.outcomes.push_back(Outcome::Read { id, values });
+            }
+            (Job::ScanValues { id, mut entries, holes, more }, DeviceReply::Bytes(bytes))
+                if bytes.len() == holes.len() =>
+            {
+                for (hole, bytes) in holes.into_iter().zip(bytes) {
+                    entries[hole].1 = bytes;
+                }
+                self.outcomes.push_back(Outcome::Scan { id, entries, more });
+            }
+            (job, _) => self.fail_job(job, StorageFailure::Corrupted),
+        }
+        self.advance();
+    }
+
+    /// Asks for a last checkpoint, so that the next opening has nothing to replay. [`is_closed`](Self::is_closed)
+    /// turns true once it is written; intents handed in afterwards fail.
+    pub fn close(&mut self) {
+        self.close_requested = true;
+        self.advance();
+    }
+
+    /// Whether closing is done: the device may be released.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed | Phase::Failed(_)) && self.ops.is_empty()
+    }
+
+    /// Returns the next op for the device.
+    pub fn poll_op(&mut self) -> Option<DeviceOp> {
+        self.ops.pop_front()
+    }
+
+    /// Returns the next outcome.
+    pub fn poll_outcome(&mut self) -> Option<Outcome> {
+        self.outcomes.pop_front()
+    }
+
+    /// Returns where `len` bytes at `address` of the log stand behind the headers of a file, as offsets in order.
+    /// `None` where nothing was written.
+    pub fn locate(&self, address: u64, len: u64) -> Option<Vec<Range<u64>>> {
+        self.lookahead.as_ref().unwrap_or(&self.segments).locate(address, len)
+    }
+
+    fn start(&mut self, job: Job) -> u64 {
+        self.next_op += 1;
+        self.jobs.insert(self.next_op, job);
+        self.next_op
+    }
+
+    /// Starts whatever can start.
+    fn advance(&mut self) {
+        loop {
+            match &self.phase {
+                Phase::Recovering(_) => return,
+                Phase::Failed(failure) => {
+                    let failure = *failure;
+                    while let Some(intent) = self.queue.pop_front() {
+                        match intent {
+                            Intent::Commit { id, .. } => self.refuse_commit(id, failure),
+                            read => self.fail_read(&read, failure),
+                        }
+                    }
+                    return;
+                }
+                Phase::Closed => {
+                    self.phase = Phase::Failed(StorageFailure::Closed);
+                    continue;
+                }
+                Phase::Open { writing: false } if self.checkpoint_is_due() => self.begin_checkpoint(),
+                Phase::Open { writing: false } => self.evacuate(),
+                Phase::Open { .. } | Phase::Checkpoint(_) => {}
+            }
+            match &self.phase {
+                Phase::Open { writing: false } if self.close_requested && self.queue.is_empty() => {
+                    if self.jobs.is_empty() {
+                        self.phase = Phase::Closed;
+                    }
+                    return;
+                }
+                _ => {}
+            }
+            let may_write = matches!(self.phase, Phase::Open { writing: false });
+            // Reads overtake commits that wait: the contract owes no order between them.
+            let next =
+                self.queue.iter().position(|intent| may_write || !matches!(intent, Intent::Commit { .. }));
+            let Some(intent) = next.and_then(|at| self.queue.remove(at)) else { break };
+            match intent {
+                Intent::Commit { id, batch, durability } => self.commit(id, batch, durability),
+                Intent::Read { id, keys } => self.read(id, keys),
+                Intent::Scan { id, start, end, reverse, limit } => self.scan(id, start, end, reverse, limit),
+            }
+        }
+        self.cache.trim();
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        if self.memtable.is_empty() {
+            return self.evacuation.needs_checkpoint();
+        }
+        self.evacuation.needs_checkpoint()
+            || self.memtable.size() >= self.memtable_limit
+            || self.tail - self.checkpoint_at >= REPLAY_LIMIT
+            || (self.close_requested && self.queue.is_empty())
+    }
+
+    fn read(&mut self, id: ReadId, keys: Vec<Bytes>) {
+        let mut values = Vec::with_capacity(keys.len());
+        let (mut holes, mut parts, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        for key in &keys {
+            match self.find(key) {
+                Err(at) => missing.push(at),
+                Ok(None) => values.push(None),
+                Ok(Some(Slot::Inline(value))) => values.push(Some(value)),
+                Ok(Some(Slot::Pointer(pointer))) => {
+                    holes.push(values.len());
+                    parts.push(Part { record: pointer.record, offset: pointer.offset, len: pointer.len });
+                    values.push(None);
+                }
+            }
+        }
+        if !missing.is_empty() {
+            return self.request_leaves(Intent::Read { id, keys }, missing);
+        }
+        if parts.is_empty() {
+            return self.outcomes.push_back(Outcome::Read { id, values });
+        }
+        let id = self.start(Job::Values { id, values, holes });
+        self.ops.push_back(DeviceOp::Read { id, parts });
+    }
+
+    /// Returns where the value of a key stands; `Err` with the position of the leaf that has to be loaded first.
+    fn find(&mut self, key: &[u8]) -> Result<Option<Slot>, usize> {
+        if let Some(slot) = self.memtable.get(key) {
+            return Ok(slot.cloned());
+        }
+        let Some(at) = index::fence_of(&self.fences, key) else { return Ok(None) };
+        self.cache.get(self.fences[at].record).map(|leaf| leaf.get(key)).ok_or(at)
+    }
+
+    fn scan(&mut self, id: ReadId, start: Bytes, end: Bytes, reverse: bool, limit: u32) {
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let found = index::scan(&self.memtable, &self.fences, &mut self.cache, &start..&end, reverse, most);
+        let (found, more) = match found {
+            Ok(found) => found,
+            Err(missing) => {
+                return self.request_leaves(Intent::Scan { id, start, end, reverse, limit }, missing);
+            }
+        };
+        let (mut entries, mut holes, mut parts) = (Vec::with_capacity(found.len()), Vec::new(), Vec::new());
+        for (key, slot) in found {
+            let value = match slot {
+                Slot::Inline(value) => value,
+                Slot::Pointer(pointer) => {
+                    holes.push(entries.len());
+                    parts.push(Part { record: pointer.record, offset: pointer.offset, len: pointer.len });
+                    Bytes::new()
+                }
+            };
+            entries.push((key, value));
+        }
+        if parts.is_empty() {
+            return self.outcomes.push_back(Outcome::Scan { id, entries, more });
+        }
+        let id = self.start(Job::ScanValues { id, entries, holes, more });
+        self.ops.push_back(DeviceOp::Read { id, parts });
+    }
+
+    fn request_leaves(&mut self, intent: Intent, mut missing: Vec<usize>) {
+        missing.sort_unstable();
+        missing.dedup();
+        let records: Vec<(u64, u32)> =
+            missing.into_iter().map(|at| (self.fences[at].record, self.fences[at].len)).collect();
+        let parts = leaf_parts(&records);
+        let id = self.start(Job::Leaves { intent, records });
+        self.ops.push_back(DeviceOp::Read { id, parts });
+    }
+
+    /// Puts loaded leaves into the cache; false when one is damaged.
+    fn load_leaves(&mut self, records: &[(u64, u32)], loaded: Vec<Bytes>) -> bool {
+        if records.len() != loaded.len() {
+            return false;
+        }
+        for (&(address, _), bytes) in records.iter().zip(loaded) {
+            let leaf = record::parse(&bytes, address)
+                .filter(|record| record.kind == Kind::Leaf)
+                .and_then(|record| Leaf::parse(record.payload));
+            let Some(leaf) = leaf else { return false };
+            self.cache.insert(address, leaf);
+        }
+        true
+    }
+
+    fn commit(&mut self, id: CommitId, batch: Batch, durability: Durability) {
+        if batch.ops.iter().any(|op| op_key_len(op) > MAX_KEY) {
+            return self
+                .outcomes
+                .push_back(Outcome::CommitFailed { id, failure: StorageFailure::KeyTooLong });
+        }
+        let records = self.encode_commit(batch);
+        self.phase = Phase::Open { writing: true };
+        let op = self.start(Job::Commit(id));
+        let durable = durability == Durability::Strict;
+        self.ops.push_back(DeviceOp::Write { id: op, records, durable, header: None, free: Vec::new() });
+    }
+
+    /// Cuts a batch into records, and makes the index say where its values will be.
+    fn encode_commit(&mut self, batch: Batch) -> Vec<(u64, Bytes)> {
+        let mut records = Vec::new();
+        let mut ops = batch.ops.into_iter().peekable();
+        loop {
+            let mut bytes = record::begin(op_size(ops.peek()).max(512));
+            let mut placed = Vec::new();
+            while let Some(op) = ops.next_if(|op| {
+                bytes.len() <= record::HEADER || bytes.len() + op_size(Some(op)) <= RECORD_TARGET
+            }) {
+                let at = record::push_op(&mut bytes, &op);
+                placed.push((op, at));
+            }
+            let last = ops.peek().is_none();
+            let address = self.place(bytes.len() as u64);
+            self.seal(&mut bytes, if last { Kind::Commit } else { Kind::Part }, address);
+            for (op, at) in placed {
+                self.apply(op, address, at);
+            }
+            records.push((address, Bytes::from(bytes)));
+            if last {
+                return records;
+            }
+        }
+    }
+
+    fn seal(&mut self, bytes: &mut [u8], kind: Kind, address: u64) {
+        self.previous = record::seal(bytes, kind, address, self.epoch, self.previous);
+    }
+
+    /// Takes room for a record at the end of the log.
+    fn place(&mut self, len: u64) -> u64 {
+        let address = self.segments.place(self.tail, len);
+        self.tail = Segments::after(address, len);
+        address
+    }
+
+    /// Makes the index show an operation whose value starts `value_at` bytes into the record at `address`.
+    fn apply(&mut self, op: Op, address: u64, value_at: usize) {
+        let replaced = match op {
+            Op::Put { key, value } => {
+                let slot = if value.len() <= INLINE {
+                    // A copy: a slice would keep the whole batch in memory.
+                    Slot::Inline(Bytes::copy_from_slice(&value))
+                } else {
+                    let len = u32::try_from(value.len()).expect("blocks are bounded");
+                    self.segments.add_live(address, u64::from(len));
+                    let offset = u32::try_from(value_at).expect("records are bounded");
+                    Slot::Pointer(Pointer { record: address, offset, len })
+                };
+                self.memtable.insert(Bytes::copy_from_slice(&key), Some(slot)).into_iter().collect()
+            }
+            Op::Delete { key } => {
+                self.memtable.insert(Bytes::copy_from_slice(&key), None).into_iter().collect()
+            }
+            Op::DeleteRange { start, end } => {
+                self.memtable.clear(Bytes::copy_from_slice(&start), Bytes::copy_from_slice(&end))
+            }
+        };
+        replaced.iter().for_each(|slot: &Slot| self.forget(slot));
+    }
+
+    /// Counts a slot's value as dead.
+    fn forget(&mut self, slot: &Slot) {
+        if let Slot::Pointer(pointer) = slot {
+            self.segments.remove_live(pointer.record, u64::from(pointer.len));
+        }
+    }
+
+    fn fail_job(&mut self, job: Job, failure: StorageFailure) {
+        match job {
+            Job::Recover | Job::Checkpoint | Job::Moved => self.phase = Phase::Failed(failure),
+            Job::Evacuate(_) => self.stop_evacuation(),
+            Job::Commit(id) => {
+                self.phase = Phase::Failed(failure);
+                self.refuse_commit(id, failure);
+            }
+            Job::Leaves { intent, .. } => self.fail_read(&intent, failure),
+            Job::Values { id, .. } | Job::ScanValues { id, .. } => {
+                self.outcomes.push_back(Outcome::ReadFailed { id, failure });
+            }
+        }
+        self.advance();
+    }
+
+    fn refuse_commit(&mut self, id: CommitId, failure: StorageFailure) {
+        self.outcomes.push_back(Outcome::CommitFailed { id, failure });
+    }
+
+    fn fail_read(&mut self, intent: &Intent, failure: StorageFailure) {
+        if let Intent::Read { id, .. } | Intent::Scan { id, .. } = intent {
+            self.outcomes.push_back(Outcome::ReadFailed { id: *id, failure });
+        }
+    }
+}
+
+impl Default for LogStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn leaf_parts(records: &[(u64, u32)]) -> Vec<Part> {
+    let whole = |&(record, len): &(u64, u32)| Part { record, offset: 0, len: len + record::HEADER as u32 };
+    records.iter().map(whole).collect()
+}
+
+fn op_key_len(op: &Op) -> usize {
+    match op {
+        Op::Put { key, .. } | Op::Delete { key } => key.len(),
+        Op::DeleteRange { start, end } => start.len().max(end.len()),
+    }
+}
+
+/// Upper bound of an encoded operation.
+fn op_size(op: Option<&Op>) -> usize {
+    const FRAMING: usize = 24;
+    FRAMING
+        + match op {
+            Some(Op::Put { key, value }) => key.len() + value.len(),
+            Some(Op::Delete { key }) => key.len(),
+            Some(Op::DeleteRange { start, end }) => start.len() + end.len(),
+            None => 0,
+        }
+}
