@@ -5,6 +5,8 @@
 //! package they match; their first lines say which one.
 //!
 //! - [`compact_encoding`], [`flat_tree`] and [`crypto`] are the bytes, positions and keys all others use.
+//! - [`noise`], [`secret_stream`] and [`protomux`] make an encrypted path with channels out of an ordered byte path;
+//!   [`engine::link`] puts them together.
 //! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -13,10 +15,14 @@ extern crate alloc;
 
 pub mod compact_encoding;
 pub mod crypto;
+pub mod engine;
 pub mod error;
 pub mod flat_tree;
 pub mod hypercore;
 pub mod id;
+pub mod noise;
+pub mod protomux;
+pub mod secret_stream;
 pub mod storage;
 pub mod time;
 #[cfg(feature = "dht")]

@@ -1,0 +1,551 @@
+//! One ordered byte path to one peer: encryption, messages, and the channels on it.
+//!
+//! A link starts out *held*: after [`LinkOutput::Opened`] nothing is read until the owner says what the messages are, by
+//! [`read_messages`](Link::read_messages) or by starting channels with [`mux_mut`](Link::mux_mut). So a peer that speaks first is
+//! heard whole.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::crypto::KeyPair;
+use crate::noise::Session;
+use crate::protomux::{Mux, MuxEvent, PeerMisbehaved};
+use crate::secret_stream::{self, Entropy, Event, MAX_MESSAGE, Outgoing, SecretStream, SecretStreamError};
+use crate::time::{Duration, Instant};
+
+pub use crate::noise::Role;
+
+/// What a transport keeps of what is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Bytes in order; pieces may be cut and glued, so small frames leave glued.
+    Stream,
+    /// Messages with their boundaries.
+    Framed,
+}
+
+/// How a link is protected.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// A Noise XX handshake, then encryption.
+    Noise {
+        /// Proves who we are.
+        key_pair: KeyPair,
+    },
+    /// Encryption with keys of a handshake that happened elsewhere.
+    Established {
+        /// What the handshake left behind.
+        session: Session,
+        /// Our own key.
+        public_key: [u8; 32],
+    },
+    /// The host encrypts: each input and each output is one message in clear. Use [`Transport::Framed`].
+    External {
+        /// Names the host's handshake.
+        handshake_hash: [u8; 64],
+        /// The remote end's key, proven to the host.
+        remote_public_key: [u8; 32],
+        /// Our own key.
+        public_key: [u8; 32],
+    },
+    /// No handshake and no encryption: each input and each output is one message. For a relay's control link, never for cores.
+    Plain,
+}
+
+/// What a new link is.
+#[derive(Clone, Debug)]
+pub struct LinkOptions {
+    /// Which end we are.
+    pub role: Role,
+    /// What the transport keeps.
+    pub transport: Transport,
+    /// How the link is protected.
+    pub security: Security,
+    /// Sends an empty message after this long without another. Upstream's replication streams take 5 seconds.
+    pub keep_alive: Option<Duration>,
+    /// Closes the link after this long without a byte from the remote end.
+    pub timeout: Option<Duration>,
+}
+
+/// Why a link closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// We closed it.
+    Local,
+    /// The transport or the remote end closed it, for the reason that the host gives.
+    Remote(Option<String>),
+    /// Encryption failed, or the remote end fell silent.
+    SecretStream(SecretStreamError),
+    /// The remote end broke the protocol of the channels.
+    Protomux(PeerMisbehaved),
+    /// The remote end broke a protocol inside a channel.
+    Misbehaved(&'static str),
+    /// The remote end sent this many bytes more than we were ready to read.
+    Flooded {
+        /// Bytes received and not read.
+        found: usize,
+    },
+    /// A message of ours is longer than a frame can be.
+    MessageTooLong,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("closed"),
+            Self::Remote(None) => f.write_str("closed by the remote end"),
+            Self::Remote(Some(reason)) => f.write_str(reason),
+            Self::SecretStream(error) => error.fmt(f),
+            Self::Protomux(error) => error.fmt(f),
+            Self::Misbehaved(what) => f.write_str(what),
+            Self::Flooded { found } => write!(f, "{found} bytes arrived that could not be read"),
+            Self::MessageTooLong => write!(f, "message is longer than {MAX_MESSAGE} bytes"),
+        }
+    }
+}
+
+/// What a link wants of its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkOutput {
+    /// Write these bytes to the transport.
+    Transmit(Bytes),
+    /// The handshake is done. Links that are [`Plain`](Security::Plain) skip this.
+    Opened {
+        /// Our own key.
+        public_key: [u8; 32],
+        /// The remote end's proven key.
+        remote_public_key: [u8; 32],
+        /// Names this link.
+        handshake_hash: [u8; 64],
+    },
+    /// A message arrived while messages are read as such.
+    Message(Bytes),
+    /// Something happened on a channel.
+    Channel(MuxEvent),
+    /// The link had no room, and has some again.
+    Writable,
+    /// The link is over; nothing follows. Close the transport.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// One end of a link.
+///
+/// After any `&mut self` call, that of a channel included, poll [`poll_output`](Self::poll_output) until `None`, acting on each
+/// output before the next, then arm a timer from [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Link {
+    role: Role,
+    transport: Transport,
+    public_key: [u8; 32],
+    handshake_hash: Option<[u8; 64]>,
+    remote_public_key: Option<[u8; 32]>,
+    layer: Layer,
+    reading: Reading,
+    outbox: VecDeque<Bytes>,
+    /// Bytes in `outbox`.
+    queued: usize,
+    /// Bytes that the transport takes; below zero by what the last frame was too long.
+    credit: i64,
+    /// The owner has seen, or could have seen, that there is no room.
+    full: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Layer {
+    Secret(SecretStream),
+    /// Messages in clear that were not read, and whether `Opened` is due.
+    Clear {
+        inbox: VecDeque<Bytes>,
+        unread: usize,
+        opened: bool,
+    },
+}
+
+/// What messages are taken for.
+#[derive(Debug)]
+enum Reading {
+    Held,
+    Messages,
+    Channels(Mux),
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// Close once everything was sent.
+    Ending,
+    Failed(CloseReason),
+    Closed,
+}
+
+impl Link {
+    /// Starts a link over a transport that is ready for [`INITIAL_CREDIT`] bytes. `seed` serves no other purpose.
+    pub fn new(options: LinkOptions, seed: [u8; 32], now: Instant) -> Self {
+        let LinkOptions { role, transport, security, keep_alive, timeout } = options;
+        let stream = secret_stream::Options { keep_alive, timeout };
+        let clear = |opened| Layer::Clear { inbox: VecDeque::new(), unread: 0, opened };
+        let mut hash = None;
+        let mut remote = None;
+        let (layer, public_key) = match security {
+            Security::Noise { key_pair } => {
+                let entropy = Entropy::from_seed(&seed);
+                (Layer::Secret(SecretStream::new(role, &key_pair, stream, entropy, now)), key_pair.public_key)
+            }
+            Security::Established { session, public_key } => {
+                let entropy = Entropy::from_seed(&seed);
+                (Layer::Secret(SecretStream::established(role, session, stream, entropy, now)), public_key)
+            }
+            Security::External { handshake_hash, remote_public_key, public_key } => {
+                hash = Some(handshake_hash);
+                remote = Some(remote_public_key);
+                (clear(false), public_key)
+            }
+            Security::Plain => (clear(true), [0; 32]),
+        };
+        Self {
+            role,
+            transport,
+            public_key,
+            handshake_hash: hash,
+            remote_public_key: remote,
+            layer,
+            reading: Reading::Held,
+            outbox: VecDeque::new(),
+            queued: 0,
+            credit: INITIAL_CREDIT,
+            full: false,
+            state: State::Open,
+        }
+    }
+
+    /// Returns which end we are.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Returns our own key; zeros on a [`Plain`](Security::Plain) link.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.public_key
+    }
+
+    /// Returns the remote end's key once it is proven.
+    pub fn remote_public_key(&self) -> Option<[u8; 32]> {
+        self.remote_public_key
+    }
+
+    /// Returns what names this link once the handshake is done.
+    pub fn handshake_hash(&self) -> Option<[u8; 64]> {
+        self.handshake_hash
+    }
+
+    /// Returns the channels, if there are any.
+    pub fn mux(&self) -> Option<&Mux> {
+        match &self.reading {
+            Reading::Channels(mux) => Some(mux),
+            _ => None,
+        }
+    }
+
+    /// Returns the channels; from the first call on all messages belong to them.
+    pub fn mux_mut(&mut self) -> &mut Mux {
+        if !matches!(self.reading, Reading::Channels(_)) {
+            self.reading = Reading::Channels(Mux::new());
+        }
+        match &mut self.reading {
+            Reading::Channels(mux) => mux,
+            _ => unreachable!("set above"),
+        }
+    }
+
+    /// Hands messages out as they are from here on, unless channels were started.
+    pub fn read_messages(&mut self) {
+        if matches!(self.reading, Reading::Held) {
+            self.reading = Reading::Messages;
+        }
+    }
+
+    /// Sends an application message; returns false when the link is closed or channels were started.
+    pub fn send(&mut self, message: &[u8], now: Instant) -> bool {
+        if !matches!(self.state, State::Open) || matches!(self.reading, Reading::Channels(_)) {
+            return false;
+        }
+        self.write(message.into(), now);
+        true
+    }
+
+    /// Takes bytes from the transport: a piece of the stream, or one message.
+    pub fn handle_bytes(&mut self, bytes: Bytes, now: Instant) {
+        if !matches!(self.state, State::Open) {
+            return;
+        }
+        let found = match &mut self.layer {
+            Layer::Secret(stream) => {
+                stream.handle_bytes(bytes, now);
+                stream.buffered()
+            }
+            Layer::Clear { inbox, unread, .. } => {
+                *unread += bytes.len() + MESSAGE_COST;
+                inbox.push_back(bytes);
+                *unread
+            }
+        };
+        if found > MAX_UNREAD {
+            self.destroy(CloseReason::Flooded { found });
+        }
+    }
+
+    /// Lets the transport take this many bytes more: usually as many as have left it.
+    pub fn handle_credit(&mut self, bytes: u64) {
+        self.credit = self.credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Layer::Secret(stream) = &mut self.layer {
+            stream.handle_timeout(now);
+        }
+    }
+
+    /// Notes that the transport is gone, for a reason if the host has one.
+    pub fn handle_closed(&mut self, reason: Option<String>) {
+        self.destroy(CloseReason::Remote(reason));
+    }
+
+    /// Closes the link once all that was sent is on its way.
+    pub fn close(&mut self) {
+        if matches!(self.state, State::Open) {
+            self.state = State::Ending;
+        }
+    }
+
+    /// Closes the link and drops what was sent.
+    pub fn destroy(&mut self, reason: CloseReason) {
+        if matches!(self.state, State::Open | State::Ending) {
+            self.state = State::Failed(reason);
+        }
+    }
+
+    /// Returns whether the link is closed or about to be.
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.state, State::Open)
+    }
+
+    /// Returns whether what is sent leaves at once. Whoever sends bulk waits for [`LinkOutput::Writable`] otherwise.
+    pub fn is_writable(&self) -> bool {
+        i64::try_from(self.pending()).is_ok_and(|pending| pending < self.credit)
+    }
+
+    /// Returns whether reading has stopped. A transport that can pause should, and poll this after each drain.
+    pub fn is_paused(&self) -> bool {
+        match &self.reading {
+            Reading::Held => true,
+            Reading::Messages => self.queued > MAX_REPLIES,
+            Reading::Channels(mux) => mux.is_paused() || self.queued > MAX_REPLIES,
+        }
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (&self.state, &self.layer) {
+            (State::Open, Layer::Secret(stream)) => stream.poll_timeout(),
+            _ => None,
+        }
+    }
+
+    /// Returns what the link wants next.
+    pub fn poll_output(&mut self, now: Instant) -> Option<LinkOutput> {
+        match self.state {
+            State::Open => {}
+            State::Ending => return Some(self.end(now)),
+            State::Failed(_) => return self.fail(),
+            State::Closed => return None,
+        }
+        self.collect(now);
+        // Replies gather while there is input, so that they leave together; but not without bound.
+        if self.queued <= GATHER || self.credit <= 0 {
+            match self.read() {
+                Ok(Some(output)) => return Some(output),
+                Ok(None) => self.collect(now),
+                Err(reason) => {
+                    self.destroy(reason);
+                    return self.fail();
+                }
+            }
+        }
+        if matches!(self.state, State::Failed(_)) {
+            return self.fail();
+        }
+        if self.credit > 0
+            && let Some(bytes) = self.transmit()
+        {
+            return Some(LinkOutput::Transmit(bytes));
+        }
+        let writable = self.is_writable();
+        if self.full != writable {
+            return None;
+        }
+        self.full = !writable;
+        writable.then_some(LinkOutput::Writable)
+    }
+
+    /// Reads until something happens that the owner must know.
+    fn read(&mut self) -> Result<Option<LinkOutput>, CloseReason> {
+        loop {
+            if let Reading::Channels(mux) = &mut self.reading {
+                if let Some(event) = mux.poll_event().map_err(CloseReason::Protomux)? {
+                    return Ok(Some(LinkOutput::Channel(event)));
+                }
+                if !mux.is_ready() {
+                    return Ok(None);
+                }
+            }
+            let held = matches!(self.reading, Reading::Held) || self.queued > MAX_REPLIES;
+            let message = match &mut self.layer {
+                Layer::Secret(stream) if held && self.handshake_hash.is_some() => {
+                    return stream.error().map_or(Ok(None), |error| Err(CloseReason::SecretStream(error)));
+                }
+                Layer::Secret(stream) => match stream.poll_event().map_err(CloseReason::SecretStream)? {
+                    None => return Ok(None),
+                    Some(Event::Message(message)) => message,
+                    Some(Event::Opened { remote_public_key, handshake_hash }) => {
+                        self.handshake_hash = Some(handshake_hash);
+                        self.remote_public_key = Some(remote_public_key);
+                        let public_key = self.public_key;
+                        return Ok(Some(LinkOutput::Opened {
+                            public_key,
+                            remote_public_key,
+                            handshake_hash,
+                        }));
+                    }
+                },
+                Layer::Clear { opened, .. } if !*opened => {
+                    *opened = true;
+                    let (Some(handshake_hash), Some(remote_public_key)) =
+                        (self.handshake_hash, self.remote_public_key)
+                    else {
+                        continue;
+                    };
+                    let public_key = self.public_key;
+                    return Ok(Some(LinkOutput::Opened { public_key, remote_public_key, handshake_hash }));
+                }
+                Layer::Clear { .. } if held => return Ok(None),
+                Layer::Clear { inbox, unread, .. } => {
+                    let Some(message) = inbox.pop_front() else { return Ok(None) };
+                    *unread -= message.len() + MESSAGE_COST;
+                    message
+                }
+            };
+            match &mut self.reading {
+                Reading::Channels(mux) => mux.handle_message(message),
+                Reading::Held | Reading::Messages => return Ok(Some(LinkOutput::Message(message))),
+            }
+        }
+    }
+
+    /// Seals what the channels send.
+    fn collect(&mut self, now: Instant) {
+        while let Reading::Channels(mux) = &mut self.reading
+            && let Some(frame) = mux.poll_transmit()
+        {
+            self.write(frame, now);
+        }
+        if let Layer::Secret(stream) = &mut self.layer {
+            while let Some(bytes) = stream.poll_transmit() {
+                self.queued += bytes.len();
+                self.outbox.push_back(bytes);
+            }
+        }
+    }
+
+    fn write(&mut self, message: Outgoing, now: Instant) {
+        match &mut self.layer {
+            Layer::Secret(stream) => {
+                if message.len() > MAX_MESSAGE {
+                    self.destroy(CloseReason::MessageTooLong);
+                } else {
+                    stream.send(message, now);
+                }
+            }
+            Layer::Clear { .. } => {
+                self.queued += message.len();
+                self.outbox.push_back(message.into_plain());
+            }
+        }
+    }
+
+    /// Takes the next bytes for the transport: a frame, or some small ones glued.
+    fn transmit(&mut self) -> Option<Bytes> {
+        let first = self.outbox.pop_front()?;
+        let small = |bytes: Option<&Bytes>| bytes.is_some_and(|bytes| bytes.len() <= GLUED);
+        let bytes =
+            if self.transport == Transport::Stream && small(Some(&first)) && small(self.outbox.front()) {
+                let mut glued = Vec::with_capacity(self.queued.min(GATHER));
+                glued.extend_from_slice(&first);
+                while small(self.outbox.front())
+                    && let Some(next) = self.outbox.pop_front_if(|next| glued.len() + next.len() <= GATHER)
+                {
+                    glued.extend_from_slice(&next);
+                }
+                glued.into()
+            } else {
+                first
+            };
+        self.queued -= bytes.len();
+        self.credit = self.credit.saturating_sub(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+        Some(bytes)
+    }
+
+    /// Returns how many bytes wait anywhere in the link.
+    fn pending(&self) -> usize {
+        let waiting = if let Layer::Secret(stream) = &self.layer { stream.waiting() } else { 0 };
+        self.queued + waiting + self.mux().map_or(0, Mux::queued)
+    }
+
+    fn end(&mut self, now: Instant) -> LinkOutput {
+        self.collect(now);
+        if let Some(bytes) = self.transmit() {
+            return LinkOutput::Transmit(bytes);
+        }
+        self.state = State::Closed;
+        LinkOutput::Closed { reason: CloseReason::Local }
+    }
+
+    fn fail(&mut self) -> Option<LinkOutput> {
+        match core::mem::replace(&mut self.state, State::Closed) {
+            State::Failed(reason) => {
+                self.outbox.clear();
+                self.queued = 0;
+                Some(LinkOutput::Closed { reason })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Bytes that a transport takes before the host says anything.
+pub const INITIAL_CREDIT: i64 = 65536;
+
+/// Bytes received that may wait: two frames of the largest size, because a tab cannot pause a WebSocket.
+const MAX_UNREAD: usize = 32 * 1024 * 1024;
+
+/// What a waiting message costs besides its bytes.
+const MESSAGE_COST: usize = 64;
+
+/// Bytes queued beyond which nothing is read: a peer that asks and never reads answers must not fill our memory.
+/// It holds the largest frame, so that two honest ends never wait for each other.
+const MAX_REPLIES: usize = 32 * 1024 * 1024;
+
+/// Bytes gathered for one write. Browsers handle some ten thousand messages a second, of any size up to here.
+const GATHER: usize = 65536;
+
+/// Longest frame that is copied to leave together with others.
+const GLUED: usize = 16384;

@@ -1,0 +1,3 @@
+//! The machine that owns all others.
+
+pub mod link;
