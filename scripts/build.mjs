@@ -1,0 +1,81 @@
+// Builds the npm package `hypertab` into wasm/dist: npm run build
+//
+//   wasm/dist/engine/   the engine and its bindings, made by cargo and wasm-bindgen
+//   wasm/dist/*.js      the API, compiled from wasm/js/*.ts
+
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { brotliCompressSync, gzipSync, constants } from 'node:zlib'
+
+import { cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
+import { Failure, main, root, run, say } from './lib/run.mjs'
+import { ensureTools } from './setup.mjs'
+
+const dist = join(root, 'wasm', 'dist')
+const engine = join(dist, 'engine')
+const engineWasm = join(engine, 'hypertab_bg.wasm')
+
+/** Builds the whole package. */
+export async function build () {
+  say('building the engine for wasm')
+  const input = await buildWasm()
+  rmSync(dist, { recursive: true, force: true })
+  const bindgen = await cargoBuildProgram('hypertab-bindgen')
+  await run(bindgen, [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
+  checkImports()
+  if (existsSync(join(root, 'wasm', 'js'))) {
+    say('compiling the TypeScript API')
+    await typescript(['--project', 'wasm'])
+  }
+  say(`wasm/dist/engine/hypertab_bg.wasm: ${sizes()}`)
+}
+
+/** Runs the pinned TypeScript compiler. */
+export async function typescript (args) {
+  await run('node', [join('node_modules', 'typescript', 'bin', 'tsc'), ...args], {
+    failure: 'the TypeScript API does not compile; the compiler says why above'
+  })
+}
+
+async function buildWasm () {
+  const { wasm } = await cargoBuild([
+    '--profile', 'wasm',
+    '--target', 'wasm32-unknown-unknown',
+    '-p', 'hypertab-wasm',
+    '--config', `target.wasm32-unknown-unknown.rustflags=${JSON.stringify(remapPaths())}`
+  ])
+  const input = wasm.find((file) => file.endsWith('hypertab_wasm.wasm'))
+  if (!input) throw new Failure('cargo made no hypertab_wasm.wasm; wasm/Cargo.toml needs crate-type = ["cdylib", "rlib"]')
+  return input
+}
+
+// Panic messages hold source paths: without this, the module differs by machine and names its folders.
+function remapPaths () {
+  const cargoHome = process.env.CARGO_HOME ?? join(homedir(), '.cargo')
+  return [`--remap-path-prefix=${cargoHome}=cargo`, `--remap-path-prefix=${join(root, '.')}=.`]
+}
+
+// A crate that expects a C library leaves imports from `env`, which no browser can answer.
+function checkImports () {
+  const module = new WebAssembly.Module(readFileSync(engineWasm))
+  const foreign = WebAssembly.Module.imports(module).filter(({ module }) => module !== './hypertab_bg.js')
+  if (foreign.length === 0) return
+  const names = foreign.map(({ module, name }) => `${module}.${name}`).join(', ')
+  throw new Failure(`the engine imports what a browser does not have: ${names}`)
+}
+
+function sizes () {
+  const bytes = readFileSync(engineWasm)
+  const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
+  const kilo = (length) => `${(length / 1000).toFixed(1)} kB`
+  return `${kilo(bytes.length)} raw, ${kilo(gzipSync(bytes, { level: 9 }).length)} gzip, ${kilo(brotli.length)} brotli`
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await main(async () => {
+    await ensureTools()
+    await build()
+  })
+}

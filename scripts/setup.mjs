@@ -1,0 +1,114 @@
+// Makes a fresh clone ready to build and test: npm run setup
+//
+// Nothing is fetched but from rustup, the npm registry and Debian's packages, each through its own client.
+
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+import { Failure, main, probe, root, run, say } from './lib/run.mjs'
+
+/** Checks that this Node can run the tools of the workspace. */
+export function ensureNode () {
+  const [major, minor] = process.versions.node.split('.').map(Number)
+  if (major > 20 || (major === 20 && minor >= 19)) return
+  throw new Failure(`Node 20.19 or newer is needed and this is ${process.versions.node}; get it from https://nodejs.org`)
+}
+
+/** Checks for Rust and adds the given compile targets. */
+export async function ensureRust (targets = ['wasm32-unknown-unknown']) {
+  if (probe('cargo', ['--version']) === null) {
+    throw new Failure('Rust was not found; install it with rustup, https://rustup.rs, and run this again')
+  }
+  checkRustVersion()
+  const missing = targets.filter((target) => !hasTarget(target))
+  if (missing.length === 0) return
+  if (probe('rustup', ['--version']) === null) {
+    throw new Failure(`the Rust targets ${missing.join(', ')} are missing and there is no rustup to add them; install them the way Rust was installed`)
+  }
+  say(`adding the Rust targets ${missing.join(', ')}`)
+  await run('rustup', ['target', 'add', ...missing], {
+    failure: `rustup could not add ${missing.join(', ')}; check the network, then run: rustup target add ${missing.join(' ')}`
+  })
+}
+
+/** Installs the locked npm packages when they are missing or older than the lock file. */
+export async function ensureNpm () {
+  const lock = join(root, 'package-lock.json')
+  const installed = join(root, 'node_modules', '.package-lock.json')
+  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+  say('installing the npm packages of package-lock.json')
+  await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    failure: 'npm could not install the packages of package-lock.json; check the network, then run: npm ci'
+  })
+}
+
+/** Returns the path of a Chromium or Chrome, installing Debian's when there is none and that is possible. */
+export async function ensureBrowser () {
+  if (process.env.CHROME_PATH) {
+    if (existsSync(process.env.CHROME_PATH)) return process.env.CHROME_PATH
+    throw new Failure(`CHROME_PATH names ${process.env.CHROME_PATH}, and no file is there`)
+  }
+  const found = findBrowser()
+  if (found) return found
+  if (!canInstallDebianPackages()) {
+    throw new Failure('no Chromium or Chrome was found for the browser tests; install one, or set CHROME_PATH to its program')
+  }
+  say("installing Debian's chromium for the browser tests")
+  const env = { DEBIAN_FRONTEND: 'noninteractive' }
+  const failure = 'apt-get could not install chromium; install a Chromium or Chrome by hand, or set CHROME_PATH to its program'
+  await run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'], { env, failure, capture: true })
+  await run('apt-get', ['-qq', '-y', '-o', 'DPkg::Lock::Timeout=300', 'install', '--no-install-recommends', 'chromium', 'fonts-dejavu-core'], { env, failure, capture: true })
+  const installed = findBrowser()
+  if (!installed) throw new Failure(failure)
+  return installed
+}
+
+/** Everything that `npm start` and `npm test` share. */
+export async function ensureTools () {
+  ensureNode()
+  await ensureRust()
+  await ensureNpm()
+}
+
+function checkRustVersion () {
+  const wanted = /^rust-version = "([\d.]+)"/m.exec(readFileSync(join(root, 'Cargo.toml'), 'utf8'))[1]
+  const found = /rustc ([\d.]+)/.exec(probe('rustc', ['--version']) ?? '')?.[1]
+  const [major, minor] = wanted.split('.').map(Number)
+  const [foundMajor, foundMinor] = (found ?? '0.0').split('.').map(Number)
+  if (foundMajor > major || (foundMajor === major && foundMinor >= minor)) return
+  throw new Failure(`Rust ${wanted} or newer is needed and ${found ?? 'none'} was found; run: rustup update stable`)
+}
+
+// The sysroot knows, also where Rust did not come from rustup.
+function hasTarget (target) {
+  const directory = probe('rustc', ['--print', 'target-libdir', '--target', target])
+  return directory !== null && existsSync(directory.trim())
+}
+
+function findBrowser () {
+  if (process.platform === 'darwin') {
+    return ['Google Chrome', 'Chromium'].map((name) => `/Applications/${name}.app/Contents/MacOS/${name}`).find(existsSync)
+  }
+  if (process.platform === 'win32') {
+    return [process.env.PROGRAMFILES, process.env['PROGRAMFILES(X86)'], process.env.LOCALAPPDATA]
+      .filter(Boolean)
+      .map((folder) => join(folder, 'Google', 'Chrome', 'Application', 'chrome.exe'))
+      .find(existsSync)
+  }
+  const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
+  const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync)
+}
+
+function canInstallDebianPackages () {
+  return process.platform === 'linux' && existsSync('/etc/debian_version') && process.getuid() === 0
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await main(async () => {
+    await ensureTools()
+    say(`browser for the tests: ${await ensureBrowser()}`)
+    say('ready')
+  })
+}
