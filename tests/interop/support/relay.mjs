@@ -1,0 +1,32 @@
+// The project's relay as a child process.
+
+import { cargoBuildProgram } from '../../../scripts/lib/cargo.mjs'
+import { startProcess } from './process.mjs'
+
+let built = null
+
+/**
+ * Starts `hypertab-relay` on a free port of loopback.
+ *
+ * @param {import('node:test').TestContext} t
+ * @param {{ bootstrap?: string[], testnet?: boolean, args?: string[] }} [options]
+ * @returns {Promise<{ url: string, bootstrap: string[], process: import('./process.mjs').JsonProcess }>}
+ */
+export async function startRelay (t, { bootstrap = [], testnet = false, args = [] } = {}) {
+  const child = startProcess(t, await relayProgram(), [
+    '--listen', '127.0.0.1:0',
+    ...bootstrap.flatMap((address) => ['--bootstrap', address]),
+    ...(testnet ? ['--testnet'] : []),
+    ...args
+  ])
+  const { url } = await child.next('listening')
+  const network = testnet ? (await child.next('testnet')).bootstrap : bootstrap
+  return { url, bootstrap: network, process: child }
+}
+
+/** Returns the path of the relay: HYPERTAB_RELAY where `npm test` has built it, else cargo's. */
+export async function relayProgram () {
+  if (process.env.HYPERTAB_RELAY) return process.env.HYPERTAB_RELAY
+  built ??= cargoBuildProgram('hypertab-relay', ['--release'])
+  return await built
+}
