@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 import { defer } from './cleanup.mjs'
+import { temporaryFolder } from './folder.mjs'
 
 /** How long a child may take to say what a test waits for. */
 const PATIENCE_MS = 30_000
@@ -15,7 +16,8 @@ const running = new Set()
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
 
 /**
- * Starts a program that ends with the test at the latest. `node` means this Node.
+ * Starts a program that ends with the test at the latest, and whose temporary files go with it. `node`
+ * means this Node.
  *
  * @param {import('node:test').TestContext} t
  * @param {string} program
@@ -23,7 +25,7 @@ process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
  * @param {{ env?: object, cwd?: string }} [options]
  */
 export function startProcess (t, program, args = [], { env = {}, cwd } = {}) {
-  const child = new JsonProcess(program, args, { env, cwd })
+  const child = new JsonProcess(program, args, { env: { TMPDIR: temporaryFolder(t), ...env }, cwd })
   defer(t, () => child.kill())
   return child
 }

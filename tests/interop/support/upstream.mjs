@@ -1,13 +1,10 @@
 // Upstream's hypercores: made in folders of their own, filled with known blocks, compared, or turned hostile.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-
 import Hypercore from 'hypercore'
 import HypercoreV10 from 'hypercore-v10'
 
 import { defer } from './cleanup.mjs'
+import { temporaryFolder } from './folder.mjs'
 
 /** Most blocks that one append carries, so that seeding stays within a bounded amount of memory. */
 const APPEND = 500
@@ -20,7 +17,7 @@ const APPEND = 500
  */
 export async function createCore (t, { key = null, version = 11, ...options } = {}) {
   const Class = version === 10 ? HypercoreV10 : Hypercore
-  const core = new Class(await temporaryFolder(t), key, options)
+  const core = new Class(temporaryFolder(t), key, options)
   defer(t, () => core.close())
   await core.ready()
   return core
@@ -73,13 +70,6 @@ export function forgeBlocks (core, pick = () => true) {
     const send = wireData.send.bind(wireData)
     wireData.send = (message, ...rest) => send(forge(message, pick), ...rest)
   })
-}
-
-/** Makes a folder that goes away with the test. */
-export async function temporaryFolder (t) {
-  const folder = await mkdtemp(join(tmpdir(), 'hypertab-'))
-  defer(t, () => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
-  return folder
 }
 
 function forge (message, pick) {
