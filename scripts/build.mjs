@@ -17,7 +17,10 @@ const dist = join(root, 'wasm', 'dist')
 const engine = join(dist, 'engine')
 const engineWasm = join(engine, 'hypertab_bg.wasm')
 
-/** Builds the whole package. */
+/** The pinned compiler, as a script for Node. */
+export const typescriptCompiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+
+/** Builds the npm package. */
 export async function build () {
   say('building the engine for wasm')
   const input = await buildWasm()
@@ -27,15 +30,24 @@ export async function build () {
   checkImports()
   if (existsSync(join(root, 'wasm', 'js'))) {
     say('compiling the TypeScript API')
-    await typescript(['--project', 'wasm'])
+    await run('node', [typescriptCompiler, '--project', 'wasm'], {
+      failure: 'the TypeScript API does not compile; the compiler says why above'
+    })
   }
   say(`wasm/dist/engine/hypertab_bg.wasm: ${sizes()}`)
 }
 
-/** Runs the pinned TypeScript compiler. */
-export async function typescript (args) {
-  await run('node', [join('node_modules', 'typescript', 'bin', 'tsc'), ...args], {
-    failure: 'the TypeScript API does not compile; the compiler says why above'
+/** Builds the relay for real use and returns the path of the program. */
+export async function buildRelay () {
+  say('building the relay')
+  return await cargoBuildProgram('hypertab-relay', ['--release'])
+}
+
+/** Builds the demo page into web-demo/dist; the package must have been built. */
+export async function buildDemo () {
+  say('building the demo page')
+  await run('npm', ['run', '--silent', 'build', '--workspace', 'web-demo', '--', '--logLevel', 'warn'], {
+    failure: 'the demo page does not build; Vite says why above'
   })
 }
 

@@ -44,7 +44,7 @@ export function run (program, args, { cwd = root, env = {}, capture = false, fai
     })
     let stdout = ''
     child.stdout?.setEncoding('utf8').on('data', (text) => { stdout += text })
-    child.on('error', (error) => {
+    child.on('error', (/** @type {NodeJS.ErrnoException} */ error) => {
       reject(new Failure(error.code === 'ENOENT' ? `${program} was not found; install it and run this again` : error.message))
     })
     child.on('close', (code, signal) => {

@@ -1,0 +1,185 @@
+// Sets up, builds and runs every test: npm test
+//
+//   npm test                      everything
+//   npm test -- interop browser   these suites only
+//
+// Each suite's whole output is in artifacts/logs. One suite of rust and one of Node run at the same time.
+
+import { spawn } from 'node:child_process'
+import { createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { finished } from 'node:stream/promises'
+
+import { build, buildDemo, buildRelay, typescriptCompiler } from './build.mjs'
+import { Failure, main, root, say } from './lib/run.mjs'
+import { ensureBrowser, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
+
+/** What `core` is built for to show that it needs no operating system. */
+const BARE_TARGETS = ['wasm32v1-none', 'thumbv7em-none-eabihf']
+
+/** Longest that one program of a suite may run, and longest that one JavaScript test file may. */
+const PROGRAM_MS = 30 * 60_000
+const TEST_FILE_MS = 10 * 60_000
+
+/** How much of a failed suite's output is repeated at the end, in lines. */
+const LINES_SHOWN = 150
+
+const logs = join(root, 'artifacts', 'logs')
+
+// `steps` are programs; each counts as one test unless `count` reads the numbers from its output.
+const suites = {
+  format: { lane: 'rust', steps: () => [cargo('fmt', '--all', '--check')] },
+  rust: { lane: 'rust', steps: () => [{ ...cargo('test', '--workspace', '--locked', '--no-fail-fast'), count: countRust }] },
+  clippy: {
+    lane: 'rust',
+    steps: () => [
+      cargo('clippy', '--workspace', '--all-targets', '--locked', '--', '--deny=warnings'),
+      cargo('clippy', '-p', 'hypertab-wasm', '--target', 'wasm32-unknown-unknown', '--locked', '--', '--deny=warnings')
+    ]
+  },
+  'bare-metal': {
+    lane: 'rust',
+    targets: BARE_TARGETS,
+    steps: () => BARE_TARGETS.flatMap((target) => [
+      cargo('build', '-p', 'hypertab-core', '--target', target, '--locked'),
+      cargo('build', '-p', 'hypertab-core', '--target', target, '--locked', '--features', 'dht')
+    ])
+  },
+  types: {
+    lane: 'node',
+    needs: ['package'],
+    steps: () => ['wasm', 'web-demo', 'scripts']
+      .filter((folder) => existsSync(join(root, folder, 'tsconfig.json')) && (folder !== 'wasm' || existsSync(join(root, 'wasm', 'js'))))
+      .map((folder) => node(typescriptCompiler, '--noEmit', '--project', folder))
+  },
+  interop: { lane: 'node', needs: ['package', 'relay'], steps: () => nodeTests('interop') },
+  browser: { lane: 'node', needs: ['package', 'relay', 'demo', 'browser'], steps: () => nodeTests('browser') }
+}
+
+await main(async () => {
+  const names = chosenSuites()
+  await prepare(names.map((name) => suites[name]))
+  rmSync(logs, { recursive: true, force: true })
+  mkdirSync(logs, { recursive: true })
+  say(`running ${names.join(', ')}`)
+  const lanes = ['rust', 'node'].map((lane) => runLane(names.filter((name) => suites[name].lane === lane)))
+  const results = (await Promise.all(lanes)).flat()
+  for (const { name, failed } of results) if (failed > 0) showLog(name)
+  const sum = (field) => results.reduce((total, result) => total + result[field], 0)
+  console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`)
+  process.exitCode = sum('failed') === 0 ? 0 : 1
+})
+
+function chosenSuites () {
+  const wanted = process.argv.slice(2)
+  const unknown = wanted.filter((name) => !(name in suites))
+  if (unknown.length > 0) throw new Failure(`there is no suite ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`)
+  return Object.keys(suites).filter((name) => wanted.length === 0 || wanted.includes(name))
+}
+
+async function prepare (chosen) {
+  const needs = new Set(chosen.flatMap((suite) => suite.needs ?? []))
+  ensureNode()
+  await ensureRust(['wasm32-unknown-unknown', ...chosen.flatMap((suite) => suite.targets ?? [])])
+  if (needs.size > 0) await ensureNpm()
+  if (needs.has('browser')) process.env.CHROME_PATH = await ensureBrowser()
+  if (needs.has('package')) await build()
+  if (needs.has('relay')) process.env.HYPERTAB_RELAY = await buildRelay()
+  if (needs.has('demo') && existsSync(join(root, 'web-demo', 'index.html'))) await buildDemo()
+}
+
+async function runLane (names) {
+  const results = []
+  for (const name of names) results.push(await runSuite(name))
+  return results
+}
+
+async function runSuite (name) {
+  const start = performance.now()
+  const log = createWriteStream(join(logs, `${name}.log`))
+  const total = { name, passed: 0, failed: 0, skipped: 0 }
+  for (const step of suites[name].steps()) {
+    const { code, output } = await runStep(step, log)
+    const counted = step.count?.(output) ?? { passed: code === 0 ? 1 : 0, failed: 0, skipped: 0 }
+    if (code !== 0 && counted.failed === 0) counted.failed = 1
+    for (const field of ['passed', 'failed', 'skipped']) total[field] += counted[field]
+  }
+  if (total.passed + total.failed === 0) {
+    log.write('this suite ran no tests, which counts as a failure\n')
+    total.failed = 1
+  }
+  log.end()
+  await finished(log)
+  const seconds = ((performance.now() - start) / 1000).toFixed(1)
+  const numbers = `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`
+  console.log(`${total.failed === 0 ? 'ok    ' : 'FAILED'} ${name.padEnd(10)} ${seconds.padStart(7)} s  ${numbers}`)
+  return total
+}
+
+// Programs get a process group of their own, so that a timeout ends their children too.
+async function runStep ({ program, args }, log) {
+  log.write(`$ ${program} ${args.join(' ')}\n`)
+  const grouped = process.platform !== 'win32'
+  const child = spawn(program, args, { cwd: root, detached: grouped, stdio: ['ignore', 'pipe', 'pipe'] })
+  const end = () => {
+    try {
+      grouped ? process.kill(-child.pid, 'SIGKILL') : child.kill('SIGKILL')
+    } catch {}
+  }
+  const timer = setTimeout(() => { log.write(`stopped after ${PROGRAM_MS / 60_000} minutes\n`); end() }, PROGRAM_MS)
+  const interrupt = () => { end(); process.exit(130) }
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, interrupt)
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => { output += text; log.write(text) })
+  }
+  const code = await new Promise((resolve) => {
+    child.on('error', (error) => { log.write(`${error.message}\n`); resolve(1) })
+    child.on('close', (code) => resolve(code ?? 1))
+  })
+  clearTimeout(timer)
+  for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, interrupt)
+  return { code, output }
+}
+
+function cargo (...args) {
+  return { program: 'cargo', args }
+}
+
+function node (...args) {
+  return { program: process.execPath, args }
+}
+
+function nodeTests (folder) {
+  const files = readdirSync(join(root, 'tests', folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.mjs'))
+    .map((file) => join('tests', folder, file))
+    .sort()
+  if (files.length === 0) return []
+  return [{
+    ...node('--test', '--test-concurrency=2', `--test-timeout=${TEST_FILE_MS}`, '--test-reporter=tap', ...files),
+    count: countTap
+  }]
+}
+
+function countRust (output) {
+  const total = { passed: 0, failed: 0, skipped: 0 }
+  for (const [, passed, failed, ignored] of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/gm)) {
+    total.passed += Number(passed)
+    total.failed += Number(failed)
+    total.skipped += Number(ignored)
+  }
+  return total
+}
+
+function countTap (output) {
+  const number = (what) => Number(new RegExp(`^# ${what} (\\d+)$`, 'm').exec(output)?.[1] ?? 0)
+  return { passed: number('pass'), failed: number('fail') + number('cancelled'), skipped: number('skipped') + number('todo') }
+}
+
+function showLog (name) {
+  const lines = readFileSync(join(logs, `${name}.log`), 'utf8').trimEnd().split('\n')
+  const shown = lines.slice(-LINES_SHOWN)
+  console.log(`\n--- ${name}: ${shown.length < lines.length ? `the last ${LINES_SHOWN} lines of ` : ''}artifacts/logs/${name}.log`)
+  console.log(shown.join('\n'))
+}
