@@ -7,6 +7,7 @@
 //! - [`compact_encoding`], [`flat_tree`] and [`crypto`] are the bytes, positions and keys all others use.
 //! - [`noise`], [`secret_stream`] and [`protomux`] make an encrypted path with channels out of an ordered byte path;
 //!   [`engine::link`] puts them together.
+//! - [`hypercore`] is the log: its tree, proofs, signatures and encryption.
 //! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
 #![forbid(unsafe_code)]

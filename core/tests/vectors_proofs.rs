@@ -7,7 +7,9 @@ use hypertab_core::compact_encoding::Writer;
 use hypertab_core::crypto::{KeyPair, discovery_key};
 use hypertab_core::hypercore::conflict::{Verdict, check_conflict};
 use hypertab_core::hypercore::manifest::{Manifest, Prologue};
-use hypertab_core::hypercore::merkle_tree::{Tree, missing_nodes, roots_at};
+use hypertab_core::hypercore::merkle_tree::{
+    Tree, byte_range, missing_nodes, roots_at, seek, truncated_ancestors,
+};
 use hypertab_core::hypercore::proof::{
     BlockRequest, HashRequest, Proof, ProofRequest, SeekRequest, UpgradeRequest, data_len, decode_data,
     decode_request, encode_data, encode_request, request_len,
@@ -163,7 +165,7 @@ fn a_reorg_ends_where_upstreams_does() {
     let done = machine.unwrap().finish().unwrap();
     assert_eq!(done.old, (0, 13));
     store.nodes.retain(|&index, _| index < 2 * done.ancestors);
-    for index in hypertab_core::hypercore::merkle_tree::truncated_ancestors(done.ancestors) {
+    for index in truncated_ancestors(done.ancestors) {
         store.nodes.remove(&index);
     }
     store.put(&done.nodes);
@@ -282,6 +284,125 @@ fn every_proof_between_two_trees_verifies() {
 }
 
 #[test]
+fn every_reorg_between_two_forks_keeps_only_what_they_share() {
+    let pair = KeyPair::from_seed(&[3; 32]);
+    let manifest = Manifest::single_signer(pair.public_key);
+    let key = manifest.key();
+    let verifier = Verifier::new(key, &manifest).unwrap();
+    for seed in 1..=200 {
+        let mut random = Random(seed);
+        let shared = random.below(40);
+        let (old_more, new_more) = (random.below(20), 1 + random.below(20));
+        let block = |seed: u64| vec![seed as u8; 1 + seed as usize % 9];
+        let mut old = Log::new(None);
+        old.append(&(0..shared + old_more).map(block).collect::<Vec<_>>());
+        let mut new = Log::new(None);
+        new.append(&(0..shared).map(block).collect::<Vec<_>>());
+        new.append(&(0..new_more).map(|more| block(100 + more)).collect::<Vec<_>>());
+        new.tree.fork = 2;
+        new.sign(&verifier, &pair);
+        let dense = random.below(2) == 0;
+        let mut store = old.store.clone();
+        if !dense {
+            // A reader that holds the roots and some blocks.
+            let keep = random.below(shared + old_more + 1);
+            let roots: Vec<u64> = old.tree.roots.iter().map(|root| root.index).collect();
+            let near = |index: u64| index.abs_diff(2 * keep) < 16;
+            store.nodes.retain(|index, _| roots.contains(index) || near(*index));
+        }
+
+        let upgrade = Some(UpgradeRequest { start: 0, length: new.tree.length });
+        let request = ProofRequest { upgrade, ..ProofRequest::default() };
+        let proof = new.store.run(|source| prove(source, &new.tree, &request)).unwrap();
+        let started = store.run(|source| Reorg::start(source, &old.tree, &key, Some(&manifest), &proof));
+        let mut reorg = started.unwrap();
+        let mut rounds = 0;
+        while let Some(request) = reorg.request() {
+            let proof = new.store.run(|source| prove(source, &new.tree, &request)).unwrap();
+            let updated = store.run(|source| {
+                let mut next = reorg.clone();
+                Ok(next.update(source, &proof)?.map(|()| next))
+            });
+            reorg = updated.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            rounds += 1;
+            assert!(rounds < 20, "seed {seed}");
+        }
+        let done = reorg.finish().unwrap();
+
+        assert!(done.ancestors <= shared, "seed {seed}");
+        if dense {
+            assert_eq!(done.ancestors, shared, "seed {seed}");
+        }
+        store.nodes.retain(|&index, _| index < 2 * done.ancestors);
+        for index in truncated_ancestors(done.ancestors) {
+            store.nodes.remove(&index);
+        }
+        store.put(&done.nodes);
+        for (index, node) in &store.nodes {
+            assert_eq!(new.store.nodes.get(index), Some(node), "seed {seed}");
+        }
+        let roots = store.run(|source| roots_at(source, done.tree.length)).unwrap();
+        assert_eq!((roots, done.tree.fork), (new.tree.roots, 2), "seed {seed}");
+    }
+}
+
+#[test]
+fn hostile_messages_are_refused_without_a_panic() {
+    let file = vectors("core-proofs.json");
+    let writer = writer(&file, "");
+    let (log, key) = (&writer.log, &writer.key);
+    let cases = list(&file["cases"]);
+    let mut random = Random(7);
+    let mut decoded = 0;
+    for _ in 0..20_000 {
+        let case = &cases[random.below(cases.len() as u64) as usize];
+        let mut bytes = hex(&case["data"]["encoded"]);
+        for _ in 0..=random.below(3) {
+            let at = random.below(bytes.len() as u64) as usize;
+            match random.below(3) {
+                0 => bytes[at] ^= 1 << random.below(8),
+                1 => bytes[at] = 0xff,
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        if let Ok((_, mut proof)) = decode_data(&Bytes::from(bytes)) {
+            decoded += 1;
+            let empty = Store::default();
+            let tree = Tree::empty(0, None);
+            let _ = empty.run(|source| verify(source, &tree, key, None, &proof));
+            let _ = log.store.run(|source| verify(source, &log.tree, key, Some(&writer.manifest), &proof));
+            let _ = log.store.run(|source| check_conflict(source, &log.tree, key, &writer.manifest, &proof));
+            proof.fork = 1;
+            let _ = log.store.run(|source| Reorg::start(source, &log.tree, key, None, &proof));
+        }
+    }
+    assert!(decoded > 1000, "{decoded}");
+
+    for _ in 0..20_000 {
+        let mut value = || match random.below(4) {
+            0 => random.below(30),
+            1 => u64::MAX - random.below(3),
+            2 => (1 << random.below(64)) - random.below(2),
+            _ => random.below(14),
+        };
+        let (block, hash) = (value() % 2 == 0, value() % 2 == 0);
+        let request = ProofRequest {
+            block: block.then(|| BlockRequest { index: value(), nodes: value() }),
+            hash: hash.then(|| HashRequest { index: value(), nodes: value() }),
+            seek: (value() % 2 == 0).then(|| SeekRequest { bytes: value(), padding: value() }),
+            upgrade: (value() % 2 == 0).then(|| UpgradeRequest { start: value(), length: value() }),
+            manifest: false,
+        };
+        let index = value();
+        let _ = log.store.run(|source| prove(source, &log.tree, &request));
+        let _ = log.store.run(|source| byte_range(source, &log.tree, index));
+        let _ = log.store.run(|source| missing_nodes(source, index, log.tree.length));
+        let (bytes, padding) = (value(), value());
+        let _ = log.store.run(|source| seek(source, &log.tree, bytes, padding));
+    }
+}
+
+#[test]
 fn an_overtaken_upgrade_still_brings_its_block() {
     let file = vectors("core-proofs.json");
     let writer = writer(&file, "");
@@ -336,6 +457,10 @@ fn two_signed_trees_of_one_fork_are_a_conflict() {
     let mut unsigned = proof(&theirs, 3);
     unsigned.upgrade.as_mut().unwrap().signature = None;
     assert_eq!(judge(&unsigned), Verdict::Invalid(VerifyError::InvalidSignature));
+    let mut shifted = proof(&theirs, 3);
+    let upgrade = shifted.upgrade.as_mut().unwrap();
+    (upgrade.start, upgrade.length) = (1, 2);
+    assert!(matches!(judge(&shifted), Verdict::Invalid(VerifyError::InvalidOperation { .. })));
     let lost = Store::default();
     let verdict = lost.run(|source| check_conflict(source, &ours.tree, &key, &manifest, &proof(&ours, 3)));
     let Verdict::Repair(repair) = verdict else { panic!("{verdict:?}") };

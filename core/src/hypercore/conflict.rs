@@ -56,6 +56,9 @@ pub fn verify_from_empty(
     manifest: Option<&Manifest>,
     proof: &Proof,
 ) -> Result<FromEmpty, VerifyError> {
+    if let Some(upgrade) = proof.upgrade.as_ref().filter(|upgrade| upgrade.start != 0) {
+        return Err(VerifyError::InvalidOperation { index: upgrade.start.saturating_mul(2) });
+    }
     let prologue = manifest.map_or_else(|| prologue_of(key, proof), |manifest| manifest.prologue);
     let mut grown = Grown::from(Tree::empty(proof.fork, prologue), proof)?;
     if grown.unproven.is_some() {

@@ -216,7 +216,8 @@ pub fn truncated_ancestors(length: u64) -> Vec<u64> {
         if index < head && flat_tree::right_span(index) >= head {
             nodes.push(index);
         }
-        if flat_tree::offset(index) == 0 {
+        // Upstream stops at offset 0 already and so leaves the parent of a tree of 2^k blocks behind.
+        if index >= head && flat_tree::offset(index) == 0 {
             return nodes;
         }
         index = flat_tree::parent(index);

@@ -366,7 +366,7 @@ pub(super) fn apply_upgrade(
     sub: Option<Node>,
 ) -> Result<(Option<Node>, Vec<Node>), VerifyError> {
     let invalid = VerifyError::InvalidOperation { index: 2 * upgrade.start.min(MAX_INDEX) };
-    let end = upgrade.start.checked_add(upgrade.length).filter(|&end| 2 * end <= MAX_INDEX);
+    let end = upgrade.start.checked_add(upgrade.length).filter(|&end| end <= MAX_INDEX / 2);
     let Some(end) = end else {
         return Err(invalid);
     };
