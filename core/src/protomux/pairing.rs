@@ -42,6 +42,11 @@ struct Group {
 }
 
 impl Pairing {
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.groups.is_empty() && self.waiting.is_empty()
+    }
+
     pub(super) fn find(&self, name: &Name) -> Option<GroupId> {
         self.names.get(name).copied()
     }
