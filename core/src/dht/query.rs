@@ -292,7 +292,7 @@ impl Query {
 }
 
 /// Repetitions of a request inside a query.
-pub const QUERY_RETRIES: u32 = 5;
+const QUERY_RETRIES: u32 = 5;
 
 /// Requests at once while only nodes of an earlier query were asked and none answered.
 const REUSED_CONCURRENCY: usize = 3;

@@ -28,9 +28,19 @@ pub enum Hop {
     /// An empty reply with closer nodes.
     Unknown,
     /// A reply, without token and closer nodes.
-    Reply { value: Bytes, to: Address },
+    Reply {
+        /// Value of the message.
+        value: Bytes,
+        /// Where to.
+        to: Address,
+    },
     /// A request under the same number.
-    Relay { value: Bytes, to: Address },
+    Relay {
+        /// Value of the message.
+        value: Bytes,
+        /// Where to.
+        to: Address,
+    },
 }
 
 /// Routes a handshake that came from `from`.
