@@ -4,7 +4,6 @@
 //! [`read_messages`](Link::read_messages) or by starting channels with [`mux_mut`](Link::mux_mut). So a peer that speaks first is
 //! heard whole.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -162,7 +161,7 @@ pub struct Link {
 
 #[derive(Debug)]
 enum Layer {
-    Secret(Box<SecretStream>),
+    Secret(SecretStream),
     /// Messages in clear that were not read, and whether `Opened` is due.
     Clear {
         inbox: VecDeque<Bytes>,
@@ -176,7 +175,7 @@ enum Layer {
 enum Reading {
     Held,
     Messages,
-    Channels(Box<Mux>),
+    Channels(Mux),
 }
 
 #[derive(Debug)]
@@ -199,17 +198,11 @@ impl Link {
         let (layer, public_key) = match security {
             Security::Noise { key_pair } => {
                 let entropy = Entropy::from_seed(&seed);
-                (
-                    Layer::Secret(Box::new(SecretStream::new(role, &key_pair, stream, entropy, now))),
-                    key_pair.public_key,
-                )
+                (Layer::Secret(SecretStream::new(role, &key_pair, stream, entropy, now)), key_pair.public_key)
             }
             Security::Established { session, public_key } => {
                 let entropy = Entropy::from_seed(&seed);
-                (
-                    Layer::Secret(Box::new(SecretStream::established(role, session, stream, entropy, now))),
-                    public_key,
-                )
+                (Layer::Secret(SecretStream::established(role, session, stream, entropy, now)), public_key)
             }
             Security::External { handshake_hash, remote_public_key, public_key } => {
                 hash = Some(handshake_hash);
@@ -265,7 +258,7 @@ impl Link {
     /// Returns the channels; from the first call on all messages belong to them.
     pub fn mux_mut(&mut self) -> &mut Mux {
         if !matches!(self.reading, Reading::Channels(_)) {
-            self.reading = Reading::Channels(Box::default());
+            self.reading = Reading::Channels(Mux::new());
         }
         match &mut self.reading {
             Reading::Channels(mux) => mux,

@@ -1,116 +1,95 @@
-//! What the core asks of storage, and the machine that asks it.
+//! What a core asks of storage, and how storage answers.
 //!
-//! A store is one ordered space of keys and values. The core emits an [`Intent`]; the host carries it out and
-//! answers with one [`Outcome`]. A host sees ordered bytes only; [`keys`] and [`records`] say what they are.
-//!
-//! # What a host owes
-//!
-//! 1. One outcome for each intent, carrying its id.
-//! 2. A commit is atomic. The next one is asked for only after its outcome, so commits are in order.
-//! 3. After [`Outcome::Committed`] every later intent sees the batch. A [`Durability::Strict`] one survives loss
-//!    of power; a [`Durability::Relaxed`] one may be lost, but then so is every commit after it.
-//! 4. Reads and scans may be answered in any order, and may or may not see a commit that is in flight. One read
-//!    need not see a single moment.
+//! A store is one ordered space of keys and values, both plain bytes. Hosts carry out [`Intent`]s and hand back one
+//! [`Outcome`] for each. Commits are atomic and take effect in the order given; hosts owe no order between reads and
+//! commits.
+
+pub mod log_store;
 
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-pub use crate::error::StorageFailure;
-pub use memory::MemoryStore;
-pub use store::{Party, ReadTicket, Store, StoreEvent};
+use crate::error::StorageFailure;
 
-#[cfg(any(test, feature = "test-support"))]
-pub mod conformance;
-pub mod keys;
-pub mod log_store;
-mod memory;
-mod overlay;
-pub mod records;
-mod store;
-
-/// One ordered key-value space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoreId(pub u32);
-
-/// Names a read or a scan of one store; never reused.
+/// Identifies a read or scan of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadId(pub u64);
 
-/// Names a commit of one store; rises from commit to commit.
+/// Identifies a commit of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub u64);
 
-/// What a commit must outlive before it is answered.
+/// What a commit has to survive before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
-    /// The end of this process: for what peers can give again.
+    /// The end of the process. For what can be fetched again.
     Relaxed,
-    /// A loss of power: for a head signed here.
+    /// A power failure. For a signed head, which must never be signed twice.
     Strict,
 }
 
-/// One change.
+/// One change of a batch. Later ones of a batch see the earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Stores a value, replacing the one before.
+    /// Sets a value, replacing what the key had.
     Put {
-        /// Where.
+        /// The key.
         key: Bytes,
-        /// What.
+        /// Its value.
         value: Bytes,
     },
-    /// Removes a value if there is one.
+    /// Removes a key, if it is there.
     Delete {
-        /// Which.
+        /// The key.
         key: Bytes,
     },
-    /// Removes all values of a range.
+    /// Removes every key of a range.
     DeleteRange {
-        /// First key.
+        /// The first key.
         start: Bytes,
-        /// End, exclusive.
+        /// The first key that stays.
         end: Bytes,
     },
 }
 
-/// Changes that happen together, in this order, or not at all.
+/// Changes that happen together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// The changes.
+    /// The changes, in order.
     pub ops: Vec<Op>,
 }
 
-/// What the core asks of a store.
+/// What a store asks of its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Give the values of these keys.
+    /// Give the values of some keys.
     Read {
         /// Repeated by the outcome.
         id: ReadId,
-        /// The keys, in no order, at most [`MAX_READ_KEYS`].
+        /// The keys, in the order of the values.
         keys: Vec<Bytes>,
     },
     /// Give the entries of a range.
     Scan {
         /// Repeated by the outcome.
         id: ReadId,
-        /// First key.
+        /// The lowest key.
         start: Bytes,
-        /// End, exclusive.
+        /// The first key beyond.
         end: Bytes,
-        /// From the last entry to the first.
+        /// Whether to begin at the high end.
         reverse: bool,
-        /// Most entries wanted, at least 1.
+        /// Most entries to give.
         limit: u32,
     },
-    /// Store a batch.
+    /// Carry out a batch.
     Commit {
         /// Repeated by the outcome.
         id: CommitId,
         /// The changes.
         batch: Batch,
-        /// What they must outlive.
+        /// When the outcome may be given.
         durability: Durability,
     },
 }
@@ -118,42 +97,36 @@ pub enum Intent {
 /// What a host answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// To [`Intent::Read`]: a value or its absence for each key, in the order of the keys.
+    /// To [`Intent::Read`].
     Read {
-        /// That of the intent.
+        /// As asked.
         id: ReadId,
-        /// The values.
+        /// A value for each key, `None` where there is none.
         values: Vec<Option<Bytes>>,
     },
     /// To [`Intent::Scan`].
     Scan {
-        /// That of the intent.
+        /// As asked.
         id: ReadId,
-        /// Keys and values in the order asked for.
+        /// Keys and values, in the direction asked for.
         entries: Vec<(Bytes, Bytes)>,
-        /// Whether the limit, the host's or the intent's, left some out.
+        /// Whether the limit cut off at least one entry.
         more: bool,
     },
-    /// To [`Intent::Commit`].
+    /// To [`Intent::Commit`]: as durable as was asked.
     Committed(CommitId),
-    /// To a read or scan that failed.
+    /// A read or scan failed.
     ReadFailed {
-        /// That of the intent.
+        /// As asked.
         id: ReadId,
         /// Why.
         failure: StorageFailure,
     },
-    /// To a commit that may or may not have happened. Nothing else is committed until the store is opened again.
+    /// A commit failed. Whether its changes are on the disk is not known.
     CommitFailed {
-        /// That of the intent.
+        /// As asked.
         id: CommitId,
         /// Why.
         failure: StorageFailure,
     },
 }
-
-/// Most keys of one [`Intent::Read`]: enough for the widest proof, few enough for one transaction.
-pub const MAX_READ_KEYS: usize = 512;
-
-/// Bytes of keys and values after which a commit takes no further batch. A larger batch travels alone.
-pub const MAX_COMMIT_BYTES: usize = 8 << 20;
