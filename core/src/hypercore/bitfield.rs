@@ -143,6 +143,32 @@ impl Bitfield {
         true
     }
 
+    /// Makes the bits `start..end` those that are set in `these` and not in `those`, up to the limit.
+    pub fn set_difference(&mut self, these: &Self, those: &Self, start: u64, end: u64) {
+        let end = end.min(self.limit);
+        if start >= end {
+            return;
+        }
+        self.set_range(start, end, false);
+        for (&index, page) in these.pages.range(start / BITS_PER_PAGE..=(end - 1) / BITS_PER_PAGE) {
+            if matches!(page.bits, Bits::Empty) {
+                continue;
+            }
+            let (from, to) = clip(index, start, end);
+            let mut page = page.clone();
+            if let Some(other) = those.pages.get(&index) {
+                page.remove(other);
+            }
+            page.fill(0, from, false);
+            page.fill(to, FULL, false);
+            if let Some(target) = self.pages.get(&index).filter(|target| target.set > 0) {
+                page.add(target);
+            }
+            self.pages.insert(index, page);
+            self.dirty.insert(index);
+        }
+    }
+
     /// Returns the first set bit at or after `from`.
     pub fn first_set(&self, from: u64) -> Option<u64> {
         let (first, bit) = split(from);
@@ -421,6 +447,38 @@ impl Page {
         }
     }
 
+    /// Clears the bits that are set in another page.
+    fn remove(&mut self, other: &Self) {
+        match &other.bits {
+            Bits::Empty => {}
+            Bits::Full => *self = Self::default(),
+            Bits::Mixed(those) => self.combine(|index, word| word & !those[index]),
+        }
+    }
+
+    /// Sets the bits that are set in another page.
+    fn add(&mut self, other: &Self) {
+        match &other.bits {
+            Bits::Empty => {}
+            Bits::Full => *self = other.clone(),
+            Bits::Mixed(those) => self.combine(|index, word| word | those[index]),
+        }
+    }
+
+    fn combine(&mut self, word_at: impl Fn(usize, u64) -> u64) {
+        let mut words = match core::mem::take(&mut self.bits) {
+            Bits::Mixed(words) => words,
+            Bits::Empty => Box::new([0; WORDS_PER_PAGE]),
+            Bits::Full => Box::new([u64::MAX; WORDS_PER_PAGE]),
+        };
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = word_at(index, *word);
+        }
+        self.set = words.iter().map(|word| word.count_ones()).sum();
+        self.bits = Bits::Mixed(words);
+        self.normalize();
+    }
+
     fn load(&mut self, bytes: &[u8; BYTES_PER_PAGE]) {
         let mut words = Box::new([0; WORDS_PER_PAGE]);
         for (word, chunk) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
@@ -528,6 +586,15 @@ mod tests {
                 assert_eq!(field.has_set(at, until), count > 0, "seed {seed}");
                 assert_eq!(field.has_unset(at, until), count < until - at, "seed {seed}");
 
+                let mut difference = Bitfield::new();
+                difference.set_range(at.saturating_sub(40_000), until + 40_000, true);
+                let other = copy_of_every_third(&field);
+                difference.set_difference(&field, &other, at, until);
+                let rest = (at..until).filter(|&bit| field.get(bit) && bit % 3 != 0).count() as u64;
+                assert_eq!(difference.count(at, until), rest, "seed {seed}");
+                assert_eq!(difference.count(0, at), at.min(40_000), "seed {seed}");
+                assert_eq!(difference.count(until, u64::MAX >> 1), 40_000, "seed {seed}");
+
                 let mut copy = Bitfield::new();
                 for answer in field.want(at, until - at) {
                     assert!(copy.insert(answer.start, &answer.words), "seed {seed}");
@@ -575,6 +642,18 @@ mod tests {
 
         assert_eq!(loaded.page(0), page);
         assert_eq!(loaded.take_dirty(), vec![]);
+    }
+
+    fn copy_of_every_third(field: &Bitfield) -> Bitfield {
+        let mut copy = Bitfield::new();
+        let mut bit = 0;
+        while bit < 5 * BITS_PER_PAGE {
+            if field.get(bit) {
+                copy.set(bit, true);
+            }
+            bit += 3;
+        }
+        copy
     }
 
     /// xorshift64
