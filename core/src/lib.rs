@@ -23,6 +23,7 @@ pub mod hypercore;
 pub mod id;
 pub mod noise;
 pub mod protomux;
+pub mod replicator;
 pub mod secret_stream;
 pub mod storage;
 pub mod time;

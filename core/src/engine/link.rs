@@ -4,6 +4,7 @@
 //! [`read_messages`](Link::read_messages) or by starting channels with [`mux_mut`](Link::mux_mut). So a peer that speaks first is
 //! heard whole.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -161,7 +162,7 @@ pub struct Link {
 
 #[derive(Debug)]
 enum Layer {
-    Secret(SecretStream),
+    Secret(Box<SecretStream>),
     /// Messages in clear that were not read, and whether `Opened` is due.
     Clear {
         inbox: VecDeque<Bytes>,
@@ -175,7 +176,7 @@ enum Layer {
 enum Reading {
     Held,
     Messages,
-    Channels(Mux),
+    Channels(Box<Mux>),
 }
 
 #[derive(Debug)]
@@ -198,11 +199,17 @@ impl Link {
         let (layer, public_key) = match security {
             Security::Noise { key_pair } => {
                 let entropy = Entropy::from_seed(&seed);
-                (Layer::Secret(SecretStream::new(role, &key_pair, stream, entropy, now)), key_pair.public_key)
+                (
+                    Layer::Secret(Box::new(SecretStream::new(role, &key_pair, stream, entropy, now))),
+                    key_pair.public_key,
+                )
             }
             Security::Established { session, public_key } => {
                 let entropy = Entropy::from_seed(&seed);
-                (Layer::Secret(SecretStream::established(role, session, stream, entropy, now)), public_key)
+                (
+                    Layer::Secret(Box::new(SecretStream::established(role, session, stream, entropy, now))),
+                    public_key,
+                )
             }
             Security::External { handshake_hash, remote_public_key, public_key } => {
                 hash = Some(handshake_hash);
@@ -258,7 +265,7 @@ impl Link {
     /// Returns the channels; from the first call on all messages belong to them.
     pub fn mux_mut(&mut self) -> &mut Mux {
         if !matches!(self.reading, Reading::Channels(_)) {
-            self.reading = Reading::Channels(Mux::new());
+            self.reading = Reading::Channels(Box::default());
         }
         match &mut self.reading {
             Reading::Channels(mux) => mux,

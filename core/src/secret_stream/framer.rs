@@ -71,15 +71,14 @@ impl Framer {
                 let Some(next) = self.later.pop_front() else { return Ok(None) };
                 self.current = next.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
             }
-            if self.partial.is_empty() {
-                if let Some(end) = self.frame_end(&self.current)?
-                    && end <= self.current.len()
-                {
-                    let mut frame = self.current.split_to(end);
-                    self.unread -= end;
-                    frame.advance(PREFIX_LEN);
-                    return Ok(Some(frame));
-                }
+            if self.partial.is_empty()
+                && let Some(end) = self.frame_end(&self.current)?
+                && end <= self.current.len()
+            {
+                let mut frame = self.current.split_to(end);
+                self.unread -= end;
+                frame.advance(PREFIX_LEN);
+                return Ok(Some(frame));
             }
             let wanted = self.frame_end(&self.partial)?.unwrap_or(PREFIX_LEN);
             let missing = wanted - self.partial.len();

@@ -17,6 +17,7 @@ pub mod framer;
 mod outgoing;
 mod unordered;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
@@ -173,7 +174,8 @@ pub struct SecretStream {
 
 #[derive(Debug)]
 enum State {
-    Handshake(Handshake),
+    /// Boxed, because it is large and gone after a moment.
+    Handshake(Box<Handshake>),
     /// Keys exist; the event that tells so has not been polled.
     Established(Session),
     /// Waits for the remote end's header.
@@ -190,7 +192,7 @@ impl SecretStream {
     pub fn new(role: Role, key_pair: &KeyPair, options: Options, entropy: Entropy, now: Instant) -> Self {
         let keys = noise::Keys { key_pair, remote_public_key: None, psk: None };
         let state = match Handshake::new(Pattern::Xx, role, keys, &[], entropy.ephemeral) {
-            Ok(handshake) => State::Handshake(handshake),
+            Ok(handshake) => State::Handshake(Box::new(handshake)),
             Err(error) => State::Failed(SecretStreamError::Handshake(error)),
         };
         let mut stream = Self::with_state(role, options, entropy, state, now);

@@ -1,95 +1,116 @@
-//! What a core asks of storage, and how storage answers.
+//! What the core asks of storage, and the machine that asks it.
 //!
-//! A store is one ordered space of keys and values, both plain bytes. Hosts carry out [`Intent`]s and hand back one
-//! [`Outcome`] for each. Commits are atomic and take effect in the order given; hosts owe no order between reads and
-//! commits.
-
-pub mod log_store;
+//! A store is one ordered space of keys and values. The core emits an [`Intent`]; the host carries it out and
+//! answers with one [`Outcome`]. A host sees ordered bytes only; [`keys`] and [`records`] say what they are.
+//!
+//! # What a host owes
+//!
+//! 1. One outcome for each intent, carrying its id.
+//! 2. A commit is atomic. The next one is asked for only after its outcome, so commits are in order.
+//! 3. After [`Outcome::Committed`] every later intent sees the batch. A [`Durability::Strict`] one survives loss
+//!    of power; a [`Durability::Relaxed`] one may be lost, but then so is every commit after it.
+//! 4. Reads and scans may be answered in any order, and may or may not see a commit that is in flight. One read
+//!    need not see a single moment.
 
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::error::StorageFailure;
+pub use crate::error::StorageFailure;
+pub use memory::MemoryStore;
+pub use store::{Party, ReadTicket, Store, StoreEvent};
 
-/// Identifies a read or scan of one store.
+#[cfg(any(test, feature = "test-support"))]
+pub mod conformance;
+pub mod keys;
+pub mod log_store;
+mod memory;
+mod overlay;
+pub mod records;
+mod store;
+
+/// One ordered key-value space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub u32);
+
+/// Names a read or a scan of one store; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadId(pub u64);
 
-/// Identifies a commit of one store.
+/// Names a commit of one store; rises from commit to commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub u64);
 
-/// What a commit has to survive before it is answered.
+/// What a commit must outlive before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
-    /// The end of the process. For what can be fetched again.
+    /// The end of this process: for what peers can give again.
     Relaxed,
-    /// A power failure. For a signed head, which must never be signed twice.
+    /// A loss of power: for a head signed here.
     Strict,
 }
 
-/// One change of a batch. Later ones of a batch see the earlier ones.
+/// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Sets a value, replacing what the key had.
+    /// Stores a value, replacing the one before.
     Put {
-        /// The key.
+        /// Where.
         key: Bytes,
-        /// Its value.
+        /// What.
         value: Bytes,
     },
-    /// Removes a key, if it is there.
+    /// Removes a value if there is one.
     Delete {
-        /// The key.
+        /// Which.
         key: Bytes,
     },
-    /// Removes every key of a range.
+    /// Removes all values of a range.
     DeleteRange {
-        /// The first key.
+        /// First key.
         start: Bytes,
-        /// The first key that stays.
+        /// End, exclusive.
         end: Bytes,
     },
 }
 
-/// Changes that happen together or not at all.
+/// Changes that happen together, in this order, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// The changes, in order.
+    /// The changes.
     pub ops: Vec<Op>,
 }
 
-/// What a store asks of its host.
+/// What the core asks of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Give the values of some keys.
+    /// Give the values of these keys.
     Read {
         /// Repeated by the outcome.
         id: ReadId,
-        /// The keys, in the order of the values.
+        /// The keys, in no order, at most [`MAX_READ_KEYS`].
         keys: Vec<Bytes>,
     },
     /// Give the entries of a range.
     Scan {
         /// Repeated by the outcome.
         id: ReadId,
-        /// The lowest key.
+        /// First key.
         start: Bytes,
-        /// The first key beyond.
+        /// End, exclusive.
         end: Bytes,
-        /// Whether to begin at the high end.
+        /// From the last entry to the first.
         reverse: bool,
-        /// Most entries to give.
+        /// Most entries wanted, at least 1.
         limit: u32,
     },
-    /// Carry out a batch.
+    /// Store a batch.
     Commit {
         /// Repeated by the outcome.
         id: CommitId,
         /// The changes.
         batch: Batch,
-        /// When the outcome may be given.
+        /// What they must outlive.
         durability: Durability,
     },
 }
@@ -97,36 +118,42 @@ pub enum Intent {
 /// What a host answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// To [`Intent::Read`].
+    /// To [`Intent::Read`]: a value or its absence for each key, in the order of the keys.
     Read {
-        /// As asked.
+        /// That of the intent.
         id: ReadId,
-        /// A value for each key, `None` where there is none.
+        /// The values.
         values: Vec<Option<Bytes>>,
     },
     /// To [`Intent::Scan`].
     Scan {
-        /// As asked.
+        /// That of the intent.
         id: ReadId,
-        /// Keys and values, in the direction asked for.
+        /// Keys and values in the order asked for.
         entries: Vec<(Bytes, Bytes)>,
-        /// Whether the limit cut off at least one entry.
+        /// Whether the limit, the host's or the intent's, left some out.
         more: bool,
     },
-    /// To [`Intent::Commit`]: as durable as was asked.
+    /// To [`Intent::Commit`].
     Committed(CommitId),
-    /// A read or scan failed.
+    /// To a read or scan that failed.
     ReadFailed {
-        /// As asked.
+        /// That of the intent.
         id: ReadId,
         /// Why.
         failure: StorageFailure,
     },
-    /// A commit failed. Whether its changes are on the disk is not known.
+    /// To a commit that may or may not have happened. Nothing else is committed until the store is opened again.
     CommitFailed {
-        /// As asked.
+        /// That of the intent.
         id: CommitId,
         /// Why.
         failure: StorageFailure,
     },
 }
+
+/// Most keys of one [`Intent::Read`]: enough for the widest proof, few enough for one transaction.
+pub const MAX_READ_KEYS: usize = 512;
+
+/// Bytes of keys and values after which a commit takes no further batch. A larger batch travels alone.
+pub const MAX_COMMIT_BYTES: usize = 8 << 20;

@@ -1,0 +1,258 @@
+//! The keys of a store, in the order of hypercore-storage.
+//!
+//! A key is a sequence of integers that sort as numbers, fixed bytes, and texts that sort before their extensions.
+//!
+//! | key | record |
+//! | --- | --- |
+//! | `0` | [`StoreHead`](super::records::StoreHead) |
+//! | `1 ‖ discovery key` | [`CorePointers`](super::records::CorePointers) |
+//! | `2 ‖ namespace ‖ name` | discovery key |
+//! | `3 ‖ core ‖ 0` | [`Auth`](super::records::Auth) |
+//! | `4 ‖ data ‖ 0` | [`Head`](super::records::Head) |
+//! | `4 ‖ data ‖ 2` | [`Hints`](super::records::Hints) |
+//! | `4 ‖ data ‖ 3 ‖ block` | block, padding included |
+//! | `4 ‖ data ‖ 4 ‖ tree index` | [`Node`](crate::crypto::Node) |
+//! | `4 ‖ data ‖ 5 ‖ page ‖ 0` | bitfield page, 4096 bytes |
+//! | `4 ‖ data ‖ 6 ‖ name` | user data |
+//!
+//! Source: hypercore-storage 3.2, `lib/keys.js`; index-encoder 3.4, `lib/codecs`.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::id::{DiscoveryKey, Hash};
+
+/// Where the parts of one core are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataKeys {
+    /// The core's data pointer.
+    pub data: u64,
+}
+
+/// Returns the key of the store head.
+pub fn store_head() -> Bytes {
+    Bytes::from_static(&[STORE_HEAD])
+}
+
+/// Returns the key of a core's pointers.
+pub fn core(discovery_key: &DiscoveryKey) -> Bytes {
+    let mut key = Vec::with_capacity(33);
+    key.push(CORE);
+    key.extend_from_slice(discovery_key);
+    key.into()
+}
+
+/// Returns the keys of all cores: first and end, exclusive.
+pub fn cores() -> (Bytes, Bytes) {
+    (Bytes::from_static(&[CORE]), Bytes::from_static(&[CORE + 1]))
+}
+
+/// Returns the discovery key inside a key of [`cores`].
+pub fn discovery_key(key: &[u8]) -> Option<DiscoveryKey> {
+    key.strip_prefix(&[CORE])?.try_into().ok()
+}
+
+/// Returns the key of an alias.
+pub fn alias(namespace: &Hash, name: &str) -> Bytes {
+    let mut key = Vec::with_capacity(36 + name.len());
+    key.push(ALIAS);
+    key.extend_from_slice(namespace);
+    put_text(&mut key, name);
+    key.into()
+}
+
+/// Returns the keys of all aliases of a namespace, or of all: first and end, exclusive.
+pub fn aliases(namespace: Option<&Hash>) -> (Bytes, Bytes) {
+    let Some(namespace) = namespace else {
+        return (Bytes::from_static(&[ALIAS]), Bytes::from_static(&[ALIAS + 1]));
+    };
+    let mut start = Vec::with_capacity(34);
+    start.push(ALIAS);
+    start.extend_from_slice(namespace);
+    let mut end = start.clone();
+    end.push(0xff);
+    (start.into(), end.into())
+}
+
+/// Returns the key of a core's [`Auth`](super::records::Auth).
+pub fn auth(core: u64) -> Bytes {
+    let mut key = Vec::with_capacity(11);
+    key.push(CORE_PARTS);
+    put_uint(&mut key, core);
+    key.push(AUTH);
+    key.into()
+}
+
+impl DataKeys {
+    /// Returns the key of the head.
+    pub fn head(&self) -> Bytes {
+        self.part(HEAD, 0).into()
+    }
+
+    /// Returns the key of the hints.
+    pub fn hints(&self) -> Bytes {
+        self.part(HINTS, 0).into()
+    }
+
+    /// Returns the key of a block.
+    pub fn block(&self, index: u64) -> Bytes {
+        self.numbered(BLOCK, index)
+    }
+
+    /// Returns the key of a tree node.
+    pub fn node(&self, index: u64) -> Bytes {
+        self.numbered(NODE, index)
+    }
+
+    /// Returns the key of a bitfield page.
+    pub fn page(&self, index: u64) -> Bytes {
+        let mut key = self.part(PAGE, 10);
+        put_uint(&mut key, index);
+        key.push(0);
+        key.into()
+    }
+
+    /// Returns the key after those of all bitfield pages.
+    pub fn pages_end(&self) -> Bytes {
+        self.part(PAGE + 1, 0).into()
+    }
+
+    /// Returns the key after those of all blocks.
+    pub fn blocks_end(&self) -> Bytes {
+        self.part(BLOCK + 1, 0).into()
+    }
+
+    /// Returns the key after those of all tree nodes.
+    pub fn nodes_end(&self) -> Bytes {
+        self.part(NODE + 1, 0).into()
+    }
+
+    /// Returns the page index inside a key of [`page`](Self::page).
+    pub fn page_index(&self, key: &[u8]) -> Option<u64> {
+        let mut rest = key.strip_prefix(self.part(PAGE, 0).as_slice())?;
+        let index = take_uint(&mut rest)?;
+        (rest == [0]).then_some(index)
+    }
+
+    /// Returns the key of a piece of user data.
+    pub fn user_data(&self, name: &str) -> Bytes {
+        let mut key = self.part(USER_DATA, name.len() + 4);
+        put_text(&mut key, name);
+        key.into()
+    }
+
+    fn numbered(&self, part: u8, index: u64) -> Bytes {
+        let mut key = self.part(part, 9);
+        put_uint(&mut key, index);
+        key.into()
+    }
+
+    fn part(&self, part: u8, room: usize) -> Vec<u8> {
+        let mut key = Vec::with_capacity(11 + room);
+        key.push(DATA_PARTS);
+        put_uint(&mut key, self.data);
+        key.push(part);
+        key
+    }
+}
+
+/// Appends an integer so that keys sort as numbers.
+fn put_uint(key: &mut Vec<u8>, value: u64) {
+    if let Ok(byte @ ..=0xfb) = u8::try_from(value) {
+        key.push(byte);
+    } else if let Ok(short) = u16::try_from(value) {
+        key.push(0xfc);
+        key.extend_from_slice(&short.to_be_bytes());
+    } else if let Ok(word) = u32::try_from(value) {
+        key.push(0xfd);
+        key.extend_from_slice(&word.to_be_bytes());
+    } else {
+        key.push(0xfe);
+        key.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Takes an integer off the front of a key.
+fn take_uint(key: &mut &[u8]) -> Option<u64> {
+    let (&first, rest) = key.split_first()?;
+    let width = match first {
+        0xfc => 2,
+        0xfd => 4,
+        0xfe => 8,
+        0xff => return None,
+        small => {
+            *key = rest;
+            return Some(u64::from(small));
+        }
+    };
+    let (digits, rest) = rest.split_at_checked(width)?;
+    *key = rest;
+    Some(digits.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+}
+
+/// Appends a text so that it sorts before all its extensions.
+fn put_text(key: &mut Vec<u8>, text: &str) {
+    key.push(0);
+    for &byte in text.as_bytes() {
+        key.push(byte);
+        if byte == 0 {
+            key.push(2);
+        }
+    }
+    key.extend_from_slice(&[0, 1]);
+}
+
+const STORE_HEAD: u8 = 0;
+const CORE: u8 = 1;
+const ALIAS: u8 = 2;
+const CORE_PARTS: u8 = 3;
+const DATA_PARTS: u8 = 4;
+
+const AUTH: u8 = 0;
+
+const HEAD: u8 = 0;
+const HINTS: u8 = 2;
+const BLOCK: u8 = 3;
+const NODE: u8 = 4;
+const PAGE: u8 = 5;
+const USER_DATA: u8 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_keys_sort_as_numbers_across_widths() {
+        let keys = DataKeys { data: 300 };
+        let numbers = [0, 1, 0xfb, 0xfc, 0xff, 0x100, 0xffff, 0x1_0000, 0xffff_ffff, 1 << 32, u64::MAX];
+
+        for pair in numbers.windows(2) {
+            assert!(keys.block(pair[0]) < keys.block(pair[1]), "{pair:?}");
+            assert!(keys.page(pair[0]) < keys.page(pair[1]), "{pair:?}");
+        }
+        assert!(keys.block(u64::MAX) < keys.blocks_end());
+        assert!(keys.blocks_end() <= keys.node(0));
+    }
+
+    #[test]
+    fn page_index_reads_back() {
+        let keys = DataKeys { data: 7 };
+
+        for index in [0, 0xfb, 0xfc, 0x1_0000, 1 << 40] {
+            assert_eq!(keys.page_index(&keys.page(index)), Some(index));
+        }
+        assert_eq!(keys.page_index(&keys.node(0)), None);
+        assert_eq!(DataKeys { data: 8 }.page_index(&keys.page(0)), None);
+    }
+
+    #[test]
+    fn texts_sort_before_their_extensions_even_with_zero_bytes() {
+        let keys = DataKeys { data: 0 };
+        let texts = ["", "\0", "\0\0", "\0a", "a", "a\0", "ab", "b"];
+
+        for pair in texts.windows(2) {
+            assert!(keys.user_data(pair[0]) < keys.user_data(pair[1]), "{pair:?}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Writes that storage has not confirmed, which every read must see.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{Batch, CommitId, Durability, Op};
+
+/// The newest unconfirmed change of each key, and the ranges deleted meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    entries: BTreeMap<Bytes, Entry>,
+    /// Bounded by [`MAX_RANGES`] for each of two groups.
+    ranges: Vec<DeletedRange>,
+}
+
+/// Batches that will be committed together.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: CommitId,
+    pub(super) durability: Durability,
+    /// In order; a hole is an op that a later one of the same key made pointless.
+    ops: Vec<Option<Op>>,
+    bytes: usize,
+    ranges: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: Position,
+    /// `None` is a deletion.
+    value: Option<Bytes>,
+}
+
+#[derive(Debug)]
+struct DeletedRange {
+    at: Position,
+    start: Bytes,
+    end: Bytes,
+}
+
+/// When an op was staged: its group, then its place in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    group: CommitId,
+    op: usize,
+}
+
+/// The part of an overlay that concerns one scan, kept while storage answers.
+#[derive(Debug, Default)]
+pub(super) struct Picture {
+    entries: BTreeMap<Bytes, Option<Bytes>>,
+    deleted: Vec<(Bytes, Bytes)>,
+}
+
+impl Group {
+    pub(super) fn new(id: CommitId) -> Self {
+        Self { id, durability: Durability::Relaxed, ops: Vec::new(), bytes: 0, ranges: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.is_empty()
+            || (self.bytes.saturating_add(bytes) <= super::MAX_COMMIT_BYTES && self.ranges < MAX_RANGES)
+    }
+
+    /// Takes the ops out, leaving their keys to [`Overlay::confirm`].
+    pub(super) fn take_batch(&mut self) -> (Batch, Vec<Bytes>) {
+        let ops: Vec<Op> = core::mem::take(&mut self.ops).into_iter().flatten().collect();
+        let keys = ops.iter().filter_map(|op| match op {
+            Op::Put { key, .. } | Op::Delete { key } => Some(key.clone()),
+            Op::DeleteRange { .. } => None,
+        });
+        let keys = keys.collect();
+        (Batch { ops }, keys)
+    }
+}
+
+impl Overlay {
+    /// Records an op at the end of a group.
+    pub(super) fn stage(&mut self, group: &mut Group, op: Op) {
+        let at = Position { group: group.id, op: group.ops.len() };
+        group.bytes = group.bytes.saturating_add(cost(&op));
+        let (key, value) = match &op {
+            Op::Put { key, value } => (key.clone(), Some(value.clone())),
+            Op::Delete { key } => (key.clone(), None),
+            Op::DeleteRange { start, end } => {
+                self.ranges.push(DeletedRange { at, start: start.clone(), end: end.clone() });
+                group.ranges += 1;
+                group.ops.push(Some(op));
+                return;
+            }
+        };
+        if let Some(before) = self.entries.insert(key, Entry { at, value })
+            && before.at.group == group.id
+            && let Some(slot) = group.ops.get_mut(before.at.op)
+            && let Some(before) = slot.take()
+        {
+            group.bytes = group.bytes.saturating_sub(cost(&before));
+        }
+        group.ops.push(Some(op));
+    }
+
+    /// Returns the unconfirmed value of a key, `Some(None)` when it is deleted.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        let entry = self.entries.get(key);
+        let written = entry.map(|entry| entry.at);
+        let deleted = self
+            .ranges
+            .iter()
+            .rev()
+            .find(|range| range.start.as_ref() <= key && key < range.end.as_ref())
+            .map(|range| range.at);
+        match (entry, deleted) {
+            (Some(entry), _) if written > deleted => Some(entry.value.clone()),
+            (_, Some(_)) => Some(None),
+            (_, None) => None,
+        }
+    }
+
+    /// Forgets what a commit stored. `keys` are those of its batch.
+    pub(super) fn confirm(&mut self, id: CommitId, keys: &[Bytes]) {
+        for key in keys {
+            if self.entries.get(key).is_some_and(|entry| entry.at.group == id) {
+                self.entries.remove(key);
+            }
+        }
+        self.ranges.retain(|range| range.at.group != id);
+    }
+
+    /// Returns what storage does not know about the keys `start..end`.
+    pub(super) fn picture(&self, start: &Bytes, end: &Bytes) -> Picture {
+        if start >= end {
+            return Picture::default();
+        }
+        let entries = self.entries.range(start.clone()..end.clone());
+        let entries = entries.map(|(key, _)| (key.clone(), self.get(key).flatten())).collect();
+        let overlaps = |range: &&DeletedRange| range.start < *end && *start < range.end;
+        let deleted = self.ranges.iter().filter(overlaps);
+        Picture { entries, deleted: deleted.map(|range| (range.start.clone(), range.end.clone())).collect() }
+    }
+}
+
+impl Picture {
+    /// Merges a host's answer with what it could not know. `more` says that the host left entries out.
+    pub(super) fn merge(
+        mut self,
+        stored: Vec<(Bytes, Bytes)>,
+        more: bool,
+        reverse: bool,
+        limit: usize,
+    ) -> (Vec<(Bytes, Bytes)>, bool) {
+        if more && let Some((last, _)) = stored.last() {
+            // Nothing is known about keys after the last one.
+            let beyond = |key: &Bytes| if reverse { key < last } else { key > last };
+            self.entries.retain(|key, _| !beyond(key));
+        }
+        let Self { entries: unconfirmed, deleted } = self;
+        let gone = |key: &Bytes| deleted.iter().any(|(start, end)| start <= key && key < end);
+        let mut merged: BTreeMap<Bytes, Bytes> =
+            stored.into_iter().filter(|(key, _)| !gone(key) && !unconfirmed.contains_key(key)).collect();
+        merged.extend(unconfirmed.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        let cut = merged.len() > limit;
+        let entries = if reverse {
+            merged.into_iter().rev().take(limit).collect()
+        } else {
+            merged.into_iter().take(limit).collect()
+        };
+        (entries, more || cut)
+    }
+}
+
+/// What an op counts against the size of a commit.
+fn cost(op: &Op) -> usize {
+    OP_COST
+        + match op {
+            Op::Put { key, value } => key.len() + value.len(),
+            Op::Delete { key } => key.len(),
+            Op::DeleteRange { start, end } => start.len() + end.len(),
+        }
+}
+
+/// What an op costs besides its bytes, here and in a host.
+const OP_COST: usize = 64;
+
+/// Most ranges of one group: each is compared with every key read.
+const MAX_RANGES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_change_wins_between_values_and_ranges() {
+        let mut overlay = Overlay::default();
+        let mut group = Group::new(CommitId(1));
+
+        overlay.stage(&mut group, put("b", "1"));
+        overlay.stage(&mut group, Op::DeleteRange { start: key("a"), end: key("c") });
+        assert_eq!(overlay.get(b"a"), Some(None));
+        assert_eq!(overlay.get(b"b"), Some(None));
+        assert_eq!(overlay.get(b"c"), None);
+
+        overlay.stage(&mut group, put("b", "2"));
+        assert_eq!(overlay.get(b"b"), Some(Some(key("2"))));
+        assert_eq!(
+            group.take_batch().0.ops,
+            [Op::DeleteRange { start: key("a"), end: key("c") }, put("b", "2")],
+        );
+    }
+
+    #[test]
+    fn confirming_a_group_keeps_what_a_later_one_changed() {
+        let mut overlay = Overlay::default();
+        let (mut first, mut second) = (Group::new(CommitId(1)), Group::new(CommitId(2)));
+
+        overlay.stage(&mut first, put("a", "1"));
+        overlay.stage(&mut first, put("b", "1"));
+        overlay.stage(&mut second, put("b", "2"));
+        let (_, keys) = first.take_batch();
+        overlay.confirm(CommitId(1), &keys);
+
+        assert_eq!(overlay.get(b"a"), None);
+        assert_eq!(overlay.get(b"b"), Some(Some(key("2"))));
+    }
+
+    #[test]
+    fn scan_sees_unconfirmed_changes_only_where_the_host_has_looked() {
+        let mut overlay = Overlay::default();
+        let mut group = Group::new(CommitId(1));
+        overlay.stage(&mut group, put("b", "new"));
+        overlay.stage(&mut group, put("z", "new"));
+        overlay.stage(&mut group, Op::Delete { key: key("a") });
+
+        let picture = overlay.picture(&key("a"), &key("zz"));
+        let stored = alloc::vec![(key("a"), key("old")), (key("c"), key("old"))];
+        let (entries, more) = picture.merge(stored, true, false, 10);
+
+        assert_eq!(entries, [(key("b"), key("new")), (key("c"), key("old"))]);
+        assert!(more);
+    }
+
+    fn put(at: &'static str, value: &'static str) -> Op {
+        Op::Put { key: key(at), value: key(value) }
+    }
+
+    fn key(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+}
