@@ -16,6 +16,8 @@ extern crate alloc;
 
 pub mod compact_encoding;
 pub mod crypto;
+#[cfg(feature = "dht")]
+pub mod dht;
 pub mod engine;
 pub mod error;
 pub mod flat_tree;

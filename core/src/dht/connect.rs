@@ -1,0 +1,818 @@
+//! Dialling: find nodes that know the peer, shake hands through them, find a path.
+//!
+//! Source: hyperdht 6.33, `lib/connect.js`.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::address::{is_bogon, is_reserved, match_address};
+use super::context::{Context, Purpose, QueryOwner, Timer};
+use super::events::{ConnectError, ConnectionId, Event};
+use super::messages::{Firewall, Handshake, Holepunch, HolepunchPayload, NoisePayload, Peer, UdxInfo, mode};
+use super::noise_seat::{Identity, LocalHandshake, Outcome};
+use super::punch::{Analysis, Puncher, Sealer};
+use super::query::{QueryId, QueryOptions};
+use super::rpc::{self, Answer, Outgoing, RequestId, SocketId};
+use super::{command, error};
+use crate::noise::Session;
+use crate::time::{Duration, Instant};
+use crate::udx::Address;
+
+/// One connection that this node dials, until it is open.
+#[derive(Debug)]
+pub(crate) struct Dial {
+    id: ConnectionId,
+    remote_public_key: [u8; 32],
+    target: [u8; 32],
+    allows_lan: bool,
+    stage: Stage,
+    noise: Option<LocalHandshake>,
+    is_external: bool,
+    stream: u32,
+    own_firewall: Firewall,
+    /// Nodes to shake hands through, in order.
+    candidates: VecDeque<Address>,
+    asked: Vec<Address>,
+    in_flight: BTreeMap<RequestId, Address>,
+    parallel: usize,
+    query: Option<QueryId>,
+    queries_left: u32,
+    attempts: usize,
+    /// A packet of the peer that came before its handshake.
+    early: Option<(SocketId, Address)>,
+    session: Option<Session>,
+    deadline: Option<Instant>,
+}
+
+/// How far a dial is.
+#[derive(Debug)]
+enum Stage {
+    /// No node was found yet.
+    Searching,
+    /// The holder of the key makes message 1.
+    AwaitingMessage,
+    /// Nodes are asked with message 1.
+    Asking { message: Bytes },
+    /// The holder of the key opens message 2.
+    AwaitingPayload { route: Route },
+    /// The peer is known; a path to it is not.
+    Routing { route: Route, payload: Box<NoisePayload>, path: Path },
+    /// Over.
+    Ended,
+}
+
+/// How message 2 came.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    /// The node that was asked.
+    relay: Address,
+    /// Where the peer is.
+    server: Address,
+    /// Where we are, as that node sees us.
+    client: Address,
+    is_relayed: bool,
+}
+
+/// What is done to get a path.
+#[derive(Debug)]
+enum Path {
+    /// The peer comes to us.
+    Passive,
+    /// Only the local network is tried.
+    Lan,
+    /// A punch.
+    Punch(Box<PunchCall>),
+}
+
+/// The client's side of a punch.
+#[derive(Debug)]
+struct PunchCall {
+    puncher: Puncher,
+    sealer: Sealer,
+    number: u64,
+    server_relay: super::messages::RelayInfo,
+    server: Address,
+    round: u64,
+    may_retry: bool,
+    step: PunchStep,
+    request: Option<RequestId>,
+    sent_token: Option<[u8; 32]>,
+    asked_about: Address,
+}
+
+#[derive(Debug)]
+enum PunchStep {
+    /// Round 0 is on its way.
+    Probing,
+    /// The server gets time to learn about its network.
+    Settling { token: Option<[u8; 32]>, peer: Address, until: Instant },
+    /// Our network is not understood yet.
+    Analyzing { token: Option<[u8; 32]>, peer: Address, may_reopen: bool },
+    /// Round 1 is on its way.
+    Announcing,
+    /// Both sides punch.
+    Punching,
+    /// We told the server that we give up, for this reason.
+    Aborting(ConnectError),
+}
+
+/// How to dial.
+#[derive(Debug)]
+pub(crate) struct DialOptions {
+    pub remote_public_key: [u8; 32],
+    pub relay_addresses: Vec<Address>,
+    pub allows_lan: bool,
+    /// Address of the peer, if it announced itself to this very node.
+    pub forward: Option<Address>,
+}
+
+/// What became of a dial.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// It goes on.
+    Pending,
+    /// It is open.
+    Connected,
+    /// It failed.
+    Failed(ConnectError),
+}
+
+impl Dial {
+    /// Starts to dial.
+    pub(crate) fn new(
+        id: ConnectionId,
+        identity: &Identity,
+        options: DialOptions,
+        context: &mut Context,
+        now: Instant,
+    ) -> Self {
+        let target = crate::crypto::blake2b_256(&[&options.remote_public_key]);
+        let noise = match identity {
+            Identity::Local(key_pair) => {
+                LocalHandshake::new(key_pair, Some(options.remote_public_key), &mut context.rng)
+            }
+            Identity::External(_) => None,
+        };
+        let mut known = options.relay_addresses;
+        if known.is_empty() {
+            known = context.routes.get(&options.remote_public_key).cloned().unwrap_or_default();
+        }
+        if let Some(forward) = options.forward {
+            known = alloc::vec![forward];
+        }
+        let has_known = !known.is_empty();
+        let mut dial = Self {
+            id,
+            remote_public_key: options.remote_public_key,
+            target,
+            allows_lan: options.allows_lan,
+            stage: Stage::Searching,
+            noise,
+            is_external: matches!(identity, Identity::External(_)),
+            stream: context.streams.open(id, &mut context.rng, now),
+            own_firewall: Firewall::Unknown,
+            candidates: known.iter().copied().collect(),
+            asked: Vec::new(),
+            in_flight: BTreeMap::new(),
+            parallel: if has_known { PARALLEL_WITH_KNOWN } else { PARALLEL },
+            query: None,
+            queries_left: if has_known { 1 } else { 0 },
+            attempts: 0,
+            early: None,
+            session: None,
+            deadline: None,
+        };
+        dial.find(known, context, now);
+        dial
+    }
+
+    /// Starts what can be started; the first call comes right after [`new`](Self::new).
+    pub(crate) fn advance(&mut self, context: &mut Context, now: Instant) -> Progress {
+        match &self.stage {
+            Stage::Searching if !self.candidates.is_empty() => {
+                let payload = self.own_payload(context).encode();
+                if self.is_external {
+                    self.stage = Stage::AwaitingMessage;
+                    self.arm(now + NOISE_TIMEOUT, context);
+                    context.events.push_back(Event::NoiseSend { connection: self.id, server: None, payload });
+                    return Progress::Pending;
+                }
+                let Some(message) = self.noise.as_mut().and_then(|noise| noise.write(&payload)) else {
+                    return self.fail(ConnectError::HandshakeInvalid, context);
+                };
+                self.stage = Stage::Asking { message };
+                self.ask(context, now)
+            }
+            Stage::Searching | Stage::Asking { .. } => self.ask(context, now),
+            _ => Progress::Pending,
+        }
+    }
+
+    /// Takes message 1 from the holder of the key.
+    pub(crate) fn noise_sent(&mut self, message: Bytes, context: &mut Context, now: Instant) -> Progress {
+        if !matches!(self.stage, Stage::AwaitingMessage) {
+            return Progress::Pending;
+        }
+        self.deadline = None;
+        self.stage = Stage::Asking { message };
+        self.ask(context, now)
+    }
+
+    /// Takes payload and secret of message 2 from the holder of the key; `None` if it does not open.
+    pub(crate) fn noise_received(
+        &mut self,
+        opened: Option<(Bytes, [u8; 32])>,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Stage::AwaitingPayload { route } = self.stage else { return Progress::Pending };
+        self.deadline = None;
+        let Some((payload, holepunch_secret)) = opened else {
+            return self.fail(ConnectError::HandshakeInvalid, context);
+        };
+        let outcome = Outcome { holepunch_secret, session: None };
+        self.handshake_finished(route, &payload, outcome, context, now)
+    }
+
+    /// Takes a reply of the search.
+    pub(crate) fn query_reply(&mut self, answer: &Answer, context: &mut Context, now: Instant) -> Progress {
+        let Some(peer) = answer.value.as_ref().and_then(|value| Peer::decode(value).ok()) else {
+            return Progress::Pending;
+        };
+        if peer.public_key != self.remote_public_key
+            || self.asked.contains(&answer.from)
+            || self.candidates.contains(&answer.from)
+            || self.candidates.len() >= MAX_CANDIDATES
+        {
+            return Progress::Pending;
+        }
+        self.candidates.push_back(answer.from);
+        self.advance(context, now)
+    }
+
+    /// Takes the end of the search.
+    pub(crate) fn query_finished(&mut self, context: &mut Context, now: Instant) -> Progress {
+        self.query = None;
+        self.advance(context, now)
+    }
+
+    /// Takes the answer to a handshake, or its absence.
+    pub(crate) fn handshake_answered(
+        &mut self,
+        request: RequestId,
+        answer: Option<&Answer>,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Some(relay) = self.in_flight.remove(&request) else { return Progress::Pending };
+        if !matches!(self.stage, Stage::Asking { .. }) {
+            return Progress::Pending;
+        }
+        let reply = answer.and_then(|answer| {
+            let handshake = Handshake::decode(answer.value.as_ref()?).ok()?;
+            (handshake.mode == mode::REPLY && !handshake.noise.is_empty()).then_some((answer, handshake))
+        });
+        let Some((answer, handshake)) = reply else { return self.ask(context, now) };
+        let route = Route {
+            relay,
+            server: handshake.peer_address.unwrap_or(relay),
+            client: answer.to,
+            is_relayed: handshake.peer_address.is_some(),
+        };
+        if self.is_external {
+            self.stop_asking(context);
+            self.stage = Stage::AwaitingPayload { route };
+            self.arm(now + NOISE_TIMEOUT, context);
+            context.events.push_back(Event::NoiseReceive {
+                connection: self.id,
+                server: None,
+                message: handshake.noise,
+                from: route.server,
+            });
+            return Progress::Pending;
+        }
+        let opened = self.noise.as_mut().and_then(|noise| noise.read(&handshake.noise));
+        let Some((payload, _)) = opened else { return self.ask(context, now) };
+        let Some(outcome) = self.noise.take().and_then(LocalHandshake::finish) else {
+            return self.fail(ConnectError::HandshakeInvalid, context);
+        };
+        self.stop_asking(context);
+        self.handshake_finished(route, &payload, outcome, context, now)
+    }
+
+    /// Takes a packet for the stream from an address that it is not connected to.
+    pub(crate) fn knocked(
+        &mut self,
+        socket: SocketId,
+        from: Address,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        if matches!(self.stage, Stage::Routing { .. }) {
+            return self.connect(socket, from, context, now);
+        }
+        self.early = Some((socket, from));
+        Progress::Pending
+    }
+
+    /// Takes the answer to a ping in the local network, or its absence.
+    pub(crate) fn lan_answered(
+        &mut self,
+        to: Address,
+        is_there: bool,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Stage::Routing { path, .. } = &self.stage else { return Progress::Pending };
+        if is_there {
+            return self.connect(SocketId::SERVER, to, context, now);
+        }
+        if matches!(path, Path::Lan) {
+            return self.fail(ConnectError::HolepunchAborted, context);
+        }
+        Progress::Pending
+    }
+
+    /// Takes a one byte datagram.
+    pub(crate) fn handle_punch(
+        &mut self,
+        socket: SocketId,
+        from: Address,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage else {
+            return Progress::Pending;
+        };
+        match call.puncher.handle_punch(socket, from, context) {
+            Some((socket, from)) => self.connect(socket, from, context, now),
+            None => Progress::Pending,
+        }
+    }
+
+    /// Takes the answer to a ping from the punch socket, or its absence.
+    pub(crate) fn sampled(
+        &mut self,
+        request: RequestId,
+        answer: Option<&Answer>,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        if let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage {
+            call.puncher.sampled(request, answer, context, now);
+        }
+        self.advance_punch(context, now)
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, context: &mut Context, now: Instant) -> Progress {
+        if self.deadline.is_some_and(|at| at <= now) {
+            let error = match &self.stage {
+                Stage::AwaitingMessage | Stage::AwaitingPayload { .. } => ConnectError::HandshakeUnfinished,
+                _ => ConnectError::HolepunchAborted,
+            };
+            return self.fail(error, context);
+        }
+        if let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage {
+            call.puncher.handle_timeout(context, now);
+        }
+        self.advance_punch(context, now)
+    }
+
+    /// Gives the dial up and frees what it holds.
+    pub(crate) fn close(&mut self, context: &mut Context, now: Instant) {
+        self.stop_asking(context);
+        if let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage {
+            call.puncher.close(None, context, now);
+        }
+        self.stage = Stage::Ended;
+    }
+
+    fn own_payload(&mut self, context: &Context) -> NoisePayload {
+        let public = context.node.public_address();
+        self.own_firewall = if public.is_some() { Firewall::Open } else { Firewall::Unknown };
+        let local = if self.allows_lan { &context.local_addresses[..] } else { &[] };
+        NoisePayload {
+            firewall: self.own_firewall,
+            addresses4: public.into_iter().chain(local.iter().copied()).collect(),
+            udx: Some(UdxInfo { version: 1, is_reusable: false, id: u64::from(self.stream), seq: 0 }),
+            secret_stream: Some(1),
+            ..NoisePayload::default()
+        }
+    }
+
+    fn find(&mut self, nodes: Vec<Address>, context: &mut Context, now: Instant) {
+        let options = QueryOptions {
+            nodes,
+            retries: rpc::RETRIES,
+            ..QueryOptions::new(self.target, command::FIND_PEER)
+        };
+        self.query = Some(context.query(options, QueryOwner::Dial(self.id), now));
+    }
+
+    /// Asks as many nodes as may be asked at once, and notices when there are none left.
+    fn ask(&mut self, context: &mut Context, now: Instant) -> Progress {
+        if let Stage::Asking { message } = &self.stage {
+            let value = Handshake {
+                mode: mode::FROM_CLIENT,
+                noise: message.clone(),
+                peer_address: None,
+                relay_address: None,
+            }
+            .encode();
+            while self.in_flight.len() < self.parallel
+                && let Some(to) = self.candidates.pop_front()
+            {
+                if self.asked.contains(&to) {
+                    continue;
+                }
+                self.asked.push(to);
+                self.attempts += 1;
+                let mut outgoing = context.node.outgoing(to, false, command::PEER_HANDSHAKE);
+                outgoing.target = Some(self.target);
+                outgoing.value = Some(value.clone());
+                let request = context.request(outgoing, Purpose::Handshake(self.id), now);
+                self.in_flight.insert(request, to);
+            }
+        }
+        if self.query.is_some() || !self.in_flight.is_empty() || !self.candidates.is_empty() {
+            return Progress::Pending;
+        }
+        if self.queries_left > 0 {
+            self.queries_left -= 1;
+            self.find(Vec::new(), context, now);
+            return Progress::Pending;
+        }
+        let error =
+            if self.attempts > 0 { ConnectError::PeerConnectionFailed } else { ConnectError::PeerNotFound };
+        self.fail(error, context)
+    }
+
+    fn stop_asking(&mut self, context: &mut Context) {
+        for request in core::mem::take(&mut self.in_flight).into_keys() {
+            context.cancel_request(request);
+        }
+        if let Some(query) = self.query.take() {
+            context.cancel_query(query);
+        }
+        self.candidates.clear();
+    }
+
+    fn handshake_finished(
+        &mut self,
+        route: Route,
+        payload: &[u8],
+        outcome: Outcome,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Ok(payload) = NoisePayload::decode(payload) else {
+            return self.fail(ConnectError::HandshakeInvalid, context);
+        };
+        if payload.version != 1 {
+            return self.fail(ConnectError::ServerIncompatible, context);
+        }
+        if payload.error != 0 || payload.udx.is_none() {
+            return self.fail(ConnectError::ServerError, context);
+        }
+        self.session = outcome.session;
+        let (path, is_direct) = (Path::Passive, !route.is_relayed);
+        let is_open = payload.firewall == Firewall::Open;
+        let relays = payload.holepunch.as_ref().map_or(0, |holepunch| holepunch.relays.len());
+        let public = payload.addresses4.iter().copied().find(|address| !is_bogon(address.ip()));
+        self.stage = Stage::Routing { route, payload: Box::new(payload), path };
+        if let Some((socket, from)) = self.early {
+            return self.connect(socket, from, context, now);
+        }
+        if is_direct {
+            return self.connect(context.node.socket(), route.relay, context, now);
+        }
+        let is_relayed = route.server != route.relay;
+        if is_open || (is_relayed && relays == 0) {
+            let to = public.unwrap_or(route.server);
+            return self.connect(context.node.socket(), to, context, now);
+        }
+        if self.own_firewall == Firewall::Open {
+            self.arm(now + PASSIVE_TIMEOUT, context);
+            return Progress::Pending;
+        }
+        let has_lan = self.try_lan(route, is_relayed, context, now);
+        if relays == 0 {
+            if has_lan {
+                self.set_path(Path::Lan);
+                return Progress::Pending;
+            }
+            return self.fail(ConnectError::CannotHolepunch, context);
+        }
+        self.start_punch(outcome.holepunch_secret, context, now)
+    }
+
+    /// Pings the peer inside the local network if both sides share a public host.
+    fn try_lan(&mut self, route: Route, is_relayed: bool, context: &mut Context, now: Instant) -> bool {
+        let Stage::Routing { payload, .. } = &self.stage else { return false };
+        if !self.allows_lan || !is_relayed || route.client.ip() != route.server.ip() {
+            return false;
+        }
+        let remote: Vec<_> =
+            payload.addresses4.iter().copied().filter(|address| !is_reserved(address.ip())).collect();
+        let matched = match_address(&context.local_addresses, &remote).or_else(|| remote.first().copied());
+        let Some(to) = matched else { return false };
+        let outgoing = context.node.outgoing(to, true, rpc::command::PING);
+        context.request(outgoing, Purpose::Lan(self.id, to), now);
+        true
+    }
+
+    fn set_path(&mut self, new: Path) {
+        if let Stage::Routing { path, .. } = &mut self.stage {
+            *path = new;
+        }
+    }
+
+    fn start_punch(&mut self, secret: [u8; 32], context: &mut Context, now: Instant) -> Progress {
+        let Stage::Routing { route, payload, .. } = &self.stage else { return Progress::Pending };
+        let Some(holepunch) = &payload.holepunch else {
+            return self.fail(ConnectError::CannotHolepunch, context);
+        };
+        let same = holepunch.relays.iter().find(|relay| relay.relay_address == route.relay);
+        let Some(server_relay) = same.or(holepunch.relays.first()).copied() else {
+            return self.fail(ConnectError::CannotHolepunch, context);
+        };
+        let puncher = Puncher::new(self.id, true, payload.firewall, context, now);
+        let call = PunchCall {
+            puncher,
+            sealer: Sealer::new(secret, context.rng.bytes()),
+            number: holepunch.id,
+            server_relay,
+            server: route.server,
+            round: 0,
+            may_retry: true,
+            step: PunchStep::Probing,
+            request: None,
+            sent_token: None,
+            asked_about: server_relay.peer_address,
+        };
+        let path = Path::Punch(Box::new(call));
+        self.set_path(path);
+        self.probe(context, now)
+    }
+
+    /// Sends round 0: what we know, and where we opened a path to.
+    fn probe(&mut self, context: &mut Context, now: Instant) -> Progress {
+        let (id, target) = (self.id, self.target);
+        let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage else {
+            return Progress::Pending;
+        };
+        call.puncher.open_session(call.server, context);
+        call.step = PunchStep::Probing;
+        let payload = HolepunchPayload {
+            firewall: call.puncher.nat().firewall(),
+            addresses: call.puncher.nat().addresses().map(<[_]>::to_vec),
+            remote_address: Some(call.server),
+            ..HolepunchPayload::default()
+        };
+        let (peer, relay) = (call.server_relay.peer_address, call.server_relay.relay_address);
+        call.send(id, target, payload, peer, relay, context, now);
+        Progress::Pending
+    }
+
+    /// Takes the answer to a holepunch message, or its absence.
+    pub(crate) fn punch_answered(
+        &mut self,
+        request: RequestId,
+        answer: Option<&Answer>,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage else {
+            return Progress::Pending;
+        };
+        if call.request != Some(request) {
+            return Progress::Pending;
+        }
+        call.request = None;
+        if let PunchStep::Aborting(error) = call.step {
+            return self.fail(error, context);
+        }
+        let Some(answer) = answer else { return self.fail(ConnectError::RequestTimeout, context) };
+        let message = answer.value.as_ref().and_then(|value| Holepunch::decode(value).ok());
+        let Some(message) = message.filter(|message| message.mode == mode::REPLY) else {
+            return self.fail(ConnectError::HolepunchInvalid, context);
+        };
+        let Some(remote) = call.sealer.open(&message.payload) else {
+            return self.fail(ConnectError::HolepunchInvalid, context);
+        };
+        if remote.error != 0 {
+            let error = if remote.error == error::TRY_LATER {
+                ConnectError::HolepunchAborted
+            } else {
+                ConnectError::RemoteAborted
+            };
+            return self.fail(error, context);
+        }
+        let is_echoed = remote.remote_token.is_some() && remote.remote_token == call.sent_token;
+        let verified = is_echoed.then(|| call.asked_about.ip());
+        call.puncher.update_remote(
+            remote.is_punching,
+            remote.firewall,
+            remote.addresses.as_deref(),
+            verified,
+        );
+        match call.step {
+            PunchStep::Probing => {
+                call.puncher.observe(answer.to, answer.from);
+                let (token, peer) = (remote.token, message.peer_address.unwrap_or(answer.from));
+                if call.puncher.remote_firewall == Firewall::Unknown {
+                    let until = now + SETTLE_PAUSE;
+                    call.step = PunchStep::Settling { token, peer, until };
+                    context.wake_at(Timer::Connection(self.id), until);
+                    return Progress::Pending;
+                }
+                call.step = PunchStep::Analyzing { token, peer, may_reopen: false };
+                self.advance_punch(context, now)
+            }
+            PunchStep::Announcing => {
+                if !call.puncher.remote_is_punching {
+                    return self.fail(ConnectError::RemoteNotHolepunching, context);
+                }
+                if !call.puncher.punch(context, now) {
+                    return self.fail(ConnectError::RemoteNotHolepunchable, context);
+                }
+                call.step = PunchStep::Punching;
+                Progress::Pending
+            }
+            _ => Progress::Pending,
+        }
+    }
+
+    /// Goes on with a punch as far as it is known how.
+    fn advance_punch(&mut self, context: &mut Context, now: Instant) -> Progress {
+        loop {
+            let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage else {
+                return Progress::Pending;
+            };
+            match call.step {
+                PunchStep::Settling { token, peer, until } if until <= now => {
+                    call.step = PunchStep::Analyzing { token, peer, may_reopen: false };
+                }
+                PunchStep::Analyzing { token, peer, may_reopen } => {
+                    match call.puncher.analyze(may_reopen, context, now) {
+                        Analysis::Pending => return Progress::Pending,
+                        Analysis::Unstable if !may_reopen => {
+                            call.step = PunchStep::Analyzing { token, peer, may_reopen: true };
+                        }
+                        Analysis::Stable if may_reopen && call.may_retry => {
+                            call.may_retry = false;
+                            return self.probe(context, now);
+                        }
+                        _ => return self.analyzed(token, peer, context, now),
+                    }
+                }
+                PunchStep::Punching if call.puncher.is_over() => {
+                    return self.fail(ConnectError::HolepunchAborted, context);
+                }
+                _ => return Progress::Pending,
+            }
+        }
+    }
+
+    /// Decides whether a punch can work, and sends round 1.
+    fn analyzed(
+        &mut self,
+        token: Option<[u8; 32]>,
+        peer: Address,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let (id, target) = (self.id, self.target);
+        let Stage::Routing { path: Path::Punch(call), route, .. } = &mut self.stage else {
+            return Progress::Pending;
+        };
+        let (local, remote) = (call.puncher.nat().firewall(), call.puncher.remote_firewall);
+        if (remote == Firewall::Unknown || token.is_none()) && call.may_retry {
+            call.may_retry = false;
+            return self.probe(context, now);
+        }
+        let obstacle = if remote == Firewall::Unknown || local == Firewall::Unknown {
+            Some(ConnectError::HolepunchProbeTimeout)
+        } else if remote >= Firewall::Random && local >= Firewall::Random {
+            Some(ConnectError::HolepunchDoubleRandomizedNats)
+        } else if call.puncher.is_random() && !context.may_punch_randomly(now) {
+            Some(ConnectError::HolepunchAborted)
+        } else {
+            None
+        };
+        if let Some(obstacle) = obstacle {
+            call.step = PunchStep::Aborting(obstacle);
+            let payload = HolepunchPayload { error: error::ABORTED, ..HolepunchPayload::default() };
+            let (peer, relay) = (call.server_relay.peer_address, call.server_relay.relay_address);
+            call.send(id, target, payload, peer, relay, context, now);
+            return Progress::Pending;
+        }
+        // With one relay for both sides, it told us where the server's punch socket is.
+        if call.server_relay.relay_address == route.relay && peer != call.server {
+            call.server = peer;
+            call.puncher.open_session(peer, context);
+        }
+        call.puncher.freeze();
+        call.step = PunchStep::Announcing;
+        let payload = HolepunchPayload {
+            firewall: call.puncher.nat().firewall(),
+            is_punching: true,
+            addresses: call.puncher.nat().addresses().map(<[_]>::to_vec),
+            token: Some(call.sealer.token(call.server.ip())),
+            remote_token: token,
+            ..HolepunchPayload::default()
+        };
+        let (server, relay) = (call.server, route.relay);
+        call.send(id, target, payload, server, relay, context, now);
+        Progress::Pending
+    }
+
+    /// Opens the stream on a path.
+    fn connect(&mut self, socket: SocketId, to: Address, context: &mut Context, now: Instant) -> Progress {
+        let stage = core::mem::replace(&mut self.stage, Stage::Ended);
+        let Stage::Routing { payload, path, .. } = stage else {
+            self.stage = stage;
+            return Progress::Pending;
+        };
+        if let Path::Punch(mut call) = path {
+            call.puncher.close(Some(socket), context, now);
+        }
+        self.deadline = None;
+        let remote_id = payload.udx.map(|udx| udx.id).and_then(|id| u32::try_from(id).ok());
+        let Some(remote_id) = remote_id else { return self.fail(ConnectError::HandshakeInvalid, context) };
+        let nodes = payload.relay_addresses.filter(|nodes| !nodes.is_empty());
+        context.remember_route(self.remote_public_key, nodes.unwrap_or_else(|| self.asked.clone()));
+        context.streams.connect(self.id, socket, to, remote_id, now);
+        context.events.push_back(Event::Connected {
+            connection: self.id,
+            server: None,
+            remote_public_key: self.remote_public_key,
+            session: self.session.take(),
+            socket,
+            remote: to,
+        });
+        Progress::Connected
+    }
+
+    fn fail(&mut self, error: ConnectError, context: &mut Context) -> Progress {
+        self.stop_asking(context);
+        Progress::Failed(error)
+    }
+
+    fn arm(&mut self, at: Instant, context: &mut Context) {
+        self.deadline = Some(at);
+        context.wake_at(Timer::Connection(self.id), at);
+    }
+}
+
+impl PunchCall {
+    /// Sends a sealed message about `peer` through `relay`.
+    #[expect(clippy::too_many_arguments, reason = "the call is split off its dial to be borrowed apart")]
+    fn send(
+        &mut self,
+        id: ConnectionId,
+        target: [u8; 32],
+        mut payload: HolepunchPayload,
+        peer: Address,
+        relay: Address,
+        context: &mut Context,
+        now: Instant,
+    ) {
+        payload.round = self.round;
+        self.round += 1;
+        self.sent_token = payload.token;
+        self.asked_about = peer;
+        let message = Holepunch {
+            mode: mode::FROM_CLIENT,
+            id: self.number,
+            payload: self.sealer.seal(&payload, context.rng.bytes()),
+            peer_address: Some(peer),
+        };
+        let mut outgoing = Outgoing::new(self.puncher.socket(), relay, false, command::PEER_HOLEPUNCH);
+        outgoing.target = Some(target);
+        outgoing.value = Some(message.encode());
+        self.request = Some(context.request(outgoing, Purpose::Punch(id), now));
+    }
+}
+
+/// Nodes asked at once.
+const PARALLEL: usize = 2;
+
+/// Nodes asked at once when some were known beforehand.
+const PARALLEL_WITH_KNOWN: usize = 3;
+
+/// Nodes that wait to be asked.
+const MAX_CANDIDATES: usize = 64;
+
+/// Time for the holder of a key to answer.
+const NOISE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the peer to come to us.
+const PASSIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that a server gets to learn about its network.
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);

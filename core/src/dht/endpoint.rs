@@ -1,0 +1,982 @@
+//! The whole of a HyperDHT peer over two sockets, and more while punching.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use super::announcer::{Announcer, Milestone};
+use super::client::{self, Kind, Operation};
+use super::connect::{Dial, DialOptions, Progress};
+use super::context::{Context, Purpose, QueryOwner, Timer};
+use super::events::{ConnectionId, Event, OperationId, ServerId, SignatureId};
+use super::messages::{Handshake, Holepunch, Peer, mode};
+use super::node::{Mode, Node, NodeEvent, NodeOptions, ReplyOptions};
+use super::noise_seat::Identity;
+use super::persistent::{Persistent, Response};
+use super::rate::SourceRate;
+use super::rng::Rng;
+use super::router::{Hop, Route, route_handshake, route_holepunch};
+use super::rpc::{self, Answer, Incoming, RequestId, SocketId, Transmit};
+use super::server::{Accept, AcceptProgress, Server, forward};
+use super::streams::{StreamEvent, Streams};
+use super::{command, is_bogon, signing};
+use crate::crypto::{self, KeyPair};
+use crate::time::Instant;
+use crate::udx::Address;
+
+/// How an endpoint is set up.
+#[derive(Clone, Debug)]
+pub struct EndpointOptions {
+    /// Nodes to start from, names resolved; see [`Endpoint::set_bootstrap`].
+    pub bootstrap: Vec<Address>,
+    /// Part it takes in the DHT.
+    pub mode: Mode,
+    /// Whether to assume that nobody reaches the server socket uninvited, until a check shows otherwise.
+    pub is_firewalled: bool,
+    /// Whether one early probe may trigger that check.
+    pub quick_firewall: bool,
+    /// Public address, where it is known beforehand: makes a node that others can bootstrap from.
+    pub public_address: Option<Address>,
+    /// Port that the server socket is bound to.
+    pub server_port: u16,
+    /// Addresses of this machine in local networks, with the port of the server socket; told to peers.
+    pub local_addresses: Vec<Address>,
+    /// Whether messages may be passed on to private and reserved addresses: for networks on one machine.
+    pub allows_bogons: bool,
+    /// Whether to store for others and pass their handshakes on.
+    pub serves_others: bool,
+    /// Unix time at `now` of the creation, in milliseconds.
+    pub clock: u64,
+}
+
+impl EndpointOptions {
+    /// Describes an adaptive node behind a firewall, on the public network.
+    pub fn new(bootstrap: Vec<Address>, server_port: u16, clock: u64) -> Self {
+        Self {
+            bootstrap,
+            mode: Mode::Adaptive,
+            is_firewalled: true,
+            quick_firewall: true,
+            public_address: None,
+            server_port,
+            local_addresses: Vec::new(),
+            allows_bogons: false,
+            serves_others: true,
+            clock,
+        }
+    }
+
+    /// Describes a node at a known public address that others can bootstrap from.
+    pub fn bootstrapper(public_address: Address, bootstrap: Vec<Address>, clock: u64) -> Self {
+        Self {
+            mode: Mode::Persistent,
+            is_firewalled: false,
+            public_address: Some(public_address),
+            local_addresses: Vec::new(),
+            allows_bogons: is_bogon(public_address.ip()),
+            ..Self::new(bootstrap, public_address.port(), clock)
+        }
+    }
+}
+
+/// How to dial.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// Who dials.
+    pub identity: Identity,
+    /// Key of the peer.
+    pub remote_public_key: [u8; 32],
+    /// Nodes that are known to forward to it.
+    pub relay_addresses: Vec<Address>,
+    /// Whether to tell local addresses to the peer, and to try its own.
+    pub allows_lan: bool,
+}
+
+/// How to listen.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Who listens.
+    pub identity: Identity,
+    /// Whether [`Event::Incoming`] asks the host about each peer. With an external identity the host is asked anyway.
+    pub asks: bool,
+    /// Whether to tell local addresses to peers.
+    pub shares_local_addresses: bool,
+    /// Whether to punch while firewalled.
+    pub may_punch: bool,
+}
+
+impl Listen {
+    /// Describes a server that takes every peer.
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, asks: false, shares_local_addresses: true, may_punch: true }
+    }
+}
+
+/// A call that breaks the contract; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The key is listened on already.
+    KeyInUse,
+    /// There is no such connection, or it is over.
+    UnknownConnection,
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyInUse => "key is listened on already",
+            Self::UnknownConnection => "connection does not exist",
+        })
+    }
+}
+
+impl core::error::Error for Misuse {}
+
+/// A DHT peer: node, storage, operations, servers, connections and their streams.
+///
+/// After any `&mut self` call, drain [`poll_event`](Self::poll_event), then [`poll_transmit`](Self::poll_transmit),
+/// then arm a timer from [`poll_timeout`](Self::poll_timeout). Sockets that an event opens must be there before the
+/// next datagram is sent. `now` never decreases.
+#[derive(Debug)]
+pub struct Endpoint {
+    context: Context,
+    store: Option<Persistent>,
+    operations: BTreeMap<OperationId, Operation>,
+    servers: BTreeMap<ServerId, Server>,
+    by_target: BTreeMap<[u8; 32], ServerId>,
+    dials: BTreeMap<ConnectionId, Dial>,
+    accepts: BTreeMap<ConnectionId, Accept>,
+    rate: SourceRate,
+    allows_bogons: bool,
+    serves_others: bool,
+    clock: u64,
+    started: Instant,
+    next_operation: u64,
+    next_server: u64,
+    next_connection: u64,
+}
+
+impl Endpoint {
+    /// Creates an endpoint and starts to bootstrap. The seed must never be used twice.
+    pub fn new(options: EndpointOptions, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = Rng::new(seed);
+        let node_options = NodeOptions {
+            bootstrap: options.bootstrap,
+            mode: options.mode,
+            is_firewalled: options.is_firewalled,
+            quick_firewall: options.quick_firewall,
+            public_address: options.public_address,
+            server_port: options.server_port,
+        };
+        let node = Node::new(node_options, rng.bytes(), now);
+        let streams = Streams::new(rng.bytes());
+        let mut endpoint = Self {
+            context: Context::new(node, streams, rng, options.local_addresses),
+            store: None,
+            operations: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            by_target: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            accepts: BTreeMap::new(),
+            rate: SourceRate::default(),
+            allows_bogons: options.allows_bogons,
+            serves_others: options.serves_others,
+            clock: options.clock,
+            started: now,
+            next_operation: 0,
+            next_server: 0,
+            next_connection: 0,
+        };
+        endpoint.drain(now);
+        endpoint
+    }
+
+    /// Returns the node: its id, its address, what it knows.
+    pub fn node(&self) -> &Node {
+        &self.context.node
+    }
+
+    /// Returns what is stored for others, while persistent.
+    pub fn store(&self) -> Option<&Persistent> {
+        self.store.as_ref()
+    }
+
+    /// Replaces the nodes to start from, once their names are resolved.
+    pub fn set_bootstrap(&mut self, nodes: Vec<Address>, now: Instant) {
+        self.context.node.set_bootstrap(nodes, now);
+        self.drain(now);
+    }
+
+    /// Replaces the addresses of this machine, with the port of the server socket.
+    pub fn set_local_addresses(&mut self, addresses: Vec<Address>, now: Instant) {
+        self.context.local_addresses = addresses;
+        self.refresh_servers(now);
+    }
+
+    // Operations.
+
+    /// Searches the records of a topic: [`Event::Found`] for each node that has some, then [`Event::Finished`].
+    pub fn lookup(&mut self, topic: [u8; 32], now: Instant) -> OperationId {
+        self.operate(topic, Kind::Lookup, now)
+    }
+
+    /// Stores a record of `identity` under a topic; the lookup before it gives [`Event::Found`].
+    pub fn announce(
+        &mut self,
+        topic: [u8; 32],
+        identity: Identity,
+        relay_addresses: Vec<Address>,
+        is_clearing: bool,
+        now: Instant,
+    ) -> OperationId {
+        self.operate(topic, Kind::Announce { identity, relay_addresses, bump: 0, is_clearing }, now)
+    }
+
+    /// Removes the records of `identity` under a topic; the lookup gives [`Event::Found`].
+    pub fn unannounce(&mut self, topic: [u8; 32], identity: Identity, now: Instant) -> OperationId {
+        self.operate(topic, Kind::Unannounce { identity }, now)
+    }
+
+    /// Searches the nodes that forward to a server: [`Event::FoundPeer`], then [`Event::Finished`].
+    pub fn find_peer(&mut self, public_key: [u8; 32], now: Instant) -> OperationId {
+        self.operate(crypto::blake2b_256(&[&public_key]), Kind::FindPeer { public_key }, now)
+    }
+
+    /// Searches the value with this hash.
+    pub fn immutable_get(&mut self, target: [u8; 32], now: Instant) -> OperationId {
+        self.operate(target, Kind::ImmutableGet, now)
+    }
+
+    /// Stores a value under its hash.
+    pub fn immutable_put(&mut self, value: Bytes, now: Instant) -> OperationId {
+        self.operate(crypto::blake2b_256(&[&value]), Kind::ImmutablePut { value }, now)
+    }
+
+    /// Searches the value of a key, at least version `seq`; the newest that any node has, or the first one found.
+    pub fn mutable_get(
+        &mut self,
+        public_key: [u8; 32],
+        seq: u64,
+        is_latest: bool,
+        now: Instant,
+    ) -> OperationId {
+        let target = crypto::blake2b_256(&[&public_key]);
+        self.operate(target, Kind::MutableGet { public_key, seq, is_latest }, now)
+    }
+
+    /// Stores version `seq` of the value of a key pair.
+    pub fn mutable_put(&mut self, key_pair: &KeyPair, seq: u64, value: Bytes, now: Instant) -> OperationId {
+        let signature = key_pair.sign(&signing::mutable_signable(seq, &value));
+        self.mutable_put_signed(key_pair.public_key, seq, value, signature, now)
+    }
+
+    /// Stores a value that is signed already, see [`signing::mutable_signable`].
+    pub fn mutable_put_signed(
+        &mut self,
+        public_key: [u8; 32],
+        seq: u64,
+        value: Bytes,
+        signature: [u8; 64],
+        now: Instant,
+    ) -> OperationId {
+        let (target, value) = client::mutable_put(public_key, seq, value, signature);
+        self.operate(target, Kind::MutablePut { value }, now)
+    }
+
+    /// Gives an operation up: no event comes for it any more.
+    pub fn cancel(&mut self, operation: OperationId, now: Instant) {
+        if let Some(operation) = self.operations.remove(&operation) {
+            operation.cancel(&mut self.context);
+        }
+        self.drain(now);
+    }
+
+    /// Answers [`Event::Sign`]; `None` refuses.
+    pub fn signed(&mut self, id: SignatureId, signature: Option<[u8; 64]>, now: Instant) {
+        if let Some((public_key, write)) = self.context.signatures.remove(&id) {
+            match signature {
+                Some(signature) => self.context.send_write(public_key, write, signature, now),
+                None => self.dispatch(write.purpose, None, None, now),
+            }
+        }
+        self.drain(now);
+    }
+
+    // Connections.
+
+    /// Dials a peer: [`Event::Connected`] or [`Event::Failed`] follows.
+    pub fn connect(&mut self, options: Connect, now: Instant) -> ConnectionId {
+        let id = self.connection_id();
+        let target = crypto::blake2b_256(&[&options.remote_public_key]);
+        let dial_options = DialOptions {
+            remote_public_key: options.remote_public_key,
+            relay_addresses: options.relay_addresses,
+            allows_lan: options.allows_lan,
+            forward: self.store.as_mut().and_then(|store| store.forward(&target)),
+        };
+        let mut dial = Dial::new(id, &options.identity, dial_options, &mut self.context, now);
+        let progress = dial.advance(&mut self.context, now);
+        self.dials.insert(id, dial);
+        self.settle_dial(id, progress, now);
+        self.drain(now);
+        id
+    }
+
+    /// Listens on a key: [`Event::Listening`] follows once it is announced.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::KeyInUse`] when another server of this endpoint has the key.
+    pub fn listen(&mut self, options: Listen, now: Instant) -> Result<ServerId, Misuse> {
+        let public_key = options.identity.public_key();
+        let target = crypto::blake2b_256(&[&public_key]);
+        if self.by_target.contains_key(&target) {
+            return Err(Misuse::KeyInUse);
+        }
+        let id = ServerId(self.next_server);
+        self.next_server += 1;
+        self.by_target.insert(target, id);
+        let announcer = Announcer::new(id, options.identity.clone(), target, &mut self.context, now);
+        let server = Server {
+            identity: options.identity,
+            target,
+            record: Peer { public_key, relay_addresses: Vec::new() }.encode(),
+            announcer,
+            asks: options.asks,
+            shares_local_addresses: options.shares_local_addresses,
+            may_punch: options.may_punch,
+            by_message: BTreeMap::new(),
+            by_number: BTreeMap::new(),
+        };
+        self.servers.insert(id, server);
+        self.drain(now);
+        Ok(id)
+    }
+
+    /// Stops to listen. If `is_polite`, nodes are told, which takes signatures; [`Event::ServerClosed`] follows.
+    /// The key can be listened on again at once. Open connections stay.
+    pub fn close_server(&mut self, id: ServerId, is_polite: bool, now: Instant) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if self.by_target.get(&server.target) == Some(&id) {
+            self.by_target.remove(&server.target);
+        }
+        let connections: Vec<_> = core::mem::take(&mut server.by_message).into_values().collect();
+        server.by_number.clear();
+        let milestone = server.announcer.close(is_polite, &mut self.context, now);
+        for connection in connections {
+            if let Some(mut accept) = self.accepts.remove(&connection) {
+                accept.give_up(&mut self.context, now);
+            }
+        }
+        self.reach(id, milestone);
+        self.drain(now);
+    }
+
+    /// Returns the addresses under which a server can be reached, as they are told to others.
+    pub fn relay_addresses(&self, server: ServerId) -> Vec<Address> {
+        self.servers.get(&server).map(|server| server.announcer.relay_addresses.clone()).unwrap_or_default()
+    }
+
+    /// Answers [`Event::NoiseSend`]. The listening side ends its handshake thereby and has to give the
+    /// [`holepunch_secret`](super::holepunch_secret) as well.
+    pub fn noise_sent(
+        &mut self,
+        connection: ConnectionId,
+        message: Bytes,
+        holepunch_secret: Option<[u8; 32]>,
+        now: Instant,
+    ) {
+        if let Some(dial) = self.dials.get_mut(&connection) {
+            let progress = dial.noise_sent(message, &mut self.context, now);
+            self.settle_dial(connection, progress, now);
+        } else if let Some(secret) = holepunch_secret {
+            self.with_accept(connection, now, |accept, server, context| {
+                accept.noise_sent(message, secret, &server.standing(), context, now)
+            });
+        }
+        self.drain(now);
+    }
+
+    /// Answers [`Event::NoiseReceive`]: on the dialling side with `holepunch_secret`, which ends the handshake, on
+    /// the listening side with the key of the peer.
+    pub fn noise_received(
+        &mut self,
+        connection: ConnectionId,
+        payload: Bytes,
+        remote_public_key: Option<[u8; 32]>,
+        holepunch_secret: Option<[u8; 32]>,
+        now: Instant,
+    ) {
+        if let Some(dial) = self.dials.get_mut(&connection) {
+            let opened = holepunch_secret.map(|secret| (payload, secret));
+            let progress = dial.noise_received(opened, &mut self.context, now);
+            self.settle_dial(connection, progress, now);
+        } else if let Some(key) = remote_public_key {
+            self.with_accept(connection, now, |accept, server, context| {
+                accept.noise_received(&payload, key, server.standing(), context, now)
+            });
+        }
+        self.drain(now);
+    }
+
+    /// Answers [`Event::Incoming`] with yes.
+    pub fn accept(&mut self, connection: ConnectionId, now: Instant) {
+        self.with_accept(connection, now, |accept, server, context| {
+            accept.accepted(server.standing(), context, now)
+        });
+        self.drain(now);
+    }
+
+    /// Answers [`Event::Incoming`] or [`Event::NoiseReceive`] with no. The peer hears nothing; a dial fails.
+    pub fn deny(&mut self, connection: ConnectionId, now: Instant) {
+        if let Some(dial) = self.dials.get_mut(&connection) {
+            let progress = dial.noise_received(None, &mut self.context, now);
+            self.settle_dial(connection, progress, now);
+        } else if let Some(accept) = self.accepts.get_mut(&connection) {
+            accept.denied(&mut self.context, now);
+        }
+        self.drain(now);
+    }
+
+    // Streams.
+
+    /// Queues bytes for a peer and reports whether there is room for more; if not, [`Event::Drain`] tells when.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownConnection`].
+    pub fn write(&mut self, connection: ConnectionId, bytes: Bytes, now: Instant) -> Result<bool, Misuse> {
+        self.known(connection)?;
+        let has_room = self.context.streams.write(connection, bytes, now);
+        self.drain(now);
+        Ok(has_room)
+    }
+
+    /// Sends one unordered and unacknowledged datagram on a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownConnection`].
+    pub fn send_message(
+        &mut self,
+        connection: ConnectionId,
+        bytes: Bytes,
+        now: Instant,
+    ) -> Result<(), Misuse> {
+        self.known(connection)?;
+        self.context.streams.send_message(connection, bytes, now);
+        Ok(())
+    }
+
+    /// Sends nothing more after what is queued. Both sides do so for an orderly end.
+    pub fn end(&mut self, connection: ConnectionId, now: Instant) {
+        self.context.streams.end(connection, now);
+        self.drain(now);
+    }
+
+    /// Breaks a connection off, or gives up dialling or accepting it. No event comes for it any more.
+    pub fn destroy(&mut self, connection: ConnectionId, now: Instant) {
+        if let Some(mut dial) = self.dials.remove(&connection) {
+            dial.close(&mut self.context, now);
+            self.context.streams.forget(connection);
+        } else if let Some(accept) = self.accepts.get_mut(&connection)
+            && !accept.is_connected()
+        {
+            accept.give_up(&mut self.context, now);
+        } else {
+            self.context.streams.destroy(connection, now);
+        }
+        self.drain(now);
+    }
+
+    /// Gives back bytes that [`Event::Data`] handed out: the peer may send as many more.
+    pub fn consumed(&mut self, connection: ConnectionId, bytes: u64, now: Instant) {
+        self.context.streams.consumed(connection, bytes, now);
+    }
+
+    /// Sets how many bytes a peer may send before they are [`consumed`](Self::consumed).
+    pub fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32, now: Instant) {
+        self.context.streams.set_receive_limit(connection, bytes, now);
+    }
+
+    // Inputs and outputs.
+
+    /// Takes a datagram.
+    pub fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant) {
+        match bytes.first() {
+            None => return,
+            Some(_) if bytes.len() == 1 => self.handle_punch(socket, from, now),
+            Some(&(rpc::REQUEST | rpc::REPLY)) => {
+                self.context.node.handle_datagram(socket, from, &bytes, now);
+            }
+            Some(_) => {
+                self.context.streams.handle_datagram(socket, from, bytes, now);
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.context.node.handle_timeout(now);
+        self.context.streams.handle_timeout(now);
+        if let Some(store) = &mut self.store {
+            store.advance(now);
+        }
+        while let Some((at, timer)) = self.context.timers.first().copied()
+            && at <= now
+        {
+            self.context.timers.remove(&(at, timer));
+            self.handle_timer(timer, now);
+        }
+        self.drain(now);
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timer = self.context.timers.first().map(|(at, _)| *at);
+        [self.context.node.poll_timeout(), self.context.streams.poll_timeout(), timer]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Returns the next datagrams to send, up to `max_segments` of one stream back to back; 1 for a host that sends
+    /// them one by one.
+    pub fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit> {
+        self.context.node.poll_transmit().or_else(|| self.context.streams.poll_transmit(max_segments, now))
+    }
+
+    /// Returns what happened next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.context.events.pop_front()
+    }
+
+    // Inside.
+
+    fn operate(&mut self, target: [u8; 32], kind: Kind, now: Instant) -> OperationId {
+        let id = OperationId(self.next_operation);
+        self.next_operation += 1;
+        let operation = Operation::new(id, target, kind, &mut self.context, now);
+        if let Some((topic, key)) = operation.forgets()
+            && let Some(store) = &mut self.store
+        {
+            store.forget(topic, key);
+        }
+        self.operations.insert(id, operation);
+        self.drain(now);
+        id
+    }
+
+    fn connection_id(&mut self) -> ConnectionId {
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        id
+    }
+
+    fn known(&self, connection: ConnectionId) -> Result<(), Misuse> {
+        if self.context.streams.contains(connection) { Ok(()) } else { Err(Misuse::UnknownConnection) }
+    }
+
+    /// Handles what the node and the streams have to say until they are silent.
+    fn drain(&mut self, now: Instant) {
+        loop {
+            if let Some(event) = self.context.node.poll_event() {
+                self.handle_node_event(event, now);
+            } else if let Some(event) = self.context.streams.poll_event() {
+                self.handle_stream_event(event, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn handle_node_event(&mut self, event: NodeEvent, now: Instant) {
+        match event {
+            NodeEvent::Request(request) => self.handle_request(request, now),
+            NodeEvent::Answered(id, answer) => {
+                if let Some(purpose) = self.context.requests.remove(&id) {
+                    self.dispatch(purpose, Some(id), Some(&answer), now);
+                }
+            }
+            NodeEvent::TimedOut(id) => {
+                if let Some(purpose) = self.context.requests.remove(&id) {
+                    self.dispatch(purpose, Some(id), None, now);
+                }
+            }
+            NodeEvent::QueryReply(id, answer) => match self.context.queries.get(&id).copied() {
+                Some(QueryOwner::Operation(id)) => {
+                    self.with_operation(id, |operation, context| operation.reply(&answer, context, now));
+                }
+                Some(QueryOwner::Dial(id)) => {
+                    self.with_dial(id, now, |dial, context| dial.query_reply(&answer, context, now));
+                }
+                Some(QueryOwner::Announcer(_)) | None => {}
+            },
+            NodeEvent::QueryFinished(id, closest) => match self.context.queries.remove(&id) {
+                Some(QueryOwner::Operation(id)) => {
+                    self.with_operation(id, |operation, context| {
+                        operation.query_finished(closest, context, now)
+                    });
+                }
+                Some(QueryOwner::Dial(id)) => {
+                    self.with_dial(id, now, |dial, context| dial.query_finished(context, now));
+                }
+                Some(QueryOwner::Announcer(id)) => {
+                    self.with_announcer(id, |announcer, context| {
+                        announcer.query_finished(&closest, context, now)
+                    });
+                }
+                None => {}
+            },
+            NodeEvent::Bootstrapped => self.context.events.push_back(Event::Bootstrapped),
+            NodeEvent::Persistent => {
+                if self.serves_others {
+                    self.store.get_or_insert_with(|| Persistent::new(now));
+                }
+                self.context.events.push_back(Event::Persistent);
+                self.refresh_servers(now);
+            }
+            NodeEvent::Ephemeral => self.context.events.push_back(Event::Ephemeral),
+            NodeEvent::NetworkChanged => {
+                self.context.events.push_back(Event::NetworkChanged);
+                self.refresh_servers(now);
+            }
+            NodeEvent::Woke => self.refresh_servers(now),
+        }
+    }
+
+    /// Hands the answer to a request, or its absence, to whoever waits for it.
+    fn dispatch(
+        &mut self,
+        purpose: Purpose,
+        request: Option<RequestId>,
+        answer: Option<&Answer>,
+        now: Instant,
+    ) {
+        let request = request.unwrap_or(RequestId(u64::MAX));
+        match purpose {
+            Purpose::Commit(id) => {
+                self.with_operation(id, |operation, context| operation.committed(answer, context));
+            }
+            Purpose::Unannounce(id) => {
+                self.with_operation(id, |operation, context| operation.unannounced(context, now));
+            }
+            Purpose::Handshake(id) => self
+                .with_dial(id, now, |dial, context| dial.handshake_answered(request, answer, context, now)),
+            Purpose::Lan(id, to) => {
+                self.with_dial(id, now, |dial, context| dial.lan_answered(to, answer.is_some(), context, now))
+            }
+            Purpose::Punch(id) => {
+                self.with_dial(id, now, |dial, context| dial.punch_answered(request, answer, context, now));
+            }
+            Purpose::Sample(id) => {
+                if let Some(accept) = self.accepts.get_mut(&id) {
+                    accept.sampled(request, answer, &mut self.context, now);
+                } else {
+                    self.with_dial(id, now, |dial, context| dial.sampled(request, answer, context, now));
+                }
+            }
+            Purpose::SelfAnnounce(id, relay) => {
+                let is_taken = answer.is_some_and(|answer| answer.error == 0);
+                self.with_announcer(id, |announcer, context| {
+                    announcer.announced(relay, is_taken, context, now)
+                });
+            }
+            Purpose::Farewell(id) => {
+                self.with_announcer(id, |announcer, context| announcer.farewell(answer, context, now));
+            }
+            Purpose::SelfUnannounce(id) => self.with_announcer(id, |announcer, _| announcer.unannounced()),
+            Purpose::Keepalive(node) => {
+                if answer.is_some() {
+                    self.context.keepalive.answered(node);
+                } else {
+                    for id in self.context.keepalive.lost(node) {
+                        self.with_announcer(id, |announcer, context| {
+                            announcer.refresh(context, now);
+                            None
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn with_operation(&mut self, id: OperationId, act: impl FnOnce(&mut Operation, &mut Context) -> bool) {
+        if let Some(operation) = self.operations.get_mut(&id)
+            && act(operation, &mut self.context)
+        {
+            self.operations.remove(&id);
+        }
+    }
+
+    fn with_dial(
+        &mut self,
+        id: ConnectionId,
+        now: Instant,
+        act: impl FnOnce(&mut Dial, &mut Context) -> Progress,
+    ) {
+        if let Some(dial) = self.dials.get_mut(&id) {
+            let progress = act(dial, &mut self.context);
+            self.settle_dial(id, progress, now);
+        }
+    }
+
+    fn with_announcer(
+        &mut self,
+        id: ServerId,
+        act: impl FnOnce(&mut Announcer, &mut Context) -> Option<Milestone>,
+    ) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            let milestone = act(&mut server.announcer, &mut self.context);
+            self.reach(id, milestone);
+        }
+    }
+
+    fn with_accept(
+        &mut self,
+        id: ConnectionId,
+        now: Instant,
+        act: impl FnOnce(&mut Accept, &Server, &mut Context) -> AcceptProgress,
+    ) {
+        let Some(accept) = self.accepts.get_mut(&id) else { return };
+        let server_id = accept.server;
+        let Some(server) = self.servers.get(&server_id) else { return };
+        let progress = act(accept, server, &mut self.context);
+        self.settle_accept(id, server_id, progress, now);
+    }
+
+    fn settle_dial(&mut self, id: ConnectionId, progress: Progress, now: Instant) {
+        match progress {
+            Progress::Pending => {}
+            Progress::Connected => {
+                self.dials.remove(&id);
+            }
+            Progress::Failed(error) => {
+                if let Some(mut dial) = self.dials.remove(&id) {
+                    dial.close(&mut self.context, now);
+                }
+                self.context.streams.forget(id);
+                self.context.events.push_back(Event::Failed { connection: id, server: None, error });
+            }
+        }
+    }
+
+    fn settle_accept(&mut self, id: ConnectionId, server: ServerId, progress: AcceptProgress, now: Instant) {
+        if let AcceptProgress::Failed(error) = progress {
+            self.context.events.push_back(Event::Failed { connection: id, server: Some(server), error });
+        }
+        self.forget_clear(id, now);
+    }
+
+    fn forget_clear(&mut self, id: ConnectionId, now: Instant) {
+        if self.accepts.get(&id).is_some_and(|accept| accept.is_clear(now))
+            && let Some(accept) = self.accepts.remove(&id)
+            && let Some(server) = self.servers.get_mut(&accept.server)
+        {
+            server.by_message.remove(&accept.message);
+            server.by_number.remove(&accept.number);
+        }
+    }
+
+    fn reach(&mut self, id: ServerId, milestone: Option<Milestone>) {
+        match milestone {
+            Some(Milestone::Listening) => self.context.events.push_back(Event::Listening { server: id }),
+            Some(Milestone::Closed) => {
+                self.servers.remove(&id);
+                self.context.events.push_back(Event::ServerClosed { server: id });
+            }
+            None => {}
+        }
+    }
+
+    fn refresh_servers(&mut self, now: Instant) {
+        for server in self.servers.values_mut() {
+            server.announcer.refresh(&mut self.context, now);
+        }
+    }
+
+    fn handle_timer(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Connection(id) => {
+                if let Some(accept) = self.accepts.get_mut(&id) {
+                    let server = accept.server;
+                    let progress = accept.handle_timeout(&mut self.context, now);
+                    self.settle_accept(id, server, progress, now);
+                } else {
+                    self.with_dial(id, now, |dial, context| dial.handle_timeout(context, now));
+                }
+            }
+            Timer::Server(id) => self.with_announcer(id, |announcer, context| {
+                announcer.handle_timeout(context, now);
+                None
+            }),
+            Timer::Signature(id) => {
+                if let Some((_, write)) = self.context.signatures.remove(&id) {
+                    self.dispatch(write.purpose, None, None, now);
+                }
+            }
+            Timer::Keepalive => {
+                let is_firewalled = self.context.node.is_firewalled();
+                let (due, next) = self.context.keepalive.round(is_firewalled, now);
+                for node in due {
+                    let outgoing = self.context.node.outgoing(node, true, rpc::command::PING);
+                    self.context.request(outgoing, Purpose::Keepalive(node), now);
+                }
+                if let Some(at) = next {
+                    self.context.wake_at(Timer::Keepalive, at);
+                }
+            }
+        }
+    }
+
+    fn handle_stream_event(&mut self, event: StreamEvent, now: Instant) {
+        let event = match event {
+            StreamEvent::Knock(id, socket, from) => {
+                if let Some(accept) = self.accepts.get_mut(&id) {
+                    accept.knocked(socket, from, &mut self.context, now);
+                } else {
+                    self.with_dial(id, now, |dial, context| dial.knocked(socket, from, context, now));
+                }
+                return;
+            }
+            StreamEvent::Data(connection, bytes) => Event::Data { connection, bytes },
+            StreamEvent::Message(connection, bytes) => Event::Message { connection, bytes },
+            StreamEvent::Drain(connection) => Event::Drain { connection },
+            StreamEvent::End(connection) => Event::End { connection },
+            StreamEvent::Closed(connection, socket, error) => {
+                self.context.close_socket(socket);
+                Event::Closed { connection, error }
+            }
+        };
+        self.context.events.push_back(event);
+    }
+
+    fn handle_punch(&mut self, socket: SocketId, from: Address, now: Instant) {
+        if socket < SocketId::FIRST_PUNCH {
+            return;
+        }
+        let Some(id) = self.context.punch_sockets.get(&socket).copied() else { return };
+        if let Some(accept) = self.accepts.get_mut(&id) {
+            accept.handle_punch(socket, from, &mut self.context);
+        } else {
+            self.with_dial(id, now, |dial, context| dial.handle_punch(socket, from, context, now));
+        }
+    }
+
+    // Requests of others.
+
+    fn handle_request(&mut self, request: Incoming, now: Instant) {
+        match request.command {
+            command::PEER_HANDSHAKE => self.handle_handshake(request, now),
+            command::PEER_HOLEPUNCH => self.handle_holepunch(request, now),
+            command::PLUGIN => {}
+            _ => self.handle_storage(&request, now),
+        }
+    }
+
+    fn handle_storage(&mut self, request: &Incoming, now: Instant) {
+        let own_record = request
+            .target
+            .and_then(|target| self.by_target.get(&target))
+            .and_then(|id| self.servers.get(id))
+            .map(|server| server.record.clone());
+        let (Some(store), Some(own_id)) = (&mut self.store, self.context.node.id()) else {
+            let options = ReplyOptions { closer: true, ..ReplyOptions::BARE };
+            self.context.node.reply(request, rpc::error::UNKNOWN_COMMAND, None, options);
+            return;
+        };
+        let elapsed = u64::try_from(now.duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let clock = self.clock.saturating_add(elapsed);
+        let node = &mut self.context.node;
+        match store.handle(request, &own_id, own_record, clock, &mut self.context.rng) {
+            Response::Silent => {}
+            Response::Full(value) => node.reply(request, 0, value, ReplyOptions::FULL),
+            Response::Bare => node.reply(request, 0, None, ReplyOptions::BARE),
+            Response::Error(error) => {
+                node.reply(request, error, None, ReplyOptions { closer: true, ..ReplyOptions::BARE });
+            }
+        }
+    }
+
+    fn route(&mut self, target: Option<[u8; 32]>) -> (Route, Option<ServerId>) {
+        let Some(target) = target else { return (Route::Unknown, None) };
+        if let Some(server) = self.by_target.get(&target) {
+            return (Route::Server, Some(*server));
+        }
+        let forward = self.store.as_mut().and_then(|store| store.forward(&target));
+        (forward.map_or(Route::Unknown, Route::Forward), None)
+    }
+
+    fn handle_handshake(&mut self, request: Incoming, now: Instant) {
+        let Some(handshake) = request.value.as_ref().and_then(|value| Handshake::decode(value).ok()) else {
+            return;
+        };
+        let (route, server) = self.route(request.target);
+        match (route_handshake(&handshake, route, request.from), server) {
+            (Hop::Serve, Some(server)) => self.serve_handshake(server, handshake, request, now),
+            (Hop::Serve, None) => {}
+            (hop, _) => self.pass_on(hop, &request, now),
+        }
+    }
+
+    fn serve_handshake(&mut self, id: ServerId, handshake: Handshake, request: Incoming, now: Instant) {
+        // Only these stages lead to a server; the answer to any other would have nowhere to go.
+        if !matches!(handshake.mode, mode::FROM_CLIENT | mode::FROM_RELAY | mode::FROM_SECOND_RELAY) {
+            return;
+        }
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        if let Some(connection) = server.by_message.get(&handshake.noise) {
+            if let Some(accept) = self.accepts.get_mut(connection) {
+                accept.copy(handshake, request, &mut self.context);
+            }
+            return;
+        }
+        let client = handshake.peer_address.unwrap_or(request.from);
+        if !server.has_room() || !self.rate.allows(client.ip(), now) {
+            return;
+        }
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let number = server.free_number();
+        server.by_message.insert(handshake.noise.clone(), connection);
+        server.by_number.insert(number, connection);
+        let mut accept = Accept::new(connection, id, number, handshake, request, &server.identity);
+        let progress = accept.start(&server.identity, server.asks, server.standing(), &mut self.context, now);
+        self.accepts.insert(connection, accept);
+        self.settle_accept(connection, id, progress, now);
+    }
+
+    fn handle_holepunch(&mut self, request: Incoming, now: Instant) {
+        let Some(message) = request.value.as_ref().and_then(|value| Holepunch::decode(value).ok()) else {
+            return;
+        };
+        let (route, server) = self.route(request.target);
+        match (route_holepunch(&message, route, request.from), server) {
+            (Hop::Serve, Some(id)) => {
+                let Some(server) = self.servers.get(&id) else { return };
+                let is_relay = server.announcer.is_relay(request.from);
+                let Some(connection) = server.by_number.get(&message.id) else { return };
+                if let Some(accept) = self.accepts.get_mut(connection) {
+                    accept.handle_holepunch(message, request, is_relay, &mut self.context, now);
+                }
+            }
+            (Hop::Serve, None) => {}
+            (hop, _) => self.pass_on(hop, &request, now),
+        }
+    }
+
+    /// Passes a message on for others, within limits.
+    fn pass_on(&mut self, hop: Hop, request: &Incoming, now: Instant) {
+        if let Hop::Reply { to, .. } | Hop::Relay { to, .. } = &hop {
+            let is_refused = to.port() == 0 || (!self.allows_bogons && is_bogon(to.ip()));
+            if is_refused || !self.serves_others || !self.rate.allows(request.from.ip(), now) {
+                return;
+            }
+        }
+        forward(hop, request, None, &mut self.context);
+    }
+}

@@ -1,0 +1,722 @@
+//! All streams of a node: who a datagram belongs to, whose turn it is, and when the next timer fires.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit, StreamCipher};
+
+use super::packet::{HEADER_LEN, Kind, Packet, replace_id};
+use super::stream::{Stats, Stream, StreamEvent, StreamOptions};
+use super::{Address, SocketId};
+use crate::time::{Duration, Instant};
+
+/// A stream of this node, by the id that peers put into packets for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u32);
+
+/// Where the packets of a stream go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The local socket to send from.
+    pub socket: SocketId,
+    /// The address to send to.
+    pub address: Address,
+    /// The peer's id of the stream.
+    pub id: u32,
+}
+
+/// Limits of all streams together.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Most streams open at once.
+    pub max_streams: usize,
+    /// Most bytes of one stream written and not yet sent.
+    pub max_queued: usize,
+}
+
+/// What happened to a stream of a [`Udx`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Packets for the stream come from an address that it does not know. They wait, a few of them, for
+    /// [`Udx::accept`] or [`Udx::refuse`].
+    Incoming {
+        /// The local socket they came to.
+        socket: SocketId,
+        /// Where they came from.
+        from: Address,
+    },
+    /// The stream itself has something to tell. After [`StreamEvent::Closed`] its id is free.
+    Stream(StreamEvent),
+}
+
+/// Datagrams to send, back to back in the caller's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The local socket to send from.
+    pub socket: SocketId,
+    /// The address to send to.
+    pub to: Address,
+    /// Bytes of every datagram; the last one may be shorter.
+    pub segment: usize,
+}
+
+/// The caller broke the contract of a [`Udx`]; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// [`Udx::connect`] was called before, or never.
+    Connected(bool),
+    /// The stream was ended or is closed.
+    Ended,
+    /// So many bytes wait already; the limit.
+    QueueFull(usize),
+    /// So many streams are open already; the limit.
+    TooManyStreams(usize),
+    /// The id is taken.
+    Taken(StreamId),
+    /// There is no such stream.
+    Unknown(StreamId),
+}
+
+/// All streams of a node.
+///
+/// After any `&mut self` call, drain [`poll_event`](Self::poll_event) and
+/// [`poll_transmit`](Self::poll_transmit), in turns until both are empty, then arm a timer from
+/// [`poll_timeout`](Self::poll_timeout). A driver that has other work may stop early and come back.
+pub struct Udx {
+    options: Options,
+    ids: ChaCha20,
+    streams: BTreeMap<StreamId, Entry>,
+    timers: BTreeSet<(Instant, StreamId)>,
+    /// Streams that may have packets, in the order of their turns.
+    ready: VecDeque<StreamId>,
+    /// Streams that may have events, in the order of their turns.
+    eventful: VecDeque<StreamId>,
+    incoming: VecDeque<(StreamId, Event)>,
+    /// Forwarded packets and last words.
+    outgoing: VecDeque<(SocketId, Address, Vec<u8>)>,
+    /// A packet that was too large for the batch before it.
+    carried: Option<(SocketId, Address, Vec<u8>)>,
+    graves: BTreeMap<StreamId, Grave>,
+    /// Closed streams in the order in which they are forgotten.
+    buried: VecDeque<(Instant, StreamId)>,
+}
+
+struct Entry {
+    stream: Stream,
+    remote: Option<Remote>,
+    /// Further addresses that packets may come from, oldest first.
+    allowed: VecDeque<(SocketId, Address)>,
+    strays: VecDeque<Stray>,
+    forwards_to: Option<StreamId>,
+    /// The timer in the set; earlier than necessary at times.
+    armed: Option<Instant>,
+    is_ready: bool,
+    is_eventful: bool,
+}
+
+/// Packets from an address that the owner has to judge.
+struct Stray {
+    socket: SocketId,
+    from: Address,
+    is_refused: bool,
+    packets: Vec<Vec<u8>>,
+}
+
+/// A closed stream whose peer may not know yet.
+struct Grave {
+    remote: Remote,
+    farewell: [u8; HEADER_LEN],
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_streams: 65_536, max_queued: 16 << 20 }
+    }
+}
+
+impl Udx {
+    /// Creates an empty node; `seed` decides the ids of its streams.
+    pub fn new(options: Options, seed: [u8; 32]) -> Self {
+        Self {
+            options,
+            ids: ChaCha20::new(&seed.into(), &[0; 12].into()),
+            streams: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            ready: VecDeque::new(),
+            eventful: VecDeque::new(),
+            incoming: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            carried: None,
+            graves: BTreeMap::new(),
+            buried: VecDeque::new(),
+        }
+    }
+
+    /// Opens a stream under an unpredictable id.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::TooManyStreams`].
+    pub fn open(&mut self, options: StreamOptions, now: Instant) -> Result<StreamId, Misuse> {
+        loop {
+            let mut id = [0; 4];
+            self.ids.apply_keystream(&mut id);
+            match self.open_as(StreamId(u32::from_le_bytes(id)), options, now) {
+                Err(Misuse::Taken(_)) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Opens a stream under a given id.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::TooManyStreams`], [`Misuse::Taken`].
+    pub fn open_as(
+        &mut self,
+        id: StreamId,
+        options: StreamOptions,
+        now: Instant,
+    ) -> Result<StreamId, Misuse> {
+        if self.streams.len() >= self.options.max_streams {
+            return Err(Misuse::TooManyStreams(self.options.max_streams));
+        }
+        if self.streams.contains_key(&id) || self.graves.contains_key(&id) {
+            return Err(Misuse::Taken(id));
+        }
+        self.streams.insert(
+            id,
+            Entry {
+                stream: Stream::new(options, now),
+                remote: None,
+                allowed: VecDeque::new(),
+                strays: VecDeque::new(),
+                forwards_to: None,
+                armed: None,
+                is_ready: false,
+                is_eventful: false,
+            },
+        );
+        Ok(id)
+    }
+
+    /// Tells a stream its peer: packets from there are accepted, and packets leave.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`], [`Misuse::Connected`].
+    pub fn connect(&mut self, id: StreamId, remote: Remote, now: Instant) -> Result<(), Misuse> {
+        let entry = self.entry(id)?;
+        if entry.remote.is_some() {
+            return Err(Misuse::Connected(true));
+        }
+        entry.remote = Some(remote);
+        entry.stream.connect(remote.id);
+        self.replay(id, remote.socket, remote.address, now);
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Moves a connected stream to another peer address, socket or id. Packets from the former address stay
+    /// welcome.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`], [`Misuse::Connected`].
+    pub fn change_remote(&mut self, id: StreamId, remote: Remote, now: Instant) -> Result<(), Misuse> {
+        let entry = self.entry(id)?;
+        let Some(before) = entry.remote else {
+            return Err(Misuse::Connected(false));
+        };
+        entry.allow(before.socket, before.address);
+        entry.remote = Some(remote);
+        entry.stream.change_remote(remote.id);
+        self.replay(id, remote.socket, remote.address, now);
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Accepts packets for a stream from one more address, those that waited first.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn accept(
+        &mut self,
+        id: StreamId,
+        socket: SocketId,
+        from: Address,
+        now: Instant,
+    ) -> Result<(), Misuse> {
+        self.entry(id)?.allow(socket, from);
+        self.replay(id, socket, from, now);
+        Ok(())
+    }
+
+    /// Drops the packets for a stream that came from an address, and those to come.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn refuse(&mut self, id: StreamId, socket: SocketId, from: Address) -> Result<(), Misuse> {
+        let strays = &mut self.entry(id)?.strays;
+        if let Some(stray) = strays.iter_mut().find(|stray| (stray.socket, stray.from) == (socket, from)) {
+            stray.is_refused = true;
+            stray.packets = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Forwards every packet that arrives for `id` to the peer of `target`, unread.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn relay_to(&mut self, id: StreamId, target: StreamId) -> Result<(), Misuse> {
+        self.entry(target)?;
+        self.entry(id)?.forwards_to = Some(target);
+        Ok(())
+    }
+
+    /// Queues bytes and returns whether more may follow at once; otherwise wait for [`StreamEvent::Drain`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`], [`Misuse::Ended`], [`Misuse::QueueFull`].
+    pub fn write(&mut self, id: StreamId, bytes: Bytes) -> Result<bool, Misuse> {
+        let max_queued = self.options.max_queued;
+        let stream = self.open_stream(id)?;
+        if stream.stats().queued.saturating_add(bytes.len()) > max_queued {
+            return Err(Misuse::QueueFull(max_queued));
+        }
+        let has_room = stream.write(bytes);
+        self.touch(id);
+        Ok(has_room)
+    }
+
+    /// Ends a stream after what was written.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`], [`Misuse::Ended`].
+    pub fn end(&mut self, id: StreamId) -> Result<(), Misuse> {
+        self.open_stream(id)?.end();
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Forgets a stream at once and tells the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn destroy(&mut self, id: StreamId) -> Result<(), Misuse> {
+        self.entry(id)?.stream.destroy();
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Sends an unordered message that may get lost; returns false when it was dropped at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn send_message(&mut self, id: StreamId, message: Bytes) -> Result<bool, Misuse> {
+        let is_queued = self.entry(id)?.stream.send_message(message);
+        self.touch(id);
+        Ok(is_queued)
+    }
+
+    /// Gives back room in a stream's window; see [`Stream::consumed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn consumed(&mut self, id: StreamId, bytes: u64) -> Result<(), Misuse> {
+        self.entry(id)?.stream.consumed(bytes);
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Changes how many bytes of a stream may wait for the reader.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Unknown`].
+    pub fn set_receive_limit(&mut self, id: StreamId, bytes: u32) -> Result<(), Misuse> {
+        self.entry(id)?.stream.set_receive_limit(bytes);
+        self.touch(id);
+        Ok(())
+    }
+
+    /// Returns figures of a stream.
+    pub fn stats(&self, id: StreamId) -> Option<Stats> {
+        Some(self.streams.get(&id)?.stream.stats())
+    }
+
+    /// Returns where the packets of a stream go.
+    pub fn remote(&self, id: StreamId) -> Option<Remote> {
+        self.streams.get(&id)?.remote
+    }
+
+    /// Returns how many streams there are.
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Reports whether there are no streams.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// Takes in a datagram and returns whether it belonged to a stream; otherwise it is somebody else's.
+    pub fn handle_datagram(
+        &mut self,
+        socket: SocketId,
+        from: Address,
+        datagram: &[u8],
+        now: Instant,
+    ) -> bool {
+        let Some(id) = Packet::peek_id(datagram).map(StreamId) else {
+            return false;
+        };
+        let Some(entry) = self.streams.get_mut(&id) else {
+            return self.handle_late(id, socket, from, datagram);
+        };
+        if entry.accepts(socket, from) {
+            self.handle_known(id, datagram, now);
+        } else if entry.hold(socket, from, datagram) {
+            self.incoming.push_back((id, Event::Incoming { socket, from }));
+        }
+        true
+    }
+
+    fn handle_known(&mut self, id: StreamId, datagram: &[u8], now: Instant) {
+        let Some(packet) = Packet::decode(datagram) else { return };
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        if let Some(target) = entry.forwards_to {
+            if packet.header.kind.has(Kind::DESTROY) {
+                entry.stream.reset();
+            }
+            self.forward(target, datagram);
+        } else {
+            entry.stream.handle_packet(&packet, now);
+        }
+        self.touch(id);
+    }
+
+    fn forward(&mut self, target: StreamId, datagram: &[u8]) {
+        let remote = self.streams.get(&target).and_then(|entry| entry.remote);
+        if let Some(remote) = remote.filter(|_| self.outgoing.len() < MAX_OUTGOING) {
+            let mut bytes = datagram.to_vec();
+            replace_id(&mut bytes, remote.id);
+            self.outgoing.push_back((remote.socket, remote.address, bytes));
+        }
+    }
+
+    /// Repeats the last packet of a closed stream to a peer that did not get it.
+    fn handle_late(&mut self, id: StreamId, socket: SocketId, from: Address, datagram: &[u8]) -> bool {
+        let Some(grave) = self.graves.get(&id) else { return false };
+        let (remote, farewell) = (grave.remote, grave.farewell);
+        let asks = Kind::DATA.with(Kind::END).with(Kind::HEARTBEAT);
+        let is_asking = Packet::decode(datagram).is_some_and(|packet| packet.header.kind.has(asks));
+        if is_asking
+            && (remote.socket, remote.address) == (socket, from)
+            && self.outgoing.len() < MAX_OUTGOING
+        {
+            self.outgoing.push_back((socket, from, farewell.to_vec()));
+        }
+        true
+    }
+
+    /// Takes in the packets that waited for a verdict.
+    fn replay(&mut self, id: StreamId, socket: SocketId, from: Address, now: Instant) {
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        let position = entry.strays.iter().position(|stray| (stray.socket, stray.from) == (socket, from));
+        let Some(stray) = position.and_then(|at| entry.strays.remove(at)) else { return };
+        for packet in stray.packets {
+            self.handle_known(id, &packet, now);
+        }
+    }
+
+    /// Reacts to the passing of time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.timers.first()
+            && at <= now
+        {
+            self.timers.pop_first();
+            if let Some(entry) = self.streams.get_mut(&id) {
+                entry.armed = None;
+                entry.stream.handle_timeout(now);
+                self.touch(id);
+            }
+        }
+        self.forget_buried(now);
+    }
+
+    fn forget_buried(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.buried.front()
+            && (at <= now || self.buried.len() > MAX_GRAVES)
+        {
+            self.buried.pop_front();
+            self.graves.remove(&id);
+        }
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Returns the next event of any stream, streams taking turns.
+    pub fn poll_event(&mut self, now: Instant) -> Option<(StreamId, Event)> {
+        if let Some(event) = self.incoming.pop_front() {
+            return Some(event);
+        }
+        while let Some(&id) = self.eventful.front() {
+            self.eventful.pop_front();
+            let Some(entry) = self.streams.get_mut(&id) else { continue };
+            if let Some(event) = entry.stream.poll_event() {
+                self.eventful.push_back(id);
+                return Some((id, Event::Stream(event)));
+            }
+            entry.is_eventful = false;
+            self.reap(id, now);
+        }
+        None
+    }
+
+    /// Fills `out` with up to `max_segments` datagrams of one stream, streams taking turns.
+    ///
+    /// All have the same length but the last, which may be shorter, so that one call to the kernel can send
+    /// them.
+    pub fn poll_transmit(
+        &mut self,
+        max_segments: usize,
+        out: &mut Vec<u8>,
+        now: Instant,
+    ) -> Option<Transmit> {
+        out.clear();
+        if let Some((socket, to, bytes)) = self.carried.take().or_else(|| self.outgoing.pop_front()) {
+            out.extend_from_slice(&bytes);
+            let segment = bytes.len();
+            self.fill_outgoing(max_segments, (socket, to), segment, out);
+            return Some(Transmit { socket, to, segment });
+        }
+        while let Some(id) = self.ready.pop_front() {
+            let Some(entry) = self.streams.get_mut(&id) else { continue };
+            entry.is_ready = false;
+            let Some(remote) = entry.remote else { continue };
+            let (socket, to) = (remote.socket, remote.address);
+            let batch = fill(&mut entry.stream, max_segments, out, now);
+            self.carried = batch.carried.map(|bytes| (socket, to, bytes));
+            // When it was asked last and had nothing, its turn comes with its next input or timer.
+            if !batch.is_drained {
+                self.wake(id);
+            }
+            self.arm(id);
+            self.reap(id, now);
+            if batch.segment > 0 {
+                return Some(Transmit { socket, to, segment: batch.segment });
+            }
+        }
+        None
+    }
+
+    /// Adds queued datagrams of the same length to the same address.
+    fn fill_outgoing(
+        &mut self,
+        max_segments: usize,
+        to: (SocketId, Address),
+        segment: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let most = (max_segments * segment).min(MAX_BATCH);
+        while let Some((socket, address, bytes)) = self.outgoing.front()
+            && (*socket, *address) == to
+            && bytes.len() <= segment
+            && out.len().is_multiple_of(segment)
+            && out.len() + bytes.len() <= most
+        {
+            out.extend_from_slice(bytes);
+            self.outgoing.pop_front();
+        }
+    }
+
+    fn entry(&mut self, id: StreamId) -> Result<&mut Entry, Misuse> {
+        self.streams.get_mut(&id).ok_or(Misuse::Unknown(id))
+    }
+
+    fn open_stream(&mut self, id: StreamId) -> Result<&mut Stream, Misuse> {
+        let stream = &mut self.entry(id)?.stream;
+        if stream.is_writable() { Ok(stream) } else { Err(Misuse::Ended) }
+    }
+
+    /// Gives a stream its turns and arms its timer after a change.
+    fn touch(&mut self, id: StreamId) {
+        self.wake(id);
+        self.arm(id);
+    }
+
+    fn wake(&mut self, id: StreamId) {
+        if let Some(entry) = self.streams.get_mut(&id)
+            && !core::mem::replace(&mut entry.is_ready, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn arm(&mut self, id: StreamId) {
+        let Some(entry) = self.streams.get_mut(&id) else { return };
+        if !core::mem::replace(&mut entry.is_eventful, true) {
+            self.eventful.push_back(id);
+        }
+        let Some(at) = entry.stream.poll_timeout() else { return };
+        // A timer that fires early finds nothing due and is armed again: cheaper than moving it every time.
+        if entry.armed.is_none_or(|armed| at < armed) {
+            if let Some(armed) = entry.armed.replace(at) {
+                self.timers.remove(&(armed, id));
+            }
+            self.timers.insert((at, id));
+        }
+    }
+
+    /// Forgets a stream that is over.
+    fn reap(&mut self, id: StreamId, now: Instant) {
+        if !self.streams.get(&id).is_some_and(|entry| entry.stream.is_over()) {
+            return;
+        }
+        let Some(entry) = self.streams.remove(&id) else { return };
+        if let Some(armed) = entry.armed {
+            self.timers.remove(&(armed, id));
+        }
+        if let (Some(remote), Some(farewell)) = (entry.remote, entry.stream.farewell()) {
+            self.graves.insert(id, Grave { remote, farewell });
+            self.buried.push_back((now + LINGER, id));
+            self.forget_buried(now);
+        }
+    }
+}
+
+impl Entry {
+    fn accepts(&self, socket: SocketId, from: Address) -> bool {
+        self.remote.is_some_and(|remote| (remote.socket, remote.address) == (socket, from))
+            || self.allowed.contains(&(socket, from))
+    }
+
+    fn allow(&mut self, socket: SocketId, from: Address) {
+        if self.allowed.contains(&(socket, from)) {
+            return;
+        }
+        if self.allowed.len() >= MAX_ALLOWED {
+            self.allowed.pop_front();
+        }
+        self.allowed.push_back((socket, from));
+    }
+
+    /// Keeps a packet until its address is judged; returns whether the address is new.
+    fn hold(&mut self, socket: SocketId, from: Address, datagram: &[u8]) -> bool {
+        if let Some(stray) = self.strays.iter_mut().find(|stray| (stray.socket, stray.from) == (socket, from))
+        {
+            if !stray.is_refused && stray.packets.len() < MAX_STRAY_PACKETS {
+                stray.packets.push(datagram.to_vec());
+            }
+            return false;
+        }
+        if self.strays.len() >= MAX_STRAYS {
+            // Only judged addresses give way: otherwise a flood of forged ones would hide the peer.
+            let Some(judged) = self.strays.iter().position(|stray| stray.is_refused) else {
+                return false;
+            };
+            self.strays.remove(judged);
+        }
+        self.strays.push_back(Stray {
+            socket,
+            from,
+            is_refused: false,
+            packets: alloc::vec![datagram.to_vec()],
+        });
+        true
+    }
+}
+
+impl fmt::Debug for Udx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udx").field("streams", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected(true) => f.write_str("already connected"),
+            Self::Connected(false) => f.write_str("not connected"),
+            Self::Ended => f.write_str("stream is ended"),
+            Self::QueueFull(limit) => write!(f, "more than {limit} bytes would wait"),
+            Self::TooManyStreams(limit) => write!(f, "{limit} streams are open"),
+            Self::Taken(id) => write!(f, "stream {} exists", id.0),
+            Self::Unknown(id) => write!(f, "no stream {}", id.0),
+        }
+    }
+}
+
+impl core::error::Error for Misuse {}
+
+/// What one turn of a stream yielded.
+struct Batch {
+    /// Bytes of every datagram but the last; 0 when there is none.
+    segment: usize,
+    /// A packet longer than the others, which cannot share their batch.
+    carried: Option<Vec<u8>>,
+    /// The stream was asked and had nothing more.
+    is_drained: bool,
+}
+
+fn fill(stream: &mut Stream, max_segments: usize, out: &mut Vec<u8>, now: Instant) -> Batch {
+    let mut batch = Batch { segment: 0, carried: None, is_drained: false };
+    for _ in 0..max_segments.max(1) {
+        let start = out.len();
+        if !stream.poll_transmit(now, out) {
+            batch.is_drained = true;
+            break;
+        }
+        let len = out.len() - start;
+        if start == 0 {
+            batch.segment = len;
+        } else if len > batch.segment {
+            batch.carried = Some(out.split_off(start));
+            break;
+        }
+        if len < batch.segment || out.len() + batch.segment > MAX_BATCH {
+            break;
+        }
+    }
+    batch
+}
+
+/// Most bytes of one batch: what an IPv4 datagram, and so the kernel's segmentation, can hold.
+const MAX_BATCH: usize = 65_507;
+
+/// Forwarded packets that wait for the driver; more are dropped, as a full socket would.
+const MAX_OUTGOING: usize = 1024;
+
+/// Further addresses of one stream.
+const MAX_ALLOWED: usize = 4;
+
+/// Addresses of one stream that wait for a verdict, or were refused.
+const MAX_STRAYS: usize = 4;
+
+/// Packets kept per address that waits for a verdict: the initial congestion window and some repeats.
+const MAX_STRAY_PACKETS: usize = 16;
+
+/// How long a closed stream answers its peer; libudx gives up after 13 s.
+const LINGER: Duration = Duration::from_secs(15);
+
+/// Closed streams remembered.
+const MAX_GRAVES: usize = 4096;
