@@ -2,13 +2,20 @@
 
 pub mod bitfield;
 pub mod conflict;
+pub mod core;
 pub mod encryption;
+pub mod error;
+pub mod jobs;
 pub mod manifest;
 pub mod merkle_tree;
 pub mod multisig;
+mod nodes;
+pub mod opening;
 pub mod proof;
 pub mod prove;
+mod read;
 pub mod reorg;
 pub mod standalone;
 pub mod verifier;
 pub mod verify;
+mod write;

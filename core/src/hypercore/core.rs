@@ -1,0 +1,653 @@
+//! One log and the storage behind it.
+//!
+//! Two heads exist. The *tip* counts everything staged; jobs that write build on it. The durable head is what
+//! getters, proofs and peers see. A commit moves the second up to the first. So many appends share one commit, one
+//! signature and one bitfield page, and nothing is announced that a crash could take back.
+//!
+//! A cut (truncation or reorg) is alone in its commit, and jobs wait for it: no job ever sees half of two histories.
+//!
+//! Source: hypercore 11.35, `lib/core.js` and `lib/session-state.js`.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::mem;
+
+use bytes::Bytes;
+
+use crate::compact_encoding::{Decode, Encode};
+use crate::crypto::{KeyPair, Node};
+use crate::error::StorageFailure;
+use crate::flat_tree;
+use crate::id::{DiscoveryKey, PublicKey};
+use crate::storage::keys::{self, DataKeys};
+use crate::storage::records::{Auth, Head, Hints};
+use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
+
+use super::bitfield::{BITS_PER_PAGE, BitChange, Bitfield};
+use super::encryption::{BlockEncryption, KeyMode};
+use super::error::CoreError;
+use super::jobs::{CoreEvent, EncryptionKey, JobId, Value, Work};
+use super::manifest::Manifest;
+use super::merkle_tree::Tree;
+use super::nodes::{NodeCache, Nodes, ReadSet};
+use super::reorg::Reorg;
+use super::verifier::Verifier;
+
+/// One log.
+///
+/// After [`submit`](Self::submit), or when storage answered, call [`run`](Self::run), then drain
+/// [`poll_event`](Self::poll_event). When the store asks its parties to seal, call [`seal`](Self::seal).
+#[derive(Debug)]
+pub struct Core {
+    party: Party,
+    auth: Auth,
+    core_pointer: u64,
+    pub(super) keys: DataKeys,
+    verifier: Option<Verifier>,
+    is_legacy: bool,
+    is_compat: bool,
+    is_frozen: bool,
+    is_closing: bool,
+
+    /// The durable head.
+    pub(super) tree: Tree,
+    /// Durable blocks.
+    pub(super) bitfield: Bitfield,
+    hints: Hints,
+
+    /// The staged head.
+    pub(super) tip: Tree,
+    /// Signs the tip when its group is sealed.
+    pub(super) signer: Option<KeyPair>,
+    pub(super) open: Staged,
+    in_flight: Option<Staged>,
+    /// A cut is staged and not durable.
+    pub(super) is_cutting: bool,
+    /// Counts cuts: what was read before one is worthless after it.
+    epoch: u64,
+
+    pub(super) cache: NodeCache,
+    pub(super) reorgs: BTreeMap<u64, Reorg>,
+    snapshots: BTreeMap<u32, Snapshot>,
+    encryption: Option<(EncryptionKey, BlockEncryption)>,
+
+    next_job: u64,
+    jobs: BTreeMap<JobId, Job>,
+    /// Jobs that write locally, in order. The first one runs.
+    ordered: VecDeque<JobId>,
+    /// Other jobs that can run.
+    ready: VecDeque<JobId>,
+    /// Jobs that wait for a commit.
+    parked: Vec<JobId>,
+    reads: BTreeMap<ReadTicket, JobId>,
+    events: VecDeque<CoreEvent>,
+}
+
+/// A fixed view of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Blocks.
+    pub length: u64,
+    /// How often the log had been truncated.
+    pub fork: u64,
+    /// Stored bytes.
+    pub byte_length: u64,
+    /// Blocks that the live log still shares with it.
+    pub compat_length: u64,
+}
+
+/// What one commit changes.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    commit: Option<CommitId>,
+    /// The head after it; set when it is sealed.
+    tree: Option<Tree>,
+    hints: Option<Hints>,
+    pub(super) has_head: bool,
+    pub(super) bits: Vec<BitChange>,
+    pub(super) events: Vec<CoreEvent>,
+    results: Vec<(JobId, Value)>,
+}
+
+#[derive(Debug)]
+struct Job {
+    work: Work,
+    loaded: ReadSet,
+    epoch: u64,
+    /// Keys that storage was asked for.
+    asked: Vec<Bytes>,
+}
+
+/// How far a job came.
+pub(super) enum Step {
+    Done(Value),
+    /// The value holds once the open group is durable.
+    Staged(Value),
+    Failed(CoreError),
+    /// These have to be read first.
+    Read(Vec<Bytes>),
+    /// A commit has to end first.
+    Park,
+}
+
+/// What opening a core found or made.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) party: Party,
+    pub(super) auth: Auth,
+    pub(super) core_pointer: u64,
+    pub(super) data_pointer: u64,
+    pub(super) tree: Tree,
+    pub(super) bitfield: Bitfield,
+    pub(super) hints: Hints,
+    pub(super) is_compat: bool,
+    pub(super) is_legacy: bool,
+}
+
+impl Core {
+    pub(super) fn new(parts: Parts) -> Result<Self, CoreError> {
+        let Parts {
+            party,
+            auth,
+            core_pointer,
+            data_pointer,
+            tree,
+            bitfield,
+            mut hints,
+            is_compat,
+            is_legacy,
+        } = parts;
+        hints.contiguous_length = bitfield.contiguous_length(hints.contiguous_length);
+        let mut core = Self {
+            party,
+            auth,
+            core_pointer,
+            keys: DataKeys { data: data_pointer },
+            verifier: None,
+            is_legacy,
+            is_compat,
+            is_frozen: false,
+            is_closing: false,
+            tip: tree.clone(),
+            tree,
+            bitfield,
+            hints,
+            signer: None,
+            open: Staged::default(),
+            in_flight: None,
+            is_cutting: false,
+            epoch: 0,
+            cache: NodeCache::default(),
+            reorgs: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            encryption: None,
+            next_job: 1,
+            jobs: BTreeMap::new(),
+            ordered: VecDeque::new(),
+            ready: VecDeque::new(),
+            parked: Vec::new(),
+            reads: BTreeMap::new(),
+            events: VecDeque::new(),
+        };
+        core.prepare_verifier()?;
+        Ok(core)
+    }
+
+    /// Returns the core's key.
+    pub fn key(&self) -> &PublicKey {
+        &self.auth.key
+    }
+
+    /// Returns the core's discovery key.
+    pub fn discovery_key(&self) -> &DiscoveryKey {
+        &self.auth.discovery_key
+    }
+
+    /// Returns the manifest, once known.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.auth.manifest.as_ref()
+    }
+
+    /// Returns the key pair that signs here, if there is one.
+    pub fn key_pair(&self) -> Option<&KeyPair> {
+        self.auth.key_pair.as_ref()?.key_pair.as_ref()
+    }
+
+    /// Returns whether the key itself signs.
+    pub fn is_compat(&self) -> bool {
+        self.is_compat
+    }
+
+    /// Returns whether the core can be appended to without giving a key pair or signature.
+    pub fn is_writable(&self) -> bool {
+        self.key_pair().is_some() && !self.is_frozen && !self.is_closing
+    }
+
+    /// Returns whether a conflict was proven.
+    pub fn is_frozen(&self) -> bool {
+        self.is_frozen
+    }
+
+    /// Stops everything but reading: a conflict was proven.
+    pub fn freeze(&mut self) {
+        self.is_frozen = true;
+    }
+
+    /// Returns the durable head.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Returns the length once everything staged is durable: the index of the next block appended.
+    pub fn staged_length(&self) -> u64 {
+        self.tip.length
+    }
+
+    /// Returns which blocks are stored.
+    pub fn bitfield(&self) -> &Bitfield {
+        &self.bitfield
+    }
+
+    /// Returns the blocks stored without a gap from the start.
+    pub fn contiguous_length(&self) -> u64 {
+        self.hints.contiguous_length.min(self.tree.length)
+    }
+
+    /// Returns the blocks that some peer had without a gap from the start.
+    pub fn remote_contiguous_length(&self) -> u64 {
+        self.hints.remote_contiguous_length.min(self.tree.length)
+    }
+
+    /// Notes what a peer has; stored along with the next commit.
+    pub fn set_remote_contiguous_length(&mut self, length: u64) {
+        self.hints.remote_contiguous_length = length;
+    }
+
+    /// Returns the parents to climb from a tree index until a node that is surely stored.
+    ///
+    /// A block was stored along with its way up and the siblings beside it, so below a stored node's parent no block
+    /// means nothing is known, and one block is proof.
+    pub fn missing_nodes(&self, tree_index: u64) -> u64 {
+        let head = 2 * self.tree.length;
+        if tree_index >= head || flat_tree::right_span(tree_index) >= head {
+            return 0;
+        }
+        let mut count = 0;
+        let mut at = tree_index;
+        while !self.is_surely_stored(at) {
+            at = flat_tree::parent(at);
+            count += 1;
+        }
+        count
+    }
+
+    /// Returns whether all roots of a length are stored; `None` when storage has to be asked.
+    pub fn can_upgrade_from(&self, length: u64) -> Option<bool> {
+        if length > self.tree.length {
+            return Some(false);
+        }
+        flat_tree::full_roots(length).all(|root| self.is_surely_stored(root)).then_some(true)
+    }
+
+    fn is_surely_stored(&self, index: u64) -> bool {
+        if self.tree.roots.iter().any(|root| flat_tree::contains(index, root.index)) {
+            return true;
+        }
+        let (start, end) = flat_tree::spans(flat_tree::parent(index));
+        self.bitfield.has_set(start / 2, end / 2 + 1)
+    }
+
+    /// Takes a picture of the durable log.
+    pub fn snapshot(&mut self, id: u32) {
+        let Tree { length, fork, byte_length, .. } = self.tree;
+        self.snapshots
+            .insert(id, Snapshot { length, fork, byte_length, compat_length: length.min(self.tip.length) });
+    }
+
+    /// Returns a snapshot.
+    pub fn snapshot_at(&self, id: u32) -> Option<Snapshot> {
+        self.snapshots.get(&id).copied()
+    }
+
+    /// Forgets a snapshot.
+    pub fn release_snapshot(&mut self, id: u32) {
+        self.snapshots.remove(&id);
+    }
+
+    /// Decrypts a stored block.
+    ///
+    /// # Errors
+    ///
+    /// [`CoreError::Decoding`] when it is shorter than its padding.
+    pub fn decrypt(&mut self, index: u64, stored: &[u8], key: &EncryptionKey) -> Result<Bytes, CoreError> {
+        self.cipher(key).decrypt(index, stored).map(Bytes::from).ok_or(CoreError::Decoding)
+    }
+
+    /// Takes a job and returns its name.
+    pub fn submit(&mut self, work: Work) -> JobId {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        if self.is_closing {
+            self.events.push_back(CoreEvent::Done { job: id, result: Err(CoreError::Closed) });
+            return id;
+        }
+        if work.is_ordered() {
+            self.ordered.push_back(id);
+        } else {
+            self.ready.push_back(id);
+        }
+        self.jobs.insert(id, Job { work, loaded: ReadSet::default(), epoch: self.epoch, asked: Vec::new() });
+        id
+    }
+
+    /// Forgets a job that only reads; one that writes goes on.
+    pub fn cancel(&mut self, id: JobId) {
+        if self.jobs.get(&id).is_some_and(|job| job.work.is_read()) {
+            self.jobs.remove(&id);
+        }
+    }
+
+    /// Refuses jobs from now on. What is staged is still committed; see [`is_idle`](Self::is_idle).
+    pub fn close(&mut self) {
+        self.is_closing = true;
+        self.fail_jobs(CoreError::Closed);
+    }
+
+    /// Returns whether nothing is staged.
+    pub fn is_idle(&self) -> bool {
+        self.open.commit.is_none() && self.in_flight.is_none()
+    }
+
+    /// Notes that the store stopped: every job fails.
+    pub fn stop(&mut self, failure: StorageFailure) {
+        self.is_closing = true;
+        let staged = mem::take(&mut self.open).results.into_iter();
+        for (job, _) in staged.chain(self.in_flight.take().into_iter().flat_map(|staged| staged.results)) {
+            self.events.push_back(CoreEvent::Done { job, result: Err(failure.into()) });
+        }
+        self.fail_jobs(failure.into());
+    }
+
+    fn fail_jobs(&mut self, error: CoreError) {
+        self.ordered.clear();
+        self.ready.clear();
+        self.parked.clear();
+        self.reads.clear();
+        for (job, _) in mem::take(&mut self.jobs) {
+            self.events.push_back(CoreEvent::Done { job, result: Err(error) });
+        }
+    }
+
+    /// Returns what happened next.
+    pub fn poll_event(&mut self) -> Option<CoreEvent> {
+        self.events.pop_front()
+    }
+
+    /// Takes the values of a read of this core.
+    pub fn handle_values(&mut self, ticket: ReadTicket, values: Vec<Option<Bytes>>) {
+        let Some(id) = self.reads.remove(&ticket) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let asked = mem::take(&mut job.asked);
+        if job.epoch == self.epoch {
+            for (key, value) in asked.into_iter().zip(values) {
+                if let Some(node) = value.as_ref().and_then(|value| Node::from_slice(value).ok())
+                    && key == self.keys.node(node.index)
+                {
+                    self.cache.insert(node);
+                }
+                job.loaded.insert(key, value);
+            }
+        }
+        if !job.work.is_ordered() {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Takes the failure of a read of this core.
+    pub fn handle_read_failure(&mut self, ticket: ReadTicket, failure: StorageFailure) {
+        let Some(job) = self.reads.remove(&ticket) else { return };
+        if self.jobs.remove(&job).is_some() {
+            self.ordered.retain(|id| *id != job);
+            self.events.push_back(CoreEvent::Done { job, result: Err(failure.into()) });
+        }
+    }
+
+    /// Runs every job as far as it comes. Returns the reads that belong to this core now.
+    pub fn run(&mut self, store: &mut Store) -> Vec<ReadTicket> {
+        let mut tickets = Vec::new();
+        while let Some(&id) = self.ordered.front() {
+            if !self.step(id, store, &mut tickets) {
+                break;
+            }
+            self.ordered.pop_front();
+        }
+        while let Some(id) = self.ready.pop_front() {
+            self.step(id, store, &mut tickets);
+        }
+        tickets
+    }
+
+    /// Returns whether the job is through.
+    fn step(&mut self, id: JobId, store: &mut Store, tickets: &mut Vec<ReadTicket>) -> bool {
+        let Some(mut job) = self.jobs.remove(&id) else { return true };
+        if !job.asked.is_empty() {
+            self.jobs.insert(id, job);
+            return false;
+        }
+        if job.epoch != self.epoch {
+            job.epoch = self.epoch;
+            job.loaded.clear();
+        }
+        let result = match self.carry_out(&mut job.work, &job.loaded, store) {
+            Step::Done(value) => Ok(value),
+            Step::Failed(error) => Err(error),
+            Step::Staged(value) => {
+                self.open.results.push((id, value));
+                return true;
+            }
+            Step::Read(keys) => {
+                job.asked.clone_from(&keys);
+                let ticket = store.read(keys);
+                self.reads.insert(ticket, id);
+                tickets.push(ticket);
+                self.jobs.insert(id, job);
+                return false;
+            }
+            Step::Park => {
+                if !job.work.is_ordered() {
+                    self.parked.push(id);
+                }
+                self.jobs.insert(id, job);
+                return false;
+            }
+        };
+        self.events.push_back(CoreEvent::Done { job: id, result });
+        true
+    }
+
+    /// Whether a cut is staged, or waits for what is staged before it.
+    pub(super) fn awaits_cut(&self) -> bool {
+        let next = self.ordered.front().and_then(|id| self.jobs.get(id));
+        self.is_cutting || next.is_some_and(|job| job.work.is_cut())
+    }
+
+    /// Adds ops to the open group.
+    pub(super) fn stage(&mut self, store: &mut Store, ops: Vec<Op>, durability: Durability) {
+        self.open.commit = Some(store.stage(self.party, ops, durability));
+    }
+
+    /// Adds what is written once for all jobs of the open group: head, hints and bitfield pages.
+    pub fn seal(&mut self, store: &mut Store) {
+        if self.open.commit.is_none() || self.in_flight.is_some() {
+            return;
+        }
+        let mut ops = Vec::new();
+        if let Some(signer) = self.signer.take()
+            && let Some(verifier) = &self.verifier
+        {
+            // The pair was compared with the manifest when its job ran.
+            self.tip.signature = verifier.sign(&self.tip, &signer).ok();
+        }
+        if self.open.has_head {
+            let head = Head {
+                fork: self.tip.fork,
+                length: self.tip.length,
+                root_hash: self.tip.tree_hash(),
+                signature: self.tip.signature.clone(),
+                timestamp: 0,
+            };
+            ops.push(put(self.keys.head(), head.to_vec()));
+            self.open.tree = Some(self.tip.clone());
+        }
+        for (index, page) in self.bitfield.pages_after(&self.open.bits) {
+            ops.push(Op::Put { key: self.keys.page(index), value: page });
+        }
+        let mut hints = self.hints;
+        for change in &self.open.bits {
+            if change.value && change.start <= hints.contiguous_length {
+                hints.contiguous_length = hints.contiguous_length.max(change.end);
+            } else if !change.value {
+                hints.contiguous_length = hints.contiguous_length.min(change.start);
+            }
+        }
+        if !self.open.bits.is_empty() {
+            hints.remote_contiguous_length = hints.remote_contiguous_length.min(self.tip.length);
+            ops.push(put(self.keys.hints(), hints.to_vec()));
+            self.open.hints = Some(hints);
+        }
+        store.stage(self.party, ops, Durability::Relaxed);
+        self.in_flight = Some(mem::take(&mut self.open));
+    }
+
+    /// Notes that a commit is durable: shows what it changed.
+    pub fn committed(&mut self, id: CommitId) {
+        let Some(staged) = self.in_flight.take_if(|staged| staged.commit <= Some(id)) else { return };
+        if let Some(tree) = staged.tree {
+            self.tree = tree;
+        }
+        for change in &staged.bits {
+            self.bitfield.set_range(change.start, change.end, change.value);
+        }
+        if let Some(hints) = staged.hints {
+            self.hints.contiguous_length = self.bitfield.contiguous_length(hints.contiguous_length);
+            self.hints.remote_contiguous_length = self.hints.remote_contiguous_length.min(self.tree.length);
+        }
+        self.events.extend(staged.events);
+        for (job, value) in staged.results {
+            self.events.push_back(CoreEvent::Done { job, result: Ok(value) });
+        }
+        if mem::take(&mut self.is_cutting) {
+            self.epoch += 1;
+        }
+        self.ready.extend(self.parked.drain(..));
+    }
+
+    /// Notes that a cut is staged: what lies beyond `ancestors` is gone, and nothing else runs until it is durable.
+    pub(super) fn cut(&mut self, ancestors: u64) {
+        self.is_cutting = true;
+        self.epoch += 1;
+        let head = 2 * ancestors;
+        self.cache.retain(|index| flat_tree::right_span(index) < head);
+        for snapshot in self.snapshots.values_mut() {
+            snapshot.compat_length = snapshot.compat_length.min(ancestors);
+        }
+    }
+
+    pub(super) fn verifier(&self) -> Option<&Verifier> {
+        self.verifier.as_ref()
+    }
+
+    /// Learns the manifest and stages it.
+    pub(super) fn set_manifest(
+        &mut self,
+        store: &mut Store,
+        manifest: Manifest,
+        is_remote: bool,
+    ) -> Result<(), CoreError> {
+        self.auth.manifest = Some(manifest);
+        self.prepare_verifier()?;
+        let prologue = self.auth.manifest.as_ref().and_then(|manifest| manifest.prologue);
+        self.tree.prologue = prologue;
+        self.tip.prologue = prologue;
+        self.encryption = None;
+        let op = put(keys::auth(self.core_pointer), self.auth.to_vec());
+        self.stage(store, alloc::vec![op], Durability::Relaxed);
+        self.open.events.push(CoreEvent::Manifest { is_remote });
+        Ok(())
+    }
+
+    fn prepare_verifier(&mut self) -> Result<(), CoreError> {
+        let Some(manifest) = &self.auth.manifest else { return Ok(()) };
+        let mut verifier = Verifier::new(self.auth.key, manifest)?;
+        if self.is_legacy {
+            verifier = verifier.legacy();
+        }
+        self.is_compat = verifier.is_compat();
+        self.verifier = Some(verifier);
+        Ok(())
+    }
+
+    pub(super) fn cipher(&mut self, key: &EncryptionKey) -> &BlockEncryption {
+        let stale = self.encryption.as_ref().is_none_or(|(known, _)| known != key);
+        if stale {
+            let mode = if key.is_block_key {
+                KeyMode::BlockKey
+            } else if self.is_compat {
+                KeyMode::Compat
+            } else {
+                KeyMode::Normal
+            };
+            let cipher = BlockEncryption::new(&key.key, &self.auth.key, mode);
+            self.encryption = Some((key.clone(), cipher));
+        }
+        self.encryption.as_ref().map(|(_, cipher)| cipher).expect("set above")
+    }
+
+    pub(super) fn nodes<'a>(
+        &'a self,
+        store: &'a Store,
+        loaded: &'a ReadSet,
+        wanted: &'a RefCell<Vec<Bytes>>,
+    ) -> Nodes<'a> {
+        Nodes { roots: &self.tip.roots, cache: &self.cache, store, keys: self.keys, loaded, wanted }
+    }
+}
+
+/// Returns the first page that has to be read when the first `contiguous` bits are known to be set.
+pub(super) fn first_page(contiguous: u64) -> u64 {
+    contiguous / BITS_PER_PAGE
+}
+
+pub(super) fn put(key: Bytes, value: Vec<u8>) -> Op {
+    Op::Put { key, value: value.into() }
+}
+
+impl Work {
+    /// Whether it waits for those submitted before it.
+    fn is_ordered(&self) -> bool {
+        matches!(
+            self,
+            Self::Append { .. }
+                | Self::Truncate { .. }
+                | Self::Clear { .. }
+                | Self::PutUserData { .. }
+                | Self::ApplyReorg { .. }
+        )
+    }
+
+    /// Whether it shortens the log.
+    fn is_cut(&self) -> bool {
+        matches!(self, Self::Truncate { .. } | Self::ApplyReorg { .. })
+    }
+
+    /// Whether it changes nothing.
+    fn is_read(&self) -> bool {
+        !self.is_ordered() && !matches!(self, Self::Apply(_) | Self::CheckReorg(_))
+    }
+}
+
+/// Largest stored block, in bytes: with its proof it must fit one message of a secret stream.
+///
+/// Source: hypercore 11.35, `index.js`, `MAX_SUGGESTED_BLOCK_SIZE`.
+pub const MAX_BLOCK_SIZE: usize = 15 << 20;

@@ -1,0 +1,225 @@
+//! What can be asked of a [`Core`](super::core::Core), and what it answers.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::crypto::KeyPair;
+use crate::id::Hash;
+
+use super::conflict::Verdict;
+use super::error::CoreError;
+use super::merkle_tree::Seek;
+use super::proof::{Proof, ProofRequest};
+use super::prove::Refused;
+use super::reorg::ReorgWant;
+use super::verify::VerifyError;
+
+/// Names a job until [`CoreEvent::Done`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// Something for a core to do.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Appends blocks. Answered once they are durable.
+    Append {
+        /// The blocks, not encrypted.
+        blocks: Vec<Bytes>,
+        /// How.
+        options: AppendOptions,
+    },
+    /// Cuts the log. Answered once that is durable.
+    Truncate {
+        /// Blocks that stay.
+        length: u64,
+        /// How.
+        options: TruncateOptions,
+    },
+    /// Drops the blocks `start..end` from storage; the log stays as it is.
+    Clear {
+        /// First block.
+        start: u64,
+        /// End, exclusive.
+        end: u64,
+    },
+    /// Stores or removes a piece of user data.
+    PutUserData {
+        /// Its name.
+        name: String,
+        /// Its value; `None` removes it.
+        value: Option<Bytes>,
+    },
+    /// Applies the finished search for the fork point of this fork.
+    ApplyReorg {
+        /// The fork.
+        fork: u64,
+    },
+    /// Verifies and stores a proof of the local fork.
+    Apply(Proof),
+    /// Verifies a proof of a higher fork against the search of that fork.
+    CheckReorg(Proof),
+    /// Compares a peer's head with ours.
+    CheckConflict(Proof),
+    /// Makes a proof, block included.
+    Prove(ProofRequest),
+    /// Reads a block as it is stored.
+    Get {
+        /// Which.
+        index: u64,
+    },
+    /// Reads a piece of user data.
+    UserData {
+        /// Its name.
+        name: String,
+    },
+    /// Finds the block that holds a byte.
+    Seek {
+        /// Bytes of content before it.
+        bytes: u64,
+        /// Bytes of each block that are not content.
+        padding: u64,
+    },
+    /// Computes the tree hash at a length.
+    TreeHash {
+        /// Blocks.
+        length: u64,
+    },
+    /// Counts the parents to climb from a block's leaf to a stored node.
+    MissingNodes {
+        /// The block.
+        index: u64,
+    },
+    /// Looks whether all roots of a length are stored.
+    CanUpgrade {
+        /// Blocks.
+        length: u64,
+    },
+}
+
+/// How blocks are encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncryptionKey {
+    /// The key.
+    pub key: [u8; 32],
+    /// Whether it is the key of the blocks, rather than one that theirs is derived from.
+    pub is_block_key: bool,
+}
+
+/// How blocks are appended.
+#[derive(Clone, Debug, Default)]
+pub struct AppendOptions {
+    /// Signs instead of the core's own pair.
+    pub key_pair: Option<KeyPair>,
+    /// The signature over the new head, made elsewhere.
+    pub signature: Option<Bytes>,
+    /// Appends nothing when the log would be longer.
+    pub max_length: Option<u64>,
+    /// Encrypts the blocks.
+    pub encryption: Option<EncryptionKey>,
+}
+
+/// How a log is cut.
+#[derive(Clone, Debug, Default)]
+pub struct TruncateOptions {
+    /// The new fork; one more than the old by default.
+    pub fork: Option<u64>,
+    /// Signs instead of the core's own pair.
+    pub key_pair: Option<KeyPair>,
+    /// The signature over the new head, made elsewhere.
+    pub signature: Option<Bytes>,
+}
+
+/// How a job ended well.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// To [`Work::Append`].
+    Appended {
+        /// Blocks in the log.
+        length: u64,
+        /// Stored bytes in the log.
+        byte_length: u64,
+    },
+    /// To [`Work::Apply`].
+    Applied(Result<Applied, VerifyError>),
+    /// To [`Work::Get`].
+    Block(Option<Bytes>),
+    /// To [`Work::CanUpgrade`].
+    CanUpgrade(bool),
+    /// To [`Work::CheckConflict`].
+    Conflict(Verdict),
+    /// To [`Work::Truncate`], [`Work::Clear`] and [`Work::PutUserData`].
+    Done,
+    /// To [`Work::MissingNodes`].
+    MissingNodes(u64),
+    /// To [`Work::Prove`].
+    Proof(Result<Proof, Refused>),
+    /// To [`Work::CheckReorg`]: what is still wanted.
+    ReorgStep(Result<Option<ReorgWant>, VerifyError>),
+    /// To [`Work::ApplyReorg`]: the shared blocks and the length before; `None` when the log changed meanwhile.
+    Reorged(Option<(u64, u64)>),
+    /// To [`Work::Seek`].
+    Seek(Seek),
+    /// To [`Work::TreeHash`]; `None` when a root is not stored.
+    TreeHash(Option<Hash>),
+    /// To [`Work::UserData`].
+    UserData(Option<Bytes>),
+}
+
+/// What an applied proof changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The head grew.
+    pub upgraded: bool,
+    /// The manifest became known.
+    pub manifest: bool,
+    /// A block is stored.
+    pub block: bool,
+}
+
+/// What a core has to tell. Whatever it tells is durable.
+#[derive(Clone, Debug)]
+pub enum CoreEvent {
+    /// Blocks were appended here.
+    Appended {
+        /// First of them.
+        start: u64,
+        /// How many.
+        length: u64,
+        /// In so many calls.
+        calls: u32,
+    },
+    /// The log grew because a peer proved it.
+    Upgraded,
+    /// The log was cut.
+    Truncated {
+        /// Blocks that both histories share.
+        ancestors: u64,
+        /// Length before.
+        old_length: u64,
+        /// The new fork.
+        fork: u64,
+        /// Whether a peer proved it, rather than we.
+        is_reorg: bool,
+    },
+    /// Blocks were dropped.
+    Dropped {
+        /// First of them.
+        start: u64,
+        /// How many.
+        length: u64,
+    },
+    /// The manifest became known.
+    Manifest {
+        /// Whether a peer told it.
+        is_remote: bool,
+    },
+    /// A job ended.
+    Done {
+        /// Which.
+        job: JobId,
+        /// How.
+        result: Result<Value, CoreError>,
+    },
+}

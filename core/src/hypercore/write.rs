@@ -1,0 +1,336 @@
+//! The jobs of a [`Core`] that change the log.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::mem;
+
+use bytes::Bytes;
+
+use crate::compact_encoding::Encode;
+use crate::crypto::{KeyPair, Node};
+use crate::storage::{Durability, Op, Store};
+
+use super::bitfield::BitChange;
+use super::core::{Core, MAX_BLOCK_SIZE, Step, put};
+use super::encryption::PADDING;
+use super::error::CoreError;
+use super::jobs::{AppendOptions, Applied, CoreEvent, TruncateOptions, Value};
+use super::manifest::Manifest;
+use super::merkle_tree::{Missing, TreeBatch, truncated, truncated_ancestors};
+use super::nodes::ReadSet;
+use super::proof::Proof;
+use super::reorg::Reorged;
+use super::verify::{VerifyError, verify};
+
+impl Core {
+    pub(super) fn append(
+        &mut self,
+        blocks: &mut Vec<Bytes>,
+        options: &AppendOptions,
+        store: &mut Store,
+    ) -> Step {
+        if self.is_cutting {
+            return Step::Park;
+        }
+        let key_pair = options.key_pair.as_ref().or(self.key_pair()).cloned();
+        if self.is_frozen() || (options.signature.is_none() && key_pair.is_none()) {
+            return Step::Failed(CoreError::NotWritable);
+        }
+        let Value::Appended { length, .. } = self.staged_head() else { return Step::Park };
+        let count = blocks.len() as u64;
+        if blocks.is_empty() || options.max_length.is_some_and(|max| length.saturating_add(count) > max) {
+            return self.staged_already(self.staged_head());
+        }
+        let padding = if options.encryption.is_some() { PADDING } else { 0 };
+        if let Some(block) = blocks.iter().find(|block| block.len() > MAX_BLOCK_SIZE - padding) {
+            return Step::Failed(CoreError::BlockTooLarge { found: (block.len() + padding) as u64 });
+        }
+        let bytes: usize = blocks.iter().map(|block| block.len() + BLOCK_COST).sum();
+        if !store.has_room(bytes) {
+            return Step::Park;
+        }
+        if let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store) {
+            return Step::Failed(error);
+        }
+
+        let mut blocks = mem::take(blocks);
+        if let Some(key) = &options.encryption {
+            let fork = self.tip.fork;
+            let cipher = self.cipher(key);
+            for (index, block) in (length..).zip(&mut blocks) {
+                *block = cipher.encrypt(index, fork, block).into();
+            }
+        }
+        let mut batch = TreeBatch::new(self.tip.clone());
+        batch.reserve(blocks.len());
+        for block in &blocks {
+            batch.append(block);
+        }
+        batch.tree.signature.clone_from(&options.signature);
+        if batch.tree.prologue.is_some_and(|prologue| batch.tree.length < prologue.length) {
+            return Step::Failed(CoreError::InvalidOperation("append is not consistent with the prologue"));
+        }
+        if let Err(error) = self.check_signature(&batch.tree) {
+            return Step::Failed(error);
+        }
+
+        let mut ops = Vec::with_capacity(batch.nodes.len() + blocks.len());
+        self.put_nodes(&batch.nodes, &mut ops);
+        for (index, block) in (length..).zip(blocks) {
+            ops.push(Op::Put { key: self.keys.block(index), value: block });
+        }
+        self.signer = key_pair.filter(|_| options.signature.is_none());
+        self.tip = batch.tree;
+        self.stage(store, ops, Durability::Strict);
+        self.open.has_head = true;
+        self.set_bits(length, length + count, true);
+        match self.open.events.last_mut() {
+            Some(CoreEvent::Appended { start, length: so_far, calls }) if *start + *so_far == length => {
+                *so_far += count;
+                *calls += 1;
+            }
+            _ => self.open.events.push(CoreEvent::Appended { start: length, length: count, calls: 1 }),
+        }
+        Step::Staged(self.staged_head())
+    }
+
+    pub(super) fn truncate(
+        &mut self,
+        length: u64,
+        options: &TruncateOptions,
+        loaded: &ReadSet,
+        store: &mut Store,
+    ) -> Step {
+        if !self.is_idle() {
+            return Step::Park;
+        }
+        let key_pair = options.key_pair.as_ref().or(self.key_pair()).cloned();
+        if self.is_frozen() || (options.signature.is_none() && key_pair.is_none()) {
+            return Step::Failed(CoreError::NotWritable);
+        }
+        let old_length = self.tip.length;
+        let Some(fork) = options.fork.or(self.tip.fork.checked_add(1)).filter(|fork| *fork > self.tip.fork)
+        else {
+            return Step::Failed(CoreError::InvalidOperation("a truncation needs a higher fork"));
+        };
+        if length > old_length {
+            return Step::Failed(CoreError::InvalidOperation("not a truncation"));
+        }
+        if self.tip.prologue.is_some_and(|prologue| length < prologue.length) {
+            return Step::Failed(CoreError::InvalidOperation("truncation breaks the prologue"));
+        }
+        if !store.has_room(0) {
+            return Step::Park;
+        }
+        let wanted = RefCell::default();
+        let mut tree = match truncated(&self.nodes(store, loaded, &wanted), &self.tip, length, fork) {
+            Ok(Ok(tree)) => tree,
+            Ok(Err(_)) => {
+                return Step::Failed(CoreError::InvalidOperation("the roots at that length are not stored"));
+            }
+            Err(Missing) => return Step::Read(wanted.take()),
+        };
+        if let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store) {
+            return Step::Failed(error);
+        }
+        tree.prologue = self.tip.prologue;
+        tree.signature.clone_from(&options.signature);
+        if let Err(error) = self.check_signature(&tree) {
+            return Step::Failed(error);
+        }
+
+        let mut ops = Vec::new();
+        self.delete_from(length, old_length, &mut ops);
+        self.signer = key_pair.filter(|_| options.signature.is_none());
+        self.tip = tree;
+        self.stage(store, ops, Durability::Strict);
+        self.open.has_head = true;
+        self.set_bits(length, old_length, false);
+        let event = CoreEvent::Truncated { ancestors: length, old_length, fork, is_reorg: false };
+        self.open.events.push(event);
+        Step::Staged(Value::Done)
+    }
+
+    pub(super) fn clear(&mut self, start: u64, end: u64, store: &mut Store) -> Step {
+        if self.is_cutting || !store.has_room(0) {
+            return Step::Park;
+        }
+        let end = end.min(self.tip.length);
+        if start >= end {
+            return self.staged_already(Value::Done);
+        }
+        let op = if end - start == 1 {
+            Op::Delete { key: self.keys.block(start) }
+        } else {
+            Op::DeleteRange { start: self.keys.block(start), end: self.keys.block(end) }
+        };
+        self.stage(store, alloc::vec![op], Durability::Relaxed);
+        self.set_bits(start, end, false);
+        self.open.events.push(CoreEvent::Dropped { start, length: end - start });
+        Step::Staged(Value::Done)
+    }
+
+    pub(super) fn put_user_data(&mut self, name: &String, value: &Option<Bytes>, store: &mut Store) -> Step {
+        let key = self.keys.user_data(name);
+        let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
+        if self.is_cutting || !store.has_room(bytes) {
+            return Step::Park;
+        }
+        let op = match value {
+            Some(value) => Op::Put { key, value: value.clone() },
+            None => Op::Delete { key },
+        };
+        self.stage(store, alloc::vec![op], Durability::Strict);
+        Step::Staged(Value::Done)
+    }
+
+    pub(super) fn apply(&mut self, proof: &Proof, loaded: &ReadSet, store: &mut Store) -> Step {
+        let bytes = proof.block.as_ref().map_or(0, |block| block.value.len()) + PROOF_COST;
+        if self.awaits_cut() || !store.has_room(bytes) {
+            return Step::Park;
+        }
+        if self.is_frozen() {
+            return Step::Done(Value::Applied(Err(VerifyError::Stale)));
+        }
+        let wanted = RefCell::default();
+        let source = self.nodes(store, loaded, &wanted);
+        let verified = match verify(&source, &self.tip, self.key(), self.manifest(), proof) {
+            Ok(Ok(verified)) => verified,
+            Ok(Err(error)) => return Step::Done(Value::Applied(Err(error))),
+            Err(Missing) => return Step::Read(wanted.take()),
+        };
+
+        let applied = Applied {
+            upgraded: verified.upgraded.is_some(),
+            manifest: verified.manifest.is_some(),
+            block: verified.block.is_some(),
+        };
+        let mut ops = Vec::with_capacity(verified.nodes.len() + 1);
+        self.put_nodes(&verified.nodes, &mut ops);
+        if let Some((index, value)) = verified.block {
+            ops.push(Op::Put { key: self.keys.block(index), value });
+            self.set_bits(index, index + 1, true);
+        }
+        self.stage(store, ops, Durability::Relaxed);
+        if let Some(tree) = verified.upgraded {
+            self.tip = tree;
+            self.signer = None;
+            self.open.has_head = true;
+            self.open.events.push(CoreEvent::Upgraded);
+        }
+        if let Some(manifest) = verified.manifest
+            && let Err(error) = self.set_manifest(store, manifest, true)
+        {
+            return Step::Failed(error);
+        }
+        Step::Staged(Value::Applied(Ok(applied)))
+    }
+
+    pub(super) fn apply_reorg(&mut self, fork: u64, store: &mut Store) -> Step {
+        if !self.is_idle() || !store.has_room(PROOF_COST) {
+            return Step::Park;
+        }
+        let reorg = self.reorgs.remove(&fork).and_then(super::reorg::Reorg::finish);
+        self.reorgs.clear();
+        let (old_fork, old_length) = (self.tip.fork, self.tip.length);
+        let Some(Reorged { ancestors, tree, nodes, block, manifest, .. }) =
+            reorg.filter(|reorg| reorg.old == (old_fork, old_length) && !self.is_frozen())
+        else {
+            return Step::Done(Value::Reorged(None));
+        };
+
+        let mut ops = Vec::new();
+        self.delete_from(ancestors, old_length, &mut ops);
+        self.put_nodes(&nodes, &mut ops);
+        self.set_bits(ancestors, old_length, false);
+        if let Some((index, value)) = block {
+            ops.push(Op::Put { key: self.keys.block(index), value });
+            self.set_bits(index, index + 1, true);
+        }
+        self.tip = tree;
+        self.signer = None;
+        self.stage(store, ops, Durability::Relaxed);
+        self.open.has_head = true;
+        self.open.events.push(CoreEvent::Truncated { ancestors, old_length, fork, is_reorg: true });
+        if let Some(manifest) = manifest
+            && let Err(error) = self.set_manifest(store, manifest, true)
+        {
+            return Step::Failed(error);
+        }
+        Step::Staged(Value::Reorged(Some((ancestors, old_length))))
+    }
+
+    fn staged_head(&self) -> Value {
+        Value::Appended { length: self.tip.length, byte_length: self.tip.byte_length }
+    }
+
+    /// Answers a job that changes nothing once the jobs before it are durable.
+    fn staged_already(&self, value: Value) -> Step {
+        if self.is_idle() { Step::Done(value) } else { Step::Park }
+    }
+
+    /// Makes sure that a head can be signed, or a given signature be verified.
+    fn prepare_signing(
+        &mut self,
+        key_pair: Option<&KeyPair>,
+        is_signed: bool,
+        store: &mut Store,
+    ) -> Result<(), CoreError> {
+        if self.verifier().is_none() {
+            let own = key_pair.filter(|pair| pair.public_key == *self.key());
+            let Some(pair) = own else { return Err(CoreError::NotWritable) };
+            self.set_manifest(store, Manifest::single_signer(pair.public_key), false)?;
+        }
+        let signers = self.manifest().map_or(&[][..], |manifest| &manifest.signers);
+        let is_signer =
+            key_pair.is_some_and(|pair| signers.iter().any(|signer| signer.public_key == pair.public_key));
+        if is_signed || is_signer { Ok(()) } else { Err(super::verifier::NotASigner.into()) }
+    }
+
+    /// Verifies a signature that was given. Without one the head is signed when its group is sealed.
+    fn check_signature(&self, tree: &super::merkle_tree::Tree) -> Result<(), CoreError> {
+        match (&tree.signature, self.verifier()) {
+            (Some(signature), Some(verifier)) if !verifier.verify(tree, Some(signature)) => {
+                Err(CoreError::InvalidSignature)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn put_nodes(&mut self, nodes: &[Node], ops: &mut Vec<Op>) {
+        for node in nodes {
+            self.cache.insert(*node);
+            ops.push(put(self.keys.node(node.index), node.to_vec()));
+        }
+    }
+
+    /// Deletes the blocks from `ancestors` on, and every node that does not belong to the first `ancestors` blocks.
+    fn delete_from(&mut self, ancestors: u64, old_length: u64, ops: &mut Vec<Op>) {
+        let keys = self.keys;
+        if ancestors < old_length {
+            ops.push(Op::DeleteRange { start: keys.block(ancestors), end: keys.block(old_length) });
+            ops.push(Op::DeleteRange { start: keys.node(2 * ancestors), end: keys.node(2 * old_length) });
+        }
+        for index in truncated_ancestors(ancestors) {
+            ops.push(Op::Delete { key: keys.node(index) });
+        }
+        self.cut(ancestors);
+    }
+
+    fn set_bits(&mut self, start: u64, end: u64, value: bool) {
+        if start >= end {
+            return;
+        }
+        match self.open.bits.last_mut() {
+            Some(last) if last.value == value && last.end == start => last.end = end,
+            _ => self.open.bits.push(BitChange { start, end, value }),
+        }
+    }
+}
+
+/// What a block costs a commit besides its bytes: its key, and two nodes.
+const BLOCK_COST: usize = 400;
+
+/// What a proof costs a commit besides its block.
+const PROOF_COST: usize = 8192;
