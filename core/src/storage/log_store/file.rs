@@ -61,11 +61,10 @@ impl<F: SyncFile> FileStore<F> {
         self.store.poll_outcome()
     }
 
-    /// Writes a last checkpoint and gives the file back.
-    pub fn close(mut self) -> F {
+    /// Writes a last checkpoint; intents handed in afterwards fail.
+    pub fn close(&mut self) {
         self.store.close();
         self.drain();
-        self.file
     }
 
     /// Gives the file back as it is.
@@ -75,10 +74,7 @@ impl<F: SyncFile> FileStore<F> {
 
     fn drain(&mut self) {
         while let Some(op) = self.store.poll_op() {
-            let (DeviceOp::ReadHeaders { id }
-            | DeviceOp::Read { id, .. }
-            | DeviceOp::Replay { id, .. }
-            | DeviceOp::Write { id, .. }) = op;
+            let id = op.id();
             let reply = self.carry_out(op).unwrap_or_else(DeviceReply::Failed);
             self.store.handle_reply(id, reply);
         }

@@ -83,6 +83,17 @@ pub enum DeviceOp {
     },
 }
 
+impl DeviceOp {
+    /// The id that the reply repeats.
+    pub const fn id(&self) -> u64 {
+        let (DeviceOp::ReadHeaders { id }
+        | DeviceOp::Read { id, .. }
+        | DeviceOp::Replay { id, .. }
+        | DeviceOp::Write { id, .. }) = self;
+        *id
+    }
+}
+
 /// A piece of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {

@@ -229,7 +229,8 @@ fn reads_and_scans_agree_with_a_map() {
         assert_eq!(found, entries, "step {step}");
 
         if step % 200 == 199 {
-            store = FileStore::open(store.close());
+            store.close();
+            store = FileStore::open(store.into_file());
             store.store.memtable_limit = 30_000;
             assert_eq!(scan_all(&mut store), Some(model.clone()), "step {step}");
         }
@@ -254,7 +255,8 @@ fn space_of_overwritten_values_is_used_again() {
     }
     assert!(scan_all(&mut store) == Some(model.clone()));
 
-    let file = store.close();
+    store.close();
+    let file = store.into_file();
     assert!(file.current.len() < 30 << 20, "{} bytes for 5 MiB of values", file.current.len());
     assert!(scan_all(&mut FileStore::open(file)) == Some(model));
 }
@@ -272,7 +274,8 @@ fn a_value_larger_than_a_segment_comes_back() {
     }
 
     let mut unclean = FileStore::open(store.file.clone());
-    let mut clean = FileStore::open(store.close());
+    store.close();
+    let mut clean = FileStore::open(store.into_file());
 
     for store in [&mut unclean, &mut clean] {
         for (i, value) in values.iter().enumerate() {
