@@ -10,7 +10,7 @@ use super::announcer::{Announcer, Milestone};
 use super::client::{self, Kind, Operation};
 use super::connect::{Dial, DialOptions, Progress};
 use super::context::{Context, Purpose, QueryOwner, Timer};
-use super::events::{ConnectError, ConnectionId, Event, OperationId, ServerId, SignatureId};
+use super::events::{ConnectionId, Event, OperationId, ServerId, SignatureId};
 use super::messages::{Handshake, Holepunch, Peer, mode};
 use super::node::{Mode, Node, NodeEvent, NodeOptions, ReplyOptions};
 use super::noise_seat::Identity;
@@ -24,7 +24,7 @@ use super::streams::{StreamEvent, Streams};
 use super::{command, is_bogon, signing};
 use crate::crypto::{self, KeyPair};
 use crate::time::Instant;
-use crate::udx::{self, Address};
+use crate::udx::Address;
 
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]
@@ -122,34 +122,18 @@ pub enum Misuse {
     KeyInUse,
     /// There is no such connection, or it is over.
     UnknownConnection,
-    /// The connection was ended, nothing can be written.
-    Ended,
-    /// So many bytes wait already; the limit.
-    QueueFull(usize),
 }
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::KeyInUse => f.write_str("key is listened on already"),
-            Self::UnknownConnection => f.write_str("connection does not exist"),
-            Self::Ended => f.write_str("connection was ended"),
-            Self::QueueFull(limit) => write!(f, "more than {limit} bytes would wait"),
-        }
+        f.write_str(match self {
+            Self::KeyInUse => "key is listened on already",
+            Self::UnknownConnection => "connection does not exist",
+        })
     }
 }
 
 impl core::error::Error for Misuse {}
-
-impl From<udx::Misuse> for Misuse {
-    fn from(misuse: udx::Misuse) -> Self {
-        match misuse {
-            udx::Misuse::Ended => Self::Ended,
-            udx::Misuse::QueueFull(limit) => Self::QueueFull(limit),
-            _ => Self::UnknownConnection,
-        }
-    }
-}
 
 /// A DHT peer: node, storage, operations, servers, connections and their streams.
 ///
@@ -463,70 +447,59 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Misuse::UnknownConnection`], [`Misuse::Ended`], [`Misuse::QueueFull`].
+    /// [`Misuse::UnknownConnection`].
     pub fn write(&mut self, connection: ConnectionId, bytes: Bytes, now: Instant) -> Result<bool, Misuse> {
-        let has_room = self.context.streams.write(connection, bytes)?;
+        self.known(connection)?;
+        let has_room = self.context.streams.write(connection, bytes, now);
         self.drain(now);
         Ok(has_room)
     }
 
-    /// Returns how many bytes of a connection wait to be sent.
-    pub fn queued(&self, connection: ConnectionId) -> usize {
-        self.context.streams.queued(connection)
-    }
-
-    /// Sends one unordered and unacknowledged datagram on a connection, and reports whether it left.
+    /// Sends one unordered and unacknowledged datagram on a connection.
     ///
     /// # Errors
     ///
     /// [`Misuse::UnknownConnection`].
-    pub fn send_message(&mut self, connection: ConnectionId, bytes: Bytes) -> Result<bool, Misuse> {
-        Ok(self.context.streams.send_message(connection, bytes)?)
+    pub fn send_message(
+        &mut self,
+        connection: ConnectionId,
+        bytes: Bytes,
+        now: Instant,
+    ) -> Result<(), Misuse> {
+        self.known(connection)?;
+        self.context.streams.send_message(connection, bytes, now);
+        Ok(())
     }
 
     /// Sends nothing more after what is queued. Both sides do so for an orderly end.
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::UnknownConnection`], [`Misuse::Ended`].
-    pub fn end(&mut self, connection: ConnectionId, now: Instant) -> Result<(), Misuse> {
-        self.context.streams.end(connection)?;
+    pub fn end(&mut self, connection: ConnectionId, now: Instant) {
+        self.context.streams.end(connection, now);
         self.drain(now);
-        Ok(())
     }
 
     /// Breaks a connection off, or gives up dialling or accepting it. No event comes for it any more.
     pub fn destroy(&mut self, connection: ConnectionId, now: Instant) {
         if let Some(mut dial) = self.dials.remove(&connection) {
             dial.close(&mut self.context, now);
+            self.context.streams.forget(connection);
         } else if let Some(accept) = self.accepts.get_mut(&connection)
             && !accept.is_connected()
         {
             accept.give_up(&mut self.context, now);
+        } else {
+            self.context.streams.destroy(connection, now);
         }
-        if let Some(socket) = self.context.streams.socket(connection) {
-            self.context.close_socket(socket);
-        }
-        self.context.streams.forget(connection);
         self.drain(now);
     }
 
     /// Gives back bytes that [`Event::Data`] handed out: the peer may send as many more.
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::UnknownConnection`].
-    pub fn consumed(&mut self, connection: ConnectionId, bytes: u64) -> Result<(), Misuse> {
-        Ok(self.context.streams.consumed(connection, bytes)?)
+    pub fn consumed(&mut self, connection: ConnectionId, bytes: u64, now: Instant) {
+        self.context.streams.consumed(connection, bytes, now);
     }
 
     /// Sets how many bytes a peer may send before they are [`consumed`](Self::consumed).
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::UnknownConnection`].
-    pub fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32) -> Result<(), Misuse> {
-        Ok(self.context.streams.set_receive_limit(connection, bytes)?)
+    pub fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32, now: Instant) {
+        self.context.streams.set_receive_limit(connection, bytes, now);
     }
 
     // Inputs and outputs.
@@ -540,7 +513,7 @@ impl Endpoint {
                 self.context.node.handle_datagram(socket, from, &bytes, now);
             }
             Some(_) => {
-                self.context.streams.handle_datagram(socket, from, &bytes, now);
+                self.context.streams.handle_datagram(socket, from, bytes, now);
             }
         }
         self.drain(now);
@@ -604,12 +577,16 @@ impl Endpoint {
         id
     }
 
+    fn known(&self, connection: ConnectionId) -> Result<(), Misuse> {
+        if self.context.streams.contains(connection) { Ok(()) } else { Err(Misuse::UnknownConnection) }
+    }
+
     /// Handles what the node and the streams have to say until they are silent.
     fn drain(&mut self, now: Instant) {
         loop {
             if let Some(event) = self.context.node.poll_event() {
                 self.handle_node_event(event, now);
-            } else if let Some(event) = self.context.streams.poll_event(now) {
+            } else if let Some(event) = self.context.streams.poll_event() {
                 self.handle_stream_event(event, now);
             } else {
                 return;
@@ -859,19 +836,10 @@ impl Endpoint {
     fn handle_stream_event(&mut self, event: StreamEvent, now: Instant) {
         let event = match event {
             StreamEvent::Knock(id, socket, from) => {
-                // The port of an open connection may change under way; its host does not.
-                if let Some(remote) = self.context.streams.remote(id) {
-                    if remote.ip() == from.ip() {
-                        self.context.streams.accept(id, socket, from, now);
-                    } else {
-                        self.context.streams.refuse(id, socket, from);
-                    }
-                } else if let Some(accept) = self.accepts.get_mut(&id) {
+                if let Some(accept) = self.accepts.get_mut(&id) {
                     accept.knocked(socket, from, &mut self.context, now);
-                } else if self.dials.contains_key(&id) {
-                    self.with_dial(id, now, |dial, context| dial.knocked(socket, from, context, now));
                 } else {
-                    self.context.streams.refuse(id, socket, from);
+                    self.with_dial(id, now, |dial, context| dial.knocked(socket, from, context, now));
                 }
                 return;
             }
@@ -880,14 +848,7 @@ impl Endpoint {
             StreamEvent::Drain(connection) => Event::Drain { connection },
             StreamEvent::End(connection) => Event::End { connection },
             StreamEvent::Closed(connection, socket, error) => {
-                if let Some(socket) = socket {
-                    self.context.close_socket(socket);
-                }
-                if self.dials.contains_key(&connection) {
-                    let error = ConnectError::TooManyConnections;
-                    self.settle_dial(connection, Progress::Failed(error), now);
-                    return;
-                }
+                self.context.close_socket(socket);
                 Event::Closed { connection, error }
             }
         };

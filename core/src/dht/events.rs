@@ -300,8 +300,6 @@ pub enum ConnectError {
     RemoteAborted,
     /// A request of the handshake timed out.
     RequestTimeout,
-    /// This side has too many connections.
-    TooManyConnections,
 }
 
 impl ConnectError {
@@ -323,7 +321,6 @@ impl ConnectError {
             Self::RemoteNotHolepunchable => "REMOTE_NOT_HOLEPUNCHABLE",
             Self::RemoteAborted => "REMOTE_ABORTED",
             Self::RequestTimeout => "REQUEST_TIMEOUT",
-            Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
         }
     }
 
@@ -344,7 +341,6 @@ impl ConnectError {
             Self::RemoteNotHolepunchable => "Remote is not holepunchable",
             Self::RemoteAborted => "Remote aborted",
             Self::RequestTimeout => "Request timed out",
-            Self::TooManyConnections => "Too many connections",
         }
     }
 }
