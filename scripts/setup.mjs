@@ -2,7 +2,8 @@
 //
 // Nothing is fetched but from rustup, the npm registry and Debian's packages, each through its own client.
 
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -36,11 +37,18 @@ export async function ensureRust (targets = ['wasm32-unknown-unknown']) {
 export async function ensureNpm () {
   const lock = join(root, 'package-lock.json')
   const installed = join(root, 'node_modules', '.package-lock.json')
-  if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+  const stamp = join(root, 'node_modules', '.hypertab-lock')
+  const digest = createHash('sha256').update(readFileSync(lock)).digest('hex')
+  if (existsSync(installed)) {
+    // Git touches the lock file at every change of branch, so its date alone says little.
+    if (statSync(installed).mtimeMs >= statSync(lock).mtimeMs) return
+    if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return
+  }
   say('installing the npm packages of package-lock.json')
   await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     failure: 'npm could not install the packages of package-lock.json; check the network, then run: npm ci'
   })
+  writeFileSync(stamp, digest)
 }
 
 /** Returns the path of a Chromium or Chrome, installing Debian's when there is none and that is possible. */

@@ -1,5 +1,11 @@
 // Undoing what a test set up, last thing first.
 
+/**
+ * What ends: a test's context, or anything else that runs `undo` at its end.
+ *
+ * @typedef {{ after: (undo: () => unknown) => void }} Life
+ */
+
 const stacks = new WeakMap()
 
 /**
@@ -8,7 +14,7 @@ const stacks = new WeakMap()
  * node:test runs its own `after` hooks first to last, which would remove a folder before the core
  * in it has closed.
  *
- * @param {import('node:test').TestContext} t
+ * @param {import('./cleanup.mjs').Life} t
  * @param {() => unknown} undo
  */
 export function defer (t, undo) {

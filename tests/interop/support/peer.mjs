@@ -21,7 +21,7 @@ import { createSwarm } from './testnet.mjs'
 import { createCore, forgeBlocks, seed, summary } from './upstream.mjs'
 
 const undo = []
-const life = { after: (step) => undo.push(step) }
+const life = { after: (step) => { undo.push(step) } }
 let core = null
 
 const commands = {

@@ -8,9 +8,9 @@ let built = null
 /**
  * Starts `hypertab-relay` on a free port of loopback.
  *
- * @param {import('node:test').TestContext} t
+ * @param {import('./cleanup.mjs').Life} t
  * @param {{ bootstrap?: string[], testnet?: boolean, args?: string[] }} [options]
- * @returns {Promise<{ url: string, bootstrap: string[], process: import('./process.mjs').JsonProcess }>}
+ * @returns {Promise<{ url: string, bootstrap: string[], process: import('../../../scripts/lib/json-process.mjs').JsonProcess }>}
  */
 export async function startRelay (t, { bootstrap = [], testnet = false, args = [] } = {}) {
   const child = startProcess(t, await relayProgram(), [

@@ -18,14 +18,17 @@ export async function startTestnet (t, size = 3) {
 }
 
 /**
- * Starts an upstream swarm on a loopback network; anything else in `options` goes to the constructor.
+ * Starts an upstream swarm, on a loopback network or, with `bootstrap: null`, on the public one; anything else
+ * in `options` goes to the constructor.
  *
- * The node is bound to loopback and says that it is reachable, which it is. Left to find out, upstream takes
+ * On loopback, the node is bound to loopback and says that it is reachable, which it is. Left to find out, upstream takes
  * it for firewalled and punches at the machine's other addresses first: about every second connection then
  * takes 15 seconds. Pass `firewalled: true` where punching is what a test is about.
  */
 export function createSwarm (t, { bootstrap, firewalled = false, ...options }) {
-  const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled })
+  const dht = bootstrap === null
+    ? new DHT()
+    : new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled })
   const swarm = new Hyperswarm({ dht, ...options })
   defer(t, () => swarm.destroy({ force: true }))
   return swarm

@@ -12,7 +12,7 @@ const APPEND = 500
 /**
  * Opens an upstream core in a folder that goes away with the test.
  *
- * @param {import('node:test').TestContext} t
+ * @param {import('./cleanup.mjs').Life} t
  * @param {{ key?: Uint8Array, version?: 10 | 11 }} [options] anything else goes to the constructor
  */
 export async function createCore (t, { key = null, version = 11, ...options } = {}) {
