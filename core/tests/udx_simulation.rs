@@ -271,8 +271,8 @@ fn hostile_packets_change_nothing_but_their_own_stream() {
 
         for _ in 0..2000 {
             now += Duration::from_micros(random.next() % 5000);
-            let kind =
-                (random.next() % 64) as u8 & !if random.next() % 50 == 0 { 0 } else { Kind::DESTROY.0 };
+            let kind = (random.next() % 64) as u8
+                & !if random.next().is_multiple_of(50) { 0 } else { Kind::DESTROY.0 };
             let near = |random: &mut Random| match random.next() % 4 {
                 0 => random.next() as u32,
                 1 => (random.next() % 40) as u32,
@@ -288,7 +288,7 @@ fn hostile_packets_change_nothing_but_their_own_stream() {
             };
             let mut packet = Vec::new();
             header.encode(&mut packet);
-            packet[3] = if random.next() % 3 == 0 { (random.next() % 64) as u8 } else { 0 };
+            packet[3] = if random.next().is_multiple_of(3) { (random.next() % 64) as u8 } else { 0 };
             for _ in 0..random.next() % 100 {
                 packet.extend_from_slice(&near(&mut random).to_le_bytes());
             }

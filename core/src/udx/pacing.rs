@@ -72,7 +72,7 @@ mod tests {
         }
         assert!((980_000..=1_003_000).contains(&sent), "{sent}");
 
-        now = now + Duration::from_secs(60);
+        now += Duration::from_secs(60);
         let mut burst = 0;
         while pacer.poll(rate, now).is_none() {
             pacer.spend(1200);
