@@ -523,7 +523,13 @@ impl Node {
                 }
             }
             Some(Purpose::Swap { old, seen, new }) => self.finish_swap(old, Some(seen), new),
-            Some(Purpose::QuickProbe) => self.boot.is_reachable = true,
+            Some(Purpose::QuickProbe) => {
+                self.boot.is_reachable = true;
+                // The answer may come just too late for the round that asked.
+                if self.is_bootstrapped {
+                    self.update_network_state(true, now);
+                }
+            }
             Some(Purpose::FirewallProbe) => {
                 if let Some((check, _)) = &mut self.check {
                     check.answered(id, answer.to, socket);
