@@ -172,7 +172,7 @@ impl Dial {
             stage: Stage::Searching,
             noise,
             is_external: matches!(identity, Identity::External(_)),
-            stream: context.streams.open(id, &mut context.rng, now),
+            stream: context.streams.open(id, now),
             own_firewall: Firewall::Unknown,
             candidates: known.iter().copied().collect(),
             asked: Vec::new(),

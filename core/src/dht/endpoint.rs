@@ -10,7 +10,7 @@ use super::announcer::{Announcer, Milestone};
 use super::client::{self, Kind, Operation};
 use super::connect::{Dial, DialOptions, Progress};
 use super::context::{Context, Purpose, QueryOwner, Timer};
-use super::events::{ConnectionId, Event, OperationId, ServerId, SignatureId};
+use super::events::{ConnectError, ConnectionId, Event, OperationId, ServerId, SignatureId};
 use super::messages::{Handshake, Holepunch, Peer, mode};
 use super::node::{Mode, Node, NodeEvent, NodeOptions, ReplyOptions};
 use super::noise_seat::Identity;
@@ -24,7 +24,7 @@ use super::streams::{StreamEvent, Streams};
 use super::{command, is_bogon, signing};
 use crate::crypto::{self, KeyPair};
 use crate::time::Instant;
-use crate::udx::Address;
+use crate::udx::{self, Address};
 
 /// How an endpoint is set up.
 #[derive(Clone, Debug)]
@@ -122,18 +122,34 @@ pub enum Misuse {
     KeyInUse,
     /// There is no such connection, or it is over.
     UnknownConnection,
+    /// The connection was ended, nothing can be written.
+    Ended,
+    /// So many bytes wait already; the limit.
+    QueueFull(usize),
 }
 
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::KeyInUse => "key is listened on already",
-            Self::UnknownConnection => "connection does not exist",
-        })
+        match self {
+            Self::KeyInUse => f.write_str("key is listened on already"),
+            Self::UnknownConnection => f.write_str("connection does not exist"),
+            Self::Ended => f.write_str("connection was ended"),
+            Self::QueueFull(limit) => write!(f, "more than {limit} bytes would wait"),
+        }
     }
 }
 
 impl core::error::Error for Misuse {}
+
+impl From<udx::Misuse> for Misuse {
+    fn from(misuse: udx::Misuse) -> Self {
+        match misuse {
+            udx::Misuse::Ended => Self::Ended,
+            udx::Misuse::QueueFull(limit) => Self::QueueFull(limit),
+            _ => Self::UnknownConnection,
+        }
+    }
+}
 
 /// A DHT peer: node, storage, operations, servers, connections and their streams.
 ///
@@ -447,59 +463,70 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Misuse::UnknownConnection`].
+    /// [`Misuse::UnknownConnection`], [`Misuse::Ended`], [`Misuse::QueueFull`].
     pub fn write(&mut self, connection: ConnectionId, bytes: Bytes, now: Instant) -> Result<bool, Misuse> {
-        self.known(connection)?;
-        let has_room = self.context.streams.write(connection, bytes, now);
+        let has_room = self.context.streams.write(connection, bytes)?;
         self.drain(now);
         Ok(has_room)
     }
 
-    /// Sends one unordered and unacknowledged datagram on a connection.
+    /// Returns how many bytes of a connection wait to be sent.
+    pub fn queued(&self, connection: ConnectionId) -> usize {
+        self.context.streams.queued(connection)
+    }
+
+    /// Sends one unordered and unacknowledged datagram on a connection, and reports whether it left.
     ///
     /// # Errors
     ///
     /// [`Misuse::UnknownConnection`].
-    pub fn send_message(
-        &mut self,
-        connection: ConnectionId,
-        bytes: Bytes,
-        now: Instant,
-    ) -> Result<(), Misuse> {
-        self.known(connection)?;
-        self.context.streams.send_message(connection, bytes, now);
-        Ok(())
+    pub fn send_message(&mut self, connection: ConnectionId, bytes: Bytes) -> Result<bool, Misuse> {
+        Ok(self.context.streams.send_message(connection, bytes)?)
     }
 
     /// Sends nothing more after what is queued. Both sides do so for an orderly end.
-    pub fn end(&mut self, connection: ConnectionId, now: Instant) {
-        self.context.streams.end(connection, now);
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownConnection`], [`Misuse::Ended`].
+    pub fn end(&mut self, connection: ConnectionId, now: Instant) -> Result<(), Misuse> {
+        self.context.streams.end(connection)?;
         self.drain(now);
+        Ok(())
     }
 
     /// Breaks a connection off, or gives up dialling or accepting it. No event comes for it any more.
     pub fn destroy(&mut self, connection: ConnectionId, now: Instant) {
         if let Some(mut dial) = self.dials.remove(&connection) {
             dial.close(&mut self.context, now);
-            self.context.streams.forget(connection);
         } else if let Some(accept) = self.accepts.get_mut(&connection)
             && !accept.is_connected()
         {
             accept.give_up(&mut self.context, now);
-        } else {
-            self.context.streams.destroy(connection, now);
         }
+        if let Some(socket) = self.context.streams.socket(connection) {
+            self.context.close_socket(socket);
+        }
+        self.context.streams.forget(connection);
         self.drain(now);
     }
 
     /// Gives back bytes that [`Event::Data`] handed out: the peer may send as many more.
-    pub fn consumed(&mut self, connection: ConnectionId, bytes: u64, now: Instant) {
-        self.context.streams.consumed(connection, bytes, now);
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownConnection`].
+    pub fn consumed(&mut self, connection: ConnectionId, bytes: u64) -> Result<(), Misuse> {
+        Ok(self.context.streams.consumed(connection, bytes)?)
     }
 
     /// Sets how many bytes a peer may send before they are [`consumed`](Self::consumed).
-    pub fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32, now: Instant) {
-        self.context.streams.set_receive_limit(connection, bytes, now);
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownConnection`].
+    pub fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32) -> Result<(), Misuse> {
+        Ok(self.context.streams.set_receive_limit(connection, bytes)?)
     }
 
     // Inputs and outputs.
@@ -513,7 +540,7 @@ impl Endpoint {
                 self.context.node.handle_datagram(socket, from, &bytes, now);
             }
             Some(_) => {
-                self.context.streams.handle_datagram(socket, from, bytes, now);
+                self.context.streams.handle_datagram(socket, from, &bytes, now);
             }
         }
         self.drain(now);
@@ -577,16 +604,12 @@ impl Endpoint {
         id
     }
 
-    fn known(&self, connection: ConnectionId) -> Result<(), Misuse> {
-        if self.context.streams.contains(connection) { Ok(()) } else { Err(Misuse::UnknownConnection) }
-    }
-
     /// Handles what the node and the streams have to say until they are silent.
     fn drain(&mut self, now: Instant) {
         loop {
             if let Some(event) = self.context.node.poll_event() {
                 self.handle_node_event(event, now);
-            } else if let Some(event) = self.context.streams.poll_event() {
+            } else if let Some(event) = self.context.streams.poll_event(now) {
                 self.handle_stream_event(event, now);
             } else {
                 return;
@@ -836,10 +859,19 @@ impl Endpoint {
     fn handle_stream_event(&mut self, event: StreamEvent, now: Instant) {
         let event = match event {
             StreamEvent::Knock(id, socket, from) => {
-                if let Some(accept) = self.accepts.get_mut(&id) {
+                // The port of an open connection may change under way; its host does not.
+                if let Some(remote) = self.context.streams.remote(id) {
+                    if remote.ip() == from.ip() {
+                        self.context.streams.accept(id, socket, from, now);
+                    } else {
+                        self.context.streams.refuse(id, socket, from);
+                    }
+                } else if let Some(accept) = self.accepts.get_mut(&id) {
                     accept.knocked(socket, from, &mut self.context, now);
-                } else {
+                } else if self.dials.contains_key(&id) {
                     self.with_dial(id, now, |dial, context| dial.knocked(socket, from, context, now));
+                } else {
+                    self.context.streams.refuse(id, socket, from);
                 }
                 return;
             }
@@ -848,7 +880,14 @@ impl Endpoint {
             StreamEvent::Drain(connection) => Event::Drain { connection },
             StreamEvent::End(connection) => Event::End { connection },
             StreamEvent::Closed(connection, socket, error) => {
-                self.context.close_socket(socket);
+                if let Some(socket) = socket {
+                    self.context.close_socket(socket);
+                }
+                if self.dials.contains_key(&connection) {
+                    let error = ConnectError::TooManyConnections;
+                    self.settle_dial(connection, Progress::Failed(error), now);
+                    return;
+                }
                 Event::Closed { connection, error }
             }
         };

@@ -300,6 +300,8 @@ pub enum ConnectError {
     RemoteAborted,
     /// A request of the handshake timed out.
     RequestTimeout,
+    /// This side has too many connections.
+    TooManyConnections,
 }
 
 impl ConnectError {
@@ -321,6 +323,7 @@ impl ConnectError {
             Self::RemoteNotHolepunchable => "REMOTE_NOT_HOLEPUNCHABLE",
             Self::RemoteAborted => "REMOTE_ABORTED",
             Self::RequestTimeout => "REQUEST_TIMEOUT",
+            Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
         }
     }
 
@@ -341,6 +344,7 @@ impl ConnectError {
             Self::RemoteNotHolepunchable => "Remote is not holepunchable",
             Self::RemoteAborted => "Remote aborted",
             Self::RequestTimeout => "Request timed out",
+            Self::TooManyConnections => "Too many connections",
         }
     }
 }

@@ -215,7 +215,6 @@ impl Persistent {
         let Some((_, value)) = token_and_value(request) else { return Response::Silent };
         let Ok(put) = MutablePut::decode(value) else { return Response::Silent };
         if crypto::blake2b_256(&[&put.public_key]) != target
-            || put.value.is_empty()
             || !signing::verify_mutable(&put.signature, put.seq, &put.value, &put.public_key)
         {
             return Response::Silent;

@@ -426,7 +426,7 @@ impl Accept {
         let public = context.node.public_address();
         let mut stream = 0;
         if self.error == 0 {
-            stream = context.streams.open(self.id, &mut context.rng, now);
+            stream = context.streams.open(self.id, now);
             self.has_stream = true;
         }
         let local = if standing.shares_local_addresses { &context.local_addresses[..] } else { &[] };

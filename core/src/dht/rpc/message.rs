@@ -257,7 +257,8 @@ fn read_value(reader: &mut Reader<'_>, flags: u64, bytes: &Bytes) -> Result<Opti
         return Ok(None);
     }
     let value = reader.buffer()?;
-    Ok((!value.is_empty()).then(|| bytes.slice_ref(value)))
+    // The reference to an empty slice lies outside of the datagram.
+    Ok(Some(if value.is_empty() { Bytes::new() } else { bytes.slice_ref(value) }))
 }
 
 fn flag(bit: u8, is_set: bool) -> u8 {
