@@ -392,8 +392,10 @@ struct Replay {
     gets: VecDeque<u64>,
     /// Gives up when the hash of another node is asked for.
     only_hash: Option<u64>,
-    after_frame: Option<Box<dyn FnMut(&mut Node, &str)>>,
+    after_frame: Option<AfterFrame>,
 }
+
+type AfterFrame = Box<dyn FnMut(&mut Node, &str)>;
 
 impl Replay {
     fn new(name: &'static str, role: &'static str) -> Self {

@@ -93,8 +93,7 @@ impl Replicator {
         if fork == local.fork() && fork == peer.remote_fork {
             let before = peer.can_upgrade;
             let can_upgrade = can_upgrade && length < local.length();
-            let is_behind = local.length() > peer.remote_length && before != can_upgrade;
-            let needs_sync = peer.needs_sync || is_behind;
+            let needs_sync = peer.needs_sync || before != can_upgrade;
             self.evaluated(id, can_upgrade);
             if needs_sync {
                 self.send_sync(id, local);
@@ -194,7 +193,7 @@ impl Replicator {
     }
 
     /// Notes that the blocks `start..end` are stored now, however that came.
-    pub(super) fn gained(&mut self, start: u64, end: u64, local: &dyn Local, now: Instant) {
+    pub(super) fn gained(&mut self, start: u64, end: u64, local: &dyn Local) {
         if let Some(skip) = &mut self.skip {
             skip.set_range(start, end, true);
         }
@@ -206,13 +205,13 @@ impl Replicator {
             }
         }
         for index in self.blocks.between(start, end) {
-            self.resolve_block(index, &Resolution::Local, local, now);
+            self.resolve_block(index, &Resolution::Local, local);
         }
-        self.range_gained(start, end, local, now);
+        self.range_gained(start, end, local);
     }
 
     /// Notes that the blocks `start..end` are not stored any more.
-    pub(super) fn lost(&mut self, start: u64, end: u64, local: &dyn Local) {
+    pub(super) fn lost(&mut self, start: u64, end: u64) {
         if let Some(skip) = &mut self.skip {
             skip.set_range(start, end, false);
             for index in self.blocks.between(start, end) {
@@ -221,7 +220,6 @@ impl Replicator {
                 }
             }
         }
-        let _ = local;
         for peer in self.peers.values_mut() {
             peer.blocks.touch(start, end);
         }
@@ -241,14 +239,14 @@ impl Replicator {
         for peer in self.peers.values_mut() {
             peer.full_signaled = peer.full_signaled.min(length);
         }
-        self.lost(length, old_length, local);
+        self.lost(length, old_length);
         if old_length > length {
             self.announce_all(length, old_length - length, true, local);
         }
     }
 
     /// Notes a new length, fork or manifest.
-    pub(super) fn head_changed(&mut self, local: &dyn Local, now: Instant) {
+    pub(super) fn head_changed(&mut self, local: &dyn Local) {
         for peer in self.peers.values_mut() {
             peer.blocks.local_length(local.length());
         }
@@ -256,7 +254,7 @@ impl Replicator {
         self.retry_all();
         self.resolve_upgrade(local);
         self.search_seeks();
-        self.check_ranges(local, now);
+        self.check_ranges(local);
     }
 }
 

@@ -321,7 +321,7 @@ impl Replicator {
         match message {
             wire::Message::Sync(sync) => self.on_sync(id, sync, local, now),
             wire::Message::Request(request) => self.on_request(id, request, local, now),
-            wire::Message::Cancel { request } => self.on_cancel(id, request, local, now),
+            wire::Message::Cancel { request } => self.on_cancel(id, request, local),
             wire::Message::Data(data) => self.on_data(id, data, local, now),
             wire::Message::NoData(refusal) => self.on_no_data(id, refusal, local, now),
             wire::Message::Want(want) => self.on_want(id, want, local),
@@ -433,10 +433,10 @@ impl Replicator {
                 let Some(block) = self.blocks.get_mut(index) else { return };
                 block.waiting.retain(|waiting| waiting.id != id);
                 if block.waiting.is_empty() && block.processing == 0 {
-                    self.drop_block(index, local, now);
+                    self.drop_block(index, local);
                 }
             }
-            Some(Wish::Range) => self.drop_range(id, local, now),
+            Some(Wish::Range) => self.drop_range(id),
             Some(Wish::Seek) => self.drop_seek(id),
             Some(Wish::Update) => {
                 if let Some(upgrade) = &mut self.upgrade {
@@ -453,21 +453,21 @@ impl Replicator {
     pub fn local_changed(&mut self, change: LocalChange, local: &dyn Local, now: Instant) {
         match change {
             LocalChange::Appended { start, length } => {
-                self.gained(start, start.saturating_add(length), local, now);
+                self.gained(start, start.saturating_add(length), local);
                 self.announce_all(start, length, false, local);
-                self.head_changed(local, now);
+                self.head_changed(local);
             }
-            LocalChange::Upgraded | LocalChange::Manifest => self.head_changed(local, now),
+            LocalChange::Upgraded | LocalChange::Manifest => self.head_changed(local),
             LocalChange::Truncated { length, old_length } => {
                 self.truncated(length, old_length, local);
-                self.head_changed(local, now);
+                self.head_changed(local);
             }
             LocalChange::Gained { start, length } => {
-                self.gained(start, start.saturating_add(length), local, now);
+                self.gained(start, start.saturating_add(length), local);
                 self.announce_all(start, length, false, local);
             }
             LocalChange::Dropped { start, length } => {
-                self.lost(start, start.saturating_add(length), local);
+                self.lost(start, start.saturating_add(length));
                 self.announce_all(start, length, true, local);
             }
         }

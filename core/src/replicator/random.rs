@@ -25,7 +25,7 @@ impl Random {
 
     /// Returns a number below `bound`, or 0 when that is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     pub(super) fn between(&mut self, from: Duration, to: Duration) -> Duration {

@@ -180,7 +180,7 @@ impl Range {
 }
 
 impl Replicator {
-    pub(super) fn drop_range(&mut self, id: WishId, local: &dyn Local, now: Instant) {
+    pub(super) fn drop_range(&mut self, id: WishId) {
         let Some(range) = self.ranges.remove(id) else { return };
         for unit in range.units {
             self.release(Holder::Unit(id, unit));
@@ -188,11 +188,10 @@ impl Replicator {
         if range.list.is_some() {
             self.release(Holder::Wish(id));
         }
-        let _ = (local, now);
     }
 
     /// Notes that `start..end` are stored, and ends the ranges that are complete with them.
-    pub(super) fn range_gained(&mut self, start: u64, end: u64, local: &dyn Local, now: Instant) {
+    pub(super) fn range_gained(&mut self, start: u64, end: u64, local: &dyn Local) {
         if self.ranges.is_empty() || start >= end {
             return;
         }
@@ -203,10 +202,10 @@ impl Replicator {
                 complete.push(id);
             }
         }
-        self.finish_ranges(complete, local, now);
+        self.finish_ranges(complete);
     }
 
-    pub(super) fn check_ranges(&mut self, local: &dyn Local, now: Instant) {
+    pub(super) fn check_ranges(&mut self, local: &dyn Local) {
         let mut complete = Vec::new();
         for (&id, range) in &mut self.ranges.entries {
             range.clamp(local);
@@ -214,20 +213,20 @@ impl Replicator {
                 complete.push(id);
             }
         }
-        self.finish_ranges(complete, local, now);
+        self.finish_ranges(complete);
     }
 
     /// Begins every range anew: blocks that it counted as done may be gone.
-    pub(super) fn restart_ranges(&mut self, local: &dyn Local, now: Instant) {
+    pub(super) fn restart_ranges(&mut self, local: &dyn Local) {
         for range in self.ranges.entries.values_mut() {
             range.restart(local);
         }
-        self.check_ranges(local, now);
+        self.check_ranges(local);
     }
 
-    fn finish_ranges(&mut self, complete: Vec<WishId>, local: &dyn Local, now: Instant) {
+    fn finish_ranges(&mut self, complete: Vec<WishId>) {
         for id in complete {
-            self.drop_range(id, local, now);
+            self.drop_range(id);
             self.resolve(id, Resolution::Range);
         }
     }

@@ -62,11 +62,11 @@ impl Replicator {
                 peer.last_upgradable_length = sync.length;
             }
         }
-        if let Some(peer) = self.peers.get(&id)
-            && peer.evaluating.is_none()
-            && (peer.needs_sync || (same_fork && local.length() > sync.length))
-        {
-            self.signal(id, local);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.needs_sync |= same_fork && local.length() > sync.length;
+            if peer.needs_sync && peer.evaluating.is_none() {
+                self.signal(id, local);
+            }
         }
         self.retry(id);
         self.update_peer(id, local, now);
@@ -100,20 +100,30 @@ impl Replicator {
     pub(super) fn on_no_data(&mut self, id: PeerId, refusal: NoData, local: &dyn Local, now: Instant) {
         if let Some(key) = self.requests.find(id, refusal.request) {
             self.answered(key, local);
-            if let Some(peer) = self.peers.get_mut(&id) {
-                let count = match refusal.reason {
-                    INVALID_REQUEST => &mut peer.refused,
-                    _ => &mut peer.not_available,
-                };
-                *count += 1;
-                peer.is_paused |= *count >= MAX_REFUSALS;
-            }
+            self.count_refusal(id, key, refusal.reason);
             if self.manifest_peer == Some(id) {
                 self.manifest_peer = None;
             }
             self.clear_request(key, local);
         }
         self.update_all(local, now);
+    }
+
+    /// Counts refusals of what the peer should have: many of them mean that asking again is no use.
+    fn count_refusal(&mut self, id: PeerId, key: RequestKey, reason: u64) {
+        let Some(request) = self.requests.get(key) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let is_overtaken =
+            request.fork != peer.remote_fork || request.block.is_some_and(|block| !peer.blocks.has(block));
+        if is_overtaken {
+            return;
+        }
+        let count = match reason {
+            INVALID_REQUEST => &mut peer.refused,
+            _ => &mut peer.not_available,
+        };
+        *count += 1;
+        peer.is_paused |= *count >= MAX_REFUSALS;
     }
 
     pub(super) fn on_data(&mut self, id: PeerId, data: Data, local: &dyn Local, now: Instant) {
@@ -239,11 +249,10 @@ impl Replicator {
         is_reorg: bool,
     ) -> ApplyTicket {
         let ticket = self.begin(id, key, &proof, None);
-        let (peer, action) = (id, |peer, proof| match is_reorg {
-            true => Action::CheckReorg { peer, ticket, proof },
-            false => Action::Apply { peer, ticket, proof },
+        self.actions.push_back(match is_reorg {
+            true => Action::CheckReorg { peer: id, ticket, proof },
+            false => Action::Apply { peer: id, ticket, proof },
         });
-        self.actions.push_back(action(peer, proof));
         ticket
     }
 
@@ -256,10 +265,10 @@ impl Replicator {
     ) -> ApplyTicket {
         let ticket = ApplyTicket(self.ticket());
         let block = proof.block.as_ref().map(|block| (block.index, block.value.clone()));
-        if let Some((index, _)) = &block {
-            if let Some(block) = self.blocks.get_mut(*index) {
-                block.processing += 1;
-            }
+        if let Some((index, _)) = &block
+            && let Some(block) = self.blocks.get_mut(*index)
+        {
+            block.processing += 1;
         }
         if key.is_none()
             && let Some(peer) = self.peers.get_mut(&id)
@@ -319,7 +328,7 @@ impl Replicator {
     fn data_applied(&mut self, applying: &Applying, applied: Applied, local: &dyn Local, now: Instant) {
         let id = applying.peer;
         if applied.upgraded || applied.manifest {
-            self.head_changed(local, now);
+            self.head_changed(local);
         }
         if let Some((index, value)) = &applying.block {
             let index = *index;
@@ -329,11 +338,14 @@ impl Replicator {
                 if let Some(key) = applying.key {
                     self.blocks.finished(index, key);
                 }
-                self.resolve_block(index, &Resolution::Block(value.clone()), local, now);
+                self.resolve_block(index, &Resolution::Block(value.clone()), local);
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.not_available = 0;
+                }
                 let byte_length = value.len() as u64;
                 let event = ReplicatorEvent::Download { peer: id, index, byte_length, elapsed };
                 self.actions.push_back(Action::Event(event));
-                self.gained(index, index.saturating_add(1), local, now);
+                self.gained(index, index.saturating_add(1), local);
                 self.announce_all(index, 1, false, local);
             } else if applying.key.is_none() {
                 self.unmark(index, local);
@@ -346,6 +358,9 @@ impl Replicator {
             self.manifest_peer = None;
         }
         self.search_seeks();
+        if applied.upgraded || applied.manifest {
+            self.update_all(local, now);
+        }
         self.update_peer(id, local, now);
         let Some(peer) = self.peers.get(&id) else { return };
         if peer.should_evaluate(local) {
@@ -421,7 +436,7 @@ fn is_empty(proof: &Proof) -> bool {
         && proof.manifest.is_none()
 }
 
-/// Refusals of one kind after which a peer is left alone. Source: `lib/replicator.js`, `MAX_BACKOFFS`.
+/// Refusals of one kind, without a block in between, after which a peer is left alone. Source: `lib/replicator.js`, `MAX_BACKOFFS`.
 const MAX_REFUSALS: u32 = 32;
 
 /// Data with upgrades that waits its turn, over all peers; what does not fit is dropped.

@@ -185,14 +185,14 @@ impl Replicator {
         match result {
             Ok(Reorged { ancestors, old_length }) => {
                 self.truncated(ancestors, old_length, local);
-                self.head_changed(local, now);
+                self.head_changed(local);
             }
             Err(_) => self.reject_upgrade(WishError::ReorgFailed),
         }
         for id in self.order.clone() {
             self.update_fork(id, local, now);
         }
-        self.restart_ranges(local, now);
+        self.restart_ranges(local);
         self.update_all(local, now);
     }
 }

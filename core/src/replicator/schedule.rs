@@ -399,7 +399,7 @@ impl Replicator {
     }
 
     /// Hands a block to all who wait for it and takes back the requests that are still out.
-    pub(super) fn resolve_block(&mut self, index: u64, value: &Resolution, local: &dyn Local, now: Instant) {
+    pub(super) fn resolve_block(&mut self, index: u64, value: &Resolution, local: &dyn Local) {
         let Some(block) = self.blocks.remove(index) else { return };
         for waiting in block.waiting {
             self.resolve(waiting.id, value.clone());
@@ -410,11 +410,10 @@ impl Replicator {
         if block.is_wanted {
             self.release(Holder::Block(index));
         }
-        let _ = now;
     }
 
     /// Drops a block that nobody waits for any more, with its requests.
-    pub(super) fn drop_block(&mut self, index: u64, local: &dyn Local, _now: Instant) {
+    pub(super) fn drop_block(&mut self, index: u64, local: &dyn Local) {
         let Some(block) = self.blocks.remove(index) else { return };
         for key in block.in_flight {
             self.cancel_request(key, local);

@@ -130,7 +130,7 @@ impl Replicator {
         self.serve(id, local);
     }
 
-    pub(super) fn on_cancel(&mut self, id: PeerId, request: u64, local: &dyn Local, _now: Instant) {
+    pub(super) fn on_cancel(&mut self, id: PeerId, request: u64, local: &dyn Local) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let cancelled = peer.serving.forget(request);
         self.cancel_proof(cancelled);

@@ -343,8 +343,8 @@ pub enum Action {
         /// The data.
         proof: Proof,
     },
-    /// Verify data of a higher fork against the search of that fork, starting one when it carries
-    /// an upgrade; answer with `reorg_checked`.
+    /// Verify data of a higher fork against the search of that fork, starting it, or starting it
+    /// again, when the data carries an upgrade; answer with `reorg_checked`.
     CheckReorg {
         /// Whose data.
         peer: PeerId,

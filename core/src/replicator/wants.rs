@@ -75,7 +75,7 @@ impl LocalWants {
     pub(super) fn remove_all(&mut self, holder: Holder) -> bool {
         let held = self.units.iter().filter(|(_, holders)| holders.contains(&holder));
         let held: Vec<u64> = held.map(|(unit, _)| unit * self.unit).collect();
-        held.into_iter().fold(false, |room, block| self.remove(block, holder) || room)
+        held.into_iter().map(|block| self.remove(block, holder)).filter(|made_room| *made_room).count() > 0
     }
 
     /// Wants to hear of any one block of a range. Returns the want to send.

@@ -44,6 +44,7 @@ pub struct Handshake {
 }
 
 /// A message of a replication channel.
+#[expect(clippy::large_enum_variant, reason = "data is what nearly all messages are")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// The sender's head and wishes.

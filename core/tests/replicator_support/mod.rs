@@ -177,14 +177,14 @@ impl Log {
 
     pub fn check_reorg(&mut self, proof: &Proof) -> Result<ReorgStep, ApplyError> {
         let mut reorg = match self.reorgs.remove(&proof.fork) {
-            Some(mut reorg) => {
+            Some(mut reorg) if proof.upgrade.is_none() => {
                 if let Err(error) = reorg.update(self, proof).unwrap() {
                     self.reorgs.insert(proof.fork, reorg);
                     return Err(apply_error(error));
                 }
                 Some(reorg)
             }
-            None => None,
+            _ => None,
         };
         if reorg.is_none() {
             if proof.upgrade.is_none() {
@@ -539,6 +539,7 @@ pub fn decode_frame(bytes: &Bytes) -> Vec<Frame> {
     out
 }
 
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
     /// The type of a control message: 1 open, 3 close.
