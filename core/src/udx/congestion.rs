@@ -330,7 +330,7 @@ impl Bbr {
             let mut target = packets_in(bandwidth, self.floored_rtt(), gain);
             if self.is_full {
                 let extra = self.extra_acked[0].max(self.extra_acked[1]);
-                target += extra.min(packets_in(bandwidth, MAX_EXTRA, UNIT));
+                target += extra.min(packets_in(bandwidth, self.floored_rtt().min(MAX_EXTRA), UNIT));
             }
             target += self.quantum();
             if self.is_full {
@@ -428,7 +428,11 @@ const BANDWIDTH_ROUNDS: u64 = 10;
 const FULL_ROUNDS: u8 = 3;
 const EXTRA_ROUNDS: u8 = 5;
 const MAX_EPOCH: u64 = 1 << 20;
+
+/// Microseconds of acknowledgements that may come at once, and no more than a round trip: on a short path
+/// a peer that reads in bursts would otherwise be sent more than its socket holds.
 const MAX_EXTRA: u64 = 100_000;
+
 const INITIAL_WINDOW: u64 = 10;
 const MIN_WINDOW: u64 = 4;
 
