@@ -46,6 +46,49 @@ fn a_second_request_with_an_open_id_replaces_the_first() {
 }
 
 #[test]
+fn a_truncation_refuses_what_was_being_proven() {
+    let mut node = peer_of_writer(10);
+    node.receive(1, block_request(1, 0, 3, 0));
+    assert_eq!(node.jobs.len(), 1);
+
+    node.truncate(5);
+    node.settle();
+
+    let sent = node.take_sent();
+    assert!(sent.contains(&refusal(1, 1)), "{sent:?}");
+    assert!(data_ids(&sent).is_empty());
+}
+
+#[test]
+fn blocks_stored_together_are_announced_once_when_they_complete_the_log() {
+    let mut node = Node::active(reader_at(10), 1);
+    node.add_peer(1);
+    node.receive(1, Message::Sync(sync(0, 10, 10)));
+    node.take_sent();
+    let source = writer(10);
+    for index in 0..10 {
+        let what = ProofRequest {
+            block: Some(block(index, node.log.missing_nodes(2 * index))),
+            ..ProofRequest::default()
+        };
+        node.log.apply(&source.prove(&what).unwrap()).unwrap();
+    }
+
+    for index in 0..10 {
+        node.changed(hypertab_core::replicator::LocalChange::Gained { start: index, length: 1 });
+    }
+
+    let everything = Message::Range(Range { drop: false, start: 0, length: 10 });
+    assert_eq!(node.take_sent(), std::slice::from_ref(&everything));
+    let change = node.log.clear(4, 1);
+    node.changed(change);
+    node.log.store_block(4, content(4, 5).into());
+    node.changed(hypertab_core::replicator::LocalChange::Gained { start: 4, length: 1 });
+    let dropped = Message::Range(Range { drop: true, start: 4, length: 1 });
+    assert_eq!(node.take_sent(), [dropped, everything]);
+}
+
+#[test]
 fn what_is_not_there_is_refused_but_a_manifest_is_not() {
     let mut node = peer_of_writer(10);
     let change = node.log.clear(4, 1);

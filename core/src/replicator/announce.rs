@@ -127,21 +127,21 @@ impl Replicator {
             return;
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if !drop {
+        if drop {
+            peer.full_signaled = peer.full_signaled.min(start);
+        } else {
             let is_full = local.contiguous_length() == local.length();
             let is_tail = start.saturating_add(ALWAYS_TOLD) >= local.length();
             if !is_tail && !is_full && !peer.remote_wants.overlaps(start, length) {
                 return;
             }
-            let mut force = false;
             if is_full {
                 (start, length) = (0, local.length());
-                if peer.full_signaled < length {
-                    peer.full_signaled = length;
-                    force = true;
+                if peer.full_signaled >= length {
+                    return;
                 }
-            }
-            if !force && peer.blocks.has_all(start, start.saturating_add(length)) {
+                peer.full_signaled = length;
+            } else if peer.blocks.has_all(start, start.saturating_add(length)) {
                 return;
             }
         }
@@ -239,6 +239,7 @@ impl Replicator {
         for peer in self.peers.values_mut() {
             peer.full_signaled = peer.full_signaled.min(length);
         }
+        self.cancel_old_proofs(local);
         self.lost(length, old_length);
         if old_length > length {
             self.announce_all(length, old_length - length, true, local);

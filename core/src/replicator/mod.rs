@@ -162,6 +162,10 @@ impl Replicator {
         local: &dyn Local,
         now: Instant,
     ) {
+        if self.is_frozen {
+            self.actions.push_back(Action::ClosePeer { peer: id, reason: None });
+            return;
+        }
         let peer = Peer::new(transport, remote_seeks, &self.options, local);
         if self.peers.insert(id, peer).is_some() {
             return;
@@ -212,6 +216,11 @@ impl Replicator {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.transport.rtt = Some(rtt);
         }
+    }
+
+    /// Changes how many requests may be in flight at one peer: least and most.
+    pub fn set_in_flight(&mut self, range: (u32, u32)) {
+        self.options.in_flight = range;
     }
 
     /// Tells how many channels are opening: opened by us but not answered, or on links that are not open.

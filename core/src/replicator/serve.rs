@@ -3,7 +3,8 @@
 //! Source: hypercore 11.35, `lib/replicator.js` (`onrequest`, `_handleRequest`, `push`) and
 //! `lib/receiver-queue.js`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use crate::hypercore::merkle_tree::max_missing_nodes;
 use crate::hypercore::proof::{BlockRequest, Proof, ProofRequest, UpgradeRequest};
@@ -21,6 +22,8 @@ pub(super) struct Serving {
     /// Requests not begun, urgent ones apart. Together with `running` at most [`MAX_REQUESTS`].
     queue: VecDeque<Request>,
     urgent: VecDeque<Request>,
+    /// The ids of both.
+    queued: BTreeSet<u64>,
     /// Proofs being made, by request id.
     running: BTreeMap<u64, ProveTicket>,
     /// Refusals that are held back, in time order. At most [`MAX_INVALID`].
@@ -60,6 +63,7 @@ impl Default for Serving {
             is_drained: true,
             queue: VecDeque::new(),
             urgent: VecDeque::new(),
+            queued: BTreeSet::new(),
             running: BTreeMap::new(),
             refusals: VecDeque::new(),
             invalid: 0,
@@ -89,14 +93,16 @@ impl Serving {
 
     /// Drops a request that is not answered yet.
     fn forget(&mut self, id: u64) -> Option<ProveTicket> {
-        self.queue.retain(|request| request.id != id);
-        self.urgent.retain(|request| request.id != id);
+        if self.queued.remove(&id) {
+            self.queue.retain(|request| request.id != id);
+            self.urgent.retain(|request| request.id != id);
+        }
         self.refusals.retain(|(_, refused)| *refused != id);
         self.running.remove(&id)
     }
 
     fn open(&self) -> usize {
-        self.queue.len() + self.urgent.len() + self.running.len()
+        self.queued.len() + self.running.len()
     }
 
     /// Whether one more proof may be made, given what the answers weigh.
@@ -105,28 +111,31 @@ impl Serving {
         self.is_drained && self.running.len() < most.clamp(MIN_PROVING, MAX_PROVING)
     }
 
+    fn push(&mut self, request: Request) {
+        self.queued.insert(request.id);
+        let queue = if request.priority > 0 { &mut self.urgent } else { &mut self.queue };
+        queue.push_back(request);
+    }
+
     fn next(&mut self) -> Option<Request> {
-        self.urgent.pop_front().or_else(|| self.queue.pop_front())
+        let request = self.urgent.pop_front().or_else(|| self.queue.pop_front())?;
+        self.queued.remove(&request.id);
+        Some(request)
     }
 }
 
 impl Replicator {
     pub(super) fn on_request(&mut self, id: PeerId, request: Request, local: &dyn Local, now: Instant) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let serving = &mut peer.serving;
-        let is_known = serving.running.contains_key(&request.id);
-        if is_known || request.id == 0 || serving.open() > MAX_PROVING {
-            let replaced = serving.forget(request.id);
-            self.cancel_proof(replaced);
-        }
+        let replaced = peer.serving.forget(request.id);
+        self.cancel_proof(replaced);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let serving = &mut peer.serving;
         if serving.open() >= MAX_REQUESTS {
             self.close_peer(id, Some(PeerMisbehaved::TooManyRequests), local, now);
             return;
         }
-        let queue = if request.priority > 0 { &mut serving.urgent } else { &mut serving.queue };
-        queue.push_back(request);
+        serving.push(request);
         self.serve(id, local);
     }
 
@@ -193,6 +202,25 @@ impl Replicator {
         let proving = Proving { peer: id, id: request.id, fork: request.fork, kind };
         self.proving.insert(ticket, proving);
         self.actions.push_back(Action::Prove { peer: id, ticket, request });
+    }
+
+    /// Refuses what is being proven about a fork that is no longer ours.
+    pub(super) fn cancel_old_proofs(&mut self, local: &dyn Local) {
+        let is_old = |proving: &Proving| proving.fork != local.fork();
+        let old = self.proving.iter().filter(|(_, proving)| is_old(proving));
+        let old: Vec<(ProveTicket, Proving)> = old.map(|(ticket, proving)| (*ticket, *proving)).collect();
+        for (ticket, proving) in old {
+            self.cancel_proof(Some(ticket));
+            let Some(peer) = self.peers.get_mut(&proving.peer) else { continue };
+            match proving.kind {
+                Kind::Push => peer.serving.is_pushing = false,
+                Kind::Request | Kind::Conflict => {
+                    peer.serving.running.remove(&proving.id);
+                    self.refuse(proving.peer, proving.id, NOT_AVAILABLE);
+                }
+            }
+            self.serve(proving.peer, local);
+        }
     }
 
     fn refuse(&mut self, id: PeerId, request: u64, reason: u64) {
