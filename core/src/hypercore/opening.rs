@@ -114,8 +114,8 @@ enum Answer {
 pub enum Progress {
     /// Give the answer to this read or scan, then run again.
     Reading(ReadTicket),
-    /// Waits for a commit.
-    Committing,
+    /// Waits for an answer or a commit.
+    Waiting,
     /// The core.
     Opened(alloc::boxed::Box<Core>),
     /// It cannot be opened.
@@ -178,11 +178,11 @@ impl Opening {
             (State::Pages(parts), Some(Answer::Entries(entries, more))) => {
                 self.take_pages(parts, &entries, more, store)
             }
-            (state @ State::Committing(..), _) => {
+            (State::Over, _) => Err(CoreError::Closed),
+            (state, _) => {
                 self.state = state;
-                Ok(Progress::Committing)
+                Ok(Progress::Waiting)
             }
-            _ => Err(CoreError::Closed),
         }
     }
 
@@ -388,7 +388,7 @@ impl Opening {
         let parts = self.parts(auth, &pointers, Hints::default(), store)?;
         let commit = store.stage(self.party, ops, Durability::Strict);
         self.state = State::Committing(commit, parts);
-        Ok(Progress::Committing)
+        Ok(Progress::Waiting)
     }
 
     /// Puts together what is known, and checks it against what was asked for.

@@ -1,0 +1,557 @@
+//! Stores and cores: opening and closing, what storage answers, and what cores tell.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::hypercore::conflict::Verdict;
+use crate::hypercore::core::Core;
+use crate::hypercore::jobs::{CoreEvent, JobId, Value, Work};
+use crate::hypercore::merkle_tree::Seek;
+use crate::hypercore::opening::{Opening, Progress};
+use crate::hypercore::proof::Proof;
+use crate::hypercore::prove::Refused;
+use crate::hypercore::verify::VerifyError;
+use crate::id::DiscoveryKey;
+use crate::replicator::{
+    Applied, ApplyTicket, ConflictFinding, LocalChange, ProveError, ProveTicket, ReorgStep, Reorged,
+    Replicator, SeekStep, WishId,
+};
+use crate::storage::{CommitId, Party, ReadTicket, StorageFailure, Store, StoreEvent, StoreId};
+use crate::time::Instant;
+
+use super::replication::Attachment;
+use super::requests::Pending;
+use super::types::{ApplyError, CoreId, Error, Event, LinkId, OpenCore, PeerId, RequestId, Response};
+use super::{Engine, Output, Sleeper};
+
+/// A store, and whose reads it works on.
+#[derive(Debug, Default)]
+pub(super) struct StoreEntry {
+    pub(super) machine: Store,
+    reads: BTreeMap<ReadTicket, CoreId>,
+    /// Whose changes the commit in flight holds.
+    sealed: Vec<Party>,
+}
+
+/// A core and all that belongs to it.
+#[derive(Debug)]
+pub(super) struct CoreEntry {
+    pub(super) store: StoreId,
+    pub(super) state: CoreState,
+    pub(super) replicator: Replicator,
+    /// Known before the core is open, in most cases.
+    pub(super) discovery_key: Option<DiscoveryKey>,
+    is_active: bool,
+    /// Times it was opened, less those it was closed.
+    handles: u32,
+    /// Who waits for it to be open.
+    opens: Vec<RequestId>,
+    /// Who waits for it to be closed.
+    closes: Vec<RequestId>,
+    /// What each job of the core is for.
+    pub(super) jobs: BTreeMap<JobId, Purpose>,
+    proofs: BTreeMap<ProveTicket, JobId>,
+    pub(super) requests: BTreeMap<RequestId, Pending>,
+    pub(super) attachments: BTreeMap<LinkId, Attachment>,
+    pub(super) peers: BTreeMap<PeerId, LinkId>,
+}
+
+#[derive(Debug)]
+pub(super) enum CoreState {
+    Opening(Box<Opening>),
+    Open(Box<Core>),
+}
+
+/// What a job is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    Request(RequestId),
+    Prove(ProveTicket),
+    Apply(ApplyTicket),
+    CheckReorg(ApplyTicket),
+    ApplyReorg,
+    CheckConflict(ApplyTicket, Proof),
+    CanUpgrade(PeerId, u64),
+    Seek(WishId),
+}
+
+impl CoreEntry {
+    /// Returns the core, if it is open, and its replicator.
+    pub(super) fn parts(&mut self) -> Option<(&mut Core, &mut Replicator)> {
+        match &mut self.state {
+            CoreState::Open(core) => Some((core, &mut self.replicator)),
+            CoreState::Opening(_) => None,
+        }
+    }
+
+    pub(super) fn open(&self) -> Option<&Core> {
+        match &self.state {
+            CoreState::Open(core) => Some(core),
+            CoreState::Opening(_) => None,
+        }
+    }
+
+    /// Gives the core a job. Mark it dirty afterwards.
+    pub(super) fn submit(&mut self, work: Work, purpose: Purpose) {
+        let CoreState::Open(core) = &mut self.state else { return };
+        let job = core.submit(work);
+        if let Purpose::Prove(ticket) = purpose {
+            self.proofs.insert(ticket, job);
+        }
+        self.jobs.insert(job, purpose);
+    }
+
+    pub(super) fn cancel_proof(&mut self, ticket: ProveTicket) {
+        if let Some(job) = self.proofs.remove(&ticket) {
+            self.jobs.remove(&job);
+            if let CoreState::Open(core) = &mut self.state {
+                core.cancel(job);
+            }
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        !self.closes.is_empty()
+    }
+}
+
+impl Engine {
+    /// Opens a core. The request is answered with [`Response::Opened`].
+    ///
+    /// A core that is open already is shared: every opening needs its own [`close_core`](Self::close_core).
+    pub fn open_core(&mut self, store: StoreId, options: OpenCore, now: Instant) -> (CoreId, RequestId) {
+        let request = self.next_request();
+        let seed = self.next_seed();
+        let party = Party(self.next_id());
+        let id = CoreId(party.0);
+        if !self.stores.contains_key(&store) {
+            self.answer(request, Err(Error::Closed));
+            return (id, request);
+        }
+        let OpenCore { core, replication, is_active } = options;
+        let opening = Opening::new(party, core, &seed);
+        let discovery_key = opening.discovery_key().copied();
+        if let Some(shared) = self.shared_core(store, discovery_key) {
+            self.join_core(shared, request, is_active, now);
+            return (shared, request);
+        }
+        let entry = CoreEntry {
+            store,
+            state: CoreState::Opening(Box::new(opening)),
+            replicator: Replicator::new(replication, self.next_seed()),
+            discovery_key,
+            is_active,
+            handles: 1,
+            opens: alloc::vec![request],
+            closes: Vec::new(),
+            jobs: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            peers: BTreeMap::new(),
+        };
+        self.cores.insert(id, entry);
+        self.dirty_cores.insert(id);
+        (id, request)
+    }
+
+    /// Closes a core once, and for good with the last of those who opened it: jobs that have not begun fail, what is
+    /// staged is still committed. Answered with [`Response::Done`].
+    pub fn close_core(&mut self, core: CoreId, now: Instant) -> RequestId {
+        let request = self.next_request();
+        let Some(entry) = self.cores.get_mut(&core) else {
+            self.answer(request, Ok(Response::Done));
+            return request;
+        };
+        entry.handles = entry.handles.saturating_sub(1);
+        if entry.handles > 0 {
+            self.answer(request, Ok(Response::Done));
+            return request;
+        }
+        entry.closes.push(request);
+        self.detach_all(core, now);
+        self.fail_requests(core, Error::Closed, now);
+        if let Some(entry) = self.cores.get_mut(&core) {
+            match &mut entry.state {
+                CoreState::Open(core) => core.close(),
+                CoreState::Opening(_) => return self.abandon_closed(core, request, now),
+            }
+        }
+        self.dirty_cores.insert(core);
+        request
+    }
+
+    fn abandon_closed(&mut self, core: CoreId, request: RequestId, now: Instant) -> RequestId {
+        self.abandon_core(core, Error::Closed, now);
+        request
+    }
+
+    fn shared_core(&self, store: StoreId, discovery_key: Option<DiscoveryKey>) -> Option<CoreId> {
+        discovery_key?;
+        let found = self.cores.iter().find(|(_, entry)| {
+            entry.store == store && entry.discovery_key == discovery_key && !entry.is_closing()
+        });
+        found.map(|(id, _)| *id)
+    }
+
+    fn join_core(&mut self, core: CoreId, request: RequestId, is_active: bool, now: Instant) {
+        let Some(entry) = self.cores.get_mut(&core) else { return };
+        entry.handles += 1;
+        let activates = is_active && !entry.is_active;
+        entry.is_active |= is_active;
+        match entry.parts() {
+            Some((core, replicator)) => {
+                if activates {
+                    replicator.set_active(true, core, now);
+                }
+                self.answer(request, Ok(Response::Opened));
+            }
+            None => entry.opens.push(request),
+        }
+        self.dirty_cores.insert(core);
+    }
+
+    /// Drops a core at once and tells everybody who waits for it.
+    pub(super) fn abandon_core(&mut self, core: CoreId, error: Error, now: Instant) {
+        self.detach_all(core, now);
+        self.fail_requests(core, error, now);
+        let Some(entry) = self.cores.remove(&core) else { return };
+        self.dirty_cores.remove(&core);
+        self.wakes.set(Sleeper::Core(core), None);
+        for request in entry.opens {
+            self.answer(request, Err(error));
+        }
+        for request in entry.closes {
+            self.answer(request, Ok(Response::Done));
+        }
+    }
+
+    pub(super) fn answer(&mut self, request: RequestId, result: Result<Response, Error>) {
+        self.outputs.push_back(Output::Event(Event::Done { request, result }));
+    }
+
+    pub(super) fn wake_core(&mut self, core: CoreId, now: Instant) {
+        if let Some((core, replicator)) = self.cores.get_mut(&core).and_then(CoreEntry::parts) {
+            replicator.handle_timeout(core, now);
+        }
+        self.dirty_cores.insert(core);
+    }
+
+    /// Lets a core and its replicator go on until both have nothing more to do.
+    pub(super) fn drive_core(&mut self, id: CoreId, now: Instant) {
+        loop {
+            let Some(entry) = self.cores.get_mut(&id) else { return };
+            let Some(store) = self.stores.get_mut(&entry.store) else { return };
+            self.dirty_stores.insert(entry.store);
+            match &mut entry.state {
+                CoreState::Opening(opening) => match opening.run(&mut store.machine) {
+                    Progress::Reading(ticket) => {
+                        store.reads.insert(ticket, id);
+                        return;
+                    }
+                    Progress::Waiting => return,
+                    Progress::Opened(core) => self.core_opened(id, core, now),
+                    Progress::Failed(error) => return self.abandon_core(id, error, now),
+                },
+                CoreState::Open(core) => {
+                    for ticket in core.run(&mut store.machine) {
+                        store.reads.insert(ticket, id);
+                    }
+                }
+            }
+            let mut is_quiet = true;
+            while let Some(event) = self.next_core_event(id) {
+                is_quiet = false;
+                self.handle_core_event(id, event, now);
+            }
+            while let Some(action) = self.cores.get_mut(&id).and_then(|entry| entry.replicator.poll_action())
+            {
+                is_quiet = false;
+                self.handle_action(id, action, now);
+            }
+            if is_quiet {
+                break;
+            }
+        }
+        let Some(entry) = self.cores.get(&id) else { return };
+        self.wakes.set(Sleeper::Core(id), entry.replicator.poll_timeout());
+        if entry.is_closing() && entry.open().is_none_or(Core::is_idle) {
+            self.abandon_core(id, Error::Closed, now);
+        }
+    }
+
+    fn core_opened(&mut self, id: CoreId, core: Box<Core>, now: Instant) {
+        let Some(entry) = self.cores.get_mut(&id) else { return };
+        let (store, discovery_key) = (entry.store, *core.discovery_key());
+        let is_taken = self.cores.iter().any(|(other, entry)| {
+            *other != id && entry.store == store && entry.discovery_key == Some(discovery_key)
+        });
+        if is_taken {
+            // Opened without naming it, while it was open under its name.
+            return self.abandon_core(id, Error::StorageConflict("this hypercore is open already"), now);
+        }
+        let Some(entry) = self.cores.get_mut(&id) else { return };
+        entry.discovery_key = Some(discovery_key);
+        entry.state = CoreState::Open(core);
+        let is_active = entry.is_active;
+        if let Some((core, replicator)) = entry.parts()
+            && is_active
+        {
+            replicator.set_active(true, core, now);
+        }
+        for request in core::mem::take(&mut entry.opens) {
+            self.answer(request, Ok(Response::Opened));
+        }
+        self.open_channels(id, now);
+    }
+
+    fn next_core_event(&mut self, id: CoreId) -> Option<CoreEvent> {
+        self.cores.get_mut(&id)?.parts()?.0.poll_event()
+    }
+
+    fn handle_core_event(&mut self, id: CoreId, event: CoreEvent, now: Instant) {
+        let change = match event {
+            CoreEvent::Appended { start, length, calls } => {
+                for _ in 0..calls {
+                    self.emit(Event::CoreAppend { core: id });
+                }
+                LocalChange::Appended { start, length }
+            }
+            CoreEvent::Upgraded => return self.emit(Event::CoreAppend { core: id }),
+            CoreEvent::Truncated { ancestors, old_length, fork, is_reorg } => {
+                self.emit(Event::CoreTruncate { core: id, ancestors, fork });
+                if is_reorg {
+                    let length =
+                        self.cores.get(&id).and_then(CoreEntry::open).map_or(0, |core| core.tree().length);
+                    if length > ancestors {
+                        self.emit(Event::CoreAppend { core: id });
+                    }
+                    return;
+                }
+                LocalChange::Truncated { length: ancestors, old_length }
+            }
+            CoreEvent::Dropped { start, length } => LocalChange::Dropped { start, length },
+            CoreEvent::Manifest { is_remote } => {
+                self.emit(Event::Manifest { core: id });
+                if is_remote {
+                    return;
+                }
+                LocalChange::Manifest
+            }
+            CoreEvent::Done { job, result } => return self.job_done(id, job, result, now),
+        };
+        if let Some((core, replicator)) = self.cores.get_mut(&id).and_then(CoreEntry::parts) {
+            replicator.local_changed(change, core, now);
+        }
+    }
+
+    fn job_done(&mut self, id: CoreId, job: JobId, result: Result<Value, Error>, now: Instant) {
+        let Some(entry) = self.cores.get_mut(&id) else { return };
+        let Some(purpose) = entry.jobs.remove(&job) else { return };
+        if let Purpose::Request(request) = purpose {
+            return self.request_done(id, request, result, now);
+        }
+        if let Purpose::Prove(ticket) = purpose {
+            entry.proofs.remove(&ticket);
+        }
+        if let (
+            Purpose::CheckConflict(_, proof),
+            Ok(Value::Conflict(Verdict::Conflict { length, fork, .. })),
+        ) = (&purpose, &result)
+        {
+            let event = Event::Conflict { core: id, length: *length, fork: *fork, proof: proof.clone() };
+            self.outputs.push_back(Output::Event(event));
+            if let CoreState::Open(core) = &mut entry.state {
+                core.freeze();
+            }
+        }
+        let Some((core, replicator)) = entry.parts() else { return };
+        match purpose {
+            Purpose::Request(_) => {}
+            Purpose::Prove(ticket) => replicator.proved(ticket, proved(result), core, now),
+            Purpose::Apply(ticket) => replicator.applied(ticket, applied(result), core, now),
+            Purpose::CheckReorg(ticket) => {
+                let step = match result {
+                    Ok(Value::ReorgStep(Ok(Some(want)))) => {
+                        Ok(ReorgStep::Want { start: want.start, end: want.end, nodes: want.nodes })
+                    }
+                    Ok(Value::ReorgStep(Ok(None))) => Ok(ReorgStep::Finished),
+                    Ok(Value::ReorgStep(Err(error))) => Err(blame(error)),
+                    Ok(_) => Ok(ReorgStep::Ignored),
+                    Err(error) => Err(excuse(error)),
+                };
+                replicator.reorg_checked(ticket, step, core, now);
+            }
+            Purpose::ApplyReorg => {
+                let reorged = match result {
+                    Ok(Value::Reorged(Some((ancestors, old_length)))) => {
+                        Ok(Reorged { ancestors, old_length })
+                    }
+                    Ok(_) => Err(ApplyError::Stale),
+                    Err(error) => Err(excuse(error)),
+                };
+                replicator.reorged(reorged, core, now);
+            }
+            Purpose::CheckConflict(ticket, _) => {
+                let finding = match result {
+                    Ok(Value::Conflict(Verdict::Conflict { .. })) => ConflictFinding::Proven,
+                    Ok(Value::Conflict(Verdict::Invalid(_))) => ConflictFinding::Bogus,
+                    _ => ConflictFinding::None,
+                };
+                replicator.conflict_checked(ticket, finding, core, now);
+            }
+            Purpose::CanUpgrade(peer, length) => {
+                let can = matches!(result, Ok(Value::CanUpgrade(true)));
+                replicator.can_upgrade(peer, length, can, core, now);
+            }
+            Purpose::Seek(wish) => {
+                let length = core.tree().length;
+                let step = match result {
+                    Ok(Value::Seek(Seek::Found { block, offset })) => SeekStep::Found { block, offset },
+                    Ok(Value::Seek(Seek::Inside { start, end })) => SeekStep::Narrowed { start, end },
+                    _ => SeekStep::Narrowed { start: length, end: length },
+                };
+                replicator.sought(wish, step, core, now);
+            }
+        }
+    }
+
+    /// Hands the answers of a store to the cores they belong to.
+    pub(super) fn handle_store_events(&mut self, id: StoreId, now: Instant) {
+        self.dirty_stores.insert(id);
+        while let Some(store) = self.stores.get_mut(&id)
+            && let Some(event) = store.machine.poll_event()
+        {
+            match event {
+                StoreEvent::Values { ticket, values } => {
+                    let Some(core) = store.reads.remove(&ticket) else { continue };
+                    self.dirty_cores.insert(core);
+                    match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
+                        Some(CoreState::Open(core)) => core.handle_values(ticket, values),
+                        Some(CoreState::Opening(opening)) => opening.handle_values(values),
+                        None => {}
+                    }
+                }
+                StoreEvent::Entries { ticket, entries, more } => {
+                    let Some(core) = store.reads.remove(&ticket) else { continue };
+                    self.dirty_cores.insert(core);
+                    if let Some(CoreState::Opening(opening)) =
+                        self.cores.get_mut(&core).map(|entry| &mut entry.state)
+                    {
+                        opening.handle_entries(entries, more);
+                    }
+                }
+                StoreEvent::ReadFailed { ticket, failure } => {
+                    let Some(core) = store.reads.remove(&ticket) else { continue };
+                    self.dirty_cores.insert(core);
+                    match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
+                        Some(CoreState::Open(core)) => core.handle_read_failure(ticket, failure),
+                        Some(CoreState::Opening(_)) => self.abandon_core(core, failure.into(), now),
+                        None => {}
+                    }
+                }
+                StoreEvent::Committed(commit) => self.store_committed(id, commit, now),
+                StoreEvent::Stopped(failure) => self.store_stopped(id, failure, now),
+            }
+        }
+    }
+
+    fn store_committed(&mut self, id: StoreId, commit: CommitId, now: Instant) {
+        let Some(store) = self.stores.get_mut(&id) else { return };
+        for Party(party) in core::mem::take(&mut store.sealed) {
+            let core = CoreId(party);
+            self.dirty_cores.insert(core);
+            let opened = match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
+                Some(CoreState::Open(core)) => {
+                    core.committed(commit);
+                    None
+                }
+                Some(CoreState::Opening(opening)) => opening.committed(commit),
+                None => None,
+            };
+            match opened {
+                Some(Ok(opened)) => self.core_opened(core, Box::new(opened), now),
+                Some(Err(error)) => self.abandon_core(core, error, now),
+                None => {}
+            }
+        }
+        // Those who found no room have some again.
+        let waiting = self.cores.iter().filter(|(_, entry)| entry.store == id && !entry.jobs.is_empty());
+        self.dirty_cores.extend(waiting.map(|(core, _)| *core));
+    }
+
+    fn store_stopped(&mut self, id: StoreId, failure: StorageFailure, now: Instant) {
+        self.emit(Event::StoreFailed { store: id, failure });
+        let cores: Vec<CoreId> =
+            self.cores.iter().filter(|(_, entry)| entry.store == id).map(|(core, _)| *core).collect();
+        for core in cores {
+            self.dirty_cores.insert(core);
+            match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
+                Some(CoreState::Open(open)) => open.stop(failure),
+                Some(CoreState::Opening(_)) => self.abandon_core(core, failure.into(), now),
+                None => {}
+            }
+        }
+    }
+
+    /// Starts a commit if one can start, and asks the host for everything that is wanted.
+    pub(super) fn drive_store(&mut self, id: StoreId, now: Instant) {
+        let Some(store) = self.stores.get_mut(&id) else { return };
+        if let Some(parties) = store.machine.to_seal() {
+            for Party(party) in &parties {
+                if let Some(CoreState::Open(core)) =
+                    self.cores.get_mut(&CoreId(*party)).map(|entry| &mut entry.state)
+                {
+                    core.seal(&mut store.machine);
+                }
+            }
+            store.sealed = parties;
+            store.machine.seal();
+        }
+        while let Some(intent) = store.machine.poll_intent() {
+            self.outputs.push_back(Output::Storage { store: id, intent });
+        }
+        self.handle_store_events(id, now);
+        if self.dirty_cores.is_empty() {
+            // Nothing was answered at once, so nothing new can be wanted.
+            self.dirty_stores.remove(&id);
+        }
+    }
+}
+
+fn proved(result: Result<Value, Error>) -> Result<Proof, ProveError> {
+    match result {
+        Ok(Value::Proof(Ok(proof))) => Ok(proof),
+        Ok(Value::Proof(Err(Refused::NotStored { .. }))) => Err(ProveError::NotAvailable),
+        Ok(Value::Proof(Err(_))) => Err(ProveError::Invalid),
+        Ok(_) | Err(_) => Err(ProveError::NotAvailable),
+    }
+}
+
+fn applied(result: Result<Value, Error>) -> Result<Applied, ApplyError> {
+    match result {
+        Ok(Value::Applied(Ok(applied))) => {
+            Ok(Applied { upgraded: applied.upgraded, manifest: applied.manifest, block: applied.block })
+        }
+        Ok(Value::Applied(Err(error))) => Err(blame(error)),
+        Ok(_) => Err(ApplyError::Stale),
+        Err(error) => Err(excuse(error)),
+    }
+}
+
+/// Who is to blame for data that does not verify.
+fn blame(error: VerifyError) -> ApplyError {
+    match error {
+        VerifyError::Stale | VerifyError::WrongFork { .. } => ApplyError::Stale,
+        VerifyError::InvalidOperation { .. } => ApplyError::Malformed,
+        _ => ApplyError::Invalid,
+    }
+}
+
+fn excuse(error: Error) -> ApplyError {
+    match error {
+        Error::Storage(_) => ApplyError::Storage,
+        _ => ApplyError::Closed,
+    }
+}

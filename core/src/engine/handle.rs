@@ -1,0 +1,254 @@
+//! The getters and commands of one core.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::crypto::KeyPair;
+use crate::hypercore::core::Core;
+use crate::hypercore::jobs::Work;
+use crate::hypercore::manifest::Manifest;
+use crate::hypercore::proof::{Proof, ProofRequest};
+use crate::id::{DiscoveryKey, PublicKey};
+use crate::time::Instant;
+
+use super::Engine;
+use super::cores::CoreEntry;
+use super::types::{
+    AppendOptions, CoreId, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish, RequestId, Response,
+    SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
+};
+
+/// An open core.
+///
+/// Lengths are what is durable, stored bytes and padding included.
+pub struct CoreHandle<'a> {
+    engine: &'a mut Engine,
+    id: CoreId,
+}
+
+impl<'a> CoreHandle<'a> {
+    pub(super) fn new(engine: &'a mut Engine, id: CoreId) -> Result<Self, Misuse> {
+        match engine.cores.get(&id).map(CoreEntry::open) {
+            Some(Some(_)) => Ok(Self { engine, id }),
+            Some(None) => Err(Misuse::NotOpened),
+            None => Err(Misuse::UnknownCore),
+        }
+    }
+
+    fn core(&self) -> &Core {
+        self.engine.cores.get(&self.id).and_then(CoreEntry::open).expect("checked at construction")
+    }
+
+    fn core_mut(&mut self) -> &mut Core {
+        let entry = self.engine.cores.get_mut(&self.id);
+        entry.and_then(CoreEntry::parts).map(|(core, _)| core).expect("checked at construction")
+    }
+
+    /// Returns the core's key.
+    pub fn key(&self) -> PublicKey {
+        *self.core().key()
+    }
+
+    /// Returns the core's discovery key.
+    pub fn discovery_key(&self) -> DiscoveryKey {
+        *self.core().discovery_key()
+    }
+
+    /// Returns the manifest, once known.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.core().manifest()
+    }
+
+    /// Returns the key pair that signs here.
+    pub fn key_pair(&self) -> Option<&KeyPair> {
+        self.core().key_pair()
+    }
+
+    /// Returns whether the key itself signs.
+    pub fn is_compat(&self) -> bool {
+        self.core().is_compat()
+    }
+
+    /// Returns whether blocks can be appended without giving a key pair or signature.
+    pub fn is_writable(&self) -> bool {
+        self.core().is_writable()
+    }
+
+    /// Returns the blocks in the log.
+    pub fn length(&self) -> u64 {
+        self.core().tree().length
+    }
+
+    /// Returns the index that the next block appended gets.
+    pub fn staged_length(&self) -> u64 {
+        self.core().staged_length()
+    }
+
+    /// Returns how often the log was truncated.
+    pub fn fork(&self) -> u64 {
+        self.core().tree().fork
+    }
+
+    /// Returns the stored bytes of all blocks of the log.
+    pub fn byte_length(&self) -> u64 {
+        self.core().tree().byte_length
+    }
+
+    /// Returns the signature of the head.
+    pub fn signature(&self) -> Option<Bytes> {
+        self.core().tree().signature.clone()
+    }
+
+    /// Returns the blocks stored here without a gap from the start.
+    pub fn contiguous_length(&self) -> u64 {
+        self.core().contiguous_length()
+    }
+
+    /// Returns the blocks that a peer had without a gap from the start.
+    pub fn remote_contiguous_length(&self) -> u64 {
+        self.core().remote_contiguous_length()
+    }
+
+    /// Returns whether the blocks `start..end` are stored here.
+    pub fn has(&self, start: u64, end: u64) -> bool {
+        !self.core().bitfield().has_unset(start, end)
+    }
+
+    /// Returns the peers that replicate the core, and on which link.
+    pub fn peers(&self) -> Vec<(LinkId, PeerStatus)> {
+        let Some(entry) = self.engine.cores.get(&self.id) else { return Vec::new() };
+        let link = |status: &PeerStatus| entry.peers.get(&status.peer).copied();
+        entry.replicator.peers().filter_map(|status| Some((link(&status)?, status))).collect()
+    }
+
+    /// Appends blocks. Answered with [`Response::Appended`] once they are durable.
+    pub fn append(&mut self, blocks: Vec<Bytes>, options: AppendOptions) -> RequestId {
+        self.engine.request_job(self.id, Work::Append { blocks, options })
+    }
+
+    /// Gets a block. Answered with [`Response::Block`].
+    pub fn get(&mut self, index: u64, options: GetOptions, now: Instant) -> RequestId {
+        self.engine.request_get(self.id, index, options, now)
+    }
+
+    /// Asks peers for a longer log. Answered with [`Response::Updated`].
+    pub fn update(&mut self, options: UpdateOptions, now: Instant) -> RequestId {
+        if options.wait {
+            return self.engine.request_update(self.id, options.force, now);
+        }
+        let request = self.engine.next_request();
+        self.engine.answer(request, Ok(Response::Updated(false)));
+        request
+    }
+
+    /// Finds the block that holds a byte of content. Answered with [`Response::Seek`].
+    pub fn seek(&mut self, bytes: u64, options: SeekOptions, now: Instant) -> RequestId {
+        self.engine.request_seek(self.id, bytes, options, now)
+    }
+
+    /// Downloads blocks. Answered with [`Response::Done`] once all are stored; one without an end never is.
+    pub fn download(&mut self, range: RangeWish, now: Instant) -> RequestId {
+        self.engine.request_range(self.id, range, now)
+    }
+
+    /// Cuts the log to `length` blocks. Answered with [`Response::Done`].
+    pub fn truncate(&mut self, length: u64, options: TruncateOptions) -> RequestId {
+        self.engine.request_job(self.id, Work::Truncate { length, options })
+    }
+
+    /// Drops the blocks `start..end` from storage. Answered with [`Response::Done`].
+    pub fn clear(&mut self, start: u64, end: u64) -> RequestId {
+        self.engine.request_job(self.id, Work::Clear { start, end })
+    }
+
+    /// Computes the tree hash at a length. Answered with [`Response::TreeHash`].
+    pub fn tree_hash(&mut self, length: u64, now: Instant) -> RequestId {
+        self.engine.request_tree_hash(self.id, length, None, now)
+    }
+
+    /// Makes the bytes that a signer of the manifest signs. Answered with [`Response::Signable`].
+    pub fn signable(&mut self, length: u64, fork: u64, now: Instant) -> RequestId {
+        self.engine.request_tree_hash(self.id, length, Some(fork), now)
+    }
+
+    /// Stores a piece of user data, or removes it. Answered with [`Response::Done`].
+    pub fn set_user_data(&mut self, name: String, value: Option<Bytes>) -> RequestId {
+        self.engine.request_job(self.id, Work::PutUserData { name, value })
+    }
+
+    /// Reads a piece of user data. Answered with [`Response::UserData`].
+    pub fn user_data(&mut self, name: String) -> RequestId {
+        self.engine.request_job(self.id, Work::UserData { name })
+    }
+
+    /// Makes a proof, block included. Answered with [`Response::Proof`].
+    pub fn proof(&mut self, request: ProofRequest) -> RequestId {
+        self.engine.request_job(self.id, Work::Prove(request))
+    }
+
+    /// Verifies and stores a proof. Answered with [`Response::Applied`].
+    pub fn apply_proof(&mut self, proof: Proof) -> RequestId {
+        self.engine.request_job(self.id, Work::Apply(proof))
+    }
+
+    /// Counts the parents to climb from a block's leaf to a stored node. Answered with [`Response::MissingNodes`].
+    pub fn missing_nodes(&mut self, index: u64) -> RequestId {
+        self.engine.request_job(self.id, Work::MissingNodes { index })
+    }
+
+    /// Takes a picture of the log.
+    pub fn snapshot(&mut self) -> SnapshotId {
+        let id = self.engine.next_id();
+        self.core_mut().snapshot(id);
+        SnapshotId(id)
+    }
+
+    /// Returns a snapshot, unless it was released.
+    pub fn snapshot_at(&self, snapshot: SnapshotId) -> Option<Snapshot> {
+        self.core().snapshot_at(snapshot.0)
+    }
+
+    /// Forgets a snapshot.
+    pub fn release_snapshot(&mut self, snapshot: SnapshotId) {
+        self.core_mut().release_snapshot(snapshot.0);
+    }
+
+    /// Tells whether any session of the core is active.
+    pub fn set_active(&mut self, is_active: bool, now: Instant) {
+        self.replicate(|core, replicator| replicator.set_active(is_active, core, now));
+    }
+
+    /// Tells whether somebody is looking for the first peers, so that `update` waits for them.
+    pub fn set_finding_peers(&mut self, is_finding: bool, now: Instant) {
+        self.replicate(|core, replicator| replicator.set_finding_peers(is_finding, core, now));
+    }
+
+    /// Takes data that nobody asked for from now on, or no longer.
+    pub fn set_allow_push(&mut self, allow: bool) {
+        self.replicate(|core, replicator| replicator.set_allow_push(allow, core));
+    }
+
+    /// Stops requesting anything but forced blocks and manifests, or starts again.
+    pub fn set_push_only(&mut self, push_only: bool, now: Instant) {
+        self.replicate(|core, replicator| replicator.set_push_only(push_only, core, now));
+    }
+
+    /// Sends a block to every peer that takes pushes and lacks it.
+    pub fn push(&mut self, index: u64) {
+        self.replicate(|core, replicator| replicator.push(index, core));
+    }
+
+    /// Sends a message of an extension.
+    pub fn send_extension(&mut self, peer: PeerId, name: &str, payload: Bytes) {
+        self.replicate(|_, replicator| replicator.extension(peer, name, payload));
+    }
+
+    fn replicate(&mut self, act: impl FnOnce(&Core, &mut crate::replicator::Replicator)) {
+        if let Some((core, replicator)) = self.engine.cores.get_mut(&self.id).and_then(CoreEntry::parts) {
+            act(core, replicator);
+        }
+        self.engine.dirty_cores.insert(self.id);
+    }
+}
