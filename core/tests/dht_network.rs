@@ -189,6 +189,128 @@ fn server_survives_the_loss_of_its_forwarding_nodes() {
 }
 
 #[test]
+fn host_is_asked_once_for_all_copies_of_a_handshake() {
+    let mut network = Network::new(23, 0);
+    network.testnet(12);
+    let (server, client) = (network.peer(Kind::Open), network.peer(Kind::Open));
+    let key = network.listen(server, 7, true);
+
+    let connection = network.dial(client, 8, key, false);
+    network.until(|peers| peers[client].opened.contains_key(&connection));
+    network.run(Duration::from_secs(20));
+
+    assert_eq!(network.peers[server].opened.len(), 1);
+    assert_eq!(network.peers[server].asked, 1);
+}
+
+#[test]
+fn peer_that_is_kept_out_hears_nothing() {
+    for is_external in [false, true] {
+        let mut network = Network::new(24, 0);
+        network.testnet(12);
+        let (server, client) = (network.peer(Kind::Open), network.peer(Kind::Open));
+        network.peers[server].verdict = Some(false);
+        let key = network.listen(server, 7, is_external);
+
+        let connection = network.dial(client, 8, key, false);
+        network.until(|peers| !peers[client].failed.is_empty());
+
+        assert_eq!(network.peers[client].failed, [(connection, ConnectError::PeerConnectionFailed)]);
+        assert!(network.peers[server].opened.is_empty());
+    }
+}
+
+#[test]
+fn peer_that_is_let_in_connects() {
+    let mut network = Network::new(25, 0);
+    network.testnet(12);
+    let (server, client) = (network.peer(Kind::Open), network.peer(Kind::Open));
+    network.peers[server].verdict = Some(true);
+    let key = network.listen(server, 7, false);
+
+    let connection = network.dial(client, 8, key, false);
+    network.until(|peers| peers[client].opened.contains_key(&connection));
+
+    assert_eq!(network.peers[server].asked, 1);
+}
+
+#[test]
+fn dial_fails_when_the_holder_of_the_key_is_gone() {
+    let mut network = Network::new(26, 0);
+    network.testnet(12);
+    let (server, client) = (network.peer(Kind::Open), network.peer(Kind::Open));
+    let key = network.listen(server, 7, false);
+    network.peers[client].is_gone = true;
+
+    let connection = network.dial(client, 8, key, true);
+    network.until(|peers| !peers[client].failed.is_empty());
+
+    assert_eq!(network.peers[client].failed, [(connection, ConnectError::HandshakeUnfinished)]);
+}
+
+#[test]
+fn listen_ends_without_relays_when_nobody_signs() {
+    let mut network = Network::new(27, 0);
+    network.testnet(12);
+    let server = network.peer(Kind::Open);
+    network.peers[server].is_gone = true;
+
+    network.listen(server, 7, true);
+
+    let id = network.peers[server].servers[0];
+    // Its own address is all that is left to publish.
+    assert_eq!(network.peers[server].endpoint.relay_addresses(id).len(), 1);
+}
+
+#[test]
+fn sleeping_machine_is_noticed() {
+    let mut network = Network::new(28, 0);
+    network.testnet(8);
+    let options =
+        EndpointOptions { allows_bogons: true, ..EndpointOptions::new(network.bootstrap.clone(), 49737, 0) };
+    let peer = network.add(options, Kind::Open);
+    network.run(Duration::from_secs(3600));
+    assert!(!network.peers[peer].endpoint.node().is_ephemeral(), "an hour is enough to turn persistent");
+
+    network.asleep.insert(peer);
+    network.run(Duration::from_secs(600));
+    network.asleep.clear();
+    network.run(Duration::from_secs(6));
+
+    assert!(network.peers[peer].endpoint.node().is_ephemeral());
+}
+
+#[test]
+fn hostile_datagrams_do_no_harm() {
+    let mut network = Network::new(29, 0);
+    network.testnet(6);
+    let peer = network.peer(Kind::Open);
+    network.listen(peer, 7, false);
+    let mut rng = Rng::new([77; 32]);
+    let target = hypertab_core::crypto::blake2b_256(&[&KeyPair::from_seed(&[7; 32]).public_key]);
+
+    for round in 0..20_000u32 {
+        let mut bytes: Vec<u8> = (0..rng.below(300)).map(|_| rng.bytes::<1>()[0]).collect();
+        // Half of them get past the first checks: a kind, flags, and a target that is served here.
+        if round % 2 == 0 && bytes.len() > 60 {
+            bytes[0] = if round % 4 == 0 { 0x03 } else { 0x13 };
+            bytes[1] = [8 | 16, 4 | 16, 8 | 2 | 16, 31][usize::try_from(rng.below(4)).unwrap()];
+            if bytes[1] & 7 == 0 {
+                bytes[10] = u8::try_from(rng.below(12)).unwrap();
+                bytes[11..43].copy_from_slice(&target);
+                bytes[43] = u8::try_from(bytes.len() - 44).unwrap_or(0xfc);
+            }
+        }
+        let from = Address::new([30, 0, 0, rng.bytes::<1>()[0]], 1 + u16::from(rng.bytes::<1>()[0]));
+        let socket = SocketId(u32::try_from(rng.below(2)).unwrap());
+        network.act(peer, |endpoint, now| endpoint.handle_datagram(socket, from, bytes.into(), now));
+    }
+    network.run(Duration::from_secs(30));
+
+    assert!(network.peers[peer].opened.is_empty());
+}
+
+#[test]
 fn same_seed_gives_the_same_network() {
     let run = || {
         let mut network = Network::new(30, 10);
@@ -219,6 +341,8 @@ struct Network {
     next_datagram: u64,
     bootstrap: Vec<Address>,
     dead: BTreeSet<[u8; 4]>,
+    /// Peers whose machine sleeps.
+    asleep: BTreeSet<usize>,
     /// Digest of everything sent.
     log: u64,
 }
@@ -245,6 +369,12 @@ struct Peer {
     received: BTreeMap<ConnectionId, Vec<u8>>,
     closed: BTreeSet<ConnectionId>,
     echoes: bool,
+    /// Whether peers are let in, if the host decides.
+    verdict: Option<bool>,
+    /// Handshakes that the host was asked about.
+    asked: usize,
+    /// Whether the holder of external keys does not answer.
+    is_gone: bool,
 }
 
 impl Network {
@@ -259,6 +389,7 @@ impl Network {
             next_datagram: 0,
             bootstrap: Vec::new(),
             dead: BTreeSet::new(),
+            asleep: BTreeSet::new(),
             log: 0,
         }
     }
@@ -323,6 +454,9 @@ impl Network {
             received: BTreeMap::new(),
             closed: BTreeSet::new(),
             echoes: false,
+            verdict: None,
+            asked: 0,
+            is_gone: false,
         };
         for (socket, port) in [(SocketId::SERVER, 49737), (SocketId::CLIENT, 5000)] {
             peer.addresses.insert(socket, Address::new(ip, port));
@@ -346,7 +480,9 @@ impl Network {
         self.peers[peer].echoes = true;
         let identity = if is_external { Identity::External(public_key) } else { Identity::Local(key_pair) };
         let before = self.peers[peer].listening;
-        let id = self.peers[peer].endpoint.listen(Listen::new(identity), self.now).unwrap();
+        let asks = self.peers[peer].verdict.is_some();
+        let listen = Listen { asks, ..Listen::new(identity) };
+        let id = self.peers[peer].endpoint.listen(listen, self.now).unwrap();
         self.peers[peer].served.insert(id, public_key);
         self.peers[peer].servers.insert(0, id);
         self.drain(peer);
@@ -402,7 +538,7 @@ impl Network {
 
     /// Moves to the next datagram or timer before `end`.
     fn step(&mut self, end: Instant) -> bool {
-        let timers = self.peers.iter().enumerate();
+        let timers = self.peers.iter().enumerate().filter(|(index, _)| !self.asleep.contains(index));
         let timer = timers.filter_map(|(index, peer)| Some((peer.endpoint.poll_timeout()?, index))).min();
         let arrival = self.flying.first_key_value().map(|((at, _), _)| *at);
         let next = timer.map(|(at, _)| at).into_iter().chain(arrival).min();
@@ -422,7 +558,11 @@ impl Network {
         let Some((index, socket)) = self.sockets.get(&to).copied() else { return };
         let peer = &mut self.peers[index];
         let is_stopped = peer.kind == Kind::Firewalled && !peer.sent_to.contains(&(socket, from));
-        if is_stopped || self.dead.contains(&to.ip()) || self.dead.contains(&from.ip()) {
+        if is_stopped
+            || self.asleep.contains(&index)
+            || self.dead.contains(&to.ip())
+            || self.dead.contains(&from.ip())
+        {
             return;
         }
         peer.endpoint.handle_datagram(socket, from, bytes, self.now);
@@ -461,6 +601,18 @@ impl Network {
         let (now, ephemeral) = (self.now, self.rng.bytes());
         let peer = &mut self.peers[index];
         match event {
+            Event::Sign(_) | Event::NoiseSend { .. } | Event::NoiseReceive { .. } if peer.is_gone => {}
+            Event::NoiseReceive { connection, server: Some(_), .. } if peer.verdict == Some(false) => {
+                peer.endpoint.deny(connection, now);
+            }
+            Event::Incoming { connection, .. } => {
+                peer.asked += 1;
+                if peer.verdict == Some(true) {
+                    peer.endpoint.accept(connection, now);
+                } else {
+                    peer.endpoint.deny(connection, now);
+                }
+            }
             Event::OpenSocket(socket) => {
                 let address = Address::new(peer.ip, peer.next_port);
                 peer.next_port += 1;
@@ -497,6 +649,7 @@ impl Network {
                 peer.endpoint.noise_sent(connection, message.into(), None, now);
             }
             Event::NoiseReceive { connection, server: Some(server), message, .. } => {
+                peer.asked += 1;
                 let mut handshake = start(&peer.keys[&peer.served[&server]], None, ephemeral);
                 let payload = handshake.read(&message).unwrap();
                 let remote = handshake.remote_public_key();

@@ -168,6 +168,8 @@ pub struct Endpoint {
     rate: SourceRate,
     allows_bogons: bool,
     serves_others: bool,
+    /// How the node could be reached when servers were told last.
+    standing: (bool, Option<Address>),
     clock: u64,
     started: Instant,
     next_operation: u64,
@@ -200,6 +202,7 @@ impl Endpoint {
             rate: SourceRate::default(),
             allows_bogons: options.allows_bogons,
             serves_others: options.serves_others,
+            standing: (options.is_firewalled, None),
             clock: options.clock,
             started: now,
             next_operation: 0,
@@ -666,7 +669,11 @@ impl Endpoint {
             NodeEvent::Ephemeral => self.context.events.push_back(Event::Ephemeral),
             NodeEvent::NetworkChanged => {
                 self.context.events.push_back(Event::NetworkChanged);
-                self.refresh_servers(now);
+                let node = &self.context.node;
+                let standing = (node.is_firewalled(), node.public_address());
+                if core::mem::replace(&mut self.standing, standing) != standing {
+                    self.refresh_servers(now);
+                }
             }
             NodeEvent::Woke => self.refresh_servers(now),
         }
@@ -883,9 +890,17 @@ impl Endpoint {
                 if let Some(socket) = socket {
                     self.context.close_socket(socket);
                 }
+                let refused = ConnectError::TooManyConnections;
                 if self.dials.contains_key(&connection) {
-                    let error = ConnectError::TooManyConnections;
-                    self.settle_dial(connection, Progress::Failed(error), now);
+                    self.settle_dial(connection, Progress::Failed(refused), now);
+                    return;
+                }
+                if let Some(accept) = self.accepts.get_mut(&connection)
+                    && !accept.is_connected()
+                {
+                    let server = accept.server;
+                    accept.give_up(&mut self.context, now);
+                    self.settle_accept(connection, server, AcceptProgress::Failed(refused), now);
                     return;
                 }
                 Event::Closed { connection, error }
@@ -912,7 +927,6 @@ impl Endpoint {
         match request.command {
             command::PEER_HANDSHAKE => self.handle_handshake(request, now),
             command::PEER_HOLEPUNCH => self.handle_holepunch(request, now),
-            command::PLUGIN => {}
             _ => self.handle_storage(&request, now),
         }
     }

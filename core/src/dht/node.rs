@@ -924,7 +924,8 @@ impl Node {
 
     fn wake_up(&mut self) {
         self.tick += 2 * OLD_NODE;
-        self.tick += 8 - (self.tick & 7) - 2;
+        // Two ticks before the next round of pings.
+        self.tick = self.tick + 6 - (self.tick & 7);
         self.stable_ticks = MORE_STABLE_TICKS;
         self.refresh_ticks = 1;
         self.last_host = None;
