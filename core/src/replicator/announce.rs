@@ -239,7 +239,6 @@ impl Replicator {
         for peer in self.peers.values_mut() {
             peer.full_signaled = peer.full_signaled.min(length);
         }
-        self.cancel_old_proofs(local);
         self.lost(length, old_length);
         if old_length > length {
             self.announce_all(length, old_length - length, true, local);
@@ -252,6 +251,8 @@ impl Replicator {
             peer.blocks.local_length(local.length());
         }
         self.signal_all(local);
+        // After the sync, so that nobody takes the refusals for lost blocks.
+        self.cancel_old_proofs(local);
         self.retry_all();
         self.resolve_upgrade(local);
         self.search_seeks();
