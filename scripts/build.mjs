@@ -1,14 +1,19 @@
 // Builds the npm package `hypertab` into wasm/dist: npm run build
 //
-//   wasm/dist/engine/   the engine and its bindings, made by cargo and wasm-bindgen
-//   wasm/dist/*.js      the API, compiled from wasm/js/*.ts
+//   wasm/dist/engine/     the engine and its bindings, made by cargo and wasm-bindgen
+//   wasm/dist/browser/    the API for pages and workers, from wasm/js
+//   wasm/dist/node/       the same for Node, Bun and Deno
+//   wasm/dist/types/      its types
+//
+//   npm run build -- js   makes only the API anew, around the engine that is there
 
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { brotliCompressSync, gzipSync, constants } from 'node:zlib'
 
+import { bundleApi } from './lib/bundle.mjs'
 import { cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
 import { Failure, main, root, run, say } from './lib/run.mjs'
 import { ensureTools } from './setup.mjs'
@@ -28,13 +33,20 @@ export async function build () {
   const bindgen = await cargoBuildProgram('hypertab-bindgen')
   await run(bindgen, [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
   checkImports()
-  if (existsSync(join(root, 'wasm', 'js'))) {
-    say('compiling the TypeScript API')
-    await run('node', [typescriptCompiler, '--project', 'wasm'], {
+  await buildApi()
+  say(`wasm/dist/engine/hypertab_bg.wasm: ${sizes()}`)
+}
+
+/** Builds the JavaScript of the npm package and its types. */
+export async function buildApi () {
+  say('compiling the TypeScript API')
+  for (const folder of ['browser', 'node', 'types']) rmSync(join(dist, folder), { recursive: true, force: true })
+  await Promise.all([
+    bundleApi(),
+    run('node', [typescriptCompiler, '--project', 'wasm'], {
       failure: 'the TypeScript API does not compile; the compiler says why above'
     })
-  }
-  say(`wasm/dist/engine/hypertab_bg.wasm: ${sizes()}`)
+  ])
 }
 
 /** Builds the relay for real use and returns the path of the program. */
@@ -88,6 +100,7 @@ function sizes () {
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   await main(async () => {
     await ensureTools()
-    await build()
+    if (process.argv[2] === 'js') await buildApi()
+    else await build()
   })
 }

@@ -1,0 +1,184 @@
+// The border to the engine: what its exports take and give. Everything is synchronous, and nothing calls back.
+
+import * as generated from './engine/hypertab.js'
+
+export type StoreHandle = number
+export type CoreHandle = number
+export type LinkHandle = number
+export type RelayHandle = number
+export type ServerHandle = number
+export type PeerHandle = number
+export type RequestHandle = number
+
+/** A signing pair; a public key alone can only verify. */
+export interface KeyPair {
+  publicKey: Uint8Array
+  secretKey: Uint8Array | null
+}
+
+/** A file that is read and written without waiting. */
+export interface SyncFile {
+  read (buffer: Uint8Array, offset: number): number
+  write (bytes: Uint8Array, offset: number): void
+  sync (): void
+  close (): void
+}
+
+/** An error as it crosses the border. */
+export interface Failure {
+  code: string
+  message: string
+}
+
+/** One event: its kind, and what belongs to it. */
+export type EngineEvent = [kind: string, ...rest: unknown[]]
+
+export interface OpenCoreOptions {
+  key?: Uint8Array
+  discoveryKey?: Uint8Array
+  keyPair?: KeyPair
+  manifest?: Uint8Array
+  compat?: boolean
+  createIfMissing?: boolean
+  overwrite?: boolean
+  force?: boolean
+  eagerUpgrade?: boolean
+  allowFork?: boolean
+  allowPush?: boolean
+  pushOnly?: boolean
+  notDownloadingLinger?: number
+  inflightRange?: [number, number]
+}
+
+/** The key that blocks are encrypted with, or that theirs is derived from. */
+export interface BlockEncryption {
+  key: Uint8Array
+  isBlockKey: boolean
+}
+
+export interface OpenLinkOptions {
+  isInitiator: boolean
+  transport: 'stream' | 'framed'
+  security: 'noise' | 'external'
+  publicKey?: Uint8Array
+  secretKey?: Uint8Array
+  handshakeHash?: Uint8Array
+  remotePublicKey?: Uint8Array
+  keepAlive?: number
+}
+
+/** What the engine knows of a peer of one core. */
+export interface PeerStatus {
+  peer: PeerHandle
+  link: LinkHandle
+  remotePublicKey?: Uint8Array
+  remoteFork?: number
+  remoteLength?: number
+  remoteContiguousLength?: number
+  remoteUploading?: boolean
+  remoteDownloading?: boolean
+  remoteCanUpgrade?: boolean
+  remoteHasManifest?: boolean
+  remoteOpened?: boolean
+  canUpgrade?: boolean
+  inflight?: number
+  paused?: boolean
+  lengthAcked?: number
+}
+
+/** The exports of the engine. Those with `?` may be missing from an engine of another build. */
+export interface Engine {
+  start (wake: () => void, setTimer?: (milliseconds: number) => void): void
+  pollEvents (): EngineEvent[]
+  handleTimeout? (): void
+
+  openMemoryStore (): StoreHandle
+  openFileStore (file: SyncFile): StoreHandle
+  openIndexedDbStore (name: string): Promise<StoreHandle>
+  closeStore (store: StoreHandle): RequestHandle
+
+  openCore (store: StoreHandle, options: OpenCoreOptions): [CoreHandle, RequestHandle]
+  closeCore (core: CoreHandle): RequestHandle
+  coreKey (core: CoreHandle): Uint8Array
+  coreDiscoveryKey (core: CoreHandle): Uint8Array
+  coreManifest (core: CoreHandle): Uint8Array | undefined | null
+  corePublicKey (core: CoreHandle): Uint8Array | undefined | null
+  coreHasSecretKey (core: CoreHandle): boolean
+  coreKeyPair? (core: CoreHandle): KeyPair | undefined | null
+  coreIsCompat (core: CoreHandle): boolean
+  coreLength (core: CoreHandle): number
+  coreFork (core: CoreHandle): number
+  coreByteLength (core: CoreHandle): number
+  coreContiguousLength (core: CoreHandle): number
+  coreRemoteContiguousLength (core: CoreHandle): number
+  coreAppend (core: CoreHandle, blocks: Uint8Array[], options: {
+    keyPair?: KeyPair, signature?: Uint8Array, maxLength?: number, encryption?: BlockEncryption
+  }): RequestHandle
+  coreGet (core: CoreHandle, index: number, options: {
+    wait: boolean, force?: boolean, encryption?: BlockEncryption, snapshot?: number
+  }): RequestHandle
+  coreHas (core: CoreHandle, start: number, end: number): boolean
+  coreUpdate (core: CoreHandle, options: { wait: boolean, force?: boolean }): RequestHandle
+  coreSeek (core: CoreHandle, bytes: number, options: { wait: boolean, padding: number }): RequestHandle
+  coreTruncate (core: CoreHandle, length: number, options: { fork?: number, keyPair?: KeyPair, signature?: Uint8Array }): RequestHandle
+  coreClear (core: CoreHandle, start: number, end: number): RequestHandle
+  coreDownload (core: CoreHandle, range: { start: number, end: number, blocks?: number[], linear?: boolean }): RequestHandle
+  coreTreeHash (core: CoreHandle, length?: number): RequestHandle
+  coreSetUserData (core: CoreHandle, key: string, value: Uint8Array | null): RequestHandle
+  coreUserData (core: CoreHandle, key: string): RequestHandle
+  corePeers (core: CoreHandle): PeerStatus[]
+  coreSetActive (core: CoreHandle, active: boolean): void
+  coreSetFindingPeers (core: CoreHandle, count: number): void
+  coreSetPushOnly? (core: CoreHandle, pushOnly: boolean): void
+  coreSetAllowPush? (core: CoreHandle, allowPush: boolean): void
+  coreSnapshot? (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number }
+  coreCloseSnapshot? (core: CoreHandle, snapshot: number): void
+  coreProof? (core: CoreHandle, request: unknown): RequestHandle
+  coreApplyProof? (core: CoreHandle, proof: unknown): RequestHandle
+  coreMissingNodes? (core: CoreHandle, index: number): RequestHandle
+  coreRegisterExtension? (core: CoreHandle, name: string): void
+  coreSendExtension? (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void
+  cancel (request: RequestHandle, code?: string): void
+
+  openLink (options: OpenLinkOptions): LinkHandle
+  linkBytes (link: LinkHandle, bytes: Uint8Array): void
+  linkCredit (link: LinkHandle, bytes: number): void
+  linkEnded (link: LinkHandle, reason?: string): void
+  linkSend (link: LinkHandle, bytes: Uint8Array): boolean
+  linkReadMessages? (link: LinkHandle): void
+  closeLink (link: LinkHandle, reason?: string): void
+  attach (core: CoreHandle, link: LinkHandle): void
+  detach (core: CoreHandle, link: LinkHandle): void
+  rejectDiscoveryKey? (link: LinkHandle, discoveryKey: Uint8Array): void
+  linkStats? (link: LinkHandle): { bytesIn: number, bytesOut: number }
+
+  openRelay? (socket: unknown, publicKey: Uint8Array, secretKey: Uint8Array): RelayHandle
+  closeRelay? (relay: RelayHandle): void
+  relayLookup? (relay: RelayHandle, topic: Uint8Array): RequestHandle
+  relayAnnounce? (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
+  relayUnannounce? (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
+  relayConnect? (relay: RelayHandle, remotePublicKey: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): LinkHandle
+  relayListen? (relay: RelayHandle, publicKey: Uint8Array, secretKey: Uint8Array, firewall?: boolean): ServerHandle
+  closeServer? (server: ServerHandle): RequestHandle
+  acceptConnection? (handshake: number): void
+  denyConnection? (handshake: number): void
+
+  keyPair (seed?: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
+  discoveryKey (key: Uint8Array): Uint8Array
+  hash (parts: Uint8Array[]): Uint8Array
+  keyedHash? (key: Uint8Array, parts: Uint8Array[]): Uint8Array
+  sign (message: Uint8Array, secretKey: Uint8Array): Uint8Array
+  verify (message: Uint8Array, signature: Uint8Array, publicKey: Uint8Array): boolean
+  randomBytes (count: number): Uint8Array
+  encryptBlock? (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, fork: number, block: Uint8Array): Uint8Array
+  decryptBlock? (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, block: Uint8Array): Uint8Array
+}
+
+/** Loads the module from wherever it may be fetched. */
+export const init = generated.default
+
+/** Loads the module from its bytes. */
+export const initSync = generated.initSync
+
+/** The exports; they work once the module is loaded. */
+export const exports = generated as unknown as Engine

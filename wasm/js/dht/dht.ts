@@ -1,0 +1,232 @@
+// The HyperDHT, reached through a relay. Keys stay here: the relay carries what it cannot read.
+
+import { HypertabError } from '../errors.js'
+import { ready, Request } from '../runtime.js'
+import { isBytes } from '../support/bytes.js'
+import { hash, keyPair as createKeyPair } from '../support/crypto.js'
+import { EventEmitter } from '../support/emitter.js'
+import { decodeId } from '../support/id.js'
+import { Connection } from '../links/connection.js'
+import { Query } from './query.js'
+import { RelayClient } from './relay.js'
+import { Server, type ServerKeys, type ServerOptions } from './server.js'
+
+export type DHTEvents = {
+  ready: []
+  listening: []
+  close: []
+  suspend: []
+  resume: []
+  /** The network may have changed: whatever was announced is to be announced again. */
+  'network-change': []
+  'network-update': []
+  /** An attempt to reach a relay begins. */
+  'relay-connecting': [url: string]
+  'relay-open': [url: string]
+  /** The relay is gone; the next attempt begins in `retry` milliseconds. */
+  'relay-close': [url: string, error: Error, retry: number]
+  'server-error': [error: Error, server: Server]
+}
+
+export interface DHTOptions {
+  /** Addresses of relays, in the order in which they are tried. */
+  relay?: string | string[]
+  keyPair?: ServerKeys | null
+  seed?: Uint8Array | null
+  /** Milliseconds between signs of life on a connection that has nothing else to say; 0 for none. */
+  connectionKeepAlive?: number
+  [other: string]: unknown
+}
+
+export interface ConnectOptions {
+  keyPair?: ServerKeys
+  [other: string]: unknown
+}
+
+/** A node of the DHT that stands behind a relay. */
+export class DHT extends EventEmitter<DHTEvents> {
+  /** Relays to use when none are given. */
+  static defaultRelays: string[] = []
+  static readonly BOOTSTRAP: string[] = []
+  static readonly FIREWALL = { UNKNOWN: 0, OPEN: 1, CONSISTENT: 2, RANDOM: 3 }
+
+  readonly relay: RelayClient
+  readonly connectionKeepAlive: number
+  /** Who connects and listens unless another key is given; null until the engine is loaded. */
+  defaultKeyPair: ServerKeys | null
+  destroyed = false
+  suspended = false
+  bootstrapped = false
+  readonly ephemeral = true
+  readonly firewalled = true
+  readonly randomized = false
+  /** @internal */
+  readonly servers = new Set<Server>()
+  #keys: Promise<ServerKeys>
+  #opened: Promise<void>
+  #destroying: Promise<void> | null = null
+  #connections = new Set<Connection>()
+
+  constructor (options: DHTOptions = {}) {
+    super()
+    const relays = options.relay ? [options.relay].flat() : DHT.defaultRelays
+    if (relays.length === 0) {
+      throw new HypertabError('RELAY_MISSING', 'a browser reaches the DHT through a relay: give { relay: \'wss://…\' }, or set DHT.defaultRelays')
+    }
+    this.connectionKeepAlive = options.connectionKeepAlive ?? 5000
+    this.defaultKeyPair = options.keyPair ?? null
+    this.#keys = this.#createKeys(options)
+    this.#keys.catch(() => {})
+    let open!: () => void
+    this.#opened = new Promise((resolve) => { open = resolve })
+    this.relay = new RelayClient(relays, () => this.#keys, {
+      connecting: (url) => { this.emit('relay-connecting', url) },
+      open: (url) => {
+        open()
+        this.#onopen(url)
+      },
+      close: (url, error, retry) => {
+        for (const server of this.servers) server.relayClosed()
+        this.emit('relay-close', url, error, retry)
+      }
+    })
+    this.relay.start()
+  }
+
+  /** Fresh keys, or those of a seed. */
+  static keyPair (seed?: Uint8Array | null): ServerKeys {
+    return createKeyPair(seed)
+  }
+
+  static hash (data: Uint8Array): Uint8Array {
+    return hash(data)
+  }
+
+  /** Whether a relay is connected. */
+  get online (): boolean {
+    return this.relay.handle !== null
+  }
+
+  get listening (): Set<Server> {
+    return new Set([...this.servers].filter((server) => server.listening))
+  }
+
+  /** Resolves when a relay is connected. */
+  ready (): Promise<void> {
+    return this.#opened
+  }
+
+  fullyBootstrapped (): Promise<void> {
+    return this.#opened
+  }
+
+  /** @internal The default keys, once they are there. */
+  keys (): Promise<ServerKeys> {
+    return this.#keys
+  }
+
+  /** Connects to a key: bytes, hexadecimal, z-base-32, or an object with one. */
+  connect (remote: Uint8Array | string | { publicKey: Uint8Array }, options: ConnectOptions = {}): Connection {
+    const target = isBytes(remote) || typeof remote === 'string' ? remote : remote.publicKey
+    const remotePublicKey = decodeId(target)
+    const keyPair = options.keyPair ? Promise.resolve(options.keyPair) : this.#keys
+    let relay = -1
+    let keys: ServerKeys | null = null
+    const connection = new Connection(true, {
+      prepare: async () => {
+        keys = await keyPair
+        relay = await this.relay.connected()
+      },
+      open: (engine) => engine.relayConnect!(relay, remotePublicKey, keys!.publicKey, keys!.secretKey)
+    }, { remotePublicKey, publicKey: options.keyPair?.publicKey ?? this.defaultKeyPair?.publicKey ?? null, keepAlive: this.connectionKeepAlive })
+    this.#connections.add(connection)
+    connection.on('close', () => { this.#connections.delete(connection) })
+    return connection
+  }
+
+  createServer (options?: ServerOptions | ((connection: Connection) => void), onconnection?: (connection: Connection) => void): Server {
+    if (typeof options === 'function') return this.createServer({}, options)
+    const server = new Server(this, options ?? {})
+    server.on('connection', (connection) => {
+      this.#connections.add(connection)
+      connection.on('close', () => { this.#connections.delete(connection) })
+    })
+    if (onconnection) server.on('connection', onconnection)
+    return server
+  }
+
+  /** Who announced a topic. */
+  lookup (topic: Uint8Array, _options?: unknown): Query {
+    return new Query(this.relay.connected(), (engine, relay) => engine.relayLookup!(relay, topic))
+  }
+
+  /** Says that a key serves a topic; also looks it up. */
+  announce (topic: Uint8Array, keyPair: ServerKeys, _relayAddresses?: unknown, _options?: unknown): Query {
+    return new Query(this.relay.connected(), (engine, relay) => engine.relayAnnounce!(relay, topic, keyPair.publicKey, keyPair.secretKey))
+  }
+
+  async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {
+    const relay = this.relay.handle
+    // Without a relay nothing can be withdrawn; announcements expire.
+    if (relay === null) return
+    await new Request((engine) => engine.relayUnannounce!(relay, topic, keyPair.publicKey, keyPair.secretKey)).promise
+  }
+
+  lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Query {
+    const query = this.lookup(topic)
+    query.on('close', () => { this.unannounce(topic, keyPair).catch(() => {}) })
+    return query
+  }
+
+  /** Closes every connection, then the relay. */
+  destroy ({ force = false } = {}): Promise<void> {
+    this.#destroying ??= this.#destroy(force)
+    return this.#destroying
+  }
+
+  async suspend (_options?: unknown): Promise<void> {
+    if (this.suspended) return
+    this.suspended = true
+    await Promise.allSettled([...this.servers].map((server) => server.suspend()))
+    this.relay.stop()
+    this.emit('suspend')
+  }
+
+  async resume (_options?: unknown): Promise<void> {
+    if (!this.suspended || this.destroyed) return
+    this.suspended = false
+    for (const server of this.servers) await server.resume()
+    this.relay.start()
+    this.emit('resume')
+  }
+
+  async #createKeys ({ keyPair, seed }: DHTOptions): Promise<ServerKeys> {
+    if (keyPair) return keyPair
+    await ready()
+    this.defaultKeyPair = createKeyPair(seed)
+    return this.defaultKeyPair
+  }
+
+  async #destroy (force: boolean): Promise<void> {
+    const servers = [...this.servers]
+    if (!force) await Promise.allSettled(servers.map((server) => server.close()))
+    this.destroyed = true
+    for (const connection of this.#connections) connection.destroy()
+    this.relay.stop(new HypertabError('DHT_DESTROYED', 'the DHT node was destroyed'))
+    this.emit('close')
+  }
+
+  #onopen (url: string): void {
+    const again = this.bootstrapped
+    this.bootstrapped = true
+    this.emit('relay-open', url)
+    for (const server of this.servers) server.relayOpened()
+    if (again) {
+      this.emit('network-change')
+    } else {
+      this.emit('listening')
+      this.emit('ready')
+    }
+    this.emit('network-update')
+  }
+}

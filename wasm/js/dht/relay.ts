@@ -1,0 +1,143 @@
+// The connection to a relay, kept up: the next of the list, and again, with growing pauses.
+
+import type { Failure, RelayHandle } from '../binding.js'
+import { HypertabError } from '../errors.js'
+import { openSocket } from '../platform.js'
+import { call, listen, ready, unlisten } from '../runtime.js'
+
+/** First and longest pause between two attempts, in milliseconds. */
+const FIRST_PAUSE = 100
+const LONGEST_PAUSE = 16_000
+
+/** How long something may wait for the relay, in milliseconds. */
+const PATIENCE = 20_000
+
+export interface RelayEvents {
+  /** An attempt begins. */
+  connecting (url: string): void
+  open (url: string): void
+  /** It is gone, or was never there; `retry` is in how many milliseconds the next attempt begins. */
+  close (url: string, error: Error, retry: number): void
+}
+
+/** Holds one relay open. */
+export class RelayClient {
+  readonly urls: string[]
+  #events
+  #keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>
+  #handle: RelayHandle | null = null
+  #attempts = 0
+  #pause: ReturnType<typeof setTimeout> | undefined
+  #running = false
+  #waiting = new Set<{ resolve: (relay: RelayHandle) => void, reject: (error: Error) => void }>()
+  #opening: RelayHandle | null = null
+  #lastError: Error | null = null
+
+  constructor (urls: string[], keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents) {
+    this.urls = urls.map(checkUrl)
+    this.#keyPair = keyPair
+    this.#events = events
+  }
+
+  /** The engine's handle while the relay is connected. */
+  get handle (): RelayHandle | null {
+    return this.#handle
+  }
+
+  start (): void {
+    if (this.#running) return
+    this.#running = true
+    void this.#connect()
+  }
+
+  /** Disconnects for good, or until {@link start}. */
+  stop (error: Error = new HypertabError('RELAY_CLOSED', 'the relay was closed here')): void {
+    this.#running = false
+    clearTimeout(this.#pause)
+    const relay = this.#handle ?? this.#opening
+    this.#handle = null
+    this.#opening = null
+    if (relay !== null) {
+      unlisten('relay', relay)
+      call((engine) => { engine.closeRelay!(relay) })
+    }
+    this.#rejectWaiting(error)
+  }
+
+  /** Resolves with the relay once it is connected. */
+  async connected (patience = PATIENCE): Promise<RelayHandle> {
+    if (this.#handle !== null) return this.#handle
+    if (!this.#running) throw new HypertabError('RELAY_CLOSED', 'the relay was closed here')
+    return await new Promise((resolve, reject) => {
+      const waiter = {
+        resolve: (relay: RelayHandle) => { clearTimeout(timer); resolve(relay) },
+        reject: (error: Error) => { clearTimeout(timer); reject(error) }
+      }
+      const timer = setTimeout(() => {
+        this.#waiting.delete(waiter)
+        const cause = this.#lastError
+        reject(new HypertabError('RELAY_NOT_CONNECTED', cause?.message ?? `no relay answered within ${patience} ms`, { cause }))
+      }, patience)
+      this.#waiting.add(waiter)
+    })
+  }
+
+  async #connect (): Promise<void> {
+    const url = this.urls[this.#attempts % this.urls.length]!
+    try {
+      await ready()
+      const { publicKey, secretKey } = await this.#keyPair()
+      if (!this.#running) return
+      this.#events.connecting(url)
+      const relay = call((engine) => {
+        if (!engine.openRelay) throw new HypertabError('NOT_SUPPORTED', 'this engine has no relay client')
+        return engine.openRelay(openSocket(url), publicKey, secretKey)
+      })
+      this.#opening = relay
+      listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0] as Failure | null) })
+    } catch (error) {
+      this.#failed(url, error as Error)
+    }
+  }
+
+  #handleEvent (url: string, relay: RelayHandle, kind: string, failure: Failure | null): void {
+    if (kind === 'relay-opened') {
+      this.#opening = null
+      this.#handle = relay
+      this.#attempts = 0
+      for (const waiter of this.#waiting) waiter.resolve(relay)
+      this.#waiting.clear()
+      this.#events.open(url)
+    } else if (kind === 'relay-closed') {
+      unlisten('relay', relay)
+      this.#handle = null
+      this.#opening = null
+      this.#failed(url, new HypertabError(failure?.code ?? 'RELAY_CLOSED', `${url}: ${failure?.message ?? 'the relay closed the connection'}`))
+    }
+  }
+
+  #failed (url: string, error: Error): void {
+    if (!this.#running) return
+    this.#lastError = error
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(this.#attempts++, 10))
+    const pause = Math.round(longest * (0.5 + Math.random() / 2))
+    this.#events.close(url, error, pause)
+    this.#pause = setTimeout(() => { void this.#connect() }, pause)
+  }
+
+  #rejectWaiting (error: Error): void {
+    for (const waiter of this.#waiting) waiter.reject(error)
+    this.#waiting.clear()
+  }
+}
+
+function checkUrl (url: string): string {
+  let parsed
+  try {
+    parsed = new URL(url)
+  } catch {
+    throw new HypertabError('BAD_RELAY', `${url} is no address of a relay; it looks like wss://relay.example.org`)
+  }
+  if (!['ws:', 'wss:'].includes(parsed.protocol)) throw new HypertabError('BAD_RELAY', `${url} must begin with ws:// or wss://`)
+  return parsed.href
+}

@@ -1,0 +1,176 @@
+// A key that others can connect to.
+
+import type { Failure, ServerHandle } from '../binding.js'
+import { fromFailure } from '../errors.js'
+import { userBytes } from '../platform.js'
+import { call, listen, request, unlisten } from '../runtime.js'
+import { EventEmitter } from '../support/emitter.js'
+import { Connection } from '../links/connection.js'
+import type { DHT } from './dht.js'
+
+export type ServerEvents = {
+  listening: []
+  connection: [connection: Connection]
+  close: []
+}
+
+export interface ServerOptions {
+  /** Whether to refuse somebody. */
+  firewall?: (remotePublicKey: Uint8Array, payload: unknown, address: unknown) => boolean | Promise<boolean>
+  [other: string]: unknown
+}
+
+export interface ServerKeys {
+  publicKey: Uint8Array
+  secretKey: Uint8Array
+}
+
+/** Accepts connections to one key, again after each change of the relay. */
+export class Server extends EventEmitter<ServerEvents> {
+  readonly dht: DHT
+  listening = false
+  closed = false
+  suspended = false
+  readonly relayAddresses: never[] = []
+  #options
+  #keyPair: ServerKeys | null = null
+  #handle: ServerHandle | null = null
+  #address: { host: string, port: number } | null = null
+  #listening: Promise<void> | null = null
+  #closing: Promise<void> | null = null
+
+  /** @internal */
+  constructor (dht: DHT, options: ServerOptions) {
+    super()
+    this.dht = dht
+    this.#options = options
+  }
+
+  get publicKey (): Uint8Array | null {
+    return this.#keyPair?.publicKey ?? null
+  }
+
+  address (): { publicKey: Uint8Array, host: string, port: number } | null {
+    if (!this.listening || !this.#keyPair) return null
+    return { publicKey: this.#keyPair.publicKey, host: this.#address?.host ?? '', port: this.#address?.port ?? 0 }
+  }
+
+  /** Resolves when the key can be found. */
+  async listen (keyPair?: ServerKeys | null): Promise<this> {
+    if (this.#closing) throw new Error('Server is closed')
+    this.#listening ??= this.#listen(keyPair ?? null)
+    await this.#listening
+    return this
+  }
+
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async refresh (): Promise<void> {}
+
+  async suspend (_options?: unknown): Promise<void> {
+    this.suspended = true
+    await this.#stop()
+  }
+
+  async resume (): Promise<void> {
+    if (!this.suspended) return
+    this.suspended = false
+    this.relayOpened()
+  }
+
+  /** @internal The relay is there, perhaps another one than before. */
+  relayOpened (): void {
+    const relay = this.dht.relay.handle
+    if (relay === null || this.#keyPair === null || this.closed || this.suspended || this.#handle !== null) return
+    const { publicKey, secretKey } = this.#keyPair
+    const handle = call((engine) => engine.relayListen!(relay, publicKey, secretKey, !!this.#options.firewall))
+    this.#handle = handle
+    listen('server', handle, (kind, rest) => { this.#onevent(handle, kind, rest) })
+  }
+
+  /** @internal The relay is gone, and with it what listened there. */
+  relayClosed (): void {
+    if (this.#handle !== null) unlisten('server', this.#handle)
+    this.#handle = null
+  }
+
+  async #listen (keyPair: ServerKeys | null): Promise<void> {
+    this.#keyPair = keyPair ?? await this.dht.keys()
+    this.dht.servers.add(this)
+    const listening = new Promise<void>((resolve) => {
+      const done = () => {
+        this.off('listening', done)
+        this.off('close', done)
+        resolve()
+      }
+      this.on('listening', done)
+      this.on('close', done)
+    })
+    this.relayOpened()
+    await listening
+  }
+
+  async #close (): Promise<void> {
+    this.dht.servers.delete(this)
+    await this.#stop()
+    this.closed = true
+    this.listening = false
+    this.emit('close')
+  }
+
+  async #stop (): Promise<void> {
+    const handle = this.#handle
+    this.#handle = null
+    if (handle === null) return
+    try {
+      await request((engine) => engine.closeServer!(handle))
+    } catch {
+      // The relay forgets it with the connection.
+    }
+    unlisten('server', handle)
+  }
+
+  #onevent (handle: ServerHandle, kind: string, rest: unknown[]): void {
+    switch (kind) {
+      case 'listening':
+        this.#address = rest[0] as { host: string, port: number } | null
+        this.listening = true
+        this.emit('listening')
+        break
+      case 'connection':
+        this.#onconnection(...rest as [number, Uint8Array, Uint8Array | null | undefined])
+        break
+      case 'firewall':
+        void this.#judge(rest[0] as number, userBytes(rest[1] as Uint8Array))
+        break
+      case 'server-closed':
+        unlisten('server', handle)
+        if (this.#handle !== handle) return
+        this.#handle = null
+        if (rest[0]) this.dht.emit('server-error', fromFailure(rest[0] as Failure), this)
+    }
+  }
+
+  #onconnection (link: number, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null | undefined): void {
+    const connection = new Connection(false, {
+      open: () => link,
+      opened: { publicKey: this.#keyPair!.publicKey, remotePublicKey, handshakeHash: handshakeHash ?? null }
+    }, { keepAlive: this.dht.connectionKeepAlive })
+    if (!this.emit('connection', connection)) connection.destroy()
+  }
+
+  async #judge (handshake: number, remotePublicKey: Uint8Array): Promise<void> {
+    let denied = true
+    try {
+      denied = !!(await this.#options.firewall!(remotePublicKey, null, null))
+    } finally {
+      call((engine) => {
+        if (denied) engine.denyConnection!(handshake)
+        else engine.acceptConnection!(handshake)
+      })
+    }
+  }
+}

@@ -1,0 +1,7 @@
+import { DHT } from '../dht/dht.js'
+
+export { DHT as default, DHT, DHT as 'module.exports' }
+export type { ConnectOptions, DHTEvents, DHTOptions } from '../dht/dht.js'
+export type { AnnouncedPeer, Query, QueryResult } from '../dht/query.js'
+export type { Server, ServerEvents, ServerKeys, ServerOptions } from '../dht/server.js'
+export type { Connection } from '../links/connection.js'

@@ -1,0 +1,8 @@
+import { Hypercore } from '../hypercore/hypercore.js'
+
+export { Hypercore as default, Hypercore, Hypercore as 'module.exports' }
+export type { HypercoreEvents, Info } from '../hypercore/hypercore.js'
+export type * from '../hypercore/options.js'
+export type { Manifest, ManifestInput, Signer } from '../hypercore/manifest.js'
+export type { Peer } from '../hypercore/peer.js'
+export type { Download } from '../hypercore/download.js'

@@ -1,0 +1,5 @@
+export { memory } from '../storage/memory.js'
+export { indexedDb as indexedDB, indexedDb } from '../storage/indexed-db.js'
+export { opfs } from '../storage/opfs.js'
+export { openFolder as file, openFolder as folder } from '../platform.js'
+export { Storage } from '../storage/storage.js'

@@ -1,0 +1,112 @@
+// Errors with upstream's codes and upstream's words.
+
+import { encodeId } from './support/id.js'
+
+/** An error with a stable `code`. */
+export class HypertabError extends Error {
+  readonly code: string
+
+  constructor (code: string, message: string, options?: ErrorOptions) {
+    super(`${code}: ${message}`, options)
+    this.code = code
+  }
+
+  override get name (): string {
+    return 'HypertabError'
+  }
+}
+
+/** An error of a core, as upstream's: `CODE: message (discovery key: …)`. */
+export class HypercoreError extends Error {
+  readonly code: string
+  readonly discoveryKey: Uint8Array | null
+
+  constructor (message: string, code: string, discoveryKey: Uint8Array | null = null) {
+    super(`${code}: ${discoveryKey ? `${message} (discovery key: ${encodeId(discoveryKey)})` : message}`)
+    this.code = code
+    this.discoveryKey = discoveryKey
+  }
+
+  override get name (): string {
+    return 'HypercoreError'
+  }
+
+  static ASSERTION (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'ERR_ASSERTION', discoveryKey)
+  }
+
+  static BAD_ARGUMENT (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'BAD_ARGUMENT', discoveryKey)
+  }
+
+  static STORAGE_EMPTY (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'STORAGE_EMPTY', discoveryKey)
+  }
+
+  static STORAGE_CONFLICT (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'STORAGE_CONFLICT', discoveryKey)
+  }
+
+  static INVALID_SIGNATURE (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'INVALID_SIGNATURE', discoveryKey)
+  }
+
+  static INVALID_CAPABILITY (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'INVALID_CAPABILITY', discoveryKey)
+  }
+
+  static INVALID_CHECKSUM (message = 'Invalid checksum', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'INVALID_CHECKSUM', discoveryKey)
+  }
+
+  static INVALID_OPERATION (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'INVALID_OPERATION', discoveryKey)
+  }
+
+  static INVALID_PROOF (message = 'Proof not verifiable', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'INVALID_PROOF', discoveryKey)
+  }
+
+  static BLOCK_NOT_AVAILABLE (message = 'Block is not available', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'BLOCK_NOT_AVAILABLE', discoveryKey)
+  }
+
+  static SNAPSHOT_NOT_AVAILABLE (message = 'Snapshot is not available', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'SNAPSHOT_NOT_AVAILABLE', discoveryKey)
+  }
+
+  static REQUEST_CANCELLED (message = 'Request was cancelled', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'REQUEST_CANCELLED', discoveryKey)
+  }
+
+  static REQUEST_TIMEOUT (message = 'Request timed out', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'REQUEST_TIMEOUT', discoveryKey)
+  }
+
+  static SESSION_NOT_WRITABLE (message = 'Session is not writable', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'SESSION_NOT_WRITABLE', discoveryKey)
+  }
+
+  static SESSION_CLOSED (message = 'Session is closed', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'SESSION_CLOSED', discoveryKey)
+  }
+
+  static DECODING_ERROR (message = 'Decoding error', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'DECODING_ERROR', discoveryKey)
+  }
+
+  static WRITE_FAILED (message = 'Write to storage failed', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'WRITE_FAILED', discoveryKey)
+  }
+
+  static NOT_SUPPORTED (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'NOT_SUPPORTED', discoveryKey)
+  }
+}
+
+/** The error that the engine reported. Its text may start with its code already. */
+export function fromFailure (failure: { code: string, message: string }, discoveryKey: Uint8Array | null = null): HypercoreError {
+  const prefix = `${failure.code}: `
+  const message = failure.message.startsWith(prefix) ? failure.message.slice(prefix.length) : failure.message
+  return new HypercoreError(message, failure.code, discoveryKey)
+}

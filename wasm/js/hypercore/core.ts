@@ -1,0 +1,375 @@
+// One open core of the engine, shared by its sessions.
+
+import type { CoreHandle, Failure, KeyPair, OpenCoreOptions } from '../binding.js'
+import { fromFailure, HypercoreError } from '../errors.js'
+import { userBytes } from '../platform.js'
+import { call, listen, look, ready, request, Request, unlisten } from '../runtime.js'
+import { equal, isBytes } from '../support/bytes.js'
+import { discoveryKey } from '../support/crypto.js'
+import { encodeId } from '../support/id.js'
+import { parseStorage, type StorageInput } from '../storage/parse.js'
+import type { Storage } from '../storage/storage.js'
+import type { Mux } from '../links/mux.js'
+import type { HypercoreOptions } from './options.js'
+import type { Hypercore } from './hypercore.js'
+import { createManifest, decodeManifest, encodeManifest, isCompat, manifestKey, type Manifest } from './manifest.js'
+import { Peer } from './peer.js'
+
+/** The core behind one or more sessions. */
+export class Core {
+  key: Uint8Array | null = null
+  discoveryKey: Uint8Array | null = null
+  compat = false
+  opened = false
+  closed = false
+  opening: Promise<void>
+  closing: Promise<void> | null = null
+  /** Sessions that keep it open. */
+  activeSessions = 0
+  /** Every session that follows the log, oldest first. */
+  readonly sessions: Hypercore[] = []
+  readonly muxes = new Set<Mux>()
+  readonly replicator: Replicator
+  /** Closes when its last session does. */
+  autoClose = true
+  readonly storage: Storage
+  keyPair: KeyPair | null = null
+  /** Serialises appends whose blocks are encrypted by a program. */
+  appending: Promise<unknown> = Promise.resolve()
+  exclusive: Promise<void> = Promise.resolve()
+
+  #handle: CoreHandle | null = null
+  #manifest: Manifest | null = null
+  #peers = new Map<number, Peer>()
+  #acquired = false
+
+  constructor (storage: StorageInput, options: HypercoreOptions) {
+    this.replicator = new Replicator(this)
+    this.storage = parseStorage(storage)
+    this.key = options.key as Uint8Array ?? null
+    this.opening = this.#open(options)
+    this.opening.catch(() => {})
+  }
+
+  /** What the engine calls it. */
+  get handle (): CoreHandle {
+    if (this.#handle === null) throw HypercoreError.SESSION_CLOSED('The core is not open', this.discoveryKey)
+    return this.#handle
+  }
+
+  get id (): string | null {
+    return this.key && encodeId(this.key)
+  }
+
+  get manifest (): Manifest | null {
+    if (this.#manifest === null && this.opened && !this.closed) {
+      const bytes = look((engine) => engine.coreManifest(this.handle))
+      if (bytes) this.#manifest = decodeManifest(bytes)
+    }
+    return this.#manifest
+  }
+
+  get length (): number { return look((engine) => engine.coreLength(this.handle)) }
+  get byteLength (): number { return look((engine) => engine.coreByteLength(this.handle)) }
+  get fork (): number { return look((engine) => engine.coreFork(this.handle)) }
+  get contiguousLength (): number { return look((engine) => engine.coreContiguousLength(this.handle)) }
+  get remoteContiguousLength (): number { return look((engine) => engine.coreRemoteContiguousLength(this.handle)) }
+
+  get peers (): Peer[] {
+    return [...this.#peers.values()]
+  }
+
+  /** The blocks that are here. */
+  get bitfield (): { get: (index: number) => boolean } {
+    return { get: (index) => this.has(index) }
+  }
+
+  /** The log as it is; a session of a snapshot has its own. */
+  get state (): this {
+    return this
+  }
+
+  ready (): Promise<void> {
+    return this.opening
+  }
+
+  has (start: number, end = start + 1): boolean {
+    return look((engine) => engine.coreHas(this.handle, start, end))
+  }
+
+  hasSession (): boolean {
+    return this.activeSessions > 0
+  }
+
+  allSessions (): Hypercore[] {
+    return [...this.sessions]
+  }
+
+  /** Starts a command on the core. */
+  request<T> (command: (core: CoreHandle, engine: Parameters<Parameters<typeof call>[0]>[0]) => number): Request<T> {
+    return new Request<T>((engine) => command(this.handle, engine))
+  }
+
+  /** Replicates on a stream. */
+  attach (mux: Mux): void {
+    if (this.closing !== null || mux.destroyed) return
+    this.muxes.add(mux)
+    mux.attach(this.handle)
+  }
+
+  /** Closes the core, and the storage if nothing else is in it. */
+  close (): Promise<void> {
+    this.closing ??= this.#close()
+    return this.closing
+  }
+
+  async #open (options: HypercoreOptions): Promise<void> {
+    if (options.preopen) await options.preopen
+    await ready()
+    const opening = openOptions(options)
+    if (this.key) this.discoveryKey = discoveryKey(this.key)
+    try {
+      const store = await this.storage.acquire()
+      this.#acquired = true
+      const [handle, id] = call((engine) => engine.openCore(store, opening))
+      listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
+      this.#handle = handle
+      await new Request<void>(() => id).promise
+      this.#opened(options)
+    } catch (error) {
+      await this.#giveUp()
+      throw error
+    }
+  }
+
+  #opened (options: HypercoreOptions): void {
+    const handle = this.handle
+    this.key = userBytes(look((engine) => engine.coreKey(handle)))
+    this.discoveryKey = userBytes(look((engine) => engine.coreDiscoveryKey(handle)))
+    this.compat = look((engine) => engine.coreIsCompat(handle))
+    this.keyPair = this.#storedKeyPair(handle, options)
+    this.opened = true
+  }
+
+  #storedKeyPair (handle: CoreHandle, options: HypercoreOptions): KeyPair | null {
+    return look((engine) => {
+      if (engine.coreKeyPair) {
+        const pair = engine.coreKeyPair(handle)
+        return pair ? { publicKey: userBytes(pair.publicKey), secretKey: pair.secretKey ? userBytes(pair.secretKey) : null } : null
+      }
+      const publicKey = engine.corePublicKey(handle)
+      if (!publicKey) return null
+      const given = options.keyPair
+      if (given && equal(given.publicKey, publicKey)) return { publicKey: given.publicKey, secretKey: given.secretKey ?? null }
+      // The secret stays in the engine, which signs with it.
+      return { publicKey: userBytes(publicKey), secretKey: engine.coreHasSecretKey(handle) ? userBytes(new Uint8Array(0)) : null }
+    })
+  }
+
+  async #giveUp (): Promise<void> {
+    this.closed = true
+    const handle = this.#handle
+    this.#handle = null
+    if (handle !== null) {
+      unlisten('core', handle)
+      await request((engine) => engine.closeCore(handle)).catch(() => {})
+    }
+    if (this.#acquired) await this.storage.release()
+  }
+
+  async #close (): Promise<void> {
+    try {
+      await this.opening
+    } catch {
+      return
+    }
+    const handle = this.handle
+    this.muxes.clear()
+    try {
+      await request((engine) => engine.closeCore(handle))
+    } finally {
+      unlisten('core', handle)
+      this.closed = true
+      for (const peer of this.#peers.values()) peer.removed = true
+      this.#peers.clear()
+      await this.storage.release()
+    }
+  }
+
+  #onevent (kind: string, rest: unknown[]): void {
+    switch (kind) {
+      case 'append':
+        this.#emit((session) => { session.onappend() })
+        break
+      case 'truncate':
+        this.#emit((session) => { session.ontruncate(rest[0] as number, rest[1] as number) })
+        break
+      case 'manifest':
+        this.compat = look((engine) => engine.coreIsCompat(this.handle))
+        this.#emit((session) => { session.emit('manifest') })
+        break
+      case 'remote-contiguous-length':
+        this.#emit((session) => { session.emit('remote-contiguous-length', rest[0] as number) })
+        break
+      case 'download': {
+        const [index, byteLength, id, elapsed] = rest as [number, number, number, number | null | undefined]
+        const peer = this.#peer(id)
+        this.#emit((session) => { session.emit('download', index, byteLength - session.padding, peer, { elapsed: elapsed ?? 0 }) })
+        break
+      }
+      case 'upload': {
+        const [index, byteLength, id] = rest as [number, number, number]
+        this.#emit((session) => { session.emit('upload', index, byteLength - session.padding, this.#peer(id)) })
+        break
+      }
+      case 'peer-add':
+        this.#addPeer(rest[0] as number, (rest[1] ?? rest[0]) as number)
+        break
+      case 'peer-remove':
+        this.#removePeer(rest[0] as number)
+        break
+      case 'verification-error': {
+        const peer = this.#peer(rest[1] as number)
+        if (peer) peer.stats.invalidData++
+        const error = fromFailure(rest[0] as Failure, this.discoveryKey)
+        const block = typeof rest[2] === 'number' ? { index: rest[2] } : null
+        this.#emit((session) => { session.emit('verification-error', error, { block }, null, peer) })
+        break
+      }
+      case 'invalid-request': {
+        const peer = this.#peer(rest[1] as number)
+        if (peer) peer.stats.invalidRequests++
+        const error = fromFailure(rest[0] as Failure, this.discoveryKey)
+        this.#emit((session) => { session.emit('invalid-request', error, null, peer) })
+        break
+      }
+      case 'conflict': {
+        const [length, fork, proof] = rest as [number, number, unknown]
+        this.#emit((session) => { session.emit('conflict', length, fork, proof ?? null) })
+        for (const session of this.allSessions()) void session.close({ error: conflict(this.discoveryKey) }).catch(() => {})
+        break
+      }
+      case 'extension': {
+        const [id, name, payload] = rest as [number, string, Uint8Array]
+        const peer = this.#peer(id)
+        if (peer) peer.extensions.get(name)?.receive(userBytes(payload), peer)
+        break
+      }
+      case 'core-closed': {
+        const error = rest[0] ? fromFailure(rest[0] as Failure, this.discoveryKey) : null
+        for (const session of this.allSessions()) void session.close({ error }).catch(() => {})
+      }
+    }
+  }
+
+  // Newest session first, as upstream; a copy, because a listener may close sessions.
+  #emit (tell: (session: Hypercore) => void): void {
+    const sessions = this.allSessions()
+    for (let i = sessions.length - 1; i >= 0; i--) tell(sessions[i]!)
+  }
+
+  #peer (id: number): Peer | null {
+    return this.#peers.get(id) ?? null
+  }
+
+  #addPeer (id: number, link: number): void {
+    const mux = [...this.muxes].find((mux) => mux.isOn(link)) ?? null
+    const peer = new Peer(this, id, link, mux)
+    this.#peers.set(id, peer)
+    this.#emit((session) => {
+      session.emit('peer-add', peer)
+      for (const extension of session.extensions.values()) peer.extensions.set(extension.name, extension)
+    })
+  }
+
+  #removePeer (id: number): void {
+    const peer = this.#peers.get(id)
+    if (!peer) return
+    this.#peers.delete(id)
+    peer.removed = true
+    for (const mux of this.muxes) if (mux.destroyed) this.muxes.delete(mux)
+    this.#emit((session) => { session.emit('peer-remove', peer) })
+  }
+}
+
+/** What programs reach through `core.replicator`. */
+export class Replicator {
+  readonly core: Core
+  findingPeers = 0
+  #active = 0
+
+  constructor (core: Core) {
+    this.core = core
+  }
+
+  get peers (): Peer[] {
+    return this.core.peers
+  }
+
+  attachTo (mux: Mux): void {
+    this.core.attach(mux)
+  }
+
+  detachFrom (mux: Mux): void {
+    this.core.muxes.delete(mux)
+    mux.detach(this.core.handle)
+  }
+
+  attached (mux: Mux): boolean {
+    return this.core.opened && !this.core.closed && mux.attached(this.core.handle)
+  }
+
+  setPushOnly (pushOnly: boolean): void {
+    call((engine) => { engine.coreSetPushOnly?.(this.core.handle, pushOnly) })
+  }
+
+  setAllowPush (allowPush: boolean): void {
+    call((engine) => { engine.coreSetAllowPush?.(this.core.handle, allowPush) })
+  }
+
+  /** @internal One more or one less session wants blocks. */
+  updateActivity (change: number): void {
+    if (change === 0) return
+    const was = this.#active > 0
+    this.#active += change
+    if (was !== this.#active > 0) call((engine) => { engine.coreSetActive(this.core.handle, this.#active > 0) })
+  }
+
+  /** @internal One more or one less search for peers is under way. */
+  updateFindingPeers (change: number): void {
+    if (change === 0) return
+    this.findingPeers += change
+    if (this.core.opened && !this.core.closed) call((engine) => { engine.coreSetFindingPeers(this.core.handle, this.findingPeers) })
+  }
+}
+
+function openOptions (options: HypercoreOptions): OpenCoreOptions {
+  const manifest = createManifest(options.manifest)
+  const key = options.key as Uint8Array | null | undefined
+  const keyPair = options.keyPair
+  if (key && !isBytes(key)) throw HypercoreError.BAD_ARGUMENT('key must be a buffer or an id')
+  if (manifest && !options.compat && key && !equal(key, manifestKey(manifest)) && !isCompat(key, manifest)) {
+    throw HypercoreError.STORAGE_CONFLICT('Manifest does not hash to provided key', discoveryKey(key))
+  }
+  const opening: OpenCoreOptions = {
+    compat: options.compat === true,
+    createIfMissing: options.createIfMissing !== false,
+    overwrite: options.overwrite === true,
+    force: options.force === true,
+    eagerUpgrade: options.eagerUpgrade !== false,
+    allowFork: options.allowFork !== false,
+    allowPush: !!options.allowPush,
+    pushOnly: !!options.pushOnly
+  }
+  if (key) opening.key = key
+  if (options.discoveryKey) opening.discoveryKey = options.discoveryKey
+  if (keyPair) opening.keyPair = { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey ?? null }
+  if (manifest) opening.manifest = encodeManifest(manifest)
+  if (options.notDownloadingLinger !== undefined) opening.notDownloadingLinger = options.notDownloadingLinger
+  if (options.inflightRange) opening.inflightRange = options.inflightRange
+  return opening
+}
+
+function conflict (discoveryKey: Uint8Array | null): HypercoreError {
+  return new HypercoreError('Two conflicting signatures for one length', 'INVALID_SIGNATURE', discoveryKey)
+}

@@ -1,0 +1,56 @@
+// A range of blocks that is being fetched.
+
+import type { Hypercore } from './hypercore.js'
+import type { DownloadRange } from './options.js'
+import { track, type ActiveRequest } from './requests.js'
+
+export class Download {
+  readonly session: Hypercore
+  readonly range: DownloadRange | null
+  request: ActiveRequest<unknown> | null = null
+  opened = false
+  readonly opening: Promise<void>
+
+  /** @internal */
+  constructor (session: Hypercore, range: DownloadRange | null = null) {
+    this.session = session
+    this.range = range
+    this.opening = this.#open()
+    this.opening.catch(() => {})
+  }
+
+  /** Resolves when it was asked for. */
+  ready (): Promise<void> {
+    return this.opening
+  }
+
+  /** Resolves when every block of the range is here. */
+  async done (): Promise<unknown> {
+    await this.ready()
+    return await this.request!.promise
+  }
+
+  /** @deprecated use `done()` */
+  downloaded (): Promise<unknown> {
+    return this.done()
+  }
+
+  /** Stops it: what waits for it rejects. */
+  destroy (_error?: Error | null): void {
+    if (this.opened) this.request!.cancel()
+    else this.opening.then(() => { this.request!.cancel() }, () => {})
+  }
+
+  async #open (): Promise<void> {
+    if (!this.session.opened) await this.session.opening
+    const { start = 0, end = -1, blocks = null, linear = false, activeRequests = this.session.activeRequests } = this.range ?? {}
+    const length = this.range?.length ?? (end === -1 ? -1 : Math.max(end - start, 0))
+    this.request = track(activeRequests, this.session.core!.request((core, engine) => engine.coreDownload(core, {
+      start: blocks ? 0 : start,
+      end: blocks ? blocks.length : length === -1 ? -1 : start + length,
+      ...(blocks ? { blocks: [...blocks] } : {}),
+      linear
+    })))
+    this.opened = true
+  }
+}

@@ -1,0 +1,117 @@
+// What may be given to cores, sessions and their methods.
+
+import type { KeyPair } from '../binding.js'
+import type { StorageInput } from '../storage/parse.js'
+import type { ValueEncoding } from '../support/encoding.js'
+import type { OnDiscoveryKey } from '../links/mux.js'
+import type { ConnectionKeys } from '../links/connection.js'
+import type { EncryptionInput } from './encryption.js'
+import type { Hypercore } from './hypercore.js'
+import type { ManifestInput } from './manifest.js'
+import type { ActiveRequests } from './requests.js'
+
+/** A pair that a program gives; one without a secret only names who signs. */
+export type KeyPairInput = { publicKey: Uint8Array, secretKey?: Uint8Array | null } | KeyPair
+
+export interface HypercoreOptions {
+  storage?: StorageInput | null
+  key?: Uint8Array | string | null
+  createIfMissing?: boolean
+  overwrite?: boolean
+  force?: boolean
+  keyPair?: KeyPairInput | null
+  manifest?: ManifestInput | Uint8Array | null
+  compat?: boolean
+  discoveryKey?: Uint8Array | null
+  valueEncoding?: ValueEncoding | null
+  encodeBatch?: ((blocks: any[]) => Uint8Array[]) | null
+  encryption?: EncryptionInput
+  encryptionKey?: Uint8Array | null
+  isBlockKey?: boolean
+  writable?: boolean
+  wait?: boolean
+  timeout?: number
+  onwait?: ((index: number, session: Hypercore) => unknown) | null
+  onseq?: ((index: number, session: Hypercore) => unknown) | null
+  ongc?: ((session: Hypercore) => unknown) | null
+  snapshot?: boolean
+  active?: boolean
+  weak?: boolean
+  exclusive?: boolean
+  preload?: Promise<Partial<HypercoreOptions>> | null
+  preopen?: Promise<unknown> | null
+  userData?: Record<string, Uint8Array | string>
+  eagerUpgrade?: boolean
+  notDownloadingLinger?: number
+  allowFork?: boolean
+  allowPush?: boolean
+  pushOnly?: boolean
+  allowLatestBlock?: boolean
+  inflightRange?: [number, number]
+  /** Session of a branch: not in this release. */
+  name?: string
+  /** Session of an atom: not in this release. */
+  atom?: unknown
+  checkout?: number
+  parent?: Hypercore
+  class?: new (storage: any, key: any, options: any) => Hypercore
+}
+
+export interface WaitOptions {
+  /** Waits for peers. */
+  wait?: boolean
+  /** Milliseconds to wait at most; 0 for as long as it takes. */
+  timeout?: number
+  activeRequests?: ActiveRequests
+}
+
+export interface GetOptions extends WaitOptions {
+  onwait?: (index: number, session: Hypercore) => unknown
+  valueEncoding?: ValueEncoding
+  /** False leaves the block as it is stored, without the room in front. */
+  decrypt?: boolean
+  /** The block as it is stored. */
+  raw?: boolean
+  force?: boolean
+}
+
+export interface AppendOptions {
+  keyPair?: KeyPairInput | null
+  signature?: Uint8Array | null
+  /** Appends nothing when the log would get longer. */
+  maxLength?: number
+  writable?: boolean
+}
+
+export interface TruncateOptions {
+  fork?: number
+  keyPair?: KeyPairInput | null
+  signature?: Uint8Array | null
+}
+
+export interface UpdateOptions {
+  wait?: boolean
+  force?: boolean
+  activeRequests?: ActiveRequests
+}
+
+export interface DownloadRange {
+  start?: number
+  /** Before which block to stop; -1 to go on for ever. */
+  end?: number
+  length?: number
+  /** These blocks instead. */
+  blocks?: number[] | null
+  /** In order, rather than as they come. */
+  linear?: boolean
+  activeRequests?: ActiveRequests
+}
+
+export interface ReplicateOptions {
+  /** False for none; otherwise 5000 milliseconds, or these. */
+  keepAlive?: boolean | number
+  keyPair?: ConnectionKeys | Promise<ConnectionKeys>
+  stream?: unknown
+  ondiscoverykey?: OnDiscoveryKey
+  [other: string]: unknown
+}

@@ -1,0 +1,74 @@
+// A peer of one core, with the fields that upstream's peers have.
+
+import type { LinkHandle, PeerHandle, PeerStatus } from '../binding.js'
+import { userBytes } from '../platform.js'
+import { call, look } from '../runtime.js'
+import type { Connection } from '../links/connection.js'
+import type { SecretStreamLike } from '../links/external.js'
+import type { Mux } from '../links/mux.js'
+import type { Core } from './core.js'
+import type { Extension } from './extension.js'
+
+/** Counters of messages, by kind. */
+export interface PeerStats {
+  invalidData: number
+  invalidRequests: number
+}
+
+/** One end of a core's replication. It stays readable after the peer has gone. */
+export class Peer {
+  readonly core: Core
+  readonly protomux: Mux | null
+  readonly stream: Connection | SecretStreamLike | null
+  readonly extensions = new Map<string, Extension>()
+  readonly stats: PeerStats = { invalidData: 0, invalidRequests: 0 }
+  removed = false
+  /** @internal */
+  readonly id: PeerHandle
+  /** @internal */
+  readonly link: LinkHandle
+  #last: PeerStatus
+
+  /** @internal */
+  constructor (core: Core, id: PeerHandle, link: LinkHandle, mux: Mux | null) {
+    this.core = core
+    this.id = id
+    this.link = link
+    this.protomux = mux
+    this.stream = mux?.stream ?? null
+    this.#last = { peer: id, link }
+    this.#status()
+  }
+
+  get remotePublicKey (): Uint8Array {
+    const key = this.stream?.remotePublicKey ?? this.#status().remotePublicKey
+    return userBytes(key ?? new Uint8Array(32))
+  }
+
+  get remoteFork (): number { return this.#status().remoteFork ?? 0 }
+  get remoteLength (): number { return this.#status().remoteLength ?? 0 }
+  get remoteContiguousLength (): number { return this.#status().remoteContiguousLength ?? 0 }
+  get remoteUploading (): boolean { return this.#status().remoteUploading ?? true }
+  get remoteDownloading (): boolean { return this.#status().remoteDownloading ?? true }
+  get remoteCanUpgrade (): boolean { return this.#status().remoteCanUpgrade ?? false }
+  get remoteHasManifest (): boolean { return this.#status().remoteHasManifest ?? false }
+  get remoteOpened (): boolean { return this.#status().remoteOpened ?? true }
+  get remoteSynced (): boolean { return this.remoteLength > 0 || this.lengthAcked > 0 }
+  get canUpgrade (): boolean { return this.#status().canUpgrade ?? false }
+  get inflight (): number { return this.#status().inflight ?? 0 }
+  get paused (): boolean { return this.#status().paused ?? false }
+  get lengthAcked (): number { return this.#status().lengthAcked ?? 0 }
+
+  /** Sends a message of an extension. */
+  extension (name: string, message: Uint8Array): void {
+    if (!this.removed) call((engine) => { engine.coreSendExtension?.(this.core.handle, this.id, name, message) })
+  }
+
+  // The engine is asked while the peer is there; what it said last is what remains.
+  #status (): PeerStatus {
+    if (this.removed || this.core.closed) return this.#last
+    const statuses = look((engine) => engine.corePeers(this.core.handle))
+    this.#last = statuses.find(({ peer, link }) => peer === this.id || (peer === undefined && link === this.link)) ?? this.#last
+    return this.#last
+  }
+}

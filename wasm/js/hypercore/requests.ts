@@ -1,0 +1,62 @@
+// What sessions are waiting for, in lists that can be given up at once.
+
+import { HypercoreError } from '../errors.js'
+import type { Request } from '../runtime.js'
+
+/** One thing that a list waits for. */
+export interface ActiveRequest<T = unknown> {
+  readonly promise: Promise<T>
+  /** Gives it up; its promise rejects. */
+  cancel (error?: Error | null): void
+}
+
+/** A session's requests, or a program's own. A null in front marks one that was destroyed. */
+export type ActiveRequests = Array<ActiveRequest | null>
+
+/** Adds a request to a list until it ends, and rejects it when it takes longer than the time given. */
+export function track<T> (list: ActiveRequests, request: Request<T>, timeout = 0): ActiveRequest<T> {
+  const entry: ActiveRequest<T> = {
+    promise: request.promise,
+    cancel: (error) => {
+      remove(list, entry)
+      request.cancel(error ?? HypercoreError.REQUEST_CANCELLED())
+    }
+  }
+  list.push(entry)
+  const timer = timeout > 0 ? setTimeout(() => { entry.cancel(HypercoreError.REQUEST_TIMEOUT()) }, timeout) : undefined
+  const done = () => {
+    clearTimeout(timer)
+    remove(list, entry)
+  }
+  request.promise.then(done, done)
+  return entry
+}
+
+/** Gives up everything in a list. */
+export function clearRequests (list: ActiveRequests, error: Error | null = null): void {
+  if (isDestroyed(list)) return
+  while (list.length > 0) list[list.length - 1]!.cancel(error)
+}
+
+/** Gives up everything in a list, and whatever is to be added. */
+export function destroyRequests (list: ActiveRequests, error: Error | null = null): void {
+  if (isDestroyed(list)) return
+  clearRequests(list, error)
+  list.push(null)
+}
+
+/** Throws when the list was destroyed. */
+export function ensureAlive (list: ActiveRequests): void {
+  if (isDestroyed(list)) throw HypercoreError.REQUEST_CANCELLED()
+}
+
+function isDestroyed (list: ActiveRequests): boolean {
+  return list.length > 0 && list[0] === null
+}
+
+function remove (list: ActiveRequests, entry: ActiveRequest<never> | ActiveRequest): void {
+  const index = list.indexOf(entry as ActiveRequest)
+  if (index === -1) return
+  const last = list.pop()!
+  if (index < list.length) list[index] = last
+}

@@ -1,0 +1,107 @@
+// What a swarm knows of a peer, and how eagerly it wants to connect.
+
+import { toHex } from '../support/bytes.js'
+import { EventEmitter } from '../support/emitter.js'
+
+/** A connection that held this long starts the count of attempts anew, in milliseconds. */
+const LASTING = 15_000
+
+/** Attempts after which a peer has to be found again. */
+const MOST_ATTEMPTS = 3
+
+const NORMAL_PRIORITY = 2
+
+/** By the number of attempts: a peer that just dropped is worth a fast retry, one that fails again is not. */
+const PRIORITIES = [NORMAL_PRIORITY, 4, 3, 1]
+
+export class PeerInfo extends EventEmitter<{ topic: [topic: Uint8Array] }> {
+  readonly publicKey: Uint8Array
+  relayAddresses: unknown[]
+  reconnecting = true
+  /** It was connected once. */
+  proven = false
+  connectedTime = -1
+  disconnectedTime = 0
+  banned = false
+  tried = false
+  explicit = false
+  forceRelaying = false
+  /** We dialled it. */
+  client = false
+  readonly topics: Uint8Array[] = []
+  attempts = 0
+  priority = NORMAL_PRIORITY
+  /** @internal */
+  queued = false
+  /** @internal */
+  waiting = false
+  #seen = new Set<string>()
+
+  constructor ({ publicKey, relayAddresses }: { publicKey: Uint8Array, relayAddresses?: unknown[] | null }) {
+    super()
+    this.publicKey = publicKey
+    this.relayAddresses = relayAddresses ?? []
+  }
+
+  get server (): boolean {
+    return !this.client
+  }
+
+  get prioritized (): boolean {
+    return this.priority >= NORMAL_PRIORITY
+  }
+
+  /** Never connects to it again, or does. */
+  ban (banned: boolean): void {
+    this.banned = !!banned
+  }
+
+  /** Says whether to connect again after it is gone. */
+  reconnect (reconnecting: boolean): void {
+    this.reconnecting = !!reconnecting
+  }
+
+  /** @internal */
+  connected (): void {
+    this.proven = true
+    this.connectedTime = Date.now()
+  }
+
+  /** @internal */
+  disconnected (): void {
+    this.disconnectedTime = Date.now()
+    if (this.connectedTime !== -1 && this.disconnectedTime - this.connectedTime >= LASTING) this.attempts = 0
+    this.connectedTime = -1
+    this.attempts++
+  }
+
+  /** @internal It was found anew. */
+  reset (): void {
+    this.client = false
+    this.proven = false
+    this.tried = false
+    this.attempts = 0
+  }
+
+  /** @internal Whether it may be queued. */
+  updatePriority (): boolean {
+    if (this.explicit && this.attempts > MOST_ATTEMPTS) this.attempts = MOST_ATTEMPTS
+    if (this.banned || this.queued || this.attempts > MOST_ATTEMPTS) return false
+    this.priority = this.tried && !this.proven ? 0 : PRIORITIES[this.attempts] ?? 0
+    return true
+  }
+
+  /** @internal */
+  addTopic (topic: Uint8Array): void {
+    const id = toHex(topic)
+    if (this.#seen.has(id)) return
+    this.#seen.add(id)
+    this.topics.push(topic)
+    this.emit('topic', topic)
+  }
+
+  /** @internal Whether nothing needs it. */
+  get disposable (): boolean {
+    return !(this.banned || this.queued || this.explicit || this.waiting)
+  }
+}

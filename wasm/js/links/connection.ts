@@ -1,0 +1,388 @@
+// An encrypted stream, as upstream's NoiseSecretStream: messages on this side, bytes on its raw stream.
+
+import { Duplex, getStreamError } from 'streamx'
+
+import type { Engine, Failure, LinkHandle } from '../binding.js'
+import { HypertabError } from '../errors.js'
+import { bytesFrom, unrefTimer, userBytes } from '../platform.js'
+import { call, isReady, listen, look, ready, unlisten } from '../runtime.js'
+import { isBytes, toHex } from '../support/bytes.js'
+import { keyPair as createKeyPair } from '../support/crypto.js'
+import { Bridge } from './bridge.js'
+import { Mux } from './mux.js'
+
+export interface ConnectionKeys {
+  publicKey: Uint8Array
+  secretKey?: Uint8Array | null
+}
+
+export interface ConnectionOptions {
+  /** Who we are; fresh keys by default. */
+  keyPair?: ConnectionKeys | Promise<ConnectionKeys> | null
+  /** Milliseconds without a message after which an empty one is sent; 0 for never. */
+  keepAlive?: number
+  publicKey?: Uint8Array | null
+  remotePublicKey?: Uint8Array | null
+  userData?: unknown
+}
+
+/** How a link comes to be that has no raw stream here: the engine carries its bytes. */
+export interface CarriedLink {
+  /** What has to be there before. */
+  prepare? (): Promise<void>
+  open (engine: Engine): LinkHandle
+  /** Set for the answering side: the handshake was the engine's. */
+  opened?: { publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null }
+}
+
+/** What stands for the transport of a link that the engine carries. */
+export interface CarriedTransport {
+  readonly bytesReceived: number
+  readonly bytesTransmitted: number
+  readonly rtt: number
+  toJSON (): object
+}
+
+/**
+ * A stream of messages between two keys, end to end encrypted.
+ *
+ * Each write is one message and each `data` event is one. A core that replicates on it takes all of its messages.
+ */
+export class Connection extends Duplex {
+  readonly noiseStream: this
+  readonly isInitiator: boolean
+  readonly rawStream: Bridge | CarriedTransport
+  publicKey: Uint8Array | null
+  remotePublicKey: Uint8Array | null
+  handshakeHash: Uint8Array | null = null
+  connected = false
+  keepAlive: number
+  timeout = 0
+  readonly enableSend = false
+  /** For whoever uses the stream. A core that replicates on it puts its mux here. */
+  userData: unknown = null
+  readonly relay = null
+  readonly puncher = null
+  /** Resolves to true after the handshake, or to false when there will be none. */
+  readonly opened: Promise<boolean>
+
+  #resolveOpened!: (opened: boolean) => void
+  #bridge: Bridge | null = null
+  #link: LinkHandle | null = null
+  #over = false
+  #mux: Mux | null = null
+  #reading = false
+  #keyPair: ConnectionKeys | null = null
+  #openDone: ((error: Error | null) => void) | null = null
+  #drainDone: ((error: Error | null) => void) | null = null
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #bytesRead = 0
+  #bytesWritten = 0
+
+  /**
+   * @param isInitiator whether this side speaks first
+   * @param carried a link whose bytes the engine carries; null for one with a raw stream
+   */
+  constructor (isInitiator: boolean, carried: CarriedLink | null = null, options: ConnectionOptions = {}) {
+    super({ mapWritable: toMessage, eagerOpen: true })
+    if (typeof isInitiator !== 'boolean') throw new Error('isInitiator should be a boolean')
+    this.noiseStream = this
+    this.isInitiator = isInitiator
+    this.publicKey = options.publicKey ?? null
+    this.remotePublicKey = options.remotePublicKey ?? null
+    this.keepAlive = options.keepAlive ?? 0
+    this.opened = new Promise((resolve) => { this.#resolveOpened = resolve })
+    this.#bridge = carried ? null : new Bridge(this)
+    this.rawStream = this.#bridge ?? this.#carriedTransport()
+    void this.#start(carried, options.keyPair ?? null)
+  }
+
+  /** Fresh keys, or those of a seed. */
+  static keyPair (seed?: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array } {
+    return createKeyPair(seed)
+  }
+
+  /** Bytes of messages that came. */
+  get rawBytesRead (): number {
+    return this.#stats()?.bytesIn ?? this.#bytesRead
+  }
+
+  /** Bytes of messages that went. */
+  get rawBytesWritten (): number {
+    return this.#stats()?.bytesOut ?? this.#bytesWritten
+  }
+
+  /** The engine's link, once there is one. */
+  get link (): LinkHandle | null {
+    return this.#link
+  }
+
+  /** Ends the stream when nothing arrives for that long. */
+  setTimeout (milliseconds: number): void {
+    clearTimeout(this.#timer)
+    this.timeout = milliseconds || 0
+    if (!milliseconds) return
+    this.#watchSilence(this.rawBytesRead)
+  }
+
+  /** Sends an empty message whenever nothing was sent for that long. */
+  setKeepAlive (milliseconds: number): void {
+    this.keepAlive = milliseconds || 0
+  }
+
+  sendKeepAlive (): void {
+    if (this.#link !== null && this.#mux === null && !this.#over) this.write(new Uint8Array(0))
+  }
+
+  /** Resolves once everything written has been taken. */
+  async flush (): Promise<boolean> {
+    if (!(await this.opened)) return false
+    if (this.destroying) return false
+    return await (Duplex as unknown as { drained (stream: unknown): Promise<boolean> }).drained(this)
+  }
+
+  /** Room for a message of that length. */
+  alloc (length: number): Uint8Array {
+    return userBytes(new Uint8Array(length))
+  }
+
+  /** Unordered messages need UDX beneath: they are dropped, as upstream drops them on other transports. */
+  send (message: Uint8Array): undefined {}
+
+  trySend (message: Uint8Array): undefined {}
+
+  toJSON (): object {
+    return {
+      isInitiator: this.isInitiator,
+      publicKey: this.publicKey && toHex(this.publicKey),
+      remotePublicKey: this.remotePublicKey && toHex(this.remotePublicKey),
+      connected: this.connected,
+      destroying: this.destroying,
+      destroyed: this.destroyed,
+      rawStream: null
+    }
+  }
+
+  /** @internal The mux that takes every message from now on. */
+  muxed (mux: Mux): void {
+    this.#mux = mux
+    this.userData ??= mux
+    if (this.#link !== null) mux.linked(this.#link)
+  }
+
+  /** @internal The raw stream is gone. */
+  rawClosed (raw: Bridge): void {
+    if (!this.#over) this.destroy(getStreamError(raw as never) ?? null)
+  }
+
+  override _open (done: (error: Error | null) => void): void {
+    if (this.connected) done(null)
+    else this.#openDone = done
+  }
+
+  override _read (done: (error: Error | null) => void): void {
+    this.#read()
+    done(null)
+  }
+
+  override _write (data: unknown, done: (error: Error | null) => void): void {
+    const message = data as Uint8Array
+    if (this.#link === null || this.#over) return done(new Error('Stream is closed'))
+    this.#bytesWritten += message.byteLength
+    const link = this.#link
+    if (call((engine) => engine.linkSend(link, message)) === false) this.#drainDone = done
+    else done(null)
+  }
+
+  override _final (done: (error: Error | null) => void): void {
+    this.#close()
+    done(null)
+  }
+
+  override _predestroy (): void {
+    const error = getStreamError(this as never) ?? null
+    this.#settleOpen(error ?? new Error('Stream destroyed'))
+    this.#continue(new Error('Stream destroyed'))
+    this.#close(error?.message)
+    if (this.#bridge && !this.#over) this.#bridge.destroy(error)
+  }
+
+  override _destroy (done: (error: Error | null) => void): void {
+    clearTimeout(this.#timer)
+    this.#resolveOpened(false)
+    done(null)
+  }
+
+  async #start (carried: CarriedLink | null, keyPair: ConnectionKeys | Promise<ConnectionKeys> | null): Promise<void> {
+    try {
+      const loading = ready()
+      if (!isReady()) await loading
+      this.#keyPair = keyPair instanceof Promise ? await keyPair : keyPair
+      if (carried?.prepare) await carried.prepare()
+      if (this.destroying) return
+      this.#openLink(carried)
+    } catch (error) {
+      this.destroy(error as Error)
+    }
+  }
+
+  #openLink (carried: CarriedLink | null): void {
+    const link = carried ? call((engine) => carried.open(engine)) : this.#openNoise()
+    this.#link = link
+    listen('link', link, (kind, rest) => { this.#handle(kind, rest) })
+    this.#bridge?.linked(link)
+    if (carried?.opened) {
+      const { publicKey, remotePublicKey, handshakeHash } = carried.opened
+      this.#onopened(publicKey, remotePublicKey, handshakeHash)
+    }
+    this.#mux?.linked(link)
+    if (this.#reading) this.#askForMessages()
+  }
+
+  #openNoise (): LinkHandle {
+    const { publicKey, secretKey } = this.#keyPair?.secretKey ? this.#keyPair : createKeyPair()
+    this.publicKey = publicKey
+    return call((engine) => engine.openLink({
+      isInitiator: this.isInitiator,
+      transport: 'stream',
+      security: 'noise',
+      publicKey,
+      secretKey: secretKey!,
+      keepAlive: this.keepAlive
+    }))
+  }
+
+  #handle (kind: string, rest: unknown[]): void {
+    switch (kind) {
+      case 'transmit':
+        this.#bridge?.transmit(rest[0] as Uint8Array)
+        break
+      case 'link-opened':
+        this.#onopened(...rest as [Uint8Array, Uint8Array, Uint8Array])
+        break
+      case 'link-message':
+        this.#onmessage(rest[0] as Uint8Array)
+        break
+      case 'link-drain':
+        this.#continue(null)
+        break
+      case 'link-close':
+      case 'link-closed':
+        this.#onclosed(rest[0] as Failure | null)
+        break
+      case 'discovery-key':
+        if (this.#mux) this.#mux.ondiscoverykey(userBytes(rest[0] as Uint8Array))
+        else if (this.#link !== null) rejectDiscoveryKey(this.#link, rest[0] as Uint8Array)
+    }
+  }
+
+  #onopened (publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null): void {
+    if (this.connected || this.destroying) return
+    this.publicKey = userBytes(publicKey)
+    this.remotePublicKey = userBytes(remotePublicKey)
+    this.handshakeHash = handshakeHash && userBytes(handshakeHash)
+    this.connected = true
+    this.emit('handshake' as never)
+    this.#bridge?.emit('handshake' as never)
+    this.#resolveOpened(true)
+    this.#settleOpen(null)
+    this.emit('connect' as never)
+  }
+
+  #onmessage (message: Uint8Array): void {
+    this.#bytesRead += message.byteLength
+    if (message.byteLength === 0 && this.keepAlive !== 0) return
+    this.push(userBytes(message))
+  }
+
+  #onclosed (failure: Failure | null): void {
+    if (this.#over) return
+    this.#over = true
+    if (this.#link !== null) unlisten('link', this.#link)
+    this.#mux?.unlinked()
+    this.#continue(null)
+    if (failure && !this.destroying) {
+      const error = new HypertabError(failure.code, failure.message)
+      this.#bridge?.destroy(error)
+      this.destroy(error)
+      return
+    }
+    this.#bridge?.unlinked()
+    if (this.destroying) return
+    if (!this.connected || this.#mux !== null) {
+      this.destroy()
+    } else {
+      this.push(null)
+      this.end(null)
+    }
+  }
+
+  #close (reason?: string): void {
+    if (this.#link === null || this.#over) return
+    const link = this.#link
+    call((engine) => { engine.closeLink(link, reason) })
+    if (!this.destroying) return
+    this.#over = true
+    unlisten('link', link)
+    this.#mux?.unlinked()
+    this.#bridge?.destroy(getStreamError(this as never) ?? null)
+  }
+
+  #read (): void {
+    if (this.#reading) return
+    this.#reading = true
+    if (this.#link !== null) this.#askForMessages()
+  }
+
+  #askForMessages (): void {
+    if (this.#mux !== null || this.#over) return
+    const link = this.#link!
+    call((engine) => { engine.linkReadMessages?.(link) })
+  }
+
+  #settleOpen (error: Error | null): void {
+    const done = this.#openDone
+    this.#openDone = null
+    done?.(error)
+  }
+
+  #continue (error: Error | null): void {
+    const done = this.#drainDone
+    this.#drainDone = null
+    done?.(error)
+  }
+
+  #watchSilence (seen: number): void {
+    this.#timer = setTimeout(() => {
+      const bytes = this.rawBytesRead
+      if (bytes === seen && this.connected) this.destroy(new Error('Stream timed out'))
+      else if (!this.destroying) this.#watchSilence(bytes)
+    }, this.timeout)
+    unrefTimer(this.#timer)
+  }
+
+  #stats (): { bytesIn: number, bytesOut: number } | null {
+    const link = this.#link
+    if (link === null || this.#over) return null
+    return look((engine) => engine.linkStats?.(link)) ?? null
+  }
+
+  #carriedTransport (): CarriedTransport {
+    const connection = this
+    return {
+      get bytesReceived () { return connection.rawBytesRead },
+      get bytesTransmitted () { return connection.rawBytesWritten },
+      rtt: 0,
+      toJSON () { return { bytesReceived: this.bytesReceived, bytesTransmitted: this.bytesTransmitted } }
+    }
+  }
+}
+
+/** Tells a peer that nobody here wants a core. */
+export function rejectDiscoveryKey (link: LinkHandle, discoveryKey: Uint8Array): void {
+  call((engine) => { engine.rejectDiscoveryKey?.(link, discoveryKey) })
+}
+
+function toMessage (data: unknown): Uint8Array {
+  return isBytes(data) ? data : bytesFrom(data)
+}

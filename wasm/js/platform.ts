@@ -1,0 +1,79 @@
+// What a browser gives. The build puts platform.node.ts in this file's place for Node, Bun and Deno.
+
+import { EventEmitter as BareEvents } from 'bare-events'
+
+import { init } from './binding.js'
+import { HypertabError } from './errors.js'
+
+export const isNode = false
+
+/** The emitter that classes extend. */
+export const PlatformEmitter: unknown = BareEvents
+
+/** Where the engine is, beside this file. Bundlers that know assets rewrite it. */
+const engineUrl = new URL('../engine/hypertab_bg.wasm', import.meta.url)
+
+/** Loads the engine. Here it takes a request; in Node it is done before this returns. */
+export function loadEngine (source?: unknown): Promise<void> | null {
+  return load(source ?? engineUrl)
+}
+
+async function load (source: unknown): Promise<void> {
+  if (typeof source === 'string' || source instanceof URL) {
+    await init({ module_or_path: await fetchEngine(source) })
+  } else {
+    await init({ module_or_path: await source })
+  }
+}
+
+async function fetchEngine (url: string | URL): Promise<Response | ArrayBuffer> {
+  let response
+  try {
+    response = await fetch(url)
+  } catch (cause) {
+    throw new HypertabError('ENGINE_NOT_LOADED', `the engine could not be fetched from ${url}`, { cause })
+  }
+  if (!response.ok) {
+    throw new HypertabError('ENGINE_NOT_LOADED', `the engine could not be fetched from ${url}: HTTP ${response.status}`)
+  }
+  if (response.headers.get('content-type')?.startsWith('application/wasm')) return response
+  const bytes = await response.arrayBuffer()
+  const [a, b, c, d] = new Uint8Array(bytes)
+  if (a === 0 && b === 0x61 && c === 0x73 && d === 0x6d) return bytes
+  const hint = a === 0x3c
+    ? 'a page came instead of it. With Vite 5 to 7 in development, set optimizeDeps: { exclude: [\'hypertab\'] }'
+    : 'something else came instead of it'
+  throw new HypertabError('ENGINE_NOT_LOADED', `the engine was looked for at ${url}, and ${hint}; or call ready() with where it is`)
+}
+
+/** Bytes as the users of this platform expect them. */
+export function userBytes (bytes: Uint8Array): Uint8Array {
+  return bytes
+}
+
+/** Bytes of something that is no Uint8Array. */
+export function bytesFrom (value: unknown): Uint8Array {
+  if (typeof value === 'string') return new TextEncoder().encode(value)
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  if (Array.isArray(value)) return Uint8Array.from(value as number[])
+  throw new TypeError(`expected a string, bytes or an array of them, not ${value === null ? 'null' : typeof value}`)
+}
+
+/** Runs something later without keeping the process alive for it. */
+export function unrefTimer (timer: unknown): void {}
+
+/** Opens a WebSocket to a relay. */
+export function openSocket (url: string): unknown {
+  const socket = new WebSocket(url)
+  socket.binaryType = 'arraybuffer'
+  return socket
+}
+
+/** Storage that a path means, on this platform. */
+export { indexedDbPath as openPath } from './storage/indexed-db.js'
+
+/** Storage in a folder: not here. */
+export function openFolder (path: string): never {
+  throw new HypertabError('STORAGE_NOT_AVAILABLE', `a browser has no folder ${path}; use a name, which means an IndexedDB database, or opfs() in a worker`)
+}

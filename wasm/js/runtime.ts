@@ -1,0 +1,237 @@
+// The one engine of this module instance: loads it, calls it, and hands its events to whom they concern.
+//
+// An export is never entered from inside another, and user code never runs inside one: calls only schedule a drain,
+// and the drain runs handlers after every event was fetched.
+
+import { exports as engine, type Engine, type EngineEvent, type Failure, type RequestHandle } from './binding.js'
+import { fromFailure, HypercoreError, HypertabError } from './errors.js'
+import { loadEngine, unrefTimer } from './platform.js'
+
+/** Takes the events of one core, link, relay or server. */
+export type EventHandler = (kind: string, rest: unknown[]) => void
+
+/** What events belong to, and how its kind begins. */
+type Domain = 'core' | 'link' | 'relay' | 'server' | 'store' | 'query'
+
+const DOMAINS: Record<string, Domain> = {
+  append: 'core',
+  truncate: 'core',
+  manifest: 'core',
+  'remote-contiguous-length': 'core',
+  download: 'core',
+  upload: 'core',
+  'peer-add': 'core',
+  'peer-remove': 'core',
+  'verification-error': 'core',
+  'invalid-request': 'core',
+  conflict: 'core',
+  extension: 'core',
+  'core-closed': 'core',
+  transmit: 'link',
+  'link-close': 'link',
+  'link-opened': 'link',
+  'link-message': 'link',
+  'link-drain': 'link',
+  'link-closed': 'link',
+  'discovery-key': 'link',
+  'relay-opened': 'relay',
+  'relay-closed': 'relay',
+  listening: 'server',
+  connection: 'server',
+  'server-closed': 'server',
+  'store-failed': 'store',
+  'query-result': 'query'
+}
+
+const handlers: Record<Domain, Map<number, EventHandler>> = {
+  core: new Map(),
+  link: new Map(),
+  relay: new Map(),
+  server: new Map(),
+  store: new Map(),
+  query: new Map()
+}
+
+interface Pending {
+  resolve: (value: unknown) => void
+  reject: (error: Error) => void
+}
+
+const pending = new Map<RequestHandle, Pending>()
+
+let loading: Promise<void> | null = null
+let started = false
+let failure: Error | null = null
+let draining = false
+let timer: ReturnType<typeof setTimeout> | undefined
+
+/**
+ * Resolves when the engine is loaded; every class waits for it on its own.
+ *
+ * @param source where `hypertab_bg.wasm` is, when it is not beside this module: an address, bytes or a compiled module
+ */
+export function ready (source?: unknown): Promise<void> {
+  if (loading === null) {
+    const loads = started ? null : tryLoad(source)
+    loading = loads === null ? Promise.resolve() : loads.then(begin)
+    loading.catch(() => { loading = null })
+  }
+  return loading
+}
+
+/** Whether the engine can be called already. */
+export function isReady (): boolean {
+  return started
+}
+
+/**
+ * Calls the engine, and schedules whatever follows.
+ *
+ * @throws when it is not loaded, or has failed
+ */
+export function call<T> (command: (engine: Engine) => T): T {
+  ensureStarted()
+  try {
+    return command(engine)
+  } catch (error) {
+    throw asFatal(error)
+  } finally {
+    wake()
+  }
+}
+
+/** Asks the engine for something that changes nothing. */
+export function look<T> (question: (engine: Engine) => T): T {
+  ensureStarted()
+  return question(engine)
+}
+
+/** Registers who takes the events of a core, link, relay, server, store or query. */
+export function listen (domain: Domain, id: number, handler: EventHandler): void {
+  handlers[domain].set(id, handler)
+}
+
+export function unlisten (domain: Domain, id: number): void {
+  handlers[domain].delete(id)
+}
+
+/** Something under way in the engine. */
+export class Request<T> {
+  readonly id: RequestHandle
+  readonly promise: Promise<T>
+
+  /** Starts a command that answers with its request. */
+  constructor (command: (engine: Engine) => RequestHandle) {
+    this.id = call(command)
+    this.promise = new Promise((resolve, reject) => {
+      pending.set(this.id, { resolve: resolve as (value: unknown) => void, reject })
+    })
+    // Whoever waits for it sees the error; a request that was given up is nobody's.
+    this.promise.catch(() => {})
+  }
+
+  get settled (): boolean {
+    return !pending.has(this.id)
+  }
+
+  /** Gives it up: the promise rejects with the error now, and the engine forgets it. */
+  cancel (error: Error = HypercoreError.REQUEST_CANCELLED()): void {
+    const waiting = pending.get(this.id)
+    if (!waiting) return
+    pending.delete(this.id)
+    waiting.reject(error)
+    if (failure === null) call((engine) => { engine.cancel(this.id) })
+  }
+}
+
+/** Runs a command of the engine to its end. */
+export function request<T> (command: (engine: Engine) => RequestHandle): Promise<T> {
+  return new Request<T>(command).promise
+}
+
+function tryLoad (source: unknown): Promise<void> | null {
+  const loads = loadEngine(source)
+  if (loads === null) begin()
+  return loads
+}
+
+function begin (): void {
+  if (started) return
+  engine.start(wake, setTimer)
+  started = true
+}
+
+function ensureStarted (): void {
+  if (failure !== null) throw failure
+  if (started) return
+  ready().catch(() => {})
+  if (!started) throw new HypertabError('ENGINE_NOT_LOADED', 'the engine is still loading; await ready() from hypertab first')
+}
+
+// A trap leaves the engine in a state that nothing may be built on.
+function asFatal (error: unknown): unknown {
+  if (error instanceof WebAssembly.RuntimeError) {
+    failure ??= new HypertabError('ENGINE_FAILED', `the engine stopped: ${error.message}`, { cause: error })
+    for (const [id, waiting] of pending) {
+      pending.delete(id)
+      waiting.reject(failure)
+    }
+    return failure
+  }
+  return error
+}
+
+function setTimer (milliseconds: number): void {
+  clearTimeout(timer)
+  timer = undefined
+  if (milliseconds < 0) return
+  timer = setTimeout(() => {
+    timer = undefined
+    if (failure === null) call((engine) => engine.handleTimeout?.())
+  }, milliseconds)
+  unrefTimer(timer)
+}
+
+function wake (): void {
+  if (draining || failure !== null) return
+  draining = true
+  queueMicrotask(drain)
+}
+
+function drain (): void {
+  draining = false
+  let events: EngineEvent[]
+  try {
+    events = engine.pollEvents()
+  } catch (error) {
+    asFatal(error)
+    throw error
+  }
+  for (const event of events) {
+    try {
+      dispatch(event)
+    } catch (error) {
+      // As from any emitter: the other events are not to suffer for it.
+      queueMicrotask(() => { throw error })
+    }
+  }
+}
+
+function dispatch ([kind, ...rest]: EngineEvent): void {
+  if (kind === 'done') {
+    settle(rest[0] as RequestHandle, rest[1] as Failure | null, rest[2])
+  } else if (kind === 'firewall') {
+    handlers.server.get(rest[1] as number)?.(kind, [rest[0], rest[2]])
+  } else {
+    const domain = DOMAINS[kind]
+    if (domain) handlers[domain].get(rest[0] as number)?.(kind, rest.slice(1))
+  }
+}
+
+function settle (id: RequestHandle, failed: Failure | null | undefined, value: unknown): void {
+  const waiting = pending.get(id)
+  if (!waiting) return
+  pending.delete(id)
+  if (failed) waiting.reject(fromFailure(failed))
+  else waiting.resolve(value)
+}

@@ -1,0 +1,118 @@
+// Storage in a folder, for Node, Bun and Deno: one file with everything, and one that says whose it is.
+
+import {
+  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, realpathSync, rmSync, writeFileSync, writeSync
+} from 'node:fs'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+
+import type { SyncFile } from '../binding.js'
+import { HypertabError } from '../errors.js'
+import { call } from '../runtime.js'
+import { Storage } from './storage.js'
+
+const STORE = 'store'
+const LOCK = 'lock'
+
+/** What this process has locked: taken back at its end, however that comes. */
+const locks = new Set<string>()
+let watchesExit = false
+
+/** Makes a storage in a folder, which is created with those above it. */
+export function folder (path: string): Storage {
+  const directory = resolve(path)
+  let unlock: (() => void) | null = null
+  return new Storage(path, {
+    async open () {
+      mkdirSync(directory, { recursive: true })
+      unlock = lock(realpathSync(directory))
+      try {
+        return call((engine) => engine.openFileStore(openFile(join(directory, STORE))))
+      } catch (error) {
+        unlock()
+        throw error
+      }
+    },
+    release () {
+      unlock?.()
+      unlock = null
+    }
+  })
+}
+
+function openFile (path: string): SyncFile {
+  const descriptor = openSync(path, existsSync(path) ? 'r+' : 'w+', 0o600)
+  return {
+    read (buffer, offset) {
+      let count = 0
+      while (count < buffer.byteLength) {
+        const read = readSync(descriptor, buffer, count, buffer.byteLength - count, offset + count)
+        if (read === 0) break
+        count += read
+      }
+      return count
+    },
+    write (bytes, offset) {
+      let written = 0
+      while (written < bytes.byteLength) {
+        written += writeSync(descriptor, bytes, written, bytes.byteLength - written, offset + written)
+      }
+    },
+    sync: () => { fsyncSync(descriptor) },
+    close: () => { closeSync(descriptor) }
+  }
+}
+
+// A lock is a file that names its process. Node has no lock that the system would take back, so a lock whose
+// process is gone is stale; one of another machine never is.
+function lock (directory: string): () => void {
+  const path = join(directory, LOCK)
+  const mine = `${process.pid} ${hostname()}\n`
+  for (let attempt = 0; ; attempt++) {
+    try {
+      writeFileSync(path, mine, { flag: 'wx', mode: 0o600 })
+      break
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      const owner = ownerOf(path)
+      if (owner !== null && (attempt > 0 || !isStale(path, owner))) throw locked(directory, owner)
+      rmSync(path, { force: true })
+    }
+  }
+  locks.add(path)
+  watchExit()
+  return () => {
+    if (locks.delete(path)) rmSync(path, { force: true })
+  }
+}
+
+function ownerOf (path: string): { pid: number, host: string } | null {
+  try {
+    const [pid, host] = readFileSync(path, 'utf8').trim().split(' ')
+    return { pid: Number(pid), host: host ?? '' }
+  } catch {
+    return null
+  }
+}
+
+function isStale (path: string, { pid, host }: { pid: number, host: string }): boolean {
+  if (pid === process.pid && host === hostname()) return !locks.has(path)
+  if (host !== hostname()) return host === ''
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+function locked (directory: string, { pid, host }: { pid: number, host: string }): HypertabError {
+  const owner = host !== hostname() ? `process ${pid} on ${host}` : pid === process.pid ? 'this process' : `process ${pid}`
+  return new HypertabError('STORAGE_LOCKED', `${directory} is open in ${owner}; File descriptor could not be locked`)
+}
+
+function watchExit (): void {
+  if (watchesExit) return
+  watchesExit = true
+  process.once('exit', () => { for (const path of locks) rmSync(path, { force: true }) })
+}

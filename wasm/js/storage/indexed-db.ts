@@ -1,0 +1,35 @@
+// Storage in a database of the page's origin, with one writer among all of its tabs.
+
+import { HypertabError } from '../errors.js'
+import { call } from '../runtime.js'
+import { lock } from './web-lock.js'
+import { Storage } from './storage.js'
+
+/** Makes a storage in the IndexedDB database of that name. */
+export function indexedDb (name: string): Storage {
+  let unlock: (() => void) | null = null
+  return new Storage(name, {
+    async open () {
+      if (typeof indexedDB === 'undefined') {
+        throw new HypertabError('STORAGE_NOT_AVAILABLE', 'there is no IndexedDB here; use memory(), or a folder in Node')
+      }
+      unlock = await lock(name)
+      try {
+        const opening = call((engine) => engine.openIndexedDbStore(name))
+        return await opening
+      } catch (cause) {
+        unlock()
+        throw new HypertabError('STORAGE_NOT_AVAILABLE', `the database ${name} could not be opened`, { cause })
+      }
+    },
+    release () {
+      unlock?.()
+      unlock = null
+    }
+  })
+}
+
+/** The storage that a path means in a browser. */
+export function indexedDbPath (path: string): Storage {
+  return indexedDb(`hypertab:${path}`)
+}

@@ -1,0 +1,62 @@
+// Storage in a file of the origin private file system; only a dedicated worker may have one.
+
+import type { SyncFile } from '../binding.js'
+import { HypertabError } from '../errors.js'
+import { call } from '../runtime.js'
+import { lock } from './web-lock.js'
+import { Storage } from './storage.js'
+
+/** What workers have and the library of types for pages does not. */
+interface SyncAccessHandle {
+  read (buffer: Uint8Array, options: { at: number }): number
+  write (bytes: Uint8Array, options: { at: number }): number
+  flush (): void
+  close (): void
+}
+
+interface FileHandle {
+  createSyncAccessHandle? (): Promise<SyncAccessHandle>
+}
+
+/** Makes a storage in the file of that name. Works in dedicated workers. */
+export function opfs (name: string): Storage {
+  let unlock: (() => void) | null = null
+  return new Storage(name, {
+    async open () {
+      unlock = await lock(`opfs:${name}`)
+      try {
+        const handle = await openHandle(name)
+        return call((engine) => engine.openFileStore(syncFile(handle)))
+      } catch (error) {
+        unlock()
+        throw error
+      }
+    },
+    release () {
+      unlock?.()
+      unlock = null
+    }
+  })
+}
+
+async function openHandle (name: string): Promise<SyncAccessHandle> {
+  const root = await globalThis.navigator?.storage?.getDirectory?.()
+  if (!root) throw new HypertabError('STORAGE_NOT_AVAILABLE', 'this environment has no origin private file system')
+  const file = await root.getFileHandle(encodeURIComponent(name), { create: true }) as FileHandle
+  if (!file.createSyncAccessHandle) {
+    throw new HypertabError('STORAGE_NOT_AVAILABLE', 'opfs() works in a dedicated worker only; use indexedDb() on a page')
+  }
+  return await file.createSyncAccessHandle()
+}
+
+function syncFile (handle: SyncAccessHandle): SyncFile {
+  return {
+    read: (buffer, offset) => handle.read(buffer, { at: offset }),
+    write (bytes, offset) {
+      let written = 0
+      while (written < bytes.byteLength) written += handle.write(bytes.subarray(written), { at: offset + written })
+    },
+    sync: () => { handle.flush() },
+    close: () => { handle.close() }
+  }
+}

@@ -1,0 +1,85 @@
+// Where a store is kept, opened once for however many cores share it.
+
+import type { StoreHandle } from '../binding.js'
+import { HypertabError } from '../errors.js'
+import { request } from '../runtime.js'
+
+/** What opens a store and gives up whatever guards it. */
+export interface StoreOpener {
+  /** Opens the store. The engine is loaded. */
+  open (): Promise<StoreHandle>
+  /** Runs once the engine has closed the store, or has failed to open it. */
+  release? (): void
+}
+
+/**
+ * A place for cores. The store in it opens with its first core and closes with its last; what was written is there
+ * for the next.
+ */
+export class Storage {
+  /** What it is, for messages: a path or a name. */
+  readonly name: string
+  #opener
+  #users = 0
+  #store: Promise<StoreHandle> | null = null
+  #closing: Promise<void> | null = null
+  #keepOpen
+
+  constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
+    this.name = name
+    this.#opener = opener
+    this.#keepOpen = keepOpen
+  }
+
+  /** How many cores are open in it. */
+  get users (): number {
+    return this.#users
+  }
+
+  /** Opens the store, or joins those who have it open. Each call needs one {@link release}. */
+  async acquire (): Promise<StoreHandle> {
+    this.#users++
+    try {
+      if (this.#closing !== null) await this.#closing
+      this.#store ??= this.#open()
+      return await this.#store
+    } catch (error) {
+      this.#users--
+      throw error
+    }
+  }
+
+  /** Resolves when the store is closed, if that was its last user. */
+  async release (): Promise<void> {
+    this.#users--
+    if (this.#users === 0 && !this.#keepOpen) await this.close()
+  }
+
+  /** Closes the store. Only for one that no core has open. */
+  async close (): Promise<void> {
+    if (this.#users > 0) throw new HypertabError('STORAGE_IN_USE', `${this.name} still has open cores`)
+    const store = this.#store
+    if (store === null) return await (this.#closing ?? undefined)
+    this.#store = null
+    this.#closing = this.#close(store).finally(() => { this.#closing = null })
+    await this.#closing
+  }
+
+  async #open (): Promise<StoreHandle> {
+    try {
+      return await this.#opener.open()
+    } catch (error) {
+      this.#store = null
+      throw error
+    }
+  }
+
+  async #close (opening: Promise<StoreHandle>): Promise<void> {
+    const store = await opening
+    try {
+      await request((engine) => engine.closeStore(store))
+    } finally {
+      this.#opener.release?.()
+    }
+  }
+}

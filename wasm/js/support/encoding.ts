@@ -1,0 +1,161 @@
+// Value encodings: names, compact encodings, abstract encodings and codecs, all turned into one kind.
+
+import { bytesFrom, userBytes } from '../platform.js'
+import { fromHex, fromUtf8, isBytes, toHex, toUtf8 } from './bytes.js'
+
+/** Where a compact encoding reads or writes. */
+export interface EncodingState {
+  start: number
+  end: number
+  buffer: Uint8Array | null
+}
+
+/** A compact encoding, as the package `compact-encoding` has them. */
+export interface CompactEncoding<T = any> {
+  preencode (state: EncodingState, value: T): void
+  encode (state: EncodingState, value: T): void
+  decode (state: EncodingState): T
+}
+
+/** A codec that works on whole buffers. */
+export interface Codec<T = any> {
+  encode (value: T): Uint8Array
+  decode (buffer: Uint8Array): T
+}
+
+/** An abstract encoding, as older packages have them. */
+export interface AbstractEncoding<T = any> {
+  encodingLength (value: T): number
+  encode: ((value: T, buffer: Uint8Array, offset: number) => unknown) & { bytes?: number }
+  decode: ((buffer: Uint8Array, start: number, end: number) => T) & { bytes?: number }
+}
+
+export type EncodingName =
+  'binary' | 'utf-8' | 'utf8' | 'json' | 'ndjson' | 'hex' | 'base64' | 'ascii' | 'ucs-2' | 'ucs2' | 'utf16le' | 'utf16-le'
+
+export type ValueEncoding = EncodingName | (string & {}) | CompactEncoding | Codec | AbstractEncoding
+
+/** Turns any kind of encoding into a compact one. An unknown name is binary, as upstream's. */
+export function resolveEncoding (encoding: ValueEncoding): CompactEncoding {
+  if (typeof encoding === 'string') return named[encoding] ?? binary
+  if ('preencode' in encoding) return encoding
+  if ('encodingLength' in encoding) return fromAbstract(encoding)
+  return fromCodec(encoding)
+}
+
+/** Encodes one value by itself. */
+export function encodeValue (encoding: CompactEncoding, value: unknown): Uint8Array {
+  const state: EncodingState = { start: 0, end: 0, buffer: null }
+  encoding.preencode(state, value)
+  state.buffer = userBytes(new Uint8Array(state.end))
+  encoding.encode(state, value)
+  return state.buffer
+}
+
+/** Decodes one value that fills a buffer. */
+export function decodeValue (encoding: CompactEncoding, buffer: Uint8Array): unknown {
+  return encoding.decode({ start: 0, end: buffer.byteLength, buffer })
+}
+
+/** Bytes that fill the state to its end. */
+export const raw: CompactEncoding<Uint8Array> = fromCodec({ encode: (value) => value, decode: (buffer) => buffer })
+
+// An empty block is null, as compact-encoding's raw.binary.
+const binary: CompactEncoding = {
+  ...fromCodec<unknown>({ encode: (value) => isBytes(value) ? value : value ? bytesFrom(value) : new Uint8Array(0), decode: (buffer) => buffer }),
+  decode (state) {
+    return state.start >= state.end ? null : take(state)
+  }
+}
+
+const utf8 = fromCodec<string>({ encode: fromUtf8, decode: toUtf8 })
+const json = fromCodec<unknown>({ encode: (value) => fromUtf8(JSON.stringify(value)), decode: (buffer) => JSON.parse(toUtf8(buffer)) })
+const ndjson = fromCodec<unknown>({ encode: (value) => fromUtf8(JSON.stringify(value) + '\n'), decode: (buffer) => JSON.parse(toUtf8(buffer)) })
+const hex = fromCodec<string>({ encode: (text) => fromHex(text) ?? new Uint8Array(0), decode: toHex })
+
+const ascii = fromCodec<string>({
+  encode: (text) => Uint8Array.from(text, (character) => character.charCodeAt(0)),
+  decode: (buffer) => Array.from(buffer, (byte) => String.fromCharCode(byte & 0x7f)).join('')
+})
+
+const base64 = fromCodec<string>({
+  encode: (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (character) => character.charCodeAt(0)),
+  decode: (buffer) => btoa(Array.from(buffer, (byte) => String.fromCharCode(byte)).join(''))
+})
+
+const utf16 = fromCodec<string>({
+  encode: (text) => {
+    const bytes = new Uint8Array(2 * text.length)
+    for (let i = 0; i < text.length; i++) {
+      bytes[2 * i] = text.charCodeAt(i) & 0xff
+      bytes[2 * i + 1] = text.charCodeAt(i) >> 8
+    }
+    return bytes
+  },
+  decode: (buffer) => {
+    let text = ''
+    for (let i = 0; i + 1 < buffer.byteLength; i += 2) text += String.fromCharCode(buffer[i]! | buffer[i + 1]! << 8)
+    return text
+  }
+})
+
+const named: Record<string, CompactEncoding> = {
+  ascii,
+  'utf-8': utf8,
+  utf8,
+  hex,
+  base64,
+  'utf16-le': utf16,
+  utf16le: utf16,
+  'ucs-2': utf16,
+  ucs2: utf16,
+  ndjson,
+  json,
+  binary
+}
+
+function fromCodec<T> (codec: Codec<T>): CompactEncoding<T> {
+  // What preencode made is what encode writes: a codec need not give the same bytes twice.
+  let value: T | undefined
+  let encoded: Uint8Array | null = null
+  return {
+    preencode (state, next) {
+      value = next
+      encoded = codec.encode(next)
+      state.end += encoded.byteLength
+    },
+    encode (state, next) {
+      const bytes = encoded !== null && next === value ? encoded : codec.encode(next)
+      value = undefined
+      encoded = null
+      state.buffer!.set(bytes, state.start)
+      state.start += bytes.byteLength
+    },
+    decode (state) {
+      return codec.decode(take(state))
+    }
+  }
+}
+
+function fromAbstract (encoding: AbstractEncoding): CompactEncoding {
+  return {
+    preencode (state, value) {
+      state.end += encoding.encodingLength(value)
+    },
+    encode (state, value) {
+      encoding.encode(value, state.buffer!, state.start)
+      state.start += encoding.encode.bytes ?? encoding.encodingLength(value)
+    },
+    decode (state) {
+      const value = encoding.decode(state.buffer!, state.start, state.end)
+      state.start += encoding.decode.bytes ?? state.end - state.start
+      return value
+    }
+  }
+}
+
+function take (state: EncodingState): Uint8Array {
+  const bytes = state.buffer!.subarray(state.start, state.end)
+  state.start = state.end
+  return bytes
+}
