@@ -1,0 +1,386 @@
+//! Cores: opening, reading, writing.
+
+use bytes::Bytes;
+use hypertab_core::compact_encoding::Encode as _;
+use hypertab_core::engine::{
+    AppendOptions, CoreHandle, CoreId, EncryptionKey, Error, GetOptions, OpenCore, PeerId, RangeWish,
+    RequestId, SeekOptions, SnapshotId, TruncateOptions, UpdateOptions,
+};
+use hypertab_core::hypercore::opening::OpenOptions;
+use hypertab_core::storage::StoreId;
+use js_sys::{Array, Object, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+use crate::crypto::decode_manifest;
+use crate::events::{bytes, done, failure, number, object};
+use crate::options::{Options, integer};
+use crate::runtime::{Runtime, look, now, with};
+
+/// Opens a core of a store. Returns the core and the request.
+#[wasm_bindgen(js_name = openCore)]
+pub fn open_core(store: u32, options: JsValue) -> Result<Array, JsError> {
+    let options = open_options(&Options(&options))?;
+    with(|runtime| {
+        let (core, request) = runtime.engine.open_core(StoreId(store), options, now());
+        Array::of2(&core.0.into(), &number(request.0).into())
+    })
+}
+
+fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
+    let mut open = OpenCore::default();
+    let manifest = options.bytes("manifest")?.map(|manifest| decode_manifest(&manifest)).transpose()?;
+    open.core = OpenOptions {
+        key: options.key("key")?,
+        discovery_key: options.key("discoveryKey")?,
+        key_pair: options.key_pair("keyPair")?,
+        is_compat: options.flag("compat").unwrap_or(manifest.is_none()),
+        manifest,
+        is_legacy: options.flag("legacy").unwrap_or(false),
+        create_if_missing: options.flag("createIfMissing").unwrap_or(true),
+        overwrite: options.flag("overwrite").unwrap_or(false),
+        force: options.flag("force").unwrap_or(false),
+        user_data: user_data(options)?,
+        ..OpenOptions::default()
+    };
+    let replication = &mut open.replication;
+    replication.eager_upgrade = options.flag("eagerUpgrade").unwrap_or(true);
+    replication.allow_fork = options.flag("allowFork").unwrap_or(true);
+    replication.allow_push = options.flag("allowPush").unwrap_or(false);
+    replication.allow_latest_block = options.flag("allowLatestBlock").unwrap_or(false);
+    replication.linger = options.milliseconds("notDownloadingLinger")?;
+    if let Some(range) = options.list("inflightRange") {
+        let bound = |at: u32, default: u32| range.get(at).as_f64().map_or(default, |value| value as u32);
+        replication.in_flight = (bound(0, replication.in_flight.0), bound(1, replication.in_flight.1));
+    }
+    open.is_active = options.flag("active").unwrap_or(true);
+    Ok(open)
+}
+
+fn user_data(options: &Options<'_>) -> Result<Vec<(String, Bytes)>, JsError> {
+    let Some(list) = options.list("userData") else { return Ok(Vec::new()) };
+    list.iter()
+        .map(|entry| {
+            let entry = Array::from(&entry);
+            let name = entry.get(0).as_string().ok_or_else(|| JsError::new("user data has a name"))?;
+            Ok((name, Bytes::from(Uint8Array::new(&entry.get(1)).to_vec())))
+        })
+        .collect()
+}
+
+/// Closes a core that was opened once more often than closed. Returns the request.
+#[wasm_bindgen(js_name = closeCore)]
+pub fn close_core(core: u32) -> Result<f64, JsError> {
+    with(|runtime| number(runtime.engine.close_core(CoreId(core), now()).0))
+}
+
+/// Asks an open core for something resident.
+fn ask<R>(core: u32, question: impl FnOnce(&mut CoreHandle<'_>) -> R) -> Result<R, JsError> {
+    look(|runtime| runtime.engine.core(CoreId(core)).map(|mut core| question(&mut core)))?
+        .map_err(|misuse| JsError::new(&misuse.to_string()))
+}
+
+/// Gives an open core something to do; on a core that is gone the request fails as any other would.
+fn command(core: u32, command: impl FnOnce(&mut CoreHandle<'_>) -> RequestId) -> Result<f64, JsError> {
+    with(|runtime| match runtime.engine.core(CoreId(core)) {
+        Ok(mut core) => number(command(&mut core).0),
+        Err(_) => refuse(runtime),
+    })
+}
+
+fn refuse(runtime: &mut Runtime) -> f64 {
+    let request = runtime.own_request();
+    let closed = Error::Closed;
+    runtime.push_event(done(request, Err(failure(closed.code(), &closed.to_string()))));
+    request
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident $js_name:ident -> $type:ty: $get:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[wasm_bindgen(js_name = $js_name)]
+            pub fn $name(core: u32) -> Result<$type, JsError> {
+                ask(core, $get)
+            }
+        )*
+    };
+}
+
+getters! {
+    /// The core's key.
+    core_key coreKey -> Uint8Array: |core| bytes(&core.key());
+    /// The core's discovery key.
+    core_discovery_key coreDiscoveryKey -> Uint8Array: |core| bytes(&core.discovery_key());
+    /// The encoded manifest, once known.
+    core_manifest coreManifest -> Option<Uint8Array>: |core| core.manifest().map(|manifest| bytes(&manifest.to_vec()));
+    /// Whether the key itself signs.
+    core_is_compat coreIsCompat -> bool: |core| core.is_compat();
+    /// Whether blocks can be appended with the stored pair.
+    core_has_secret_key coreHasSecretKey -> bool: |core| core.key_pair().is_some();
+    /// The public half of the stored pair.
+    core_public_key corePublicKey -> Option<Uint8Array>: |core| core.key_pair().map(|pair| bytes(&pair.public_key));
+    /// The stored pair.
+    core_key_pair coreKeyPair -> Option<Object>: |core| core.key_pair().map(|pair| {
+        object(&[
+            ("publicKey", bytes(&pair.public_key).into()),
+            ("secretKey", bytes(&pair.secret_key.to_bytes()[..]).into()),
+        ])
+    });
+    /// Blocks in the log.
+    core_length coreLength -> f64: |core| number(core.length());
+    /// How often the log was cut.
+    core_fork coreFork -> f64: |core| number(core.fork());
+    /// Stored bytes of the log.
+    core_byte_length coreByteLength -> f64: |core| number(core.byte_length());
+    /// Blocks stored here without a gap from the start.
+    core_contiguous_length coreContiguousLength -> f64: |core| number(core.contiguous_length());
+    /// Blocks that a peer had without a gap from the start.
+    core_remote_contiguous_length coreRemoteContiguousLength -> f64: |core| number(core.remote_contiguous_length());
+}
+
+/// Whether all blocks of a range are stored here.
+#[wasm_bindgen(js_name = coreHas)]
+pub fn core_has(core: u32, start: f64, end: f64) -> Result<bool, JsError> {
+    let (start, end) = (integer(start, "start")?, integer(end, "end")?);
+    ask(core, |core| core.has(start, end))
+}
+
+/// Who replicates the core.
+#[wasm_bindgen(js_name = corePeers)]
+pub fn core_peers(core: u32) -> Result<Array, JsError> {
+    ask(core, |core| {
+        core.peers()
+            .into_iter()
+            .map(|(link, peer)| {
+                JsValue::from(object(&[
+                    ("peer", number(peer.peer.0).into()),
+                    ("link", link.0.into()),
+                    ("remoteFork", number(peer.remote_fork).into()),
+                    ("remoteLength", number(peer.remote_length).into()),
+                    ("remoteContiguousLength", number(peer.remote_contiguous_length).into()),
+                    ("remoteCanUpgrade", peer.remote_can_upgrade.into()),
+                    ("remoteUploading", peer.remote_uploading.into()),
+                    ("remoteDownloading", peer.remote_downloading.into()),
+                    ("remoteHasManifest", peer.remote_has_manifest.into()),
+                    ("remoteAllowPush", peer.remote_allow_push.into()),
+                    ("lengthAcked", number(peer.length_acked).into()),
+                    ("inflight", peer.in_flight.into()),
+                    ("paused", peer.is_paused.into()),
+                    ("invalidData", peer.invalid_data.into()),
+                    ("invalidRequests", peer.invalid_requests.into()),
+                ]))
+            })
+            .collect()
+    })
+}
+
+/// Appends blocks. The request ends with the new length.
+#[wasm_bindgen(js_name = coreAppend)]
+pub fn core_append(core: u32, blocks: Array, options: JsValue) -> Result<f64, JsError> {
+    let options = Options(&options);
+    let options = AppendOptions {
+        key_pair: options.key_pair("keyPair")?,
+        signature: options.bytes("signature")?.map(Bytes::from),
+        max_length: options.integer("maxLength")?,
+        encryption: encryption(&options)?,
+    };
+    let blocks = blocks
+        .iter()
+        .map(|block| block.dyn_into::<Uint8Array>().map(|block| Bytes::from(block.to_vec())))
+        .collect::<Result<_, _>>()
+        .map_err(|_| JsError::new("blocks must be Uint8Arrays"))?;
+    command(core, |core| core.append(blocks, options))
+}
+
+fn encryption(options: &Options<'_>) -> Result<Option<EncryptionKey>, JsError> {
+    let Some(value) = options.get("encryption") else { return Ok(None) };
+    let options = Options(&value);
+    let Some(key) = options.key("key")? else { return Ok(None) };
+    Ok(Some(EncryptionKey { key, is_block_key: options.flag("isBlockKey").unwrap_or(false) }))
+}
+
+/// Gets a block. The request ends with its bytes, or null when it is not here and was not to be waited for.
+#[wasm_bindgen(js_name = coreGet)]
+pub fn core_get(core: u32, index: f64, options: JsValue) -> Result<f64, JsError> {
+    let index = integer(index, "index")?;
+    let options = Options(&options);
+    let get = GetOptions {
+        wait: options.flag("wait").unwrap_or(true),
+        force: options.flag("force").unwrap_or(false),
+        snapshot: options.integer("snapshot")?.and_then(|id| u32::try_from(id).ok()).map(SnapshotId),
+        encryption: encryption(&options)?,
+        ..GetOptions::default()
+    };
+    command(core, |core| core.get(index, get, now()))
+}
+
+/// Asks peers for a longer log. The request ends with whether there was one.
+#[wasm_bindgen(js_name = coreUpdate)]
+pub fn core_update(core: u32, options: JsValue) -> Result<f64, JsError> {
+    let options = Options(&options);
+    let update = UpdateOptions {
+        wait: options.flag("wait").unwrap_or(true),
+        force: options.flag("force").unwrap_or(false),
+    };
+    command(core, |core| core.update(update, now()))
+}
+
+/// Finds the block that holds a byte. The request ends with `[block, offset]` or null.
+#[wasm_bindgen(js_name = coreSeek)]
+pub fn core_seek(core: u32, position: f64, options: JsValue) -> Result<f64, JsError> {
+    let position = integer(position, "bytes")?;
+    let options = Options(&options);
+    let seek = SeekOptions {
+        wait: options.flag("wait").unwrap_or(true),
+        timeout: None,
+        padding: options.integer("padding")?.unwrap_or(0),
+    };
+    command(core, |core| core.seek(position, seek, now()))
+}
+
+/// Cuts the log.
+#[wasm_bindgen(js_name = coreTruncate)]
+pub fn core_truncate(core: u32, length: f64, options: JsValue) -> Result<f64, JsError> {
+    let length = integer(length, "length")?;
+    let options = Options(&options);
+    let truncate = TruncateOptions {
+        fork: options.integer("fork")?,
+        key_pair: options.key_pair("keyPair")?,
+        signature: options.bytes("signature")?.map(Bytes::from),
+    };
+    command(core, |core| core.truncate(length, truncate))
+}
+
+/// Drops blocks from storage.
+#[wasm_bindgen(js_name = coreClear)]
+pub fn core_clear(core: u32, start: f64, end: f64) -> Result<f64, JsError> {
+    let (start, end) = (integer(start, "start")?, integer(end, "end")?);
+    command(core, |core| core.clear(start, end))
+}
+
+/// Downloads blocks: a range, or those listed. The request ends once all are stored; with an end of -1 never.
+#[wasm_bindgen(js_name = coreDownload)]
+pub fn core_download(core: u32, range: JsValue) -> Result<f64, JsError> {
+    let options = Options(&range);
+    let end = options.get("end").and_then(|end| end.as_f64()).filter(|&end| end >= 0.0);
+    let blocks = options
+        .list("blocks")
+        .map(|list| list.iter().map(|block| integer(block.as_f64().unwrap_or(-1.0), "block")).collect())
+        .transpose()?;
+    let wish = RangeWish {
+        start: options.integer("start")?.unwrap_or(0),
+        end: end.map(|end| integer(end, "end")).transpose()?,
+        blocks,
+        linear: options.flag("linear").unwrap_or(false),
+    };
+    command(core, |core| core.download(wish, now()))
+}
+
+/// Computes the hash of the tree, of the whole log or up to a length.
+#[wasm_bindgen(js_name = coreTreeHash)]
+pub fn core_tree_hash(core: u32, length: Option<f64>) -> Result<f64, JsError> {
+    let length = length.map(|length| integer(length, "length")).transpose()?;
+    command(core, |core| {
+        let length = length.unwrap_or_else(|| core.length());
+        core.tree_hash(length, now())
+    })
+}
+
+/// Makes the bytes that a signer signs.
+#[wasm_bindgen(js_name = coreSignable)]
+pub fn core_signable(core: u32, length: Option<f64>, fork: Option<f64>) -> Result<f64, JsError> {
+    let length = length.map(|length| integer(length, "length")).transpose()?;
+    let fork = fork.map(|fork| integer(fork, "fork")).transpose()?;
+    command(core, |core| {
+        let (length, fork) = (length.unwrap_or_else(|| core.length()), fork.unwrap_or_else(|| core.fork()));
+        core.signable(length, fork, now())
+    })
+}
+
+/// Stores a piece of user data, or removes it.
+#[wasm_bindgen(js_name = coreSetUserData)]
+pub fn core_set_user_data(core: u32, key: String, value: Option<Vec<u8>>) -> Result<f64, JsError> {
+    command(core, |core| core.set_user_data(key, value.map(Bytes::from)))
+}
+
+/// Reads a piece of user data.
+#[wasm_bindgen(js_name = coreUserData)]
+pub fn core_user_data(core: u32, key: String) -> Result<f64, JsError> {
+    command(core, |core| core.user_data(key))
+}
+
+/// Counts the parents to climb from a block's leaf to a stored node.
+#[wasm_bindgen(js_name = coreMissingNodes)]
+pub fn core_missing_nodes(core: u32, index: f64) -> Result<f64, JsError> {
+    let index = integer(index, "index")?;
+    command(core, |core| core.missing_nodes(index))
+}
+
+/// Takes a picture of the log.
+#[wasm_bindgen(js_name = coreSnapshot)]
+pub fn core_snapshot(core: u32) -> Result<Object, JsError> {
+    ask(core, |core| {
+        let id = core.snapshot();
+        let (length, fork, byte_length) =
+            core.snapshot_at(id).map_or((0, 0, 0), |at| (at.length, at.fork, at.byte_length));
+        object(&[
+            ("snapshot", id.0.into()),
+            ("length", number(length).into()),
+            ("fork", number(fork).into()),
+            ("byteLength", number(byte_length).into()),
+        ])
+    })
+}
+
+/// Forgets a picture of the log.
+#[wasm_bindgen(js_name = coreCloseSnapshot)]
+pub fn core_close_snapshot(core: u32, snapshot: u32) -> Result<(), JsError> {
+    act(core, |core| core.release_snapshot(SnapshotId(snapshot)))
+}
+
+/// Does something to a core that may be gone by now.
+fn act(core: u32, action: impl FnOnce(&mut CoreHandle<'_>)) -> Result<(), JsError> {
+    with(|runtime| {
+        if let Ok(mut core) = runtime.engine.core(CoreId(core)) {
+            action(&mut core);
+        }
+    })
+}
+
+/// Tells whether any session of the core is active.
+#[wasm_bindgen(js_name = coreSetActive)]
+pub fn core_set_active(core: u32, active: bool) -> Result<(), JsError> {
+    act(core, |core| core.set_active(active, now()))
+}
+
+/// Tells how many are looking for the first peers.
+#[wasm_bindgen(js_name = coreSetFindingPeers)]
+pub fn core_set_finding_peers(core: u32, count: u32) -> Result<(), JsError> {
+    act(core, |core| core.set_finding_peers(count > 0, now()))
+}
+
+/// Takes data that nobody asked for from now on, or no longer.
+#[wasm_bindgen(js_name = coreSetAllowPush)]
+pub fn core_set_allow_push(core: u32, allow: bool) -> Result<(), JsError> {
+    act(core, |core| core.set_allow_push(allow))
+}
+
+/// Stops requesting, or starts again.
+#[wasm_bindgen(js_name = coreSetPushOnly)]
+pub fn core_set_push_only(core: u32, push_only: bool) -> Result<(), JsError> {
+    act(core, |core| core.set_push_only(push_only, now()))
+}
+
+/// Sends a message of an extension to one peer.
+#[wasm_bindgen(js_name = coreSendExtension)]
+pub fn core_send_extension(core: u32, peer: f64, name: String, payload: Vec<u8>) -> Result<(), JsError> {
+    let peer = PeerId(integer(peer, "peer")?);
+    act(core, |core| core.send_extension(peer, &name, Bytes::from(payload)))
+}
+
+/// Takes a request back: it ends with `code`, `REQUEST_CANCELLED` by default. One that writes goes on.
+#[wasm_bindgen]
+pub fn cancel(request: f64, code: Option<String>) -> Result<(), JsError> {
+    let request = RequestId(integer(request, "request")?);
+    with(|runtime| runtime.cancel(request, code))
+}

@@ -1,0 +1,154 @@
+//! Events as JavaScript gets them: an array each, its kind first.
+
+use hypertab_core::engine::{CloseReason, CoreId, Error, Event, LinkId, Response};
+use js_sys::{Array, Object, Reflect, Uint8Array};
+use wasm_bindgen::prelude::*;
+
+macro_rules! event {
+    ($kind:literal $(, $value:expr)*) => {{
+        let event = Array::of1(&JsValue::from_str($kind));
+        $( event.push(&JsValue::from($value)); )*
+        JsValue::from(event)
+    }};
+}
+
+/// Bytes as JavaScript's own.
+pub(crate) fn bytes(bytes: &[u8]) -> Uint8Array {
+    Uint8Array::from(bytes)
+}
+
+/// A number that JavaScript can hold exactly. The engine refuses larger positions at the border.
+pub(crate) fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn core_number(core: CoreId) -> u32 {
+    core.0
+}
+
+/// An object of named values.
+pub(crate) fn object(entries: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (name, value) in entries {
+        // Setting a property of a fresh plain object cannot fail.
+        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+    }
+    object
+}
+
+/// A failure with upstream's code.
+pub(crate) fn failure(code: &str, message: &str) -> JsValue {
+    object(&[("code", code.into()), ("message", message.into())]).into()
+}
+
+pub(crate) fn transmit(link: LinkId, message: &[u8]) -> JsValue {
+    event!("transmit", link.0, bytes(message))
+}
+
+pub(crate) fn close_link(link: LinkId, reason: &CloseReason) -> JsValue {
+    event!("link-close", link.0, close_reason(reason))
+}
+
+pub(crate) fn done(request: f64, result: Result<JsValue, JsValue>) -> JsValue {
+    match result {
+        Ok(value) => event!("done", request, JsValue::NULL, value),
+        Err(error) => event!("done", request, error),
+    }
+}
+
+/// Null for a link that ended as it should.
+fn close_reason(reason: &CloseReason) -> JsValue {
+    match reason {
+        CloseReason::Local | CloseReason::Remote(None) => JsValue::NULL,
+        other => failure("STREAM_CLOSED", &other.to_string()),
+    }
+}
+
+fn core_error(error: &Error) -> JsValue {
+    failure(error.code(), &error.to_string())
+}
+
+fn response(response: Response) -> JsValue {
+    match response {
+        Response::Appended { length, byte_length } => {
+            object(&[("length", number(length).into()), ("byteLength", number(byte_length).into())]).into()
+        }
+        Response::Applied(applied) => applied.into(),
+        Response::Block(block) => block.map_or(JsValue::NULL, |block| bytes(&block).into()),
+        Response::MissingNodes(count) => number(count).into(),
+        Response::Seek(found) => found.map_or(JsValue::NULL, |(block, offset)| {
+            Array::of2(&number(block).into(), &number(offset).into()).into()
+        }),
+        Response::Signable(signable) => bytes(&signable).into(),
+        Response::TreeHash(hash) => bytes(&hash).into(),
+        Response::Updated(changed) => changed.into(),
+        Response::UserData(value) => value.map_or(JsValue::NULL, |value| bytes(&value).into()),
+        _ => JsValue::UNDEFINED,
+    }
+}
+
+/// One event of the engine; `None` for what JavaScript has no use for.
+pub(crate) fn to_js(event: Event) -> Option<JsValue> {
+    Some(match event {
+        Event::Done { request, result } => {
+            done(number(request.0), result.map(response).map_err(|error| core_error(&error)))
+        }
+        Event::CoreAppend { core } => event!("append", core_number(core)),
+        Event::CoreTruncate { core, ancestors, fork } => {
+            event!("truncate", core_number(core), number(ancestors), number(fork))
+        }
+        Event::Manifest { core } => event!("manifest", core_number(core)),
+        Event::Download { core, peer, index, byte_length, elapsed } => event!(
+            "download",
+            core_number(core),
+            number(index),
+            number(byte_length),
+            number(peer.0),
+            elapsed.map_or(JsValue::NULL, |elapsed| (elapsed.as_secs_f64() * 1000.0).into())
+        ),
+        Event::Upload { core, peer, index, byte_length } => {
+            event!("upload", core_number(core), number(index), number(byte_length), number(peer.0))
+        }
+        Event::PeerAdd { core, peer, link } => event!("peer-add", core_number(core), number(peer.0), link.0),
+        Event::PeerRemove { core, peer, link } => {
+            event!("peer-remove", core_number(core), number(peer.0), link.0)
+        }
+        Event::VerificationError { core, peer, error, block } => event!(
+            "verification-error",
+            core_number(core),
+            failure("INVALID_PROOF", &format!("{error:?}")),
+            number(peer.0),
+            block.map_or(JsValue::NULL, |block| number(block).into())
+        ),
+        Event::InvalidRequest { core, peer } => event!(
+            "invalid-request",
+            core_number(core),
+            failure("INVALID_OPERATION", "peer asked for something impossible"),
+            number(peer.0)
+        ),
+        Event::Conflict { core, length, fork, .. } => {
+            event!("conflict", core_number(core), number(length), number(fork))
+        }
+        Event::RemoteContiguousLength { core, length } => {
+            event!("remote-contiguous-length", core_number(core), number(length))
+        }
+        Event::Extension { core, peer, name, payload } => {
+            event!("extension", core_number(core), number(peer.0), name, bytes(&payload))
+        }
+        Event::StoreFailed { store, failure } => {
+            event!("store-failed", store.0, self::failure("WRITE_FAILED", &failure.to_string()))
+        }
+        Event::DiscoveryKey { link, discovery_key } => event!("discovery-key", link.0, bytes(&discovery_key)),
+        Event::LinkOpened { link, public_key, remote_public_key, handshake_hash } => event!(
+            "link-opened",
+            link.0,
+            bytes(&public_key),
+            bytes(&remote_public_key),
+            bytes(&handshake_hash)
+        ),
+        Event::LinkMessage { link, bytes: message } => event!("link-message", link.0, bytes(&message)),
+        Event::LinkDrain { link } => event!("link-drain", link.0),
+        Event::LinkClosed { link, reason } => event!("link-closed", link.0, close_reason(&reason)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,118 @@
+//! Links: byte paths of JavaScript's, and what replicates over them.
+
+use bytes::Bytes;
+use hypertab_core::crypto::KeyPair;
+use hypertab_core::engine::{CoreId, Input, LinkId, LinkOptions, Role, Security, Transport};
+use wasm_bindgen::prelude::*;
+
+use crate::options::{Options, fixed, integer, secret};
+use crate::runtime::{now, with};
+
+/// Adds a link over a transport that JavaScript has. Its first credit comes from JavaScript too.
+#[wasm_bindgen(js_name = openLink)]
+pub fn open_link(options: JsValue) -> Result<u32, JsError> {
+    let options = Options(&options);
+    let role = if options.flag("isInitiator").unwrap_or(false) { Role::Initiator } else { Role::Responder };
+    let text = |name: &str| options.get(name).and_then(|value| value.as_string()).unwrap_or_default();
+    let transport = match text("transport").as_str() {
+        "framed" => Transport::Framed,
+        _ => Transport::Stream,
+    };
+    let security = match text("security").as_str() {
+        "external" => Security::External {
+            handshake_hash: fixed(&options.bytes("handshakeHash")?.unwrap_or_default(), "handshakeHash")?,
+            remote_public_key: options.key("remotePublicKey")?.unwrap_or_default(),
+            public_key: options.key("publicKey")?.unwrap_or_default(),
+        },
+        _ => Security::Noise { key_pair: link_key_pair(&options)? },
+    };
+    let keep_alive = options.milliseconds("keepAlive")?;
+    let timeout = options.milliseconds("timeout")?;
+    let options = LinkOptions { role, transport, security, keep_alive, timeout };
+    with(|runtime| runtime.engine.open_link(options, now()).0)
+}
+
+fn link_key_pair(options: &Options<'_>) -> Result<KeyPair, JsError> {
+    if let Some(secret_key) = options.bytes("secretKey")? {
+        return secret(&secret_key);
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| JsError::new("this environment has no source of randomness"))?;
+    Ok(KeyPair::from_seed(&seed))
+}
+
+/// Bytes arrived on a link's transport.
+#[wasm_bindgen(js_name = linkBytes)]
+pub fn link_bytes(link: u32, bytes: Vec<u8>) -> Result<(), JsError> {
+    with(|runtime| runtime.input(Input::Bytes { link: LinkId(link), bytes: Bytes::from(bytes) }))
+}
+
+/// A link's transport takes that many bytes more.
+#[wasm_bindgen(js_name = linkCredit)]
+pub fn link_credit(link: u32, bytes: f64) -> Result<(), JsError> {
+    let bytes = integer(bytes, "bytes")?;
+    with(|runtime| runtime.input(Input::Credit { link: LinkId(link), bytes }))
+}
+
+/// A link's transport is gone.
+#[wasm_bindgen(js_name = linkEnded)]
+pub fn link_ended(link: u32, reason: Option<String>) -> Result<(), JsError> {
+    with(|runtime| runtime.input(Input::LinkClosed { link: LinkId(link), reason }))
+}
+
+/// Sends a message on a link without channels. Returns false when the link takes no more until it drains.
+#[wasm_bindgen(js_name = linkSend)]
+pub fn link_send(link: u32, message: &[u8]) -> Result<bool, JsError> {
+    with(|runtime| runtime.engine.link_send(LinkId(link), message, now()))?
+        .map_err(|misuse| JsError::new(&misuse.to_string()))
+}
+
+/// Hands the messages of a link out as they are, from here on.
+#[wasm_bindgen(js_name = linkReadMessages)]
+pub fn link_read_messages(link: u32) -> Result<(), JsError> {
+    with(|runtime| {
+        // A link that is gone has no messages.
+        let _ = runtime.engine.read_messages(LinkId(link));
+    })
+}
+
+/// Starts channels on a link before any core is attached, to be told what the peer wants.
+#[wasm_bindgen(js_name = linkStartChannels)]
+pub fn link_start_channels(link: u32) -> Result<(), JsError> {
+    with(|runtime| {
+        // A link that is gone has no channels.
+        let _ = runtime.engine.start_channels(LinkId(link));
+    })
+}
+
+/// Whether a transport that can pause should.
+#[wasm_bindgen(js_name = linkIsPaused)]
+pub fn link_is_paused(link: u32) -> Result<bool, JsError> {
+    with(|runtime| runtime.engine.is_paused(LinkId(link)))
+}
+
+/// Closes a link once all that was sent is on its way.
+#[wasm_bindgen(js_name = closeLink)]
+pub fn close_link(link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.close_link(LinkId(link)))
+}
+
+/// Replicates a core over a link.
+#[wasm_bindgen]
+pub fn attach(core: u32, link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.attach(CoreId(core), LinkId(link), now()))?
+        .map_err(|misuse| JsError::new(&misuse.to_string()))
+}
+
+/// Stops replicating a core over a link.
+#[wasm_bindgen]
+pub fn detach(core: u32, link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.detach(CoreId(core), LinkId(link), now()))
+}
+
+/// Refuses the core that a peer asked for.
+#[wasm_bindgen(js_name = rejectDiscoveryKey)]
+pub fn reject_discovery_key(link: u32, discovery_key: &[u8]) -> Result<(), JsError> {
+    let discovery_key = fixed(discovery_key, "discoveryKey")?;
+    with(|runtime| runtime.engine.reject(LinkId(link), &discovery_key))
+}

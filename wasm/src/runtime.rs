@@ -1,0 +1,296 @@
+//! The one engine of this module, and everything that it is connected to.
+//!
+//! Nothing here calls user code: events are collected, and JavaScript fetches them once the engine has nothing more
+//! to do.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use hypertab_core::engine::{Config, Engine, Error, Event, Input, LinkId, Output, RequestId};
+use hypertab_core::storage::log_store::DeviceReply;
+use hypertab_core::storage::{Intent, Outcome, StoreId};
+use hypertab_core::time::Instant;
+use js_sys::{Array, Function};
+use wasm_bindgen::prelude::*;
+
+use crate::events;
+use crate::socket::{QUEUE_LIMIT, Socket, SocketEvent};
+use crate::storage::Backend;
+
+thread_local! {
+    static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+/// Milliseconds since the page or process started, as the engine counts time.
+pub(crate) fn now() -> Instant {
+    Instant::from_micros((performance_now().max(0.0) * 1000.0) as u64)
+}
+
+/// The engine and its surroundings.
+pub(crate) struct Runtime {
+    pub(crate) engine: Engine,
+    pub(crate) backends: BTreeMap<StoreId, Backend>,
+    /// Stores that are closing, with the request that waits for it.
+    pub(crate) closing: BTreeMap<StoreId, f64>,
+    pub(crate) sockets: BTreeMap<LinkId, Socket>,
+    /// Frames for a socket that is still connecting.
+    waiting: BTreeMap<LinkId, Vec<bytes::Bytes>>,
+    events: Vec<JsValue>,
+    wake: Function,
+    /// Asks JavaScript for a timer, in milliseconds; -1 for none. Timers of Node keep its process alive unless it is
+    /// told that they need not, which only JavaScript can do.
+    set_timer: Function,
+    timer: Option<Instant>,
+    /// Codes that cancelled requests end with instead of the usual one.
+    cancel_codes: BTreeMap<RequestId, String>,
+    /// Requests of this module's own, counted down so that they never meet the engine's.
+    next_request: f64,
+}
+
+/// Starts the engine. `wake` is called, outside any other call, when events wait that no call of JavaScript caused.
+pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| JsError::new("this environment has no source of randomness"))?;
+    RUNTIME.with_borrow_mut(|runtime| {
+        if runtime.is_some() {
+            return Err(JsError::new("the engine is started already"));
+        }
+        *runtime = Some(Runtime {
+            engine: Engine::new(Config::default(), seed, now()),
+            backends: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            events: Vec::new(),
+            wake,
+            set_timer,
+            timer: None,
+            cancel_codes: BTreeMap::new(),
+            next_request: -1.0,
+        });
+        Ok(())
+    })
+}
+
+/// Runs a command and everything that follows from it.
+pub(crate) fn with<R>(command: impl FnOnce(&mut Runtime) -> R) -> Result<R, JsError> {
+    RUNTIME.with_borrow_mut(|runtime| {
+        let runtime = runtime.as_mut().ok_or_else(|| JsError::new("the engine is not started"))?;
+        let result = command(runtime);
+        runtime.drain();
+        Ok(result)
+    })
+}
+
+/// Looks at the engine without giving it anything to do.
+pub(crate) fn look<R>(look: impl FnOnce(&mut Runtime) -> R) -> Result<R, JsError> {
+    RUNTIME.with_borrow_mut(|runtime| {
+        runtime.as_mut().map(look).ok_or_else(|| JsError::new("the engine is not started"))
+    })
+}
+
+/// As [`with`], from a task of this module: JavaScript is told when there is something to fetch.
+pub(crate) fn with_wake(task: impl FnOnce(&mut Runtime)) {
+    let wake = RUNTIME.with_borrow_mut(|runtime| {
+        let runtime = runtime.as_mut()?;
+        let was_quiet = runtime.events.is_empty();
+        task(runtime);
+        runtime.drain();
+        (was_quiet && !runtime.events.is_empty()).then(|| runtime.wake.clone())
+    });
+    if let Some(wake) = wake {
+        // It only schedules a fetch; nothing can be done about a failure here.
+        let _ = wake.call0(&JsValue::NULL);
+    }
+}
+
+impl Runtime {
+    /// Hands over what happened since the last time.
+    pub(crate) fn take_events(&mut self) -> Array {
+        self.events.drain(..).collect()
+    }
+
+    pub(crate) fn push_event(&mut self, event: JsValue) {
+        self.events.push(event);
+    }
+
+    /// Returns a request id for something that this module carries out itself.
+    pub(crate) fn own_request(&mut self) -> f64 {
+        self.next_request -= 1.0;
+        self.next_request
+    }
+
+    pub(crate) fn add_store(&mut self, backend: Backend) -> StoreId {
+        let store = self.engine.create_store();
+        self.backends.insert(store, backend);
+        self.start_ops(store);
+        store
+    }
+
+    pub(crate) fn add_socket(&mut self, link: LinkId, socket: web_sys::WebSocket) {
+        let socket = Socket::new(socket, move |event| {
+            with_wake(|runtime| runtime.handle_socket(link, event));
+        });
+        if socket.is_open() {
+            self.input(Input::Credit { link, bytes: QUEUE_LIMIT });
+        }
+        self.sockets.insert(link, socket);
+    }
+
+    fn handle_socket(&mut self, link: LinkId, event: SocketEvent) {
+        match event {
+            SocketEvent::Open => {
+                self.input(Input::Credit { link, bytes: QUEUE_LIMIT });
+                if let Some(socket) = self.sockets.get(&link) {
+                    self.waiting.remove(&link).into_iter().flatten().for_each(|frame| socket.send(&frame));
+                }
+            }
+            SocketEvent::Message(bytes) => self.input(Input::Bytes { link, bytes: bytes.into() }),
+            SocketEvent::Drained(bytes) => self.input(Input::Credit { link, bytes }),
+            SocketEvent::Closed(reason) => {
+                self.waiting.remove(&link);
+                if self.sockets.remove(&link).is_some() {
+                    self.input(Input::LinkClosed { link, reason: Some(reason) });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.engine.handle_input(input, now());
+    }
+
+    /// Carries out what the engine wants until it wants nothing more.
+    fn drain(&mut self) {
+        loop {
+            match self.engine.poll_output(now()) {
+                Output::Transmit { link, bytes } => self.transmit(link, bytes),
+                Output::Storage { store, intent } => self.store(store, intent),
+                Output::CloseLink { link, reason } => {
+                    self.waiting.remove(&link);
+                    if let Some(socket) = self.sockets.remove(&link) {
+                        socket.close();
+                    } else {
+                        self.events.push(events::close_link(link, &reason));
+                    }
+                }
+                Output::Event(event) => self.tell(event),
+                Output::Idle { wake_at } => {
+                    self.arm(wake_at);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, link: LinkId, bytes: bytes::Bytes) {
+        match self.sockets.get(&link) {
+            Some(socket) if socket.is_open() => socket.send(&bytes),
+            Some(_) => self.waiting.entry(link).or_default().push(bytes),
+            None => self.events.push(events::transmit(link, &bytes)),
+        }
+    }
+
+    fn store(&mut self, store: StoreId, intent: Intent) {
+        let Some(backend) = self.backends.get_mut(&store) else { return };
+        let mut outcomes = Vec::new();
+        backend.handle_intent(intent, &mut outcomes);
+        self.start_ops(store);
+        self.finish_intents(store, outcomes);
+    }
+
+    fn start_ops(&mut self, store: StoreId) {
+        if let Some(backend) = self.backends.get_mut(&store) {
+            backend.start_ops(move |op, reply| with_wake(|runtime| runtime.handle_reply(store, op, reply)));
+        }
+    }
+
+    fn handle_reply(&mut self, store: StoreId, op: u64, reply: DeviceReply) {
+        let Some(backend) = self.backends.get_mut(&store) else { return };
+        let mut outcomes = Vec::new();
+        backend.handle_reply(op, reply, &mut outcomes);
+        self.start_ops(store);
+        self.finish_intents(store, outcomes);
+        self.finish_closing(store);
+    }
+
+    fn finish_intents(&mut self, store: StoreId, outcomes: Vec<Outcome>) {
+        outcomes.into_iter().for_each(|outcome| self.input(Input::Storage { store, outcome }));
+    }
+
+    /// Begins to close a store: whatever is under way is written first.
+    pub(crate) fn close_store(&mut self, store: StoreId) -> f64 {
+        let request = self.own_request();
+        self.engine.close_store(store, now());
+        if let Some(backend) = self.backends.get_mut(&store) {
+            backend.close();
+        }
+        self.closing.insert(store, request);
+        self.start_ops(store);
+        self.finish_closing(store);
+        request
+    }
+
+    fn finish_closing(&mut self, store: StoreId) {
+        if !self.closing.contains_key(&store) {
+            return;
+        }
+        match self.backends.get(&store) {
+            Some(backend) if !backend.is_closed() => return,
+            _ => {}
+        }
+        if let Some(backend) = self.backends.remove(&store) {
+            backend.release();
+        }
+        if let Some(request) = self.closing.remove(&store) {
+            self.events.push(events::done(request, Ok(JsValue::UNDEFINED)));
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        if let Event::Done { request, result } = &event
+            && let Some(code) = self.cancel_codes.remove(request)
+            && matches!(result, Err(Error::RequestCancelled))
+        {
+            let error = events::failure(&code, &Error::RequestCancelled.to_string());
+            return self.events.push(events::done(events::number(request.0), Err(error)));
+        }
+        self.events.extend(events::to_js(event));
+    }
+
+    /// Takes a request back; it ends with `code`, if one is given.
+    pub(crate) fn cancel(&mut self, request: RequestId, code: Option<String>) {
+        if let Some(code) = code {
+            self.cancel_codes.insert(request, code);
+        }
+        self.engine.cancel(request, now());
+    }
+
+    /// The time that was asked for last has come.
+    pub(crate) fn handle_timeout(&mut self) {
+        self.timer = None;
+        self.input(Input::Timeout);
+    }
+
+    fn arm(&mut self, wake_at: Option<Instant>) {
+        if self.timer == wake_at {
+            return;
+        }
+        self.timer = wake_at;
+        // Rounded up: a timer that fires early finds nothing to do and is set again for nothing.
+        let millis = wake_at.map_or(-1.0, |wake_at| {
+            wake_at.duration_since(now()).as_micros().div_ceil(1000).min(MAX_SLEEP) as f64
+        });
+        // It only sets a timer; nothing can be done about a failure here.
+        let _ = self.set_timer.call1(&JsValue::NULL, &millis.into());
+    }
+}
+
+/// Longest time that a browser's timer can be set for: 2^31 - 1 milliseconds.
+const MAX_SLEEP: u128 = 0x7fff_ffff;

@@ -1,0 +1,74 @@
+//! Files that JavaScript opened: a descriptor of Node, or a sync access handle of the origin private file system.
+
+use hypertab_core::error::StorageFailure;
+use hypertab_core::storage::log_store::SyncFile;
+use wasm_bindgen::prelude::*;
+
+use super::failure_of;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The file as JavaScript gives it; `wasm/js/storage` has both kinds.
+    #[wasm_bindgen(typescript_type = "SyncFile")]
+    pub type JsFile;
+
+    /// Fills the buffer from an offset; returns how many bytes there were.
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &JsFile, buffer: &mut [u8], offset: f64) -> Result<f64, JsValue>;
+
+    /// Writes all bytes at an offset.
+    #[wasm_bindgen(method, catch)]
+    fn write(this: &JsFile, bytes: &[u8], offset: f64) -> Result<(), JsValue>;
+
+    /// Returns once everything written is on the disk.
+    #[wasm_bindgen(method, catch)]
+    fn sync(this: &JsFile) -> Result<(), JsValue>;
+
+    /// Gives the file up.
+    #[wasm_bindgen(method, catch)]
+    fn close(this: &JsFile) -> Result<(), JsValue>;
+}
+
+/// A file of JavaScript as the store wants it.
+pub(crate) struct SyncHandle {
+    file: JsFile,
+}
+
+impl SyncHandle {
+    pub(crate) fn new(file: JsFile) -> Self {
+        SyncHandle { file }
+    }
+
+    /// Closes the file. A failure leaves nothing to do: everything durable was synced before.
+    pub(crate) fn release(self) {
+        let _ = self.file.close();
+    }
+}
+
+impl SyncFile for SyncHandle {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StorageFailure> {
+        let wanted = buffer.len();
+        let count = self
+            .file
+            .read(buffer, offset as f64)
+            .map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::ReadFailed))?;
+        // A count beyond the buffer would be the host's bug; it must not become ours.
+        Ok((count.max(0.0) as usize).min(wanted))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
+        self.file
+            .write(bytes, offset as f64)
+            .map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::WriteFailed))
+    }
+
+    fn sync(&mut self) -> Result<(), StorageFailure> {
+        self.file.sync().map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::WriteFailed))
+    }
+}
+
+/// The code of a Node error, or the name of a DOM exception.
+fn name_of(error: &JsValue) -> Option<String> {
+    let property = |name: &str| js_sys::Reflect::get(error, &name.into()).ok()?.as_string();
+    property("code").or_else(|| property("name"))
+}
