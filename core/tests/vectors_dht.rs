@@ -415,14 +415,13 @@ fn storing_node() {
             match response {
                 Response::Silent => assert_eq!(expected, "silent", "{place}"),
                 Response::Full(value) => {
-                    if request.command == command::LOOKUP && value.is_some() {
+                    if let (command::LOOKUP, Some(value)) = (request.command, &value) {
                         let sorted = |bytes: &[u8]| {
                             let (mut peers, bump) = decode_lookup(bytes).unwrap();
                             peers.sort_unstable_by_key(|peer| peer.public_key);
                             (peers, bump)
                         };
-                        let value = value.unwrap();
-                        assert_eq!(sorted(&value), sorted(&hex(&expected[0]["reply"])), "{place}");
+                        assert_eq!(sorted(value), sorted(&hex(&expected[0]["reply"])), "{place}");
                     } else {
                         let value = value.map_or(Value::Null, |value| hex_json(&value));
                         assert_eq!(expected[0]["reply"], value, "{place}");

@@ -2,17 +2,20 @@
 //!
 //! Source: dht-rpc 6.27, `index.js`.
 
+mod modes;
+mod upkeep;
+
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::firewall::{FirewallCheck, Verdict};
+use super::firewall::FirewallCheck;
 use super::health::Health;
 use super::query::{DownHint, Query, QueryId, QueryOptions, Step};
 use super::rng::Rng;
 use super::rpc::{
-    Added, Answer, Entry, Incoming, Lapse, Message, NatSampler, NodeId, Outgoing, Reply, RequestId, Requests,
+    Answer, Entry, Incoming, Lapse, Message, NatSampler, NodeId, Outgoing, Reply, RequestId, Requests,
     SocketId, Table, Tokens, Transmit, command, error, node_id,
 };
 use crate::time::{Duration, Instant};
@@ -660,301 +663,6 @@ impl Node {
         };
         self.query(options, now)
     }
-
-    // Bootstrapping and modes.
-
-    fn bootstrap_round(&mut self, now: Instant) {
-        let id = QueryId(self.next_query);
-        self.boot.query = Some(id);
-        let target = *self.table.id();
-        self.background_query(target, now);
-    }
-
-    fn finish_bootstrap_round(&mut self, now: Instant) {
-        let is_forced = self.options.mode == Mode::Persistent;
-        self.boot.round += 1;
-        if self.is_bootstrapped || !(self.boot.is_reachable || is_forced) {
-            self.finish_bootstrap();
-        } else {
-            self.update_network_state(!is_forced, now);
-        }
-    }
-
-    fn finish_bootstrap(&mut self) {
-        if !self.is_bootstrapped {
-            self.is_bootstrapped = true;
-            self.events.push_back(NodeEvent::Bootstrapped);
-        }
-    }
-
-    /// Finds out whether the node can be reached and, unless `only_firewall`, turns persistent if so.
-    fn update_network_state(&mut self, only_firewall: bool, now: Instant) {
-        if self.check.is_some() {
-            return;
-        }
-        if !self.is_ephemeral || (only_firewall && !self.is_firewalled) {
-            self.after_update(false, now);
-            return;
-        }
-        if !only_firewall {
-            self.stable_ticks = MORE_STABLE_TICKS;
-            self.last_host = self.nat.host();
-        }
-        let Some(address) = self.nat.address() else {
-            self.after_update(false, now);
-            return;
-        };
-        let mut nodes: Vec<_> = Vec::new();
-        if self.is_firewalled {
-            nodes.extend(self.latest().take(FirewallCheck::NODES));
-            if nodes.len() < FirewallCheck::NODES {
-                let more: Vec<_> =
-                    self.options.bootstrap.iter().filter(|node| !nodes.contains(node)).copied().collect();
-                nodes.extend(more);
-            }
-        }
-        let mut check = FirewallCheck::new(address, self.is_firewalled);
-        for to in nodes {
-            check.asked(self.probe(to, Purpose::FirewallProbe, now));
-        }
-        self.check = Some((check, only_firewall));
-        self.finish_check(now);
-    }
-
-    fn probe(&mut self, to: Address, purpose: Purpose, now: Instant) -> RequestId {
-        let mut outgoing = Outgoing::new(SocketId::CLIENT, to, true, command::PING_NAT);
-        outgoing.value = Some(Bytes::copy_from_slice(&self.options.server_port.to_le_bytes()));
-        self.send(outgoing, purpose, now)
-    }
-
-    fn finish_check(&mut self, now: Instant) {
-        let Some((check, _)) = &self.check else { return };
-        if !check.is_complete() {
-            return;
-        }
-        let Some((check, only_firewall)) = self.check.take() else { return };
-        let is_moved = self.nat.address() != Some(check.address());
-        let was_firewalled = self.is_firewalled;
-        let nat = match check.verdict(self.options.server_port) {
-            Verdict::Firewalled => return self.after_update(false, now),
-            Verdict::Unchecked => None,
-            Verdict::Open(nat) => Some(nat),
-        };
-        self.is_firewalled = false;
-        if was_firewalled {
-            self.events.push_back(NodeEvent::NetworkChanged);
-        }
-        if !self.is_ephemeral || is_moved {
-            return self.after_update(false, now);
-        }
-        if let Some(nat) = nat {
-            self.sampled_anonymous.clear();
-            self.nat = nat;
-        }
-        let Some(address) = self.nat.address() else { return self.after_update(false, now) };
-        let id = node_id(address);
-        if !only_firewall {
-            self.is_ephemeral = false;
-        }
-        if *self.table.id() != id {
-            self.table = self.table.rebuilt(id);
-            if self.is_bootstrapped {
-                self.refresh(now);
-            }
-        }
-        if !self.is_ephemeral {
-            self.events.push_back(NodeEvent::Persistent);
-        }
-        self.after_update(true, now);
-    }
-
-    /// Goes on bootstrapping after a check, if that asked for it.
-    fn after_update(&mut self, is_changed: bool, now: Instant) {
-        if self.is_bootstrapped || self.boot.query.is_some() {
-            return;
-        }
-        if is_changed && self.boot.round < 2 {
-            self.bootstrap_round(now);
-        } else {
-            self.finish_bootstrap();
-        }
-    }
-
-    // The table.
-
-    fn meet(&mut self, id: Option<NodeId>, from: Address, to: Address, socket: SocketId, now: Instant) {
-        if is_excluded(from) {
-            return;
-        }
-        let is_sample = socket == self.socket();
-        let Some(id) = id else {
-            if self.sampled_anonymous.len() < self.options.bootstrap.len().max(1)
-                && !self.sampled_anonymous.contains(&from)
-            {
-                self.sampled_anonymous.push(from);
-                self.sample(to);
-            }
-            return;
-        };
-        let tick = self.tick;
-        if let Some(entry) = self.table.get_mut(&id) {
-            let is_due = is_sample && (entry.sampled == 0 || tick.saturating_sub(entry.sampled) >= OLD_NODE);
-            if is_due {
-                entry.sampled = tick;
-            }
-            entry.pinged = tick;
-            entry.seen = tick;
-            self.table.touch(&id);
-            if is_due {
-                self.sample(to);
-            }
-            return;
-        }
-        let full = self.add_entry(Entry::new(id, from, tick), Some(to));
-        if let Some((row, entry)) = full {
-            self.row_full(row, entry, now);
-        }
-    }
-
-    fn add_entry(&mut self, mut entry: Entry, to: Option<Address>) -> Option<(usize, Entry)> {
-        if entry.id == *self.table.id() {
-            return None;
-        }
-        if to.is_some() {
-            entry.sampled = self.tick;
-        }
-        match self.table.add(entry.clone()) {
-            Added::Yes => {
-                if let Some(to) = to {
-                    self.sample(to);
-                }
-                None
-            }
-            Added::Known => None,
-            Added::RowFull(row) => Some((row, entry)),
-        }
-    }
-
-    fn sample(&mut self, to: Address) {
-        let before = (self.nat.host(), self.nat.port());
-        self.nat.add(to);
-        if before != (self.nat.host(), self.nat.port()) {
-            self.events.push_back(NodeEvent::NetworkChanged);
-        }
-    }
-
-    fn row_full(&mut self, row: usize, new: Entry, now: Instant) {
-        if !self.is_bootstrapped || self.swaps >= MAX_SWAPS {
-            return;
-        }
-        let tick = self.tick;
-        let oldest = self
-            .table
-            .row(row)
-            .filter(|entry| entry.pinged != tick)
-            .min_by_key(|entry| (entry.pinged, entry.added))
-            .map(|entry| (entry.id, entry.address, entry.pinged, entry.added, entry.seen));
-        let Some((old, address, pinged, added, seen)) = oldest else { return };
-        if tick.saturating_sub(pinged) < RECENT_NODE && tick.saturating_sub(added) > OLD_NODE {
-            return;
-        }
-        if let Some(entry) = self.table.get_mut(&old) {
-            entry.pinged = tick;
-        }
-        self.swaps += 1;
-        let outgoing = self.outgoing(address, true, command::PING);
-        self.send(outgoing, Purpose::Swap { old, seen, new }, now);
-    }
-
-    fn finish_swap(&mut self, old: NodeId, answered_seen: Option<u64>, new: Entry) {
-        self.swaps = self.swaps.saturating_sub(1);
-        let is_alive =
-            answered_seen.is_some_and(|seen| self.table.get(&old).is_some_and(|entry| entry.seen > seen));
-        if !is_alive {
-            self.table.remove(&old);
-            self.add_entry(new, None);
-        }
-    }
-
-    fn check(&mut self, id: NodeId, now: Instant) {
-        let tick = self.tick;
-        let Some(entry) = self.table.get_mut(&id) else { return };
-        entry.pinged = tick;
-        let (address, seen) = (entry.address, entry.seen);
-        self.checks += 1;
-        let outgoing = self.outgoing(address, true, command::PING);
-        self.send(outgoing, Purpose::Check { id, seen }, now);
-    }
-
-    // Ticks.
-
-    fn handle_tick(&mut self, now: Instant) {
-        if now.duration_since(self.last_tick) > SLEEPING {
-            self.wake_up();
-        } else {
-            self.tick += 1;
-        }
-        self.last_tick = now;
-        self.next_tick = now + TICK;
-        if !self.is_bootstrapped {
-            return;
-        }
-        if self.options.mode == Mode::Adaptive && self.is_ephemeral {
-            self.stable_ticks = self.stable_ticks.saturating_sub(1);
-            if self.stable_ticks == 0 {
-                if self.last_host.is_some() && self.last_host == self.nat.host() {
-                    self.stable_ticks = MORE_STABLE_TICKS;
-                } else {
-                    self.update_network_state(false, now);
-                }
-            }
-        }
-        if self.tick & 7 == 0 {
-            self.ping_some(now);
-        }
-        self.refresh_ticks = self.refresh_ticks.saturating_sub(1);
-        if (self.tick & 63 == 0 && self.table.len() < K) || self.refresh_ticks == 0 {
-            self.refresh(now);
-        }
-        self.down_hints = 0;
-        if self.health.update() {
-            self.events.push_back(NodeEvent::NetworkChanged);
-        }
-    }
-
-    fn wake_up(&mut self) {
-        self.tick += 2 * OLD_NODE;
-        // Two ticks before the next round of pings.
-        self.tick = self.tick + 6 - (self.tick & 7);
-        self.stable_ticks = MORE_STABLE_TICKS;
-        self.refresh_ticks = 1;
-        self.last_host = None;
-        self.health = Health::default();
-        if self.options.mode == Mode::Adaptive && !self.is_ephemeral {
-            self.is_ephemeral = true;
-            self.events.push_back(NodeEvent::Ephemeral);
-        }
-        self.events.push_back(NodeEvent::Woke);
-    }
-
-    fn ping_some(&mut self, now: Instant) {
-        let Some(oldest) = self.table.oldest().next() else { return self.refresh(now) };
-        let mut count = if self.requests.len() > 2 { 3 } else { 5 };
-        if self.tick.saturating_sub(oldest.pinged) < RECENT_NODE {
-            count = 2;
-        }
-        let tick = self.tick;
-        let due: Vec<_> = self
-            .table
-            .oldest()
-            .take(count)
-            .filter(|entry| entry.pinged != tick)
-            .map(|entry| entry.id)
-            .collect();
-        for id in due {
-            self.check(id, now);
-        }
-    }
 }
 
 /// Test nodes that got into the public network by accident (hyperdht 6.33, `filterNode`).
@@ -979,9 +687,6 @@ const BACKGROUND_CONCURRENCY: usize = 2;
 /// Time between two rounds of upkeep.
 const TICK: Duration = Duration::from_secs(5);
 
-/// A gap between ticks that means the machine slept.
-const SLEEPING: Duration = Duration::from_secs(15);
-
 /// Ticks before an adaptive node tries to turn persistent; about 20 minutes.
 const STABLE_TICKS: u64 = 240;
 
@@ -991,12 +696,6 @@ const MORE_STABLE_TICKS: u64 = 3 * STABLE_TICKS;
 /// Idle ticks before a refresh; about 5 minutes.
 const REFRESH_TICKS: u64 = 60;
 
-/// A node pinged within this many ticks is not pinged again for a newcomer.
-const RECENT_NODE: u64 = 12;
-
-/// A node known for more ticks than this has proven itself.
-const OLD_NODE: u64 = 360;
-
 /// Longest delay that is granted to a delayed ping.
 const MAX_PING_DELAY: Duration = Duration::from_secs(10);
 
@@ -1005,9 +704,6 @@ const MAX_DELAYED: usize = 1024;
 
 /// Most pings at once that were caused by down hints.
 const MAX_CHECKS: usize = 10;
-
-/// Most pings at once on behalf of newcomers to full rows.
-const MAX_SWAPS: usize = 3;
 
 /// Down hints sent per tick.
 const MAX_DOWN_HINTS: usize = 50;
