@@ -150,10 +150,12 @@ impl Core {
         }
         let wanted = RefCell::default();
         let source = self.nodes(store, loaded, &wanted);
-        let mut reorg = self.reorgs.get(&proof.fork).cloned();
+        // A second proof of the fork, when two were asked for, begins the search again.
+        let known = self.reorgs.get(&proof.fork);
+        let mut reorg = known.filter(|_| proof.upgrade.is_none()).cloned();
         let step = match &mut reorg {
             Some(reorg) => reorg.update(&source, proof),
-            None if self.reorgs.len() >= MAX_REORGS => Ok(Err(VerifyError::Stale)),
+            None if known.is_none() && self.reorgs.len() >= MAX_REORGS => Ok(Err(VerifyError::Stale)),
             None => match Reorg::start(&source, &self.tip, self.key(), self.manifest(), proof) {
                 Ok(Ok(started)) => {
                     reorg = Some(started);
