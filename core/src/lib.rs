@@ -8,6 +8,7 @@
 //! - [`noise`], [`secret_stream`] and [`protomux`] make an encrypted path with channels out of an ordered byte path;
 //!   [`engine::link`] puts them together.
 //! - [`hypercore`] is the log: its tree, proofs, signatures and encryption.
+//! - [`dht_relay`] reaches the HyperDHT through somebody else's node.
 //! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod compact_encoding;
 pub mod crypto;
 #[cfg(feature = "dht")]
 pub mod dht;
+pub mod dht_relay;
 pub mod engine;
 pub mod error;
 pub mod flat_tree;

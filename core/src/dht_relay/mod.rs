@@ -1,0 +1,29 @@
+//! The relay protocol: how a tab without UDP uses a HyperDHT node that somebody else runs.
+//!
+//! Source: @hyperswarm/dht-relay 0.4.3.
+//!
+//! One Protomux session without encryption of its own runs between the tab and the relay, with one channel of the
+//! protocol [`PROTOCOL`] in it. [`Client`] is the tab's machine and [`messages`] what the two
+//! say to each other. Secret keys stay with the client: the relay asks it for signatures, and the
+//! Noise handshakes and the secret streams run between the client and its peers, end to end.
+
+mod client;
+mod handshakes;
+pub mod messages;
+pub mod signing;
+
+pub use client::{
+    Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryId, ServerId, StreamError, StreamId,
+};
+
+/// Name of the channel.
+pub const PROTOCOL: &str = "@hyperswarm/dht-relay";
+
+/// Most bytes of a frame that this side sends or takes. Longer writes are cut, which means nothing to the protocol.
+pub const MAX_FRAME: usize = 1024 * 1024;
+
+/// Returns the next alias or id of one side: they count from 1 and wrap to 1.
+fn next_number(last: &mut u32) -> u32 {
+    *last = last.checked_add(1).unwrap_or(1);
+    *last
+}
