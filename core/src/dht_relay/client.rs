@@ -2,6 +2,7 @@
 //!
 //! Source: @hyperswarm/dht-relay 0.4.3, `lib/node.js`, `lib/stream.js`, `lib/server.js`.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -229,7 +230,7 @@ struct Stream {
 
 #[derive(Debug)]
 enum StreamState {
-    Dialling { key_pair: KeyPair, remote_public_key: [u8; 32], expires: Instant },
+    Dialling { key_pair: Box<KeyPair>, remote_public_key: [u8; 32], expires: Instant },
     Open { remote_alias: u32 },
 }
 
@@ -300,7 +301,8 @@ impl Client {
     pub fn connect(&mut self, remote_public_key: [u8; 32], key_pair: &KeyPair, now: Instant) -> StreamId {
         let alias = next_number(&mut self.last_number);
         let expires = now + CONNECT_TIMEOUT;
-        let state = StreamState::Dialling { key_pair: key_pair.clone(), remote_public_key, expires };
+        let state =
+            StreamState::Dialling { key_pair: Box::new(key_pair.clone()), remote_public_key, expires };
         self.streams.insert(alias, Stream::new(state));
         if self.failure.is_some() {
             self.close_stream(alias, Some(StreamError::LinkClosed));
@@ -613,7 +615,7 @@ impl Client {
         else {
             return;
         };
-        let keys = (key_pair, *remote_public_key);
+        let keys = (&**key_pair, *remote_public_key);
         let reply = self.handshakes.initiate(id, alias, keys, payload, ephemeral, now);
         self.control.extend(reply);
     }

@@ -3,18 +3,30 @@
 //! Source: @hyperswarm/dht-relay 0.4.3.
 //!
 //! One Protomux session without encryption of its own runs between the tab and the relay, with one channel of the
-//! protocol [`PROTOCOL`] in it. [`Client`] is the tab's machine and [`messages`] what the two
-//! say to each other. Secret keys stay with the client: the relay asks it for signatures, and the
+//! protocol [`PROTOCOL`] in it. [`Client`] is the tab's machine, `Bridge` (feature `dht`) the relay's, and
+//! [`messages`] what they say to each other. Secret keys stay with the client: the relay asks it for signatures, and the
 //! Noise handshakes and the secret streams run between the client and its peers, end to end.
 
+#[cfg(feature = "dht")]
+mod backend;
+#[cfg(feature = "dht")]
+mod bridge;
 mod client;
 mod handshakes;
+#[cfg(feature = "dht")]
+mod limits;
 pub mod messages;
+#[cfg(feature = "dht")]
+mod session;
 pub mod signing;
 
+#[cfg(feature = "dht")]
+pub use bridge::{Bridge, BridgeEvent, BridgeOptions, LinkId};
 pub use client::{
     Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryId, ServerId, StreamError, StreamId,
 };
+#[cfg(feature = "dht")]
+pub use limits::{CloseCode, Limits, Refusal};
 
 /// Name of the channel.
 pub const PROTOCOL: &str = "@hyperswarm/dht-relay";

@@ -1,0 +1,194 @@
+//! What a session needs of the DHT, and how an [`Endpoint`] gives it.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::SocketAddrV4;
+
+use bytes::Bytes;
+
+use super::bridge::LinkId;
+use crate::dht::{Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId};
+use crate::time::Instant;
+use crate::udx::Address;
+
+/// The DHT, as one session sees it. Keys are always held by the client.
+pub(super) trait Backend {
+    fn lookup(&mut self, topic: [u8; 32]) -> OperationId;
+    fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
+    fn unannounce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
+    fn cancel(&mut self, operation: OperationId);
+    fn signed(&mut self, id: SignatureId, signature: Option<[u8; 64]>);
+
+    fn connect(&mut self, public_key: [u8; 32], remote_public_key: [u8; 32]) -> ConnectionId;
+    /// Returns `None` when somebody else listens on the key.
+    fn listen(&mut self, public_key: [u8; 32]) -> Option<ServerId>;
+    /// Takes a key away from whoever listens on it, and tells them.
+    fn take_over(&mut self, public_key: [u8; 32]);
+    fn close_server(&mut self, server: ServerId, is_polite: bool);
+    fn noise_sent(&mut self, connection: ConnectionId, message: Bytes, holepunch_secret: Option<[u8; 32]>);
+    fn noise_received(
+        &mut self,
+        connection: ConnectionId,
+        payload: Bytes,
+        remote_public_key: Option<[u8; 32]>,
+        holepunch_secret: Option<[u8; 32]>,
+    );
+    fn deny(&mut self, connection: ConnectionId);
+
+    /// Reports whether there is room for more; `None` when the connection is gone.
+    fn write(&mut self, connection: ConnectionId, bytes: Bytes) -> Option<bool>;
+    fn end(&mut self, connection: ConnectionId);
+    fn destroy(&mut self, connection: ConnectionId);
+    fn consumed(&mut self, connection: ConnectionId, bytes: usize);
+    fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32);
+
+    fn public_address(&self) -> SocketAddrV4;
+}
+
+/// Which link each thing of the endpoint belongs to.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    pub(super) operations: BTreeMap<OperationId, LinkId>,
+    pub(super) servers: BTreeMap<ServerId, LinkId>,
+    pub(super) connections: BTreeMap<ConnectionId, LinkId>,
+    keys: BTreeMap<[u8; 32], ServerId>,
+    /// Servers whose key was taken over.
+    pub(super) replaced: Vec<(LinkId, ServerId)>,
+}
+
+impl Routes {
+    /// Forgets a server that is closed.
+    pub(super) fn server_closed(&mut self, server: ServerId) {
+        self.servers.remove(&server);
+        self.keys.retain(|_, other| *other != server);
+    }
+}
+
+/// The endpoint for one link.
+pub(super) struct Port<'a> {
+    pub(super) endpoint: &'a mut Endpoint,
+    pub(super) routes: &'a mut Routes,
+    pub(super) link: LinkId,
+    pub(super) now: Instant,
+    pub(super) allows_lan: bool,
+}
+
+impl Backend for Port<'_> {
+    fn lookup(&mut self, topic: [u8; 32]) -> OperationId {
+        let id = self.endpoint.lookup(topic, self.now);
+        self.routes.operations.insert(id, self.link);
+        id
+    }
+
+    fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId {
+        // Peers find a key that is listened on here without a search of their own.
+        let server = self.routes.keys.get(&public_key);
+        let relays = server.map(|server| self.endpoint.relay_addresses(*server)).unwrap_or_default();
+        let identity = Identity::External(public_key);
+        let id = self.endpoint.announce(topic, identity, relays, false, self.now);
+        self.routes.operations.insert(id, self.link);
+        id
+    }
+
+    fn unannounce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId {
+        let id = self.endpoint.unannounce(topic, Identity::External(public_key), self.now);
+        self.routes.operations.insert(id, self.link);
+        id
+    }
+
+    fn cancel(&mut self, operation: OperationId) {
+        self.routes.operations.remove(&operation);
+        self.endpoint.cancel(operation, self.now);
+    }
+
+    fn signed(&mut self, id: SignatureId, signature: Option<[u8; 64]>) {
+        self.endpoint.signed(id, signature, self.now);
+    }
+
+    fn connect(&mut self, public_key: [u8; 32], remote_public_key: [u8; 32]) -> ConnectionId {
+        let options = Connect {
+            identity: Identity::External(public_key),
+            remote_public_key,
+            relay_addresses: Vec::new(),
+            allows_lan: self.allows_lan,
+        };
+        let id = self.endpoint.connect(options, self.now);
+        self.routes.connections.insert(id, self.link);
+        id
+    }
+
+    fn listen(&mut self, public_key: [u8; 32]) -> Option<ServerId> {
+        let options =
+            Listen { shares_local_addresses: self.allows_lan, ..Listen::new(Identity::External(public_key)) };
+        match self.endpoint.listen(options, self.now) {
+            Ok(id) => {
+                self.routes.servers.insert(id, self.link);
+                self.routes.keys.insert(public_key, id);
+                Some(id)
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn take_over(&mut self, public_key: [u8; 32]) {
+        let Some(server) = self.routes.keys.remove(&public_key) else { return };
+        if let Some(link) = self.routes.servers.remove(&server) {
+            self.routes.replaced.push((link, server));
+        }
+        self.endpoint.close_server(server, false, self.now);
+    }
+
+    fn close_server(&mut self, server: ServerId, is_polite: bool) {
+        // The key is free from here on; the server ends when it is taken out of the DHT.
+        self.routes.keys.retain(|_, other| *other != server);
+        if !is_polite {
+            self.routes.servers.remove(&server);
+        }
+        self.endpoint.close_server(server, is_polite, self.now);
+    }
+
+    fn noise_sent(&mut self, connection: ConnectionId, message: Bytes, holepunch_secret: Option<[u8; 32]>) {
+        self.endpoint.noise_sent(connection, message, holepunch_secret, self.now);
+    }
+
+    fn noise_received(
+        &mut self,
+        connection: ConnectionId,
+        payload: Bytes,
+        remote_public_key: Option<[u8; 32]>,
+        holepunch_secret: Option<[u8; 32]>,
+    ) {
+        self.endpoint.noise_received(connection, payload, remote_public_key, holepunch_secret, self.now);
+    }
+
+    fn deny(&mut self, connection: ConnectionId) {
+        self.routes.connections.remove(&connection);
+        self.endpoint.deny(connection, self.now);
+    }
+
+    fn write(&mut self, connection: ConnectionId, bytes: Bytes) -> Option<bool> {
+        self.endpoint.write(connection, bytes, self.now).ok()
+    }
+
+    fn end(&mut self, connection: ConnectionId) {
+        self.endpoint.end(connection, self.now);
+    }
+
+    fn destroy(&mut self, connection: ConnectionId) {
+        self.routes.connections.remove(&connection);
+        self.endpoint.destroy(connection, self.now);
+    }
+
+    fn consumed(&mut self, connection: ConnectionId, bytes: usize) {
+        self.endpoint.consumed(connection, u64::try_from(bytes).unwrap_or(u64::MAX), self.now);
+    }
+
+    fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32) {
+        self.endpoint.set_receive_limit(connection, bytes, self.now);
+    }
+
+    fn public_address(&self) -> SocketAddrV4 {
+        let node = self.endpoint.node();
+        node.public_address().unwrap_or(Address::new([0; 4], node.server_port())).into()
+    }
+}

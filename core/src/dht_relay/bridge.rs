@@ -1,0 +1,326 @@
+//! A whole relay: one DHT endpoint, and a session for each link.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::backend::{Port, Routes};
+use super::limits::{Limits, Refusal};
+use super::session::Session;
+use crate::dht::rpc::{SocketId, Transmit};
+use crate::dht::{ConnectionId, Endpoint, EndpointOptions, Event, ServerId, Signee};
+use crate::time::Instant;
+use crate::udx::Address;
+
+/// Names a link of a relay; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// How a relay is set up.
+#[derive(Clone, Debug)]
+pub struct BridgeOptions {
+    /// The relay's node.
+    pub endpoint: EndpointOptions,
+    /// Bounds of each link.
+    pub limits: Limits,
+    /// Whether peers are told addresses of local networks, and tried at theirs.
+    pub allows_lan: bool,
+}
+
+/// What a relay tells its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BridgeEvent {
+    /// Bind this socket to any port before the next datagram is sent.
+    OpenSocket(SocketId),
+    /// Close this socket.
+    CloseSocket(SocketId),
+    /// The node has looked around: queries find what there is.
+    Bootstrapped,
+    /// Look at this link: it has frames, may be read again, or is to be closed.
+    Wake(LinkId),
+}
+
+/// The machine of a relay.
+///
+/// Links are [opened](Self::open_link) when their WebSocket is, and fed with its binary messages. Take frames with
+/// [`poll_frame`](Self::poll_frame) only as fast as they leave: that is what makes peers wait for a slow client. After any
+/// `&mut self` call, drain [`poll_event`](Self::poll_event), then [`poll_transmit`](Self::poll_transmit), then arm a timer
+/// from [`poll_timeout`](Self::poll_timeout).
+#[derive(Debug)]
+pub struct Bridge {
+    endpoint: Endpoint,
+    limits: Limits,
+    allows_lan: bool,
+    routes: Routes,
+    sessions: BTreeMap<LinkId, Session>,
+    timers: BTreeSet<(Instant, LinkId)>,
+    /// Links to look at, each once.
+    woken: BTreeSet<LinkId>,
+    events: VecDeque<BridgeEvent>,
+    next_link: u64,
+}
+
+impl Bridge {
+    /// Creates a relay without links. The seed must never be used twice.
+    pub fn new(options: BridgeOptions, seed: [u8; 32], now: Instant) -> Self {
+        let mut bridge = Self {
+            endpoint: Endpoint::new(options.endpoint, seed, now),
+            limits: options.limits,
+            allows_lan: options.allows_lan,
+            routes: Routes::default(),
+            sessions: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            woken: BTreeSet::new(),
+            events: VecDeque::new(),
+            next_link: 0,
+        };
+        bridge.drain(now);
+        bridge
+    }
+
+    /// Returns the node and what runs on it.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Returns how many links there are.
+    pub fn links(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Starts a link.
+    pub fn open_link(&mut self, now: Instant) -> LinkId {
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        self.sessions.insert(link, Session::new(self.limits, now));
+        self.touch(link);
+        link
+    }
+
+    /// Takes a frame of a link. Frames of a link that is to be closed are ignored.
+    pub fn handle_frame(&mut self, link: LinkId, frame: Bytes, now: Instant) {
+        self.with_session(link, now, |session, port| session.handle_frame(frame, port, now));
+        self.drain(now);
+    }
+
+    /// Ends a link, whose WebSocket is closed.
+    pub fn close_link(&mut self, link: LinkId, now: Instant) {
+        self.with_session(link, now, |session, port| session.close(port));
+        if let Some(session) = self.sessions.remove(&link)
+            && let Some(at) = session.armed
+        {
+            self.timers.remove(&(at, link));
+        }
+        self.woken.remove(&link);
+        self.drain(now);
+    }
+
+    /// Returns the next frame for a link. Call only while there is room for it.
+    pub fn poll_frame(&mut self, link: LinkId, now: Instant) -> Option<Bytes> {
+        let mut frame = None;
+        self.with_session(link, now, |session, port| frame = session.poll_frame(port));
+        frame
+    }
+
+    /// Returns why a link has to be closed, once its frames are sent.
+    pub fn refusal(&self, link: LinkId) -> Option<Refusal> {
+        self.sessions.get(&link)?.refusal()
+    }
+
+    /// Returns whether the link shall not be read.
+    pub fn is_paused(&self, link: LinkId) -> bool {
+        self.sessions.get(&link).is_some_and(Session::is_paused)
+    }
+
+    /// Takes a datagram.
+    pub fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant) {
+        self.endpoint.handle_datagram(socket, from, bytes, now);
+        self.drain(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        while let Some((at, link)) = self.timers.first().copied()
+            && at <= now
+        {
+            self.timers.remove(&(at, link));
+            if let Some(session) = self.sessions.get_mut(&link) {
+                session.armed = None;
+            }
+            self.with_session(link, now, |session, port| session.handle_timeout(port, now));
+        }
+        self.drain(now);
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [self.endpoint.poll_timeout(), timer].into_iter().flatten().min()
+    }
+
+    /// Returns the next datagrams to send; see [`Endpoint::poll_transmit`].
+    pub fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit> {
+        self.endpoint.poll_transmit(max_segments, now)
+    }
+
+    /// Returns what happened next.
+    pub fn poll_event(&mut self) -> Option<BridgeEvent> {
+        self.events.pop_front().or_else(|| self.woken.pop_first().map(BridgeEvent::Wake))
+    }
+
+    fn with_session(&mut self, link: LinkId, now: Instant, act: impl FnOnce(&mut Session, &mut Port<'_>)) {
+        let Some(session) = self.sessions.get_mut(&link) else { return };
+        let was_paused = session.is_paused();
+        let mut port = Port {
+            endpoint: &mut self.endpoint,
+            routes: &mut self.routes,
+            link,
+            now,
+            allows_lan: self.allows_lan,
+        };
+        act(session, &mut port);
+        if session.has_frame() || session.refusal().is_some() || (was_paused && !session.is_paused()) {
+            self.woken.insert(link);
+        }
+        self.arm(link);
+    }
+
+    fn touch(&mut self, link: LinkId) {
+        self.woken.insert(link);
+        self.arm(link);
+    }
+
+    fn arm(&mut self, link: LinkId) {
+        let Some(session) = self.sessions.get_mut(&link) else { return };
+        let at = session.poll_timeout();
+        // A timer that is too early finds nothing to do and is armed anew, which is cheaper than moving it each time.
+        if let (Some(armed), Some(at)) = (session.armed, at)
+            && armed <= at
+        {
+            return;
+        }
+        if let Some(armed) = session.armed {
+            self.timers.remove(&(armed, link));
+        }
+        session.armed = at;
+        if let Some(at) = at {
+            self.timers.insert((at, link));
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
+        loop {
+            if let Some((link, server)) = self.routes.replaced.pop() {
+                self.with_session(link, now, |session, port| session.server_closed(server, port));
+            } else if let Some(event) = self.endpoint.poll_event() {
+                self.handle_event(event, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::OpenSocket(socket) => self.events.push_back(BridgeEvent::OpenSocket(socket)),
+            Event::CloseSocket(socket) => self.events.push_back(BridgeEvent::CloseSocket(socket)),
+            Event::Bootstrapped => self.events.push_back(BridgeEvent::Bootstrapped),
+            Event::Found { operation, reply } => {
+                if let Some(link) = self.routes.operations.get(&operation).copied() {
+                    self.with_session(link, now, |session, _| session.found(operation, reply));
+                }
+            }
+            Event::Finished { operation, .. } => {
+                if let Some(link) = self.routes.operations.remove(&operation) {
+                    self.with_session(link, now, |session, _| session.finished(operation));
+                }
+            }
+            Event::Sign(request) => {
+                let link = match request.signee {
+                    Signee::Operation(id) => self.routes.operations.get(&id).copied(),
+                    Signee::Server(id) => self.routes.servers.get(&id).copied(),
+                };
+                match link.filter(|link| self.sessions.contains_key(link)) {
+                    Some(link) => {
+                        self.with_session(link, now, |session, port| session.sign(request, port, now));
+                    }
+                    None => self.endpoint.signed(request.id, None, now),
+                }
+            }
+            Event::Listening { server } => {
+                if let Some(link) = self.routes.servers.get(&server).copied() {
+                    self.with_session(link, now, |session, port| session.listening(server, port));
+                }
+            }
+            Event::ServerClosed { server } => {
+                let link = self.routes.servers.get(&server).copied();
+                self.routes.server_closed(server);
+                if let Some(link) = link {
+                    self.with_session(link, now, |session, port| session.server_closed(server, port));
+                }
+            }
+            Event::NoiseSend { connection, server, payload } => {
+                self.with_connection(connection, server, now, |session, port| {
+                    session.noise_send(connection, payload, port);
+                });
+            }
+            Event::NoiseReceive { connection, server, message, .. } => {
+                self.with_connection(connection, server, now, |session, port| {
+                    session.noise_receive(connection, server, message, port);
+                });
+            }
+            Event::Connected { connection, server, remote_public_key, .. } => {
+                self.with_connection(connection, server, now, |session, port| {
+                    session.connected(connection, remote_public_key, port, now);
+                });
+            }
+            Event::Failed { connection, error, .. } => {
+                if let Some(link) = self.routes.connections.remove(&connection) {
+                    self.with_session(link, now, |session, _| session.failed(connection, error));
+                }
+            }
+            Event::Data { connection, bytes } => {
+                self.with_connection(connection, None, now, |session, port| {
+                    session.data(connection, bytes, port);
+                });
+            }
+            Event::Drain { connection } => {
+                self.with_connection(connection, None, now, |session, _| session.drain(connection));
+            }
+            Event::End { connection } => {
+                self.with_connection(connection, None, now, |session, _| session.ended(connection));
+            }
+            Event::Closed { connection, error } => {
+                if let Some(link) = self.routes.connections.remove(&connection) {
+                    self.with_session(link, now, |session, _| session.closed(connection, error));
+                }
+            }
+            // Keys of ours, records that nobody asks for here, datagrams that the protocol does not carry.
+            _ => {}
+        }
+    }
+
+    /// Acts on the session that a connection belongs to; an accepted one belongs to that of its server.
+    fn with_connection(
+        &mut self,
+        connection: ConnectionId,
+        server: Option<ServerId>,
+        now: Instant,
+        act: impl FnOnce(&mut Session, &mut Port<'_>),
+    ) {
+        let known = self.routes.connections.get(&connection).copied();
+        let link = known.or_else(|| self.routes.servers.get(&server?).copied());
+        match link.filter(|link| self.sessions.contains_key(link)) {
+            Some(link) => {
+                self.routes.connections.insert(connection, link);
+                self.with_session(link, now, act);
+            }
+            None => {
+                self.routes.connections.remove(&connection);
+                self.endpoint.destroy(connection, now);
+            }
+        }
+    }
+}
