@@ -1,6 +1,7 @@
 //! Events as JavaScript gets them: an array each, its kind first.
 
-use hypertab_core::engine::{CloseReason, CoreId, Error, Event, LinkId, Response};
+use hypertab_core::dht_relay::messages::{LookupResult, Node};
+use hypertab_core::engine::{CloseReason, CoreId, Error, Event, LinkId, RelayEvent, Response};
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -87,6 +88,49 @@ fn response(response: Response) -> JsValue {
     }
 }
 
+fn address(address: std::net::SocketAddrV4) -> JsValue {
+    object(&[("host", address.ip().to_string().into()), ("port", address.port().into())]).into()
+}
+
+fn lookup_result(result: &LookupResult) -> JsValue {
+    let node = |node: &Node| address(node.address);
+    let peers: Array = result
+        .peers
+        .iter()
+        .map(|peer| {
+            let relays: Array = peer.relay_addresses.iter().copied().map(address).collect();
+            JsValue::from(object(&[
+                ("publicKey", bytes(&peer.public_key).into()),
+                ("relayAddresses", relays.into()),
+            ]))
+        })
+        .collect();
+    object(&[("from", node(&result.from)), ("to", node(&result.to)), ("peers", peers.into())]).into()
+}
+
+fn relay_event(event: RelayEvent) -> Option<JsValue> {
+    Some(match event {
+        RelayEvent::Opened { relay } => event!("relay-opened", relay.0),
+        RelayEvent::Closed { relay, reason } => event!(
+            "relay-closed",
+            relay.0,
+            reason.map_or(JsValue::NULL, |reason| failure("RELAY_CLOSED", &reason))
+        ),
+        RelayEvent::Result { request, result } => {
+            event!("query-result", number(request.0), lookup_result(&result))
+        }
+        RelayEvent::Listening { server, address: at } => event!("listening", server.0, address(at)),
+        RelayEvent::Incoming { incoming, server, remote_public_key } => {
+            event!("firewall", incoming.0, server.0, bytes(&remote_public_key))
+        }
+        RelayEvent::Connection { server, link, remote_public_key } => {
+            event!("connection", server.0, link.0, bytes(&remote_public_key))
+        }
+        RelayEvent::ServerClosed { server } => event!("server-closed", server.0, JsValue::NULL),
+        _ => return None,
+    })
+}
+
 /// One event of the engine; `None` for what JavaScript has no use for.
 pub(crate) fn to_js(event: Event) -> Option<JsValue> {
     Some(match event {
@@ -149,6 +193,7 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
         Event::LinkMessage { link, bytes: message } => event!("link-message", link.0, bytes(&message)),
         Event::LinkDrain { link } => event!("link-drain", link.0),
         Event::LinkClosed { link, reason } => event!("link-closed", link.0, close_reason(&reason)),
+        Event::Relay(event) => return relay_event(event),
         _ => return None,
     })
 }

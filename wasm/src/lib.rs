@@ -8,6 +8,7 @@ pub mod crypto;
 mod events;
 pub mod links;
 mod options;
+pub mod relays;
 mod runtime;
 mod socket;
 mod storage;

@@ -20,15 +20,18 @@ use crate::time::Instant;
 
 use cores::{CoreEntry, StoreEntry};
 use link::Link;
+use relay::{Dialling, RelayEntry};
 use replication::LinkEntry;
 
 pub use handle::CoreHandle;
+pub use relay::{IncomingId, RelayEvent, RelayId, ServerId};
 pub use types::*;
 
 mod cores;
 mod handle;
 pub mod link;
 mod local;
+mod relay;
 mod replication;
 mod requests;
 pub mod types;
@@ -40,12 +43,18 @@ pub struct Engine {
     stores: BTreeMap<StoreId, StoreEntry>,
     cores: BTreeMap<CoreId, CoreEntry>,
     links: BTreeMap<LinkId, LinkEntry>,
+    relays: BTreeMap<RelayId, RelayEntry>,
+    /// Where each key that is listened on is known.
+    servers: BTreeMap<ServerId, (RelayId, crate::dht_relay::ServerId)>,
+    /// Links that a relay has not opened yet.
+    dialling: BTreeMap<LinkId, Dialling>,
     /// Who asked, by request.
     requests: BTreeMap<RequestId, CoreId>,
     outputs: VecDeque<Output>,
 
     dirty_cores: BTreeSet<CoreId>,
     dirty_links: BTreeSet<LinkId>,
+    dirty_relays: BTreeSet<RelayId>,
     dirty_stores: BTreeSet<StoreId>,
     wakes: Wakes,
 
@@ -67,6 +76,7 @@ struct Wakes {
 enum Sleeper {
     Core(CoreId),
     Link(LinkId),
+    Relay(RelayId),
     Request(RequestId),
 }
 
@@ -107,10 +117,14 @@ impl Engine {
             stores: BTreeMap::new(),
             cores: BTreeMap::new(),
             links: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            dialling: BTreeMap::new(),
             requests: BTreeMap::new(),
             outputs: VecDeque::new(),
             dirty_cores: BTreeSet::new(),
             dirty_links: BTreeSet::new(),
+            dirty_relays: BTreeSet::new(),
             dirty_stores: BTreeSet::new(),
             wakes: Wakes::default(),
             last_id: 0,
@@ -165,12 +179,15 @@ impl Engine {
                 Sleeper::Link(link) => {
                     self.with_link(link, |entry| entry.link.handle_timeout(now));
                 }
+                Sleeper::Relay(relay) => self.wake_relay(relay, now),
                 Sleeper::Request(request) => self.give_up(request, Error::RequestTimeout, now),
             }
         } else if let Some(core) = self.dirty_cores.pop_first() {
             self.drive_core(core, now);
         } else if let Some(link) = self.dirty_links.pop_first() {
             self.drive_link(link, now);
+        } else if let Some(relay) = self.dirty_relays.pop_first() {
+            self.drive_relay(relay, now);
         } else if let Some(store) = self.dirty_stores.pop_first() {
             self.drive_store(store, now);
         } else {
@@ -255,6 +272,9 @@ impl Engine {
 
     /// Closes a link once all that was sent is on its way.
     pub fn close_link(&mut self, link: LinkId) {
+        if self.close_dialling(link) {
+            return;
+        }
         self.with_link(link, |entry| entry.link.close());
     }
 

@@ -16,6 +16,7 @@ use crate::time::Instant;
 
 use super::cores::{CoreEntry, Purpose};
 use super::link::{Link, LinkOutput};
+use super::relay::{Carrier, RelayId};
 use super::types::{CloseReason, CoreId, Event, LinkId, Misuse, PeerId, Role};
 use super::{Engine, Output, Sleeper};
 
@@ -32,6 +33,10 @@ pub(super) struct LinkEntry {
     is_full: bool,
     /// The transport is gone: closing it is not asked for.
     pub(super) is_gone: bool,
+    /// The relay whose control link it is.
+    pub(super) relay: Option<RelayId>,
+    /// What carries it, if not a transport of the host's.
+    pub(super) carrier: Option<Carrier>,
 }
 
 /// A core on a link.
@@ -51,6 +56,8 @@ impl LinkEntry {
             is_corked: false,
             is_full: false,
             is_gone: false,
+            relay: None,
+            carrier: None,
         }
     }
 }
@@ -63,6 +70,11 @@ impl Engine {
     /// [`Misuse`] when one of them is not there.
     pub fn attach(&mut self, core: CoreId, link: LinkId, now: Instant) -> Result<(), Misuse> {
         let entry = self.cores.get_mut(&core).ok_or(Misuse::UnknownCore)?;
+        if self.dialling.contains_key(&link) {
+            entry.attachments.entry(link).or_default();
+            self.count_opens(core);
+            return Ok(());
+        }
         let link_entry = self.links.get_mut(&link).ok_or(Misuse::UnknownLink)?;
         link_entry.link.mux_mut();
         entry.attachments.entry(link).or_default();
@@ -139,7 +151,8 @@ impl Engine {
         let Some(entry) = self.cores.get_mut(&core) else { return };
         let links = &self.links;
         let is_pending = |(link, attachment): &(&LinkId, &Attachment)| {
-            let is_opening = links.get(link).is_some_and(|entry| entry.link.handshake_hash().is_none());
+            // A link that is not there is still being dialled.
+            let is_opening = links.get(link).is_none_or(|entry| entry.link.handshake_hash().is_none());
             attachment.peer.is_none() && (attachment.channel.is_some() || is_opening)
         };
         let count = entry.attachments.iter().filter(is_pending).count();
@@ -157,7 +170,10 @@ impl Engine {
             }
             let Some(output) = entry.link.poll_output(now) else { break };
             match output {
-                LinkOutput::Transmit(bytes) => self.outputs.push_back(Output::Transmit { link: id, bytes }),
+                LinkOutput::Transmit(bytes) => match entry.carrier {
+                    Some(carrier) => self.carry(carrier, bytes),
+                    None => self.outputs.push_back(Output::Transmit { link: id, bytes }),
+                },
                 LinkOutput::Opened { public_key, remote_public_key, handshake_hash } => {
                     self.emit(Event::LinkOpened { link: id, public_key, remote_public_key, handshake_hash });
                     let attached = self.cores.iter().filter(|(_, entry)| entry.attachments.contains_key(&id));
@@ -168,7 +184,12 @@ impl Engine {
                     }
                 }
                 LinkOutput::Message(bytes) => self.emit_message(id, bytes),
-                LinkOutput::Writable => self.emit(Event::LinkDrain { link: id }),
+                LinkOutput::Writable => match entry.relay {
+                    Some(relay) => {
+                        self.dirty_relays.insert(relay);
+                    }
+                    None => self.emit(Event::LinkDrain { link: id }),
+                },
                 LinkOutput::Channel(event) => {
                     self.handle_channel(id, event, now);
                     if self.outputs.len() > MAX_OUTPUTS {
@@ -205,6 +226,9 @@ impl Engine {
     }
 
     fn handle_channel(&mut self, link: LinkId, event: MuxEvent, now: Instant) {
+        if let Some(relay) = self.links.get(&link).and_then(|entry| entry.relay) {
+            return self.handle_control(relay, event, now);
+        }
         match event {
             MuxEvent::RemoteOpen { open, protocol, key, .. } => {
                 self.remote_opened(link, open, &protocol, key.as_ref(), now);
@@ -332,10 +356,27 @@ impl Engine {
         for core in attached {
             self.detach(core, id, now);
         }
-        if !entry.is_gone {
+        if let Some(carrier) = entry.carrier {
+            self.drop_carrier(carrier, &reason);
+        } else if !entry.is_gone {
             self.outputs.push_back(Output::CloseLink { link: id, reason: reason.clone() });
         }
-        self.emit(Event::LinkClosed { link: id, reason });
+        match entry.relay {
+            Some(relay) => self.control_closed(relay, &reason, now),
+            None => self.emit(Event::LinkClosed { link: id, reason }),
+        }
+    }
+
+    /// Forgets that cores were attached to a link that never came about.
+    pub(super) fn forget_attachments(&mut self, link: LinkId) {
+        let attached = self.cores.iter().filter(|(_, entry)| entry.attachments.contains_key(&link));
+        let attached: Vec<CoreId> = attached.map(|(core, _)| *core).collect();
+        for core in attached {
+            if let Some(entry) = self.cores.get_mut(&core) {
+                entry.attachments.remove(&link);
+            }
+            self.count_opens(core);
+        }
     }
 
     /// Does what a replicator wants.

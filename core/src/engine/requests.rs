@@ -112,6 +112,9 @@ impl Engine {
 
     /// Takes a command back: it is answered with [`Error::RequestCancelled`]. One that writes goes on.
     pub fn cancel(&mut self, request: RequestId, now: Instant) {
+        if self.cancel_query(request) {
+            return;
+        }
         self.give_up(request, Error::RequestCancelled, now);
     }
 

@@ -238,6 +238,8 @@ pub enum Event {
         /// Which core.
         discovery_key: DiscoveryKey,
     },
+    /// Something happened at a relay.
+    Relay(super::RelayEvent),
     /// A link's handshake is done.
     LinkOpened {
         /// Which link.
@@ -388,6 +390,8 @@ pub enum Misuse {
     UnknownCore,
     /// There is no such link, or it is closed.
     UnknownLink,
+    /// There is no such relay, or it is closed.
+    UnknownRelay,
     /// There is no such store, or it is closed.
     UnknownStore,
 }
@@ -398,6 +402,7 @@ impl core::fmt::Display for Misuse {
             Self::NotOpened => "core is not open yet",
             Self::UnknownCore => "no such core",
             Self::UnknownLink => "no such link",
+            Self::UnknownRelay => "no such relay",
             Self::UnknownStore => "no such store",
         })
     }

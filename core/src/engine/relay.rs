@@ -1,0 +1,530 @@
+//! Relays: what a tab that has no UDP asks of them, and the links that run through them.
+//!
+//! A relay has one control link, whose transport the host has. The streams in it are links of their own, which no host
+//! sees: encrypted end to end, so the relay passes on what it cannot read.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddrV4;
+
+use bytes::Bytes;
+
+use crate::crypto::KeyPair;
+use crate::dht_relay::messages::LookupResult;
+use crate::dht_relay::{self, Client, ClientEvent, QueryId, StreamId};
+use crate::id::PublicKey;
+use crate::noise::Session;
+use crate::protomux::{ChannelId, MuxEvent, OpenChannel};
+use crate::time::{Duration, Instant};
+
+use super::link::Link;
+use super::replication::LinkEntry;
+use super::types::{
+    CloseReason, Error, Event, LinkId, LinkOptions, Misuse, RequestId, Response, Role, Security, Transport,
+};
+use super::{Engine, Sleeper};
+
+/// One relay; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayId(pub u32);
+
+/// One key that a relay listens on for us; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerId(pub u32);
+
+/// One peer that asks to connect; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncomingId(pub u32);
+
+/// Something that happened at a relay.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RelayEvent {
+    /// The relay answers.
+    Opened {
+        /// Which.
+        relay: RelayId,
+    },
+    /// The relay is of no further use. Its links, queries and servers have ended before.
+    Closed {
+        /// Which.
+        relay: RelayId,
+        /// Why; `None` when we closed it.
+        reason: Option<String>,
+    },
+    /// One DHT node answered a query.
+    Result {
+        /// The query; it ends with [`Event::Done`].
+        request: RequestId,
+        /// What the node answered.
+        result: LookupResult,
+    },
+    /// A key is announced: peers can connect.
+    Listening {
+        /// Which.
+        server: ServerId,
+        /// Where the relay is, as the DHT sees it.
+        address: SocketAddrV4,
+    },
+    /// A peer asks to connect. Answer within 10 seconds.
+    Incoming {
+        /// Names the peer in the answer.
+        incoming: IncomingId,
+        /// The key that it asks for.
+        server: ServerId,
+        /// Its own key, proven.
+        remote_public_key: PublicKey,
+    },
+    /// A peer has connected. [`Event::LinkOpened`] follows.
+    Connection {
+        /// The key that it asked for.
+        server: ServerId,
+        /// The new link.
+        link: LinkId,
+        /// Its own key, proven.
+        remote_public_key: PublicKey,
+    },
+    /// A key is no longer listened on: on demand, or because it is elsewhere now.
+    ServerClosed {
+        /// Which.
+        server: ServerId,
+    },
+}
+
+/// A relay and what it does for us.
+#[derive(Debug)]
+pub(super) struct RelayEntry {
+    client: Client,
+    control: LinkId,
+    channel: Option<ChannelId>,
+    streams: BTreeMap<StreamId, LinkId>,
+    queries: BTreeMap<QueryId, RequestId>,
+    servers: BTreeMap<dht_relay::ServerId, Server>,
+    incoming: BTreeMap<IncomingId, dht_relay::IncomingId>,
+    is_closing: bool,
+}
+
+#[derive(Debug)]
+struct Server {
+    id: ServerId,
+    public_key: PublicKey,
+    /// Who waits for it to be closed.
+    closes: Vec<RequestId>,
+}
+
+/// A link that the relay has not opened yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialling {
+    relay: RelayId,
+    stream: StreamId,
+    public_key: PublicKey,
+}
+
+/// What carries a link that has no transport of the host's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carrier {
+    relay: RelayId,
+    stream: StreamId,
+}
+
+/// Upstream's connections send this often, for the NATs between; the relay cannot, as it has no key.
+///
+/// Source: hyperdht 6.33, `connectionKeepAlive`.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Uses a relay. Its control link's transport is the host's: one message of the transport for each of the link's.
+    pub fn open_relay(&mut self, public_key: PublicKey, now: Instant) -> (RelayId, LinkId) {
+        let id = RelayId(self.next_id());
+        let control = self.open_link(
+            LinkOptions {
+                role: Role::Initiator,
+                transport: Transport::Framed,
+                security: Security::Plain,
+                keep_alive: None,
+                timeout: None,
+            },
+            now,
+        );
+        let seed = self.next_seed();
+        let channel = self.with_link(control, |entry| {
+            entry.relay = Some(id);
+            entry.link.mux_mut().open(&OpenChannel {
+                protocol: dht_relay::PROTOCOL,
+                aliases: &[],
+                key: &[],
+                handshake: &[],
+                shared: false,
+            })
+        });
+        let entry = RelayEntry {
+            client: Client::new(public_key, seed, now),
+            control,
+            channel: channel.flatten(),
+            streams: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            is_closing: false,
+        };
+        self.relays.insert(id, entry);
+        self.dirty_relays.insert(id);
+        (id, control)
+    }
+
+    /// Stops using a relay: its links close, its servers and queries end.
+    pub fn close_relay(&mut self, relay: RelayId) {
+        let Some(entry) = self.relays.get_mut(&relay) else { return };
+        entry.is_closing = true;
+        let control = entry.control;
+        self.close_link(control);
+    }
+
+    /// Searches the records of a topic: [`RelayEvent::Result`] for each node that has some, then [`Response::Done`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn lookup(&mut self, relay: RelayId, topic: [u8; 32], now: Instant) -> Result<RequestId, Misuse> {
+        self.query(relay, |client| client.lookup(topic, now))
+    }
+
+    /// Stores a record of `key_pair` under a topic. Results as for [`lookup`](Self::lookup).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn announce(
+        &mut self,
+        relay: RelayId,
+        topic: [u8; 32],
+        key_pair: &KeyPair,
+        now: Instant,
+    ) -> Result<RequestId, Misuse> {
+        self.query(relay, |client| client.announce(topic, key_pair, now))
+    }
+
+    /// Removes the record of `key_pair` from a topic. Results as for [`lookup`](Self::lookup).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn unannounce(
+        &mut self,
+        relay: RelayId,
+        topic: [u8; 32],
+        key_pair: &KeyPair,
+        now: Instant,
+    ) -> Result<RequestId, Misuse> {
+        self.query(relay, |client| client.unannounce(topic, key_pair, now))
+    }
+
+    /// Dials a peer as `key_pair`. Cores can be attached at once; [`Event::LinkOpened`] or [`Event::LinkClosed`]
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn connect(
+        &mut self,
+        relay: RelayId,
+        remote_public_key: PublicKey,
+        key_pair: &KeyPair,
+        now: Instant,
+    ) -> Result<LinkId, Misuse> {
+        let link = LinkId(self.next_id());
+        let entry = self.relays.get_mut(&relay).ok_or(Misuse::UnknownRelay)?;
+        let stream = entry.client.connect(remote_public_key, key_pair, now);
+        entry.streams.insert(stream, link);
+        self.dialling.insert(link, Dialling { relay, stream, public_key: key_pair.public_key });
+        self.dirty_relays.insert(relay);
+        Ok(link)
+    }
+
+    /// Listens on a key. With `asks`, [`RelayEvent::Incoming`] asks about each peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn listen(&mut self, relay: RelayId, key_pair: &KeyPair, asks: bool) -> Result<ServerId, Misuse> {
+        let id = ServerId(self.next_id());
+        let entry = self.relays.get_mut(&relay).ok_or(Misuse::UnknownRelay)?;
+        let server = entry.client.listen(key_pair, asks);
+        entry.servers.insert(server, Server { id, public_key: key_pair.public_key, closes: Vec::new() });
+        self.servers.insert(id, (relay, server));
+        self.dirty_relays.insert(relay);
+        Ok(id)
+    }
+
+    /// Stops to listen; open links stay. Answered with [`Response::Done`].
+    pub fn close_server(&mut self, server: ServerId) -> RequestId {
+        let request = self.next_request();
+        let found = self.servers.get(&server).copied();
+        let entry = found.and_then(|(relay, server)| Some((relay, self.relays.get_mut(&relay)?, server)));
+        match entry {
+            Some((relay, entry, server)) => {
+                entry.client.close_server(server);
+                if let Some(state) = entry.servers.get_mut(&server) {
+                    state.closes.push(request);
+                }
+                self.dirty_relays.insert(relay);
+            }
+            None => self.answer(request, Ok(Response::Done)),
+        }
+        request
+    }
+
+    /// Lets a peer in, or refuses it.
+    pub fn decide(&mut self, incoming: IncomingId, lets_in: bool) {
+        let entry = self.relays.iter_mut().find_map(|(relay, entry)| {
+            let id = entry.incoming.remove(&incoming)?;
+            Some((*relay, entry, id))
+        });
+        let Some((relay, entry, id)) = entry else { return };
+        if lets_in {
+            entry.client.accept(id);
+        } else {
+            entry.client.deny(id);
+        }
+        self.dirty_relays.insert(relay);
+    }
+
+    fn query(
+        &mut self,
+        relay: RelayId,
+        begin: impl FnOnce(&mut Client) -> QueryId,
+    ) -> Result<RequestId, Misuse> {
+        let request = self.next_request();
+        let entry = self.relays.get_mut(&relay).ok_or(Misuse::UnknownRelay)?;
+        let query = begin(&mut entry.client);
+        entry.queries.insert(query, request);
+        self.dirty_relays.insert(relay);
+        Ok(request)
+    }
+
+    /// Takes a query back; false when the request is none.
+    pub(super) fn cancel_query(&mut self, request: RequestId) -> bool {
+        for entry in self.relays.values_mut() {
+            let found = entry.queries.iter().find(|(_, id)| **id == request).map(|(query, _)| *query);
+            if let Some(query) = found {
+                entry.queries.remove(&query);
+                entry.client.cancel_query(query);
+                self.answer(request, Err(Error::RequestCancelled));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives up a link that is being dialled; false when it is none.
+    pub(super) fn close_dialling(&mut self, link: LinkId) -> bool {
+        let Some(Dialling { relay, stream, .. }) = self.dialling.remove(&link) else { return false };
+        if let Some(entry) = self.relays.get_mut(&relay) {
+            entry.streams.remove(&stream);
+            entry.client.destroy(stream, None);
+            self.dirty_relays.insert(relay);
+        }
+        self.forget_attachments(link);
+        self.emit(Event::LinkClosed { link, reason: CloseReason::Local });
+        true
+    }
+
+    /// Hands a link's bytes to the relay that carries it.
+    pub(super) fn carry(&mut self, carrier: Carrier, bytes: Bytes) {
+        if let Some(entry) = self.relays.get_mut(&carrier.relay) {
+            // A stream that is over swallows them; the link hears of its end.
+            let _ = entry.client.write(carrier.stream, bytes);
+            self.dirty_relays.insert(carrier.relay);
+        }
+    }
+
+    /// Ends the stream of a link that closed.
+    pub(super) fn drop_carrier(&mut self, carrier: Carrier, reason: &CloseReason) {
+        let Some(entry) = self.relays.get_mut(&carrier.relay) else { return };
+        if entry.streams.remove(&carrier.stream).is_some() {
+            match reason {
+                CloseReason::Local => entry.client.end(carrier.stream),
+                other => entry.client.destroy(carrier.stream, Some(other.to_string())),
+            }
+            self.dirty_relays.insert(carrier.relay);
+        }
+    }
+
+    /// Takes an event of a control link's channels.
+    pub(super) fn handle_control(&mut self, relay: RelayId, event: MuxEvent, now: Instant) {
+        let Some(entry) = self.relays.get_mut(&relay) else { return };
+        self.dirty_relays.insert(relay);
+        match event {
+            MuxEvent::RemoteOpen { open, .. } => {
+                if let Some(link) = self.links.get_mut(&entry.control) {
+                    link.link.mux_mut().reject(open);
+                }
+            }
+            MuxEvent::Opened { .. } => entry.client.handle_open(now),
+            MuxEvent::Message { message_type, payload, .. } => {
+                entry.client.handle_message(message_type, &payload, now);
+            }
+            MuxEvent::Closed { .. } => entry.client.handle_closed(),
+        }
+    }
+
+    /// A relay's control link is gone.
+    pub(super) fn control_closed(&mut self, relay: RelayId, reason: &CloseReason, now: Instant) {
+        if let Some(entry) = self.relays.get_mut(&relay) {
+            entry.client.handle_closed();
+        }
+        self.drive_relay(relay, now);
+        let Some(entry) = self.relays.remove(&relay) else { return };
+        self.wakes.set(Sleeper::Relay(relay), None);
+        self.dirty_relays.remove(&relay);
+        let reason = (!entry.is_closing).then(|| reason.to_string());
+        self.emit(Event::Relay(RelayEvent::Closed { relay, reason }));
+    }
+
+    pub(super) fn wake_relay(&mut self, relay: RelayId, now: Instant) {
+        if let Some(entry) = self.relays.get_mut(&relay) {
+            entry.client.handle_timeout(now);
+            self.dirty_relays.insert(relay);
+        }
+    }
+
+    /// Passes on what a relay says and what it is to be told.
+    pub(super) fn drive_relay(&mut self, id: RelayId, now: Instant) {
+        while let Some(event) = self.relays.get_mut(&id).and_then(|entry| entry.client.poll_event()) {
+            self.handle_client_event(id, event, now);
+        }
+        let Some(entry) = self.relays.get_mut(&id) else { return };
+        if let (Some(link), Some(channel)) = (self.links.get_mut(&entry.control), entry.channel) {
+            while let Some(message) = entry.client.poll_transmit(link.link.is_writable()) {
+                link.link.mux_mut().send_encoded(channel, message.message_type(), &message);
+                self.dirty_links.insert(entry.control);
+                if !link.link.is_writable() {
+                    break;
+                }
+            }
+        }
+        self.wakes.set(Sleeper::Relay(id), entry.client.poll_timeout());
+        // Sending gives credit back, which is an event too.
+        while let Some(event) = self.relays.get_mut(&id).and_then(|entry| entry.client.poll_event()) {
+            self.handle_client_event(id, event, now);
+        }
+    }
+
+    fn handle_client_event(&mut self, relay: RelayId, event: ClientEvent, now: Instant) {
+        let Some(entry) = self.relays.get_mut(&relay) else { return };
+        let server_id = |entry: &RelayEntry, server| entry.servers.get(&server).map(|server| server.id);
+        match event {
+            ClientEvent::Ready => self.emit(Event::Relay(RelayEvent::Opened { relay })),
+            ClientEvent::Result { query, result } => {
+                if let Some(request) = entry.queries.get(&query).copied() {
+                    self.emit(Event::Relay(RelayEvent::Result { request, result }));
+                }
+            }
+            ClientEvent::Finished { query } => {
+                if let Some(request) = entry.queries.remove(&query) {
+                    self.answer(request, Ok(Response::Done));
+                }
+            }
+            ClientEvent::Opened { stream, session } => {
+                let Some(link) = entry.streams.get(&stream).copied() else { return };
+                let Some(dialling) = self.dialling.remove(&link) else { return };
+                let carrier = Carrier { relay, stream };
+                self.add_carried(link, Role::Initiator, session, dialling.public_key, carrier, now);
+            }
+            ClientEvent::Listening { server, address } => {
+                if let Some(server) = server_id(entry, server) {
+                    self.emit(Event::Relay(RelayEvent::Listening { server, address }));
+                }
+            }
+            ClientEvent::ServerClosed { server } => {
+                let Some(state) = entry.servers.remove(&server) else { return };
+                self.servers.remove(&state.id);
+                for request in state.closes {
+                    self.answer(request, Ok(Response::Done));
+                }
+                self.emit(Event::Relay(RelayEvent::ServerClosed { server: state.id }));
+            }
+            ClientEvent::Incoming { incoming, server, remote_public_key, .. } => {
+                self.last_id += 1;
+                let id = IncomingId(self.last_id);
+                let Some(server) = server_id(entry, server) else { return };
+                entry.incoming.insert(id, incoming);
+                // The relay waits 10 seconds for each, and there are only so many at once.
+                while entry.incoming.len() > MAX_INCOMING {
+                    entry.incoming.pop_first();
+                }
+                self.emit(Event::Relay(RelayEvent::Incoming { incoming: id, server, remote_public_key }));
+            }
+            ClientEvent::Connection { stream, server, session } => {
+                let Some(state) = entry.servers.get(&server) else { return };
+                let (server, public_key) = (state.id, state.public_key);
+                self.last_id += 1;
+                let link = LinkId(self.last_id);
+                entry.streams.insert(stream, link);
+                let remote_public_key = session.remote_public_key.unwrap_or_default();
+                self.emit(Event::Relay(RelayEvent::Connection { server, link, remote_public_key }));
+                self.add_carried(link, Role::Responder, session, public_key, Carrier { relay, stream }, now);
+            }
+            ClientEvent::Data { stream, bytes } => {
+                if let Some(link) = entry.streams.get(&stream).copied() {
+                    self.with_link(link, |entry| entry.link.handle_bytes(bytes, now));
+                }
+            }
+            ClientEvent::Sent { stream, bytes } => {
+                if let Some(link) = entry.streams.get(&stream).copied() {
+                    self.with_link(link, |entry| entry.link.handle_credit(bytes as u64));
+                }
+            }
+            ClientEvent::End { stream } => {
+                // Upstream's streams end both ways at once.
+                if let Some(link) = entry.streams.get(&stream).copied() {
+                    self.with_link(link, |entry| entry.link.handle_closed(None));
+                }
+            }
+            ClientEvent::Closed { stream, error } => {
+                let Some(link) = entry.streams.remove(&stream) else { return };
+                let reason = error.map(|error| error.to_string());
+                if self.dialling.remove(&link).is_some() {
+                    self.forget_attachments(link);
+                    self.emit(Event::LinkClosed { link, reason: CloseReason::Remote(reason) });
+                } else {
+                    self.with_link(link, |entry| entry.link.handle_closed(reason));
+                }
+            }
+            ClientEvent::Failed(failure) => {
+                let control = entry.control;
+                self.with_link(control, |entry| entry.link.handle_closed(Some(failure.to_string())));
+            }
+        }
+    }
+
+    fn add_carried(
+        &mut self,
+        id: LinkId,
+        role: Role,
+        session: Session,
+        public_key: PublicKey,
+        carrier: Carrier,
+        now: Instant,
+    ) {
+        let options = LinkOptions {
+            role,
+            transport: Transport::Stream,
+            security: Security::Established { session, public_key },
+            keep_alive: Some(KEEP_ALIVE),
+            timeout: None,
+        };
+        let seed = self.next_seed();
+        let mut entry = LinkEntry::new(Link::new(options, seed, now));
+        entry.carrier = Some(carrier);
+        if self.cores.values().any(|core| core.attachments.contains_key(&id)) {
+            entry.link.mux_mut();
+        }
+        self.links.insert(id, entry);
+        self.dirty_links.insert(id);
+    }
+}
+
+/// Peers that may wait for our decision at once; the oldest gives way.
+const MAX_INCOMING: usize = 256;

@@ -1,0 +1,109 @@
+//! Relays: what runs through them, and what they find.
+
+use hypertab_core::engine::{IncomingId, LinkId, RelayId, ServerId};
+use wasm_bindgen::prelude::*;
+use web_sys::WebSocket;
+
+use crate::events::number;
+use crate::options::{fixed, secret};
+use crate::runtime::{Runtime, now, with};
+
+/// Uses the relay at the other end of a socket, which belongs to the engine from here on. `secret_key` never leaves.
+#[wasm_bindgen(js_name = openRelay)]
+pub fn open_relay(socket: WebSocket, public_key: &[u8], _secret_key: &[u8]) -> Result<u32, JsError> {
+    let public_key = fixed(public_key, "publicKey")?;
+    with(|runtime| {
+        let (relay, link) = runtime.engine.open_relay(public_key, now());
+        runtime.add_socket(link, socket);
+        relay.0
+    })
+}
+
+/// Stops using a relay.
+#[wasm_bindgen(js_name = closeRelay)]
+pub fn close_relay(relay: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.close_relay(RelayId(relay)))
+}
+
+/// Runs a command that fails on a relay that is gone.
+fn command<T>(
+    run: impl FnOnce(&mut Runtime) -> Result<T, hypertab_core::engine::Misuse>,
+) -> Result<T, JsError> {
+    with(run)?.map_err(|misuse| JsError::new(&misuse.to_string()))
+}
+
+/// Searches the records of a topic.
+#[wasm_bindgen(js_name = relayLookup)]
+pub fn relay_lookup(relay: u32, topic: &[u8]) -> Result<f64, JsError> {
+    let topic = fixed(topic, "topic")?;
+    command(|runtime| runtime.engine.lookup(RelayId(relay), topic, now())).map(|request| number(request.0))
+}
+
+/// Stores our record under a topic.
+#[wasm_bindgen(js_name = relayAnnounce)]
+pub fn relay_announce(
+    relay: u32,
+    topic: &[u8],
+    _public_key: &[u8],
+    secret_key: &[u8],
+) -> Result<f64, JsError> {
+    let (topic, pair) = (fixed(topic, "topic")?, secret(secret_key)?);
+    command(|runtime| runtime.engine.announce(RelayId(relay), topic, &pair, now()))
+        .map(|request| number(request.0))
+}
+
+/// Removes our record from a topic.
+#[wasm_bindgen(js_name = relayUnannounce)]
+pub fn relay_unannounce(
+    relay: u32,
+    topic: &[u8],
+    _public_key: &[u8],
+    secret_key: &[u8],
+) -> Result<f64, JsError> {
+    let (topic, pair) = (fixed(topic, "topic")?, secret(secret_key)?);
+    command(|runtime| runtime.engine.unannounce(RelayId(relay), topic, &pair, now()))
+        .map(|request| number(request.0))
+}
+
+/// Dials a peer. Returns the link, which opens or closes later.
+#[wasm_bindgen(js_name = relayConnect)]
+pub fn relay_connect(
+    relay: u32,
+    remote_public_key: &[u8],
+    _public_key: &[u8],
+    secret_key: &[u8],
+) -> Result<u32, JsError> {
+    let (remote, pair) = (fixed(remote_public_key, "remotePublicKey")?, secret(secret_key)?);
+    command(|runtime| runtime.engine.connect(RelayId(relay), remote, &pair, now())).map(|link: LinkId| link.0)
+}
+
+/// Listens on a key. With `firewall`, an event asks about each peer.
+#[wasm_bindgen(js_name = relayListen)]
+pub fn relay_listen(
+    relay: u32,
+    _public_key: &[u8],
+    secret_key: &[u8],
+    firewall: Option<bool>,
+) -> Result<u32, JsError> {
+    let pair = secret(secret_key)?;
+    command(|runtime| runtime.engine.listen(RelayId(relay), &pair, firewall.unwrap_or(false)))
+        .map(|server| server.0)
+}
+
+/// Stops to listen. Returns the request.
+#[wasm_bindgen(js_name = closeServer)]
+pub fn close_server(server: u32) -> Result<f64, JsError> {
+    with(|runtime| number(runtime.engine.close_server(ServerId(server)).0))
+}
+
+/// Lets a peer in.
+#[wasm_bindgen(js_name = acceptConnection)]
+pub fn accept_connection(incoming: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.decide(IncomingId(incoming), true))
+}
+
+/// Refuses a peer.
+#[wasm_bindgen(js_name = denyConnection)]
+pub fn deny_connection(incoming: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.decide(IncomingId(incoming), false))
+}
