@@ -1,1 +1,3 @@
 //! Helpers shared by the tests of the whole stack.
+
+pub mod redb_store;

@@ -1,0 +1,152 @@
+//! A store in a redb file: one table of keys and values.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use hypertab_core::storage::{Batch, Durability, Intent, Op, Outcome, StorageFailure};
+use redb::{Database, ReadableDatabase, TableDefinition};
+
+/// A store in a file of its own. Blocks while it works: give it a thread.
+#[derive(Debug)]
+pub struct RedbStore {
+    database: Database,
+}
+
+impl RedbStore {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// What redb reports.
+    pub fn open(path: &Path) -> Result<Self, redb::Error> {
+        let database = Database::create(path)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(ENTRIES)?;
+        transaction.commit()?;
+        Ok(Self { database })
+    }
+
+    /// Carries out an intent.
+    pub fn handle_intent(&mut self, intent: Intent) -> Outcome {
+        match intent {
+            Intent::Read { id, keys } => match self.read(&keys) {
+                Ok(values) => Outcome::Read { id, values },
+                Err(_) => Outcome::ReadFailed { id, failure: StorageFailure::ReadFailed },
+            },
+            Intent::Scan { id, start, end, reverse, limit } => {
+                match self.scan(&start, &end, reverse, limit) {
+                    Ok((entries, more)) => Outcome::Scan { id, entries, more },
+                    Err(_) => Outcome::ReadFailed { id, failure: StorageFailure::ReadFailed },
+                }
+            }
+            Intent::Commit { id, batch, durability } => match self.commit(batch, durability) {
+                Ok(()) => Outcome::Committed(id),
+                Err(_) => Outcome::CommitFailed { id, failure: StorageFailure::WriteFailed },
+            },
+        }
+    }
+
+    fn read(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, redb::Error> {
+        let table = self.database.begin_read()?.open_table(ENTRIES)?;
+        let mut values = Vec::with_capacity(keys.len());
+        for key in keys {
+            let value = table.get(key.as_ref())?;
+            values.push(value.map(|value| Bytes::copy_from_slice(value.value())));
+        }
+        Ok(values)
+    }
+
+    fn scan(
+        &self,
+        start: &Bytes,
+        end: &Bytes,
+        reverse: bool,
+        limit: u32,
+    ) -> Result<(Vec<(Bytes, Bytes)>, bool), redb::Error> {
+        if start >= end {
+            return Ok((Vec::new(), false));
+        }
+        let table = self.database.begin_read()?.open_table(ENTRIES)?;
+        let mut range = table.range(start.as_ref()..end.as_ref())?;
+        let mut entries = Vec::new();
+        while let Some(entry) = if reverse { range.next_back() } else { range.next() } {
+            if entries.len() == limit as usize {
+                return Ok((entries, true));
+            }
+            let (key, value) = entry?;
+            entries.push((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())));
+        }
+        Ok((entries, false))
+    }
+
+    fn commit(&mut self, batch: Batch, durability: Durability) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(match durability {
+            Durability::Relaxed => redb::Durability::None,
+            Durability::Strict => redb::Durability::Immediate,
+        })?;
+        {
+            let mut table = transaction.open_table(ENTRIES)?;
+            for op in batch.ops {
+                match op {
+                    Op::Put { key, value } => {
+                        table.insert(key.as_ref(), value.as_ref())?;
+                    }
+                    Op::Delete { key } => {
+                        table.remove(key.as_ref())?;
+                    }
+                    Op::DeleteRange { start, end } if start < end => {
+                        table.retain_in(start.as_ref()..end.as_ref(), |_, _| false)?;
+                    }
+                    Op::DeleteRange { .. } => {}
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+const ENTRIES: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("entries");
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hypertab_core::storage::conformance::{Backend, run};
+
+    use super::*;
+
+    /// Crashing closes and opens the file. What redb itself loses without power is redb's own business.
+    struct Reopened {
+        path: PathBuf,
+        store: Option<RedbStore>,
+    }
+
+    impl Backend for Reopened {
+        fn handle_intent(&mut self, intent: Intent) -> Outcome {
+            self.store.as_mut().unwrap().handle_intent(intent)
+        }
+
+        fn crash(&mut self) -> bool {
+            self.store = None;
+            self.store = Some(RedbStore::open(&self.path).unwrap());
+            true
+        }
+    }
+
+    #[test]
+    fn redb_behaves_like_an_ordered_map() {
+        for seed in 1..4 {
+            let name = format!("hypertab-redb-{}-{seed}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let store = Some(RedbStore::open(&path).unwrap());
+            let mut backend = Reopened { path: path.clone(), store };
+
+            run(&mut backend, seed, 300);
+
+            drop(backend);
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
