@@ -1,0 +1,32 @@
+// Adds the service worker to the build, with the list of the files that it keeps.
+
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { Plugin } from 'vite'
+
+const source = join(import.meta.dirname, 'service-worker.js')
+
+/** Emits `service-worker.js`, which serves the built page when the network is cut. */
+export function offline (): Plugin {
+  let publicFolder = ''
+  return {
+    name: 'offline',
+    apply: 'build',
+    configResolved (config) { publicFolder = config.publicDir },
+    generateBundle: {
+      order: 'post',
+      handler (_, bundle) {
+        const built = Object.values(bundle)
+        const hash = createHash('sha256')
+        for (const file of built) hash.update(file.fileName).update(file.type === 'chunk' ? file.code : file.source)
+        const extra = readdirSync(publicFolder)
+        for (const file of extra) hash.update(file).update(readFileSync(join(publicFolder, file)))
+        const files = ['./', ...built.map((file) => file.fileName).filter((name) => name !== 'index.html'), ...extra]
+        const head = `const VERSION = ${JSON.stringify(hash.digest('hex').slice(0, 16))}\nconst FILES = ${JSON.stringify(files)}\n`
+        this.emitFile({ type: 'asset', fileName: 'service-worker.js', source: head + readFileSync(source, 'utf8') })
+      }
+    }
+  }
+}

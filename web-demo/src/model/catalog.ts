@@ -1,0 +1,67 @@
+// The logs that this browser knows. Only what is needed to list them: keys, names, counts.
+
+import { Observable } from './emitter.ts'
+
+const SETTING = 'hypertab.logs'
+
+export interface Entry {
+  /** The key as 52 characters. */
+  readonly id: string
+  /** The name of the store that holds the log. */
+  readonly store: string
+  /** Whether this browser holds the key to append with. */
+  readonly isOwn: boolean
+  name: string
+  length: number
+  held: number
+  /** When it was last looked at, in milliseconds since 1970. */
+  seen: number
+}
+
+/** The list of known logs, kept in localStorage and shared with the other tabs of this page. */
+export class Catalog extends Observable {
+  constructor () {
+    super()
+    addEventListener('storage', (event) => {
+      if (event.key === SETTING) this.changed()
+    })
+  }
+
+  /** All entries, last seen first. */
+  all (): Entry[] {
+    return this.#read().sort((a, b) => b.seen - a.seen)
+  }
+
+  find (id: string): Entry | null {
+    return this.#read().find((entry) => entry.id === id) ?? null
+  }
+
+  /** Adds an entry, or changes the one with the same key. */
+  put (entry: Entry): void {
+    this.#write([...this.#read().filter(({ id }) => id !== entry.id), entry])
+  }
+
+  /** Changes some fields of an entry that is still there. */
+  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen'>>): void {
+    const entry = this.find(id)
+    if (entry) this.put({ ...entry, ...fields })
+  }
+
+  remove (id: string): void {
+    this.#write(this.#read().filter((entry) => entry.id !== id))
+  }
+
+  #read (): Entry[] {
+    try {
+      const entries: unknown = JSON.parse(localStorage.getItem(SETTING) ?? '[]')
+      return Array.isArray(entries) ? entries.filter((entry) => typeof entry?.id === 'string' && typeof entry?.store === 'string') : []
+    } catch {
+      return []
+    }
+  }
+
+  #write (entries: Entry[]): void {
+    localStorage.setItem(SETTING, JSON.stringify(entries))
+    this.changed()
+  }
+}

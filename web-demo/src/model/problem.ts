@@ -1,0 +1,87 @@
+// What went wrong, in words, and what to do about it.
+
+export interface Problem {
+  /** Stable name of the state, for tests and styles. */
+  readonly state: 'locked' | 'full' | 'refused' | 'conflict' | 'corrupt' | 'unsupported' | 'broken'
+  readonly title: string
+  readonly detail: string
+  /** Whether trying again may help. */
+  readonly canRetry: boolean
+}
+
+/** Explains why a log could not be opened, read or written. */
+export function explain (error: unknown): Problem {
+  const names = chain(error).flatMap(({ name, code }) => [name, code].filter((word) => typeof word === 'string'))
+  const is = (...wanted: string[]) => names.some((name) => wanted.includes(name))
+  // Every failure of a store has upstream's one code for it; which it was is in the words alone.
+  const failed = is('WRITE_FAILED') && error instanceof Error ? error.message : ''
+  if (is('STORAGE_LOCKED') || /open in another|taken over/.test(failed)) {
+    return {
+      state: 'locked',
+      title: 'Open in another tab',
+      detail: 'One tab at a time can hold a log. Close it there, then try again here.',
+      canRetry: true
+    }
+  }
+  if (is('QuotaExceededError') || /is full/.test(failed)) {
+    return {
+      state: 'full',
+      title: 'This browser’s storage is full',
+      detail: 'What is stored stays. Remove a log that you no longer need, or free space on the disk, then try again.',
+      canRetry: true
+    }
+  }
+  if (is('SecurityError', 'NotAllowedError', 'InvalidStateError', 'STORAGE_NOT_AVAILABLE')) {
+    return {
+      state: 'refused',
+      title: 'The browser refuses to store anything for this page',
+      detail: 'Allow site data for this address, or leave the private window, then try again.',
+      canRetry: true
+    }
+  }
+  if (is('STORAGE_CONFLICT')) {
+    return {
+      state: 'conflict',
+      title: 'Another log is stored in this place',
+      detail: 'Remove the log from the list and open it again by its key.',
+      canRetry: false
+    }
+  }
+  if (is('OPLOG_CORRUPT', 'INVALID_CHECKSUM', 'DECODING_ERROR', 'INVALID_OPLOG_VERSION') || /corrupted|missing/.test(failed)) {
+    return {
+      state: 'corrupt',
+      title: 'What is stored of this log cannot be read',
+      detail: 'Remove the log from the list and open it again; its blocks are fetched anew.',
+      canRetry: false
+    }
+  }
+  if (typeof WebAssembly === 'undefined' || is('CompileError', 'LinkError')) {
+    return {
+      state: 'unsupported',
+      title: 'This browser cannot run the peer',
+      detail: 'It needs WebAssembly with SIMD, which current versions of Chrome, Edge, Firefox and Safari have.',
+      canRetry: false
+    }
+  }
+  return { state: 'broken', title: 'This log could not be opened', detail: sentence(error), canRetry: true }
+}
+
+/** Makes a sentence of an error's message, without the code and key that the package puts around it. */
+export function sentence (error: unknown): string {
+  const raw = error instanceof Error ? error.message : String(error)
+  const message = raw.replace(/^[A-Z_]+: /, '').replace(/ \(discovery key: \w+\)$/, '').trim() || 'the cause is not known'
+  return `${message[0]!.toUpperCase()}${message.slice(1)}${/[.!?]$/.test(message) ? '' : '.'}`
+}
+
+type Named = { name?: unknown, code?: unknown, cause?: unknown }
+
+// An error that wraps another, as a failed commit wraps what the browser said, is known by either.
+function chain (error: unknown): Named[] {
+  const errors: Named[] = []
+  let next = error as Named | undefined
+  while (next && typeof next === 'object' && errors.length < 5) {
+    errors.push(next)
+    next = next.cause as Named | undefined
+  }
+  return errors
+}
