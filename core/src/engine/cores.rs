@@ -71,7 +71,7 @@ pub(super) enum Purpose {
     Apply(ApplyTicket),
     CheckReorg(ApplyTicket),
     ApplyReorg,
-    CheckConflict(ApplyTicket, Proof),
+    CheckConflict(ApplyTicket, Box<Proof>),
     CanUpgrade(PeerId, u64),
     Seek(WishId),
 }
@@ -152,6 +152,7 @@ impl Engine {
             peers: BTreeMap::new(),
         };
         self.cores.insert(id, entry);
+        self.discovery_keys.extend(discovery_key.map(|discovery_key| (discovery_key, id)));
         self.dirty_cores.insert(id);
         (id, request)
     }
@@ -188,11 +189,14 @@ impl Engine {
     }
 
     fn shared_core(&self, store: StoreId, discovery_key: Option<DiscoveryKey>) -> Option<CoreId> {
-        discovery_key?;
-        let found = self.cores.iter().find(|(_, entry)| {
-            entry.store == store && entry.discovery_key == discovery_key && !entry.is_closing()
-        });
-        found.map(|(id, _)| *id)
+        self.cores_named(&discovery_key?)
+            .find(|id| self.cores.get(id).is_some_and(|entry| entry.store == store && !entry.is_closing()))
+    }
+
+    /// Returns the cores of all stores that have a discovery key.
+    pub(super) fn cores_named(&self, discovery_key: &DiscoveryKey) -> impl Iterator<Item = CoreId> + '_ {
+        let range = (*discovery_key, CoreId(0))..=(*discovery_key, CoreId(u32::MAX));
+        self.discovery_keys.range(range).map(|(_, id)| *id)
     }
 
     fn join_core(&mut self, core: CoreId, request: RequestId, is_active: bool, now: Instant) {
@@ -217,6 +221,9 @@ impl Engine {
         self.detach_all(core, now);
         self.fail_requests(core, error, now);
         let Some(entry) = self.cores.remove(&core) else { return };
+        if let Some(discovery_key) = entry.discovery_key {
+            self.discovery_keys.remove(&(discovery_key, core));
+        }
         self.dirty_cores.remove(&core);
         self.wakes.set(Sleeper::Core(core), None);
         for request in entry.opens {
@@ -284,15 +291,13 @@ impl Engine {
     fn core_opened(&mut self, id: CoreId, core: Box<Core>, now: Instant) {
         let Some(entry) = self.cores.get_mut(&id) else { return };
         let (store, discovery_key) = (entry.store, *core.discovery_key());
-        let is_taken = self.cores.iter().any(|(other, entry)| {
-            *other != id && entry.store == store && entry.discovery_key == Some(discovery_key)
-        });
-        if is_taken {
+        if self.shared_core(store, Some(discovery_key)).is_some_and(|other| other != id) {
             // Opened without naming it, while it was open under its name.
             return self.abandon_core(id, Error::StorageConflict("this hypercore is open already"), now);
         }
         let Some(entry) = self.cores.get_mut(&id) else { return };
         entry.discovery_key = Some(discovery_key);
+        self.discovery_keys.insert((discovery_key, id));
         entry.state = CoreState::Open(core);
         let is_active = entry.is_active;
         if let Some((core, replicator)) = entry.parts()
@@ -355,10 +360,8 @@ impl Engine {
         if let Purpose::Prove(ticket) = purpose {
             entry.proofs.remove(&ticket);
         }
-        if let (
-            Purpose::CheckConflict(_, proof),
-            Ok(Value::Conflict(Verdict::Conflict { length, fork, .. })),
-        ) = (&purpose, &result)
+        if let (Purpose::CheckConflict(_, proof), Ok(Value::Conflict(verdict))) = (&purpose, &result)
+            && let Verdict::Conflict { length, fork, .. } = verdict.as_ref()
         {
             let event = Event::Conflict { core: id, length: *length, fork: *fork, proof: proof.clone() };
             self.outputs.push_back(Output::Event(event));
@@ -395,8 +398,11 @@ impl Engine {
             }
             Purpose::CheckConflict(ticket, _) => {
                 let finding = match result {
-                    Ok(Value::Conflict(Verdict::Conflict { .. })) => ConflictFinding::Proven,
-                    Ok(Value::Conflict(Verdict::Invalid(_))) => ConflictFinding::Bogus,
+                    Ok(Value::Conflict(verdict)) => match *verdict {
+                        Verdict::Conflict { .. } => ConflictFinding::Proven,
+                        Verdict::Invalid(_) => ConflictFinding::Bogus,
+                        _ => ConflictFinding::None,
+                    },
                     _ => ConflictFinding::None,
                 };
                 replicator.conflict_checked(ticket, finding, core, now);
@@ -476,9 +482,11 @@ impl Engine {
                 None => {}
             }
         }
-        // Those who found no room have some again.
-        let waiting = self.cores.iter().filter(|(_, entry)| entry.store == id && !entry.jobs.is_empty());
-        self.dirty_cores.extend(waiting.map(|(core, _)| *core));
+        if self.stores.get_mut(&id).is_some_and(|store| store.machine.take_refusal()) {
+            // Those who found no room have some again.
+            let waiting = self.cores.iter().filter(|(_, entry)| entry.store == id && !entry.jobs.is_empty());
+            self.dirty_cores.extend(waiting.map(|(core, _)| *core));
+        }
     }
 
     fn store_stopped(&mut self, id: StoreId, failure: StorageFailure, now: Instant) {
@@ -522,7 +530,7 @@ impl Engine {
 
 fn proved(result: Result<Value, Error>) -> Result<Proof, ProveError> {
     match result {
-        Ok(Value::Proof(Ok(proof))) => Ok(proof),
+        Ok(Value::Proof(Ok(proof))) => Ok(*proof),
         Ok(Value::Proof(Err(Refused::NotStored { .. }))) => Err(ProveError::NotAvailable),
         Ok(Value::Proof(Err(_))) => Err(ProveError::Invalid),
         Ok(_) | Err(_) => Err(ProveError::NotAvailable),

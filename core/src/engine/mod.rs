@@ -42,6 +42,8 @@ pub struct Engine {
     seed: [u8; 32],
     stores: BTreeMap<StoreId, StoreEntry>,
     cores: BTreeMap<CoreId, CoreEntry>,
+    /// Cores by discovery key, as soon as it is known.
+    discovery_keys: BTreeSet<(DiscoveryKey, CoreId)>,
     links: BTreeMap<LinkId, LinkEntry>,
     relays: BTreeMap<RelayId, RelayEntry>,
     /// Where each key that is listened on is known.
@@ -116,6 +118,7 @@ impl Engine {
             seed,
             stores: BTreeMap::new(),
             cores: BTreeMap::new(),
+            discovery_keys: BTreeSet::new(),
             links: BTreeMap::new(),
             relays: BTreeMap::new(),
             servers: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Cores on links: channels, their messages, and what replicators want.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use super::{Engine, Output, Sleeper};
 #[derive(Debug)]
 pub(super) struct LinkEntry {
     pub(super) link: Link,
+    /// Cores attached to it.
+    cores: BTreeSet<CoreId>,
     channels: BTreeMap<ChannelId, CoreId>,
     /// Cores that the peer wants and nobody has decided about. Bounded by the multiplexer.
     pub(super) undecided: BTreeMap<DiscoveryKey, RemoteOpenId>,
@@ -51,6 +54,7 @@ impl LinkEntry {
     pub(super) fn new(link: Link) -> Self {
         Self {
             link,
+            cores: BTreeSet::new(),
             channels: BTreeMap::new(),
             undecided: BTreeMap::new(),
             is_corked: false,
@@ -77,6 +81,7 @@ impl Engine {
         }
         let link_entry = self.links.get_mut(&link).ok_or(Misuse::UnknownLink)?;
         link_entry.link.mux_mut();
+        link_entry.cores.insert(core);
         entry.attachments.entry(link).or_default();
         self.dirty_links.insert(link);
         self.open_channel(core, link, now);
@@ -88,10 +93,13 @@ impl Engine {
     pub fn detach(&mut self, core: CoreId, link: LinkId, now: Instant) {
         let Some(entry) = self.cores.get_mut(&core) else { return };
         let Some(attachment) = entry.attachments.remove(&link) else { return };
-        if let (Some(channel), Some(link_entry)) = (attachment.channel, self.links.get_mut(&link)) {
-            link_entry.channels.remove(&channel);
-            link_entry.link.mux_mut().close(channel);
-            self.dirty_links.insert(link);
+        if let Some(link_entry) = self.links.get_mut(&link) {
+            link_entry.cores.remove(&core);
+            if let Some(channel) = attachment.channel {
+                link_entry.channels.remove(&channel);
+                link_entry.link.mux_mut().close(channel);
+                self.dirty_links.insert(link);
+            }
         }
         self.remove_peer(core, link, attachment.peer, false, now);
         self.count_opens(core);
@@ -176,8 +184,8 @@ impl Engine {
                 },
                 LinkOutput::Opened { public_key, remote_public_key, handshake_hash } => {
                     self.emit(Event::LinkOpened { link: id, public_key, remote_public_key, handshake_hash });
-                    let attached = self.cores.iter().filter(|(_, entry)| entry.attachments.contains_key(&id));
-                    let attached: Vec<CoreId> = attached.map(|(core, _)| *core).collect();
+                    let attached =
+                        self.links.get(&id).map_or_else(BTreeSet::new, |entry| entry.cores.clone());
                     for core in attached {
                         self.open_channel(core, id, now);
                         self.count_opens(core);
@@ -278,10 +286,10 @@ impl Engine {
             return;
         };
         entry.undecided.insert(discovery_key, open);
-        let attached = self.cores.iter().find(|(_, entry)| {
-            entry.discovery_key == Some(discovery_key) && entry.attachments.contains_key(&link)
-        });
-        match attached.map(|(core, _)| *core) {
+        let attached = self
+            .cores_named(&discovery_key)
+            .find(|core| self.links.get(&link).is_some_and(|entry| entry.cores.contains(core)));
+        match attached {
             Some(core) => {
                 self.open_channel(core, link, now);
                 self.count_opens(core);
@@ -351,9 +359,7 @@ impl Engine {
         let Some(entry) = self.links.remove(&id) else { return };
         self.dirty_links.remove(&id);
         self.wakes.set(Sleeper::Link(id), None);
-        let attached = self.cores.iter().filter(|(_, entry)| entry.attachments.contains_key(&id));
-        let attached: Vec<CoreId> = attached.map(|(core, _)| *core).collect();
-        for core in attached {
+        for core in entry.cores {
             self.detach(core, id, now);
         }
         if let Some(carrier) = entry.carrier {
@@ -414,7 +420,7 @@ impl Engine {
                 }
             }
             Action::CheckConflict { ticket, proof, .. } => {
-                let purpose = Purpose::CheckConflict(ticket, proof.clone());
+                let purpose = Purpose::CheckConflict(ticket, Box::new(proof.clone()));
                 entry.submit(Work::CheckConflict(proof), purpose);
             }
             Action::CanUpgrade { peer, length } => {

@@ -1,5 +1,6 @@
 //! What a host says to the engine, and what the engine says to its host.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use bytes::Bytes;
@@ -204,7 +205,7 @@ pub enum Event {
         /// The fork.
         fork: u64,
         /// The other history.
-        proof: Proof,
+        proof: Box<Proof>,
     },
     /// A peer has more blocks from the start without a gap than any before.
     RemoteContiguousLength {
@@ -294,7 +295,7 @@ pub enum Response {
     /// The core is open: its getters work.
     Opened,
     /// A proof.
-    Proof(Proof),
+    Proof(Box<Proof>),
     /// A block, and bytes into its content; `None` when the byte is beyond the end, or unknown and not to be waited
     /// for.
     Seek(Option<(u64, u64)>),

@@ -1,5 +1,6 @@
 //! What can be asked of a [`Core`](super::core::Core), and what it answers.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -148,13 +149,13 @@ pub enum Value {
     /// To [`Work::CanUpgrade`].
     CanUpgrade(bool),
     /// To [`Work::CheckConflict`].
-    Conflict(Verdict),
+    Conflict(Box<Verdict>),
     /// To [`Work::Truncate`], [`Work::Clear`] and [`Work::PutUserData`].
     Done,
     /// To [`Work::MissingNodes`].
     MissingNodes(u64),
     /// To [`Work::Prove`].
-    Proof(Result<Proof, Refused>),
+    Proof(Result<Box<Proof>, Refused>),
     /// To [`Work::CheckReorg`]: what is still wanted.
     ReorgStep(Result<Option<ReorgWant>, VerifyError>),
     /// To [`Work::ApplyReorg`]: the shared blocks and the length before; `None` when the log changed meanwhile.

@@ -1,6 +1,6 @@
 //! The jobs of a [`Core`] that only look.
 
-use alloc::string::String;
+use alloc::boxed::Box;
 use core::cell::RefCell;
 
 use crate::storage::Store;
@@ -22,7 +22,7 @@ impl Core {
             Work::Append { blocks, options } => self.append(blocks, options, store),
             Work::Truncate { length, options } => self.truncate(*length, options, loaded, store),
             Work::Clear { start, end } => self.clear(*start, *end, store),
-            Work::PutUserData { name, value } => self.put_user_data(name, value, store),
+            Work::PutUserData { name, value } => self.put_user_data(name, value.as_ref(), store),
             Work::ApplyReorg { fork } => self.apply_reorg(*fork, store),
             Work::Apply(proof) => self.apply(proof, loaded, store),
             Work::CheckReorg(proof) => self.check_reorg(proof, loaded, store),
@@ -47,7 +47,7 @@ impl Core {
         }
     }
 
-    fn user_data(&self, name: &String, loaded: &ReadSet, store: &Store) -> Step {
+    fn user_data(&self, name: &str, loaded: &ReadSet, store: &Store) -> Step {
         let wanted = RefCell::default();
         match loaded.value(store, self.keys.user_data(name), &wanted) {
             Ok(value) => Step::Done(Value::UserData(value)),
@@ -85,7 +85,7 @@ impl Core {
         if request.manifest && !self.is_compat() {
             proof.manifest = self.manifest().cloned();
         }
-        Step::Done(Value::Proof(Ok(proof)))
+        Step::Done(Value::Proof(Ok(Box::new(proof))))
     }
 
     fn seek(&self, bytes: u64, padding: u64, loaded: &ReadSet, store: &Store) -> Step {
@@ -134,18 +134,18 @@ impl Core {
 
     fn check_conflict(&self, proof: &Proof, loaded: &ReadSet, store: &Store) -> Step {
         let Some(manifest) = self.manifest() else {
-            return Step::Done(Value::Conflict(Verdict::Incomparable));
+            return Step::Done(Value::Conflict(Box::new(Verdict::Incomparable)));
         };
         let wanted = RefCell::default();
         let source = self.nodes(store, loaded, &wanted);
         match check_conflict(&source, &self.tree, self.key(), manifest, proof) {
-            Ok(verdict) => Step::Done(Value::Conflict(verdict)),
+            Ok(verdict) => Step::Done(Value::Conflict(Box::new(verdict))),
             Err(Missing) => Step::Read(wanted.take()),
         }
     }
 
     fn check_reorg(&mut self, proof: &Proof, loaded: &ReadSet, store: &Store) -> Step {
-        if !self.is_idle() || self.awaits_cut() {
+        if self.awaits_cut() {
             return Step::Park;
         }
         let wanted = RefCell::default();

@@ -1,6 +1,5 @@
 //! The jobs of a [`Core`] that change the log.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::mem;
@@ -37,7 +36,7 @@ impl Core {
         if self.is_frozen() || (options.signature.is_none() && key_pair.is_none()) {
             return Step::Failed(CoreError::NotWritable);
         }
-        let Value::Appended { length, .. } = self.staged_head() else { return Step::Park };
+        let length = self.tip.length;
         let count = blocks.len() as u64;
         if blocks.is_empty() || options.max_length.is_some_and(|max| length.saturating_add(count) > max) {
             return self.staged_already(self.staged_head());
@@ -171,9 +170,9 @@ impl Core {
         Step::Staged(Value::Done)
     }
 
-    pub(super) fn put_user_data(&mut self, name: &String, value: &Option<Bytes>, store: &mut Store) -> Step {
+    pub(super) fn put_user_data(&mut self, name: &str, value: Option<&Bytes>, store: &mut Store) -> Step {
         let key = self.keys.user_data(name);
-        let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
+        let bytes = key.len() + value.map_or(0, Bytes::len);
         if self.is_cutting || !store.has_room(bytes) {
             return Step::Park;
         }

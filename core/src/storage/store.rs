@@ -6,6 +6,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use bytes::Bytes;
 
@@ -74,6 +75,8 @@ pub struct Store {
     intents: VecDeque<Intent>,
     events: VecDeque<StoreEvent>,
     stopped: Option<StorageFailure>,
+    /// Somebody was told that there is no room.
+    refused: Cell<bool>,
     next_ticket: u64,
     next_read: u64,
 }
@@ -122,6 +125,7 @@ impl Store {
             intents: VecDeque::new(),
             events: VecDeque::new(),
             stopped: None,
+            refused: Cell::new(false),
             next_ticket: 1,
             next_read: 1,
         }
@@ -176,7 +180,16 @@ impl Store {
 
     /// Returns whether a batch of about `bytes` bytes may be staged. When not, wait for a commit.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.stopped.is_none() && self.open.has_room(bytes)
+        let has_room = self.stopped.is_none() && self.open.has_room(bytes);
+        if !has_room {
+            self.refused.set(true);
+        }
+        has_room
+    }
+
+    /// Returns whether somebody was told since the last time that there is no room.
+    pub fn take_refusal(&self) -> bool {
+        self.refused.take()
     }
 
     /// Adds a batch to the next commit and returns its id.
