@@ -42,6 +42,7 @@ export class Core {
   #manifest: Manifest | null = null
   #peers = new Map<number, Peer>()
   #acquired = false
+  #unwatch: () => void = () => {}
 
   constructor (storage: StorageInput, options: HypercoreOptions) {
     this.replicator = new Replicator(this)
@@ -131,6 +132,7 @@ export class Core {
     try {
       const store = await this.storage.acquire()
       this.#acquired = true
+      this.#unwatch = this.storage.watch((failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) })
       const [handle, id] = call((engine) => engine.openCore(store, opening))
       listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
       this.#handle = handle
@@ -174,7 +176,13 @@ export class Core {
       unlisten('core', handle)
       await request((engine) => engine.closeCore(handle)).catch(() => {})
     }
+    this.#unwatch()
     if (this.#acquired) await this.storage.release()
+  }
+
+  // What waits for blocks would wait for ever: nothing is stored any more.
+  #stop (error: Error): void {
+    for (const session of this.allSessions()) void session.close({ error }).catch(() => {})
   }
 
   async #close (): Promise<void> {
@@ -190,6 +198,7 @@ export class Core {
     } finally {
       unlisten('core', handle)
       this.closed = true
+      this.#unwatch()
       for (const peer of this.#peers.values()) peer.removed = true
       this.#peers.clear()
       await this.storage.release()

@@ -1,8 +1,8 @@
 // Where a store is kept, opened once for however many cores share it.
 
-import type { StoreHandle } from '../binding.js'
+import type { Failure, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
-import { request } from '../runtime.js'
+import { listen, request, unlisten } from '../runtime.js'
 
 /** What opens a store and gives up whatever guards it. */
 export interface StoreOpener {
@@ -24,6 +24,7 @@ export class Storage {
   #store: Promise<StoreHandle> | null = null
   #closing: Promise<void> | null = null
   #keepOpen
+  #watchers = new Set<(failure: Failure) => void>()
 
   constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
     this.name = name
@@ -49,6 +50,12 @@ export class Storage {
     }
   }
 
+  /** @internal Calls `watcher` when the store fails: from then on it neither reads nor writes. */
+  watch (watcher: (failure: Failure) => void): () => void {
+    this.#watchers.add(watcher)
+    return () => { this.#watchers.delete(watcher) }
+  }
+
   /** Resolves when the store is closed, if that was its last user. */
   async release (): Promise<void> {
     this.#users--
@@ -67,7 +74,9 @@ export class Storage {
 
   async #open (): Promise<StoreHandle> {
     try {
-      return await this.#opener.open()
+      const store = await this.#opener.open()
+      listen('store', store, (_kind, rest) => { for (const watcher of [...this.#watchers]) watcher(rest[0] as Failure) })
+      return store
     } catch (error) {
       this.#store = null
       throw error
@@ -79,6 +88,7 @@ export class Storage {
     try {
       await request((engine) => engine.closeStore(store))
     } finally {
+      unlisten('store', store)
       this.#opener.release?.()
     }
   }
