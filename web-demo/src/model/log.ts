@@ -219,7 +219,7 @@ export class Log extends Observable {
     core.on('peer-remove', (peer) => this.#happened('warn', `${shorten(formatKey(peer.remotePublicKey))} left`))
     core.on('verification-error', (error, request, _, peer) => this.#refuse(error, blockOf(request), peer ? formatKey(peer.remotePublicKey) : 'unknown'))
     core.on('conflict', (length) => this.#happened('bad', `The author signed two different logs of ${counted(length, 'block')}; neither is trusted further`))
-    core.on('close', () => { if (!this.#isClosed) this.#storageFailed(new Error('the store closed by itself')) })
+    core.on('close', () => { if (core === this.#core) this.#closedByItself() })
   }
 
   // All blocks, and those that are still to be written: until the log is closed.
@@ -269,8 +269,27 @@ export class Log extends Observable {
     this.#happened('bad', this.#problem.title)
   }
 
-  // The core may live on or not; what is stored is read again before it is trusted again.
+  // The core closes with its store. What is there can still be read, as long as nothing is to be written.
+  async #closedByItself (): Promise<void> {
+    this.entry.length = this.held.length
+    this.#core = null
+    for (const leave of this.#leaving.splice(0)) leave()
+    this.#storageFailed(new Error('the store closed by itself'))
+    if (this.#problem?.state !== 'full') return
+    const core = new Hypercore(openStore(this.entry.store), parseKey(this.entry.id), { writable: false, active: false })
+    try {
+      await core.ready()
+    } catch {
+      return
+    }
+    if (this.#isClosed) return await core.close()
+    this.#core = core
+    this.changed()
+  }
+
+  // The first failure says most; those that follow come of it.
   #storageFailed (error: unknown): void {
+    if (this.#problem) return
     const problem = explain(error)
     this.#problem = problem.state === 'broken' ? { ...problem, title: 'Storing failed' } : problem
     this.#happened('bad', this.#problem.title)
