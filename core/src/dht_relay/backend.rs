@@ -171,7 +171,8 @@ impl Backend for Port<'_> {
     }
 
     fn end(&mut self, connection: ConnectionId) {
-        self.endpoint.end(connection, self.now);
+        // Gone is as good as ended.
+        let _ = self.endpoint.end(connection, self.now);
     }
 
     fn destroy(&mut self, connection: ConnectionId) {
