@@ -130,6 +130,9 @@ fn peers_connect_through_every_kind_of_network() {
 
                 assert_eq!(network.peers[client].failed, [], "{place}");
                 assert!(network.echo(client, server, connection, 100_000), "{place}");
+                network.run(Duration::from_secs(20));
+                assert_eq!(network.peers[server].closed.len(), 1, "{place}");
+                assert_eq!(network.sockets.len(), 2 * network.peers.len(), "{place}");
             }
         }
     }

@@ -6,7 +6,7 @@ import test from 'node:test'
 
 import DHT from 'hyperdht'
 
-import { echo, startEcho, startNode, startUpstream } from './support/dht-node.mjs'
+import { echo, idle, startEcho, startNode, startUpstream } from './support/dht-node.mjs'
 import { startTestnet } from './support/testnet.mjs'
 
 const MEBIBYTE = 1024 * 1024
@@ -100,6 +100,7 @@ for (const firewalled of [false, true]) {
       assert.equal(result.received, MEBIBYTE)
       assert.equal(result.intact, true)
       assert.equal((await ours.next('closed')).error, null)
+      await idle(theirs)
     })
 
     test(`is dialled and echoes: ${place}`, async (t) => {
@@ -113,6 +114,7 @@ for (const firewalled of [false, true]) {
         const socket = theirs.connect(Buffer.from(publicKey, 'hex'))
         assert.deepEqual(await echo(socket, bytes), bytes)
       }
+      await idle(theirs)
     })
   }
 }
@@ -128,13 +130,13 @@ test('both sides firewalled: dials and is dialled', async (t) => {
   for (const lan of [true, false]) {
     const result = await ours.ask('connect', { key: server.publicKey.toString('hex'), seed: seed(3), bytes: 10_000, lan })
     assert.equal(result.intact, true)
-    await ours.next('closed')
   }
   for (const localConnection of [true, false]) {
     const bytes = randomBytes(10_000)
     const socket = theirs.connect(Buffer.from(publicKey, 'hex'), { localConnection })
     assert.deepEqual(await echo(socket, bytes), bytes)
   }
+  await idle(theirs)
 })
 
 test('a server that closes is not found, and can listen again', async (t) => {
@@ -196,7 +198,7 @@ test('upstream forms its test network around our bootstrap node', async (t) => {
   const result = await ours.ask('connect', { key: server.publicKey.toString('hex'), seed: seed(3), bytes: MEBIBYTE })
 
   assert.equal(result.intact, true)
-  await ours.next('closed')
+  await idle(nodes[0])
 })
 
 test('one mebibyte arrives although every twentieth datagram is lost', async (t) => {
@@ -208,5 +210,5 @@ test('one mebibyte arrives although every twentieth datagram is lost', async (t)
   const result = await ours.ask('connect', { key: server.publicKey.toString('hex'), seed: seed(3), bytes: MEBIBYTE }, 60_000)
 
   assert.equal(result.intact, true)
-  await ours.next('closed')
+  await idle(theirs)
 })

@@ -57,6 +57,8 @@ pub(crate) enum Timer {
     Connection(ConnectionId),
     Server(ServerId),
     Signature(SignatureId),
+    /// A socket whose connection is over.
+    Socket(SocketId),
     Keepalive,
 }
 
@@ -215,6 +217,13 @@ impl Context {
         }
     }
 
+    /// Has the host close the socket of a connection that is over, once the peer had time to ask for what it missed.
+    pub(crate) fn close_socket_later(&mut self, socket: SocketId, now: Instant) {
+        if self.punch_sockets.contains_key(&socket) {
+            self.wake_at(Timer::Socket(socket), now + SOCKET_LINGER);
+        }
+    }
+
     /// Sends the single zero byte that opens a path, or one that only gets as far as the own firewall.
     pub(crate) fn send_punch(&mut self, socket: SocketId, to: Address, is_short: bool) {
         if to.port() != 0 {
@@ -247,6 +256,9 @@ impl Context {
 
 /// Time for a signature; the token it signs is good for about 15 s.
 const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the last packets of a connection to arrive, and to be sent again.
+const SOCKET_LINGER: Duration = Duration::from_secs(15);
 
 /// Hops of a datagram that shall not arrive (hyperdht `HOLEPUNCH_TTL`).
 const SHORT_TTL: u8 = 5;

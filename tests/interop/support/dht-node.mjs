@@ -61,3 +61,11 @@ export async function echo (socket, bytes) {
   socket.end()
   return result
 }
+
+/** Waits until an upstream peer has no stream left, so that ending our process leaves nothing to time out. */
+export async function idle (dht) {
+  for (let waited = 0; dht.rawStreams.size > 0; waited += 10) {
+    if (waited > 10_000) throw new Error(`${dht.rawStreams.size} streams stay open`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}

@@ -40,7 +40,9 @@ fn main() {
     let start: Value = serde_json::from_str(&line).expect("first line is JSON");
     assert_eq!(start["do"], "start", "the first command starts the node");
     let mut peer = Peer::start(&start, inputs);
-    peer.reply(&start["id"], Ok(peer.info()));
+    let info = peer.info();
+    peer.reply(&start["id"], Ok(info));
+    peer.print();
     peer.run(&receiver);
 }
 
@@ -66,6 +68,8 @@ struct Peer {
     streams: BTreeMap<ConnectionId, Stream>,
     loses_every: Option<u64>,
     sent: u64,
+    /// Lines that are printed once every datagram is sent: who reads them may end this process.
+    output: Vec<Value>,
 }
 
 struct Dial {
@@ -124,6 +128,7 @@ impl Peer {
             streams: BTreeMap::new(),
             loses_every: options["losesEvery"].as_u64(),
             sent: 0,
+            output: Vec::new(),
         };
         peer.add_socket(SocketId::SERVER, server);
         peer.add_socket(SocketId::CLIENT, client);
@@ -161,7 +166,7 @@ impl Peer {
     fn command(&mut self, line: &str) {
         let command: Value = match serde_json::from_str(line) {
             Ok(command) => command,
-            Err(error) => return self.emit(&json!({ "event": "error", "error": error.to_string() })),
+            Err(error) => return self.emit(json!({ "event": "error", "error": error.to_string() })),
         };
         let (id, now) = (command["id"].clone(), self.now());
         let endpoint = &mut self.endpoint;
@@ -237,7 +242,7 @@ impl Peer {
                 has_sent = true;
             }
             if !has_sent {
-                return;
+                return self.print();
             }
         }
     }
@@ -260,10 +265,16 @@ impl Peer {
     fn handle_event(&mut self, event: Event) {
         let now = self.now();
         match event {
-            Event::Bootstrapped => self.emit(&json!({ "event": "bootstrapped", "info": self.info() })),
-            Event::Persistent => self.emit(&json!({ "event": "persistent", "info": self.info() })),
+            Event::Bootstrapped => {
+                let info = self.info();
+                self.emit(json!({ "event": "bootstrapped", "info": info }));
+            }
+            Event::Persistent => {
+                let info = self.info();
+                self.emit(json!({ "event": "persistent", "info": info }));
+            }
             Event::NetworkChanged if !self.endpoint.node().is_firewalled() => {
-                self.emit(&json!({ "event": "reachable" }));
+                self.emit(json!({ "event": "reachable" }));
             }
             Event::OpenSocket(socket) => self.add_socket(socket, bind(0)),
             Event::CloseSocket(socket) => {
@@ -340,7 +351,7 @@ impl Peer {
                 let role = if server.is_some() { Role::Responder } else { Role::Initiator };
                 let kept = self.sessions.remove(&connection);
                 let Some(session) = session.or(kept.map(|(_, session)| session)) else { return };
-                self.emit(&json!({
+                self.emit(json!({
                     "event": "connected",
                     "remote": remote.to_string(),
                     "key": hex(&remote_public_key),
@@ -387,7 +398,7 @@ impl Peer {
             }
             Event::Closed { connection, error } => {
                 self.streams.remove(&connection);
-                self.emit(&json!({ "event": "closed", "error": error.map(|error| format!("{error:?}")) }));
+                self.emit(json!({ "event": "closed", "error": error.map(|error| format!("{error:?}")) }));
                 if let Some(dial) = self.dials.remove(&connection) {
                     self.reply(&dial.command["id"], Err(format!("closed: {error:?}")));
                 }
@@ -528,16 +539,22 @@ impl Peer {
         })
     }
 
-    fn reply(&self, id: &Value, result: Result<Value, String>) {
+    fn reply(&mut self, id: &Value, result: Result<Value, String>) {
         match result {
-            Ok(result) => self.emit(&json!({ "id": id, "result": result })),
-            Err(error) => self.emit(&json!({ "id": id, "error": error })),
+            Ok(result) => self.emit(json!({ "id": id, "result": result })),
+            Err(error) => self.emit(json!({ "id": id, "error": error })),
         }
     }
 
-    fn emit(&self, message: &Value) {
+    fn emit(&mut self, message: Value) {
+        self.output.push(message);
+    }
+
+    fn print(&mut self) {
         let mut stdout = std::io::stdout().lock();
-        let _ = writeln!(stdout, "{message}");
+        for message in self.output.drain(..) {
+            let _ = writeln!(stdout, "{message}");
+        }
         let _ = stdout.flush();
     }
 }

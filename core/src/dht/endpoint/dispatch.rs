@@ -283,6 +283,7 @@ impl Endpoint {
                     self.dispatch(write.purpose, None, None, now);
                 }
             }
+            Timer::Socket(socket) => self.context.close_socket(socket),
             Timer::Keepalive => {
                 let is_firewalled = self.context.node.is_firewalled();
                 let (due, next) = self.context.keepalive.round(is_firewalled, now);
@@ -321,7 +322,7 @@ impl Endpoint {
             StreamEvent::End(connection) => Event::End { connection },
             StreamEvent::Closed(connection, socket, error) => {
                 if let Some(socket) = socket {
-                    self.context.close_socket(socket);
+                    self.context.close_socket_later(socket, now);
                 }
                 let refused = ConnectError::TooManyConnections;
                 if self.dials.contains_key(&connection) {

@@ -510,7 +510,7 @@ impl Endpoint {
             accept.give_up(&mut self.context, now);
         }
         if let Some(socket) = self.context.streams.socket(connection) {
-            self.context.close_socket(socket);
+            self.context.close_socket_later(socket, now);
         }
         self.context.streams.forget(connection);
         self.drain(now);
