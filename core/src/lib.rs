@@ -16,6 +16,7 @@
 extern crate alloc;
 
 pub mod compact_encoding;
+pub mod corestore;
 pub mod crypto;
 #[cfg(feature = "dht")]
 pub mod dht;
