@@ -24,6 +24,8 @@ pub mod dht_relay;
 pub mod engine;
 pub mod error;
 pub mod flat_tree;
+#[cfg(feature = "bee")]
+pub mod hyperbee;
 pub mod hypercore;
 pub mod id;
 pub mod noise;
