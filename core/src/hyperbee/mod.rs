@@ -11,6 +11,7 @@
 //! - [`batch`] writes.
 //! - [`keys`] puts keys under prefixes and in order.
 //! - [`extension`] tells peers which blocks they will need.
+//! - [`hypertrie`] reads the structure that came before.
 //!
 //! Source: hyperbee 2.27.
 
@@ -27,6 +28,7 @@ pub mod batch;
 pub mod cache;
 pub mod error;
 pub mod extension;
+pub mod hypertrie;
 pub mod keys;
 pub mod messages;
 pub mod tree;

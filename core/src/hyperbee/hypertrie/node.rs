@@ -1,0 +1,206 @@
+//! The blocks of a hypertrie.
+//!
+//! Source: hypertrie 5.1, `lib/node.js`, `lib/trie.js`, `schema.proto`.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::hash::Hasher;
+
+use bytes::Bytes;
+use prost::Message;
+use prost::encoding::decode_varint;
+
+use super::super::error::{BadBlock, Problem};
+
+/// Block 0 of a hypertrie.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct TrieHeader {
+    /// [`TYPE`]; required.
+    #[prost(string, optional, tag = "1")]
+    pub r#type: Option<String>,
+    /// A drive puts the key of its content core here.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub metadata: Option<Bytes>,
+    /// What the application says.
+    #[prost(string, optional, tag = "3")]
+    pub subtype: Option<String>,
+}
+
+/// Reads block 0, or returns `None` when it is not that of a hypertrie.
+pub fn decode_header(block: Bytes) -> Option<TrieHeader> {
+    TrieHeader::decode(block).ok().filter(|header| header.r#type() == TYPE)
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct WireNode {
+    #[prost(string, optional, tag = "1")]
+    key: Option<String>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    value: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    trie: Option<Bytes>,
+    #[prost(uint64, optional, tag = "4")]
+    seq: Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    flags: Option<u64>,
+}
+
+/// By position: slots and blocks, in the order of the slots.
+pub type Trie = BTreeMap<usize, Vec<(u8, u64)>>;
+
+/// What one block put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrieNode {
+    /// The block.
+    pub seq: u64,
+    /// The key, without a slash in front.
+    pub key: String,
+    /// The value; `None` is upstream's null.
+    pub value: Option<Bytes>,
+    /// Bit 0 is [`is_hidden`](Self::is_hidden), the upper ones from bit 8 on are the application's.
+    pub flags: u64,
+    path: Path,
+    trie: Trie,
+    trie_len: u64,
+}
+
+impl TrieNode {
+    pub(super) fn decode(seq: u64, block: Bytes) -> Result<Self, BadBlock> {
+        let bad = |problem| BadBlock { seq, problem };
+        let node = WireNode::decode(block).map_err(|_| bad(Problem::Undecodable))?;
+        let key = String::from(normalize(&node.key.ok_or(bad(Problem::Undecodable))?));
+        if key.len() > MAX_KEY_LEN {
+            return Err(bad(Problem::TooLarge { limit: MAX_KEY_LEN, found: key.len() }));
+        }
+        let flags = node.flags.unwrap_or(0);
+        let path = Path::new(&key, flags & HIDDEN != 0);
+        let (trie_len, trie) = match node.trie {
+            Some(trie) => decode_trie(trie).ok_or(bad(Problem::Undecodable))?,
+            None => (0, Trie::new()),
+        };
+        Ok(Self { seq, key, value: node.value, flags, path, trie, trie_len })
+    }
+
+    /// Returns whether only lookups of hidden keys see it.
+    pub fn is_hidden(&self) -> bool {
+        self.flags & HIDDEN != 0
+    }
+
+    /// Returns the flags of the application.
+    pub fn user_flags(&self) -> u64 {
+        self.flags >> 8
+    }
+
+    /// Returns the SipHash of each part of the key, 8 bytes each.
+    pub fn hash(&self) -> &[u8] {
+        &self.path.hash
+    }
+
+    /// Returns the positions with other ways to go: slot and block of each way. A slot is a digit, or a
+    /// multiple of 5 more when parts collide.
+    pub fn trie(&self) -> &Trie {
+        &self.trie
+    }
+
+    /// Returns how many positions the trie was written with.
+    pub fn trie_len(&self) -> u64 {
+        self.trie_len
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the slots at a position that stand for a digit.
+    pub(super) fn slots(&self, i: usize, digit: u8) -> Vec<(u8, u64)> {
+        let bucket = self.trie.get(&i).map(Vec::as_slice).unwrap_or_default();
+        bucket.iter().filter(|(slot, _)| slot % 5 == digit).copied().collect()
+    }
+}
+
+/// The way to a key: a digit for hidden or not, 32 for each part, and an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    key: String,
+    hash: Vec<u8>,
+    is_hidden: bool,
+}
+
+impl Path {
+    /// `key` is [`normalize`]d.
+    pub(super) fn new(key: &str, is_hidden: bool) -> Self {
+        let hash = parts(key).flat_map(siphash).collect();
+        Self { key: String::from(key), hash, is_hidden }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.hash.len() * 4 + 2
+    }
+
+    pub(super) fn digit(&self, i: usize) -> u8 {
+        let Some(i) = i.checked_sub(1) else { return u8::from(self.is_hidden) };
+        self.hash.get(i / 4).map_or(4, |byte| byte >> (2 * (i % 4)) & 3)
+    }
+
+    /// Returns whether equal digits up to `i` can still be another part.
+    pub(super) fn is_part_end(i: usize) -> bool {
+        i > 0 && i.is_multiple_of(32)
+    }
+
+    /// Returns whether the part that ends at `i` only has the same hash.
+    pub(super) fn collides(&self, other: &Self, i: usize) -> bool {
+        if i == self.len() - 1 {
+            return self.key != other.key;
+        }
+        let part = i.saturating_sub(1) / 32;
+        parts(&self.key).nth(part) != parts(&other.key).nth(part)
+    }
+}
+
+/// Takes away one slash in front.
+pub(super) fn normalize(key: &str) -> &str {
+    key.strip_prefix('/').unwrap_or(key)
+}
+
+fn parts(key: &str) -> impl Iterator<Item = &str> {
+    // An empty first or last part does not count, one in the middle does.
+    let key = key.strip_prefix('/').unwrap_or(key);
+    let key = key.strip_suffix('/').unwrap_or(key);
+    let is_empty = key.is_empty();
+    key.split('/').filter(move |_| !is_empty)
+}
+
+#[expect(
+    deprecated,
+    reason = "the one SipHash-2-4 in the standard library; its successors promise no algorithm"
+)]
+fn siphash(part: &str) -> [u8; 8] {
+    let mut hasher = core::hash::SipHasher::new();
+    hasher.write(part.as_bytes());
+    hasher.finish().to_le_bytes()
+}
+
+/// Reads the trie of a node: its length, then for each position its slots as bits and a block for each.
+fn decode_trie(mut bytes: Bytes) -> Option<(u64, Trie)> {
+    let len = decode_varint(&mut bytes).ok()?;
+    let mut trie = Trie::new();
+    while !bytes.is_empty() {
+        let position = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
+        let slots = decode_varint(&mut bytes).ok()?;
+        let mut bucket = Vec::new();
+        for slot in (0..64).filter(|slot| slots >> slot & 1 == 1) {
+            bucket.push((slot, decode_varint(&mut bytes).ok()?));
+        }
+        trie.insert(position, bucket);
+    }
+    Some((len, trie))
+}
+
+/// What [`TrieHeader::type`] says.
+pub(super) const TYPE: &str = "hypertrie";
+
+const HIDDEN: u64 = 1;
+
+/// Bytes of a key at most; paths are walked digit by digit.
+const MAX_KEY_LEN: usize = 1 << 16;
