@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::crypto::KeyPair;
+use crate::hypercore::conflict::{FromEmpty, verify_from_empty};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::Work;
 use crate::hypercore::manifest::Manifest;
@@ -16,8 +17,8 @@ use crate::time::Instant;
 use super::Engine;
 use super::cores::CoreEntry;
 use super::types::{
-    AppendOptions, CoreId, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish, RequestId, Response,
-    SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
+    AppendOptions, CoreId, Error, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish, RequestId,
+    Response, SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
 };
 
 /// An open core.
@@ -81,7 +82,7 @@ impl<'a> CoreHandle<'a> {
         self.core().tree().length
     }
 
-    /// Returns the index that the next block appended gets.
+    /// Returns the length once everything that has begun is durable: commands that wait for others do not count.
     pub fn staged_length(&self) -> u64 {
         self.core().staged_length()
     }
@@ -191,6 +192,16 @@ impl<'a> CoreHandle<'a> {
     /// Verifies and stores a proof. Answered with [`Response::Applied`].
     pub fn apply_proof(&mut self, proof: Proof) -> RequestId {
         self.engine.request_job(self.id, Work::Apply(proof))
+    }
+
+    /// Verifies a proof that starts at 0 against nothing but the manifest.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the proof.
+    pub fn verify_fully_remote(&self, proof: &Proof) -> Result<FromEmpty, Error> {
+        let core = self.core();
+        Ok(verify_from_empty(core.key(), core.manifest(), proof)?)
     }
 
     /// Counts the parents to climb from a block's leaf to a stored node. Answered with [`Response::MissingNodes`].
