@@ -227,6 +227,26 @@ fn cleared_blocks_are_gone_and_the_rest_stays() {
 }
 
 #[test]
+fn block_is_not_found_while_it_is_being_dropped() {
+    let mut host = Host::new(1);
+    let store = host.store(MemoryStore::new());
+    let core = host.open(store, OpenCore::default());
+    host.append(core, &[b"a", b"b"]);
+    let now = host.now;
+
+    host.engine.core(core).unwrap().clear(0, 1);
+    let gone = host.get(core, 0);
+    let options = GetOptions { wait: false, ..GetOptions::default() };
+    let gone_now = host.engine.core(core).unwrap().get(0, options, now);
+    let kept = host.get(core, 1);
+    host.settle();
+
+    assert!(!host.done.contains_key(&gone));
+    assert_eq!(host.done.remove(&gone_now), Some(Ok(Response::Block(None))));
+    assert_eq!(host.done.remove(&kept), Some(Ok(Response::Block(Some("b".into())))));
+}
+
+#[test]
 fn snapshot_keeps_its_length_and_refuses_what_was_cut() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());

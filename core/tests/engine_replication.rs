@@ -245,3 +245,46 @@ fn downloaded_blocks_survive_a_restart_of_the_reader() {
         assert_eq!(again.get_now(copy, index), expected);
     }
 }
+
+#[test]
+fn two_histories_under_one_key_are_a_conflict() {
+    let key_pair = hypertab_core::crypto::KeyPair::from_seed(&[9; 32]);
+    let mut write = |blocks: &[&[u8]], seed: u8| {
+        let mut host = Host::new(seed);
+        let store = host.store(MemoryStore::new());
+        let core = OpenOptions { key_pair: Some(key_pair.clone()), ..OpenOptions::default() };
+        let core = host.open(store, OpenCore { core, ..OpenCore::default() });
+        host.append(core, blocks);
+        (host, core)
+    };
+    let (first, first_core) = write(&[b"a", b"b", b"c"], 1);
+    let (second, second_core) = write(&[b"a", b"x", b"c"], 2);
+    let mut reader = Host::new(3);
+    let store = reader.store(MemoryStore::new());
+    let key = hypertab_core::hypercore::manifest::Manifest::single_signer(key_pair.public_key).key();
+    let core = OpenOptions { key: Some(key), ..OpenOptions::default() };
+    let copy = reader.open(store, OpenCore { core, ..OpenCore::default() });
+
+    let mut pair = Pair::new(first, reader, 1);
+    let now = pair.a.now;
+    pair.a.engine.attach(first_core, pair.link_a, now).unwrap();
+    pair.b.engine.attach(copy, pair.link_b, now).unwrap();
+    let request = pair.b.get(copy, 0);
+    pair.run_until("first", |pair| pair.b.done.contains_key(&request));
+    let mut pair = Pair::new(second, pair.b, 2);
+    pair.a.engine.attach(second_core, pair.link_a, now).unwrap();
+    pair.b.engine.attach(copy, pair.link_b, now).unwrap();
+    pair.b.get(copy, 1);
+
+    pair.run_until("conflict", |pair| {
+        pair.b.events.iter().any(|event| matches!(event, Event::Conflict { length: 3, fork: 0, .. }))
+    });
+
+    assert!(
+        pair.b.events.iter().any(|event| matches!(event, Event::VerificationError { block: Some(1), .. }))
+    );
+    pair.run_until("the other end", |pair| {
+        pair.a.events.iter().any(|event| matches!(event, Event::Conflict { .. }))
+    });
+    assert!(!pair.a.engine.core(second_core).unwrap().is_writable());
+}

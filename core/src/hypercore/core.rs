@@ -455,6 +455,9 @@ impl Core {
                 return false;
             }
             Step::Park => {
+                if let Work::Get { .. } = job.work {
+                    job.loaded.clear();
+                }
                 if !job.work.is_ordered() {
                     self.parked.push(id);
                 }

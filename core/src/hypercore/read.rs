@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::cell::RefCell;
 
+use crate::error::StorageFailure;
 use crate::storage::Store;
 
 use super::conflict::{Verdict, check_conflict};
@@ -42,6 +43,9 @@ impl Core {
     fn get(&self, index: u64, loaded: &ReadSet, store: &Store) -> Step {
         let wanted = RefCell::default();
         match loaded.value(store, self.keys.block(index), &wanted) {
+            // It is being dropped, or storage lost it.
+            Ok(None) if self.bitfield.get(index) && !self.is_idle() => Step::Park,
+            Ok(None) if self.bitfield.get(index) => Step::Failed(StorageFailure::Missing.into()),
             Ok(value) => Step::Done(Value::Block(value)),
             Err(Missing) => Step::Read(wanted.take()),
         }
