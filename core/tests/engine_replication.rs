@@ -249,7 +249,7 @@ fn downloaded_blocks_survive_a_restart_of_the_reader() {
 #[test]
 fn two_histories_under_one_key_are_a_conflict() {
     let key_pair = hypertab_core::crypto::KeyPair::from_seed(&[9; 32]);
-    let mut write = |blocks: &[&[u8]], seed: u8| {
+    let write = |blocks: &[&[u8]], seed: u8| {
         let mut host = Host::new(seed);
         let store = host.store(MemoryStore::new());
         let core = OpenOptions { key_pair: Some(key_pair.clone()), ..OpenOptions::default() };
