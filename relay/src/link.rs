@@ -1,16 +1,16 @@
 //! One link: a WebSocket and its session.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hypertab_core::dht_relay::{self, LinkId, MAX_FRAME};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
-use tokio_websockets::{CloseCode, Config, Limits, Message, ServerBuilder, WebSocketStream};
+use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use crate::server::Hub;
 
@@ -23,7 +23,7 @@ pub(crate) async fn run(stream: TcpStream, hub: &Rc<Hub>, stopped: watch::Receiv
     let (sink, stream) = socket.split();
     let (id, waker) = hub.driver.machine.borrow_mut().open_link(hub.driver.now());
     hub.driver.pump();
-    let link = Link { hub, id, waker, resumed: Notify::new(), close: Cell::new(None) };
+    let link = Link { hub, id, waker, resumed: Notify::new() };
     link.run(sink, stream, stopped).await;
     hub.driver.machine.borrow_mut().close_link(id, hub.driver.now());
     hub.driver.pump();
@@ -36,8 +36,16 @@ struct Link<'a> {
     waker: Rc<Notify>,
     /// The session may be read again.
     resumed: Notify,
-    /// What to close the WebSocket with.
-    close: Cell<Option<(u16, &'static str)>>,
+}
+
+/// How a link ends.
+enum End {
+    /// The client is gone.
+    Gone,
+    /// With a close frame of ours.
+    Close(u16, &'static str),
+    /// With one that the library has written: what came is no WebSocket, or too large.
+    Refused,
 }
 
 impl Link<'_> {
@@ -47,30 +55,36 @@ impl Link<'_> {
         mut stream: SplitStream<WebSocketStream<TcpStream>>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let is_over = tokio::select! {
-            is_over = self.read(&mut stream) => is_over,
-            is_over = self.write(&mut sink) => is_over,
+        let end = tokio::select! {
+            end = self.read(&mut stream) => end,
+            end = self.write(&mut sink) => end,
             _ = stopped.wait_for(|is_stopped| *is_stopped) => {
-                self.close.set(Some((dht_relay::CloseCode::GoingAway.code(), "the relay stops")));
-                false
+                End::Close(dht_relay::CloseCode::GoingAway.code(), "the relay stops")
             }
         };
-        if is_over {
-            return;
-        }
         // What comes in meanwhile has to be read: bytes left unread would make the close itself get lost.
-        let (code, reason) = self.close.get().unwrap_or((NORMAL, ""));
-        let close = Message::close(CloseCode::try_from(code).ok(), reason);
         let farewell = async {
-            if sink.send(close).await.is_ok() {
-                while let Some(Ok(_)) = stream.next().await {}
+            match end {
+                End::Gone => {}
+                End::Close(code, reason) => {
+                    let close = Message::close(CloseCode::try_from(code).ok(), reason);
+                    if sink.send(close).await.is_ok() {
+                        while let Some(Ok(_)) = stream.next().await {}
+                    }
+                }
+                End::Refused => {
+                    let _ = sink.flush().await;
+                    if let Ok(socket) = sink.reunite(stream) {
+                        drain(socket.into_inner()).await;
+                    }
+                }
             }
         };
         let _ = timeout(CLOSE_TIMEOUT, farewell).await;
     }
 
-    /// Reads until the link is to be closed; returns whether it is already.
-    async fn read(&self, stream: &mut SplitStream<WebSocketStream<TcpStream>>) -> bool {
+    /// Reads until the link is to be closed.
+    async fn read(&self, stream: &mut SplitStream<WebSocketStream<TcpStream>>) -> End {
         loop {
             while self.hub.driver.machine.borrow().bridge.is_paused(self.id) {
                 self.resumed.notified().await;
@@ -84,29 +98,19 @@ impl Link<'_> {
                 }
                 Some(Ok(message)) if message.is_text() => {
                     let code = dht_relay::CloseCode::Unsupported.code();
-                    self.close.set(Some((code, "only binary messages are understood")));
-                    return false;
+                    return End::Close(code, "only binary messages are understood");
                 }
                 // Pings are answered by the library.
                 Some(Ok(message)) if !message.is_close() => {}
-                Some(Err(tokio_websockets::Error::PayloadTooLong { .. })) => {
-                    let code = dht_relay::CloseCode::TooBig.code();
-                    self.close.set(Some((code, "message is larger than 1 MiB")));
-                    return false;
-                }
-                Some(Err(tokio_websockets::Error::Protocol(_))) => {
-                    let code = dht_relay::CloseCode::Protocol.code();
-                    self.close.set(Some((code, "not WebSocket")));
-                    return false;
-                }
-                Some(Ok(_)) => return false,
-                Some(Err(_)) | None => return true,
+                Some(Err(Error::PayloadTooLong { .. } | Error::Protocol(_))) => return End::Refused,
+                Some(Ok(_)) => return End::Close(NORMAL, ""),
+                Some(Err(_)) | None => return End::Gone,
             }
         }
     }
 
-    /// Writes until the link is to be closed; returns whether it is already.
-    async fn write(&self, sink: &mut SplitSink<WebSocketStream<TcpStream>, Message>) -> bool {
+    /// Writes until the link is to be closed.
+    async fn write(&self, sink: &mut SplitSink<WebSocketStream<TcpStream>, Message>) -> End {
         loop {
             self.waker.notified().await;
             self.resumed.notify_one();
@@ -115,17 +119,16 @@ impl Link<'_> {
                 let frame = self.hub.driver.machine.borrow_mut().bridge.poll_frame(self.id, now);
                 let Some(frame) = frame else { break };
                 if !is_done(sink.feed(Message::binary(frame))).await {
-                    return true;
+                    return End::Gone;
                 }
             }
             if !is_done(sink.flush()).await {
-                return true;
+                return End::Gone;
             }
             // Peers may send as much more as left.
             self.hub.driver.pump();
             if let Some(refusal) = self.hub.driver.machine.borrow().bridge.refusal(self.id) {
-                self.close.set(Some((refusal.code().code(), refusal.reason())));
-                return false;
+                return End::Close(refusal.code().code(), refusal.reason());
             }
         }
     }
@@ -134,6 +137,12 @@ impl Link<'_> {
 /// Waits for a write, and reports whether it succeeded in time.
 async fn is_done<E>(write: impl Future<Output = Result<(), E>>) -> bool {
     matches!(timeout(WRITE_TIMEOUT, write).await, Ok(Ok(())))
+}
+
+/// Reads what is left of a connection.
+async fn drain(mut socket: TcpStream) {
+    let mut scratch = vec![0; 64 * 1024];
+    while matches!(socket.read(&mut scratch).await, Ok(1..)) {}
 }
 
 /// Bytes that gather before they are written.

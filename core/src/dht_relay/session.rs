@@ -536,7 +536,7 @@ impl Session {
     ) {
         if self.queries.values().any(|other| *other == query) {
             self.refuse(Refusal::NumberInUse);
-        } else if self.queries.len() < self.limits.queries && self.allows(now) {
+        } else if self.allows(self.queries.len() < self.limits.queries, now) {
             let operation = start(backend);
             self.queries.insert(operation, query);
         } else {
@@ -554,7 +554,7 @@ impl Session {
     ) {
         if self.by_client_alias.contains_key(&alias) {
             self.refuse(Refusal::NumberInUse);
-        } else if self.streams.len() < self.limits.streams && self.allows(now) {
+        } else if self.allows(self.streams.len() < self.limits.streams, now) {
             let connection = backend.connect(public_key, remote_public_key);
             let stream = Stream { client_alias: Some(alias), ..Stream::new() };
             self.streams.insert(connection, stream);
@@ -570,7 +570,7 @@ impl Session {
             || self.claims.values().any(|claim| claim.client_alias == alias);
         if is_taken {
             self.refuse(Refusal::NumberInUse);
-        } else if self.servers.len() + self.claims.len() >= self.limits.servers || !self.allows(now) {
+        } else if !self.allows(self.servers.len() + self.claims.len() < self.limits.servers, now) {
             self.turn_away(alias, backend);
         } else if let Some(server) = backend.listen(public_key) {
             self.serve(server, alias);
@@ -745,8 +745,8 @@ impl Session {
     }
 
     /// Counts a request that starts something, and reports whether it may.
-    fn allows(&mut self, now: Instant) -> bool {
-        let is_allowed = self.bucket.take(&self.limits, now);
+    fn allows(&mut self, has_room: bool, now: Instant) -> bool {
+        let is_allowed = has_room && self.bucket.take(&self.limits, now);
         self.turned_down = if is_allowed { 0 } else { self.turned_down + 1 };
         if self.turned_down > MAX_TURNED_DOWN {
             self.refuse(Refusal::TooManyRequests);
