@@ -6,15 +6,15 @@ import { startProcess } from './process.mjs'
 let built = null
 
 /**
- * Starts `hypertab-relay` on a free port of loopback.
+ * Starts `hypertab-relay` on loopback, on a free port unless `listen` names one.
  *
  * @param {import('./cleanup.mjs').Life} t
- * @param {{ bootstrap?: string[], testnet?: boolean, args?: string[] }} [options]
+ * @param {{ listen?: string, bootstrap?: string[], testnet?: boolean, args?: string[] }} [options]
  * @returns {Promise<{ url: string, bootstrap: string[], process: import('../../../scripts/lib/json-process.mjs').JsonProcess }>}
  */
-export async function startRelay (t, { bootstrap = [], testnet = false, args = [] } = {}) {
+export async function startRelay (t, { listen = '127.0.0.1:0', bootstrap = [], testnet = false, args = [] } = {}) {
   const child = startProcess(t, await relayProgram(), [
-    '--listen', '127.0.0.1:0',
+    '--listen', listen,
     ...bootstrap.flatMap((address) => ['--bootstrap', address]),
     ...(testnet ? ['--testnet'] : []),
     ...args
