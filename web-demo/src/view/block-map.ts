@@ -2,7 +2,7 @@
 
 import type { Held } from '../model/held.ts'
 import { count } from '../model/words.ts'
-import { colour, context2d } from './dom.ts'
+import { colour, context2d, onColours } from './dom.ts'
 
 /** Largest and smallest cell in CSS pixels, the gap around it included. */
 const LARGEST = 40
@@ -32,7 +32,7 @@ export class BlockMap {
       if (index !== null) onChoose(index)
     })
     new ResizeObserver(() => this.draw()).observe(canvas)
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.draw())
+    onColours(() => this.draw())
   }
 
   show (held: Held | null, length: number): void {

@@ -80,5 +80,11 @@ export function colour (name: string): string {
   return getComputedStyle(probe).color
 }
 
+/** Calls `listener` when the colours became other ones, by the system or by choice. */
+export function onColours (listener: () => void): void {
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', listener)
+  new MutationObserver(listener).observe(document.documentElement, { attributeFilter: ['data-scheme'] })
+}
+
 const probe = document.createElement('i')
 probe.hidden = true

@@ -3,7 +3,7 @@
 import { SECONDS } from '../model/rates.ts'
 import type { Rates } from '../model/rates.ts'
 import { bytes } from '../model/words.ts'
-import { colour, context2d } from './dom.ts'
+import { colour, context2d, onColours } from './dom.ts'
 
 /** The scale never zooms in on less than this many bytes per second. */
 const LEAST_TOP = 1_000
@@ -15,6 +15,7 @@ export class SpeedChart {
   constructor (canvas: HTMLCanvasElement) {
     this.#canvas = canvas
     new ResizeObserver(() => this.draw()).observe(canvas)
+    onColours(() => this.draw())
   }
 
   show (rates: Rates | null): void {
