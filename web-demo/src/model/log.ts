@@ -60,6 +60,7 @@ export class Log extends Observable {
   #network: Network
   #problem: Problem | null = null
   #hasSearched = false
+  #hasRefused = false
   #wasComplete = false
   #leaving: (() => void)[] = []
   #relayState = ''
@@ -97,7 +98,8 @@ export class Log extends Observable {
       hasSearched: this.#hasSearched,
       peers: this.#core?.peers.length ?? 0,
       length: this.length,
-      held: this.held.count
+      held: this.held.count,
+      isStalled: this.#hasRefused && this.rates.downPerSecond === 0
     })
   }
 
@@ -248,6 +250,7 @@ export class Log extends Observable {
   }
 
   #refuse (error: Error, block: number | null, peer: string): void {
+    this.#hasRefused = true
     const known = this.refusals.find((refusal) => refusal.peer === peer)
     if (known) known.times++
     else this.refusals.push({ peer, block, reason: sentence(error), times: 1 })

@@ -31,6 +31,8 @@ export interface Facts {
   readonly peers: number
   readonly length: number
   readonly held: number
+  /** Whether nothing arrives any more after forged data was refused. */
+  readonly isStalled: boolean
 }
 
 /** Says what a log is doing. */
@@ -78,7 +80,7 @@ export function host (address: string): string {
   }
 }
 
-function readStatus ({ peers, length, held, hasSearched }: Facts): Status {
+function readStatus ({ peers, length, held, hasSearched, isStalled }: Facts): Status {
   if (peers === 0) {
     if (!hasSearched) return { state: 'searching', tone: 'busy', title: 'Looking for peers', detail: 'Asking the DHT who holds this log.', actions: [] }
     const detail = length > 0
@@ -88,6 +90,10 @@ function readStatus ({ peers, length, held, hasSearched }: Facts): Status {
   }
   const from = counted(peers, 'peer')
   if (length === 0) return { state: 'waiting', tone: 'busy', title: `Connected to ${from}`, detail: 'The log is empty so far, or its length is still being proved.', actions: [] }
+  if (held < length && isStalled) {
+    const detail = `${count(held)} of ${counted(length, 'block')} verified and stored. What is missing came only forged; it is fetched from the next peer that has it.`
+    return { state: 'stalled', tone: 'warn', title: 'Waiting for an honest peer', detail, actions: [] }
+  }
   if (held < length) {
     return { state: 'downloading', tone: 'busy', title: `Downloading from ${from}`, detail: `${count(held)} of ${counted(length, 'block')} verified and stored.`, actions: [] }
   }
