@@ -1,7 +1,7 @@
 //! Events as JavaScript gets them: an array each, its kind first.
 
 use hypertab_core::dht_relay::messages::{LookupResult, Node};
-use hypertab_core::engine::{CloseReason, CoreId, Error, Event, LinkId, RelayEvent, Response};
+use hypertab_core::engine::{ApplyError, CloseReason, CoreId, Error, Event, LinkId, RelayEvent, Response};
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -131,6 +131,15 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
     })
 }
 
+/// What upstream calls it: wrong bytes are told from wrong signatures by what was sent.
+fn verification_failure(error: ApplyError, block: Option<u64>) -> JsValue {
+    match (error, block) {
+        (ApplyError::Invalid, Some(_)) => failure("INVALID_CHECKSUM", "a block is not what its hash says"),
+        (ApplyError::Invalid, None) => failure("INVALID_SIGNATURE", "a head is not what its signature says"),
+        _ => failure("INVALID_PROOF", "a proof does not prove what it contains"),
+    }
+}
+
 /// One event of the engine; `None` for what JavaScript has no use for.
 pub(crate) fn to_js(event: Event) -> Option<JsValue> {
     Some(match event {
@@ -160,7 +169,7 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
         Event::VerificationError { core, peer, error, block } => event!(
             "verification-error",
             core_number(core),
-            failure("INVALID_PROOF", &format!("{error:?}")),
+            verification_failure(error, block),
             number(peer.0),
             block.map_or(JsValue::NULL, |block| number(block).into())
         ),
