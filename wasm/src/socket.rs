@@ -111,6 +111,8 @@ impl Drop for Socket {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
+        // A socket that never opened reports its closing as an error.
+        self.socket.set_onerror(None);
         self.poll.set(None);
         let _ = self.socket.close();
     }
