@@ -7,24 +7,25 @@ import { Failure, root } from './run.mjs'
 const source = join(root, 'wasm', 'js')
 const dist = join(root, 'wasm', 'dist')
 
-const ENTRIES = {
+/** The entry points of the package; those for Node also answer `require`. */
+const entries = (classes) => ({
   index: join(source, 'index.ts'),
-  hypercore: join(source, 'entries', 'hypercore.ts'),
-  hyperswarm: join(source, 'entries', 'hyperswarm.ts'),
-  dht: join(source, 'entries', 'dht.ts'),
-  storage: join(source, 'entries', 'storage.ts')
-}
+  storage: join(source, 'entries', 'storage.ts'),
+  ...Object.fromEntries(['hypercore', 'hyperswarm', 'dht'].map((name) => [name, join(classes, `${name}.ts`)]))
+})
 
 /** Writes wasm/dist/browser and wasm/dist/node. */
 export async function bundleApi () {
   // Not at the top: the packages may be installed only after this file was loaded.
   const esbuild = await import('esbuild')
+  /** @type {import('esbuild').BuildOptions} */
   const common = {
-    entryPoints: ENTRIES,
     bundle: true,
     splitting: true,
     format: 'esm',
     target: 'es2022',
+    // Classes that name themselves inside would lose their names.
+    keepNames: true,
     chunkNames: 'chunk-[hash]',
     legalComments: 'inline',
     sourcemap: false,
@@ -34,6 +35,7 @@ export async function bundleApi () {
     await Promise.all([
       esbuild.build({
         ...common,
+        entryPoints: entries(join(source, 'entries')),
         platform: 'browser',
         outdir: join(dist, 'browser'),
         alias: { 'events-universal': 'bare-events' },
@@ -41,6 +43,7 @@ export async function bundleApi () {
       }),
       esbuild.build({
         ...common,
+        entryPoints: entries(join(source, 'entries', 'node')),
         platform: 'node',
         outdir: join(dist, 'node'),
         external: ['ws'],

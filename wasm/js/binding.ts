@@ -136,7 +136,6 @@ export interface Engine {
   coreProof? (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof? (core: CoreHandle, proof: unknown): RequestHandle
   coreMissingNodes? (core: CoreHandle, index: number): RequestHandle
-  coreRegisterExtension? (core: CoreHandle, name: string): void
   coreSendExtension? (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void
   cancel (request: RequestHandle, code?: string): void
 
@@ -146,7 +145,8 @@ export interface Engine {
   linkEnded (link: LinkHandle, reason?: string): void
   linkSend (link: LinkHandle, bytes: Uint8Array): boolean
   linkReadMessages? (link: LinkHandle): void
-  closeLink (link: LinkHandle, reason?: string): void
+  linkStartChannels? (link: LinkHandle): void
+  closeLink (link: LinkHandle): void
   attach (core: CoreHandle, link: LinkHandle): void
   detach (core: CoreHandle, link: LinkHandle): void
   rejectDiscoveryKey? (link: LinkHandle, discoveryKey: Uint8Array): void

@@ -104,9 +104,17 @@ export class HypercoreError extends Error {
   }
 }
 
+/** What upstream says where the engine has words of its own. */
+const WORDS: Record<string, string> = {
+  STORAGE_EMPTY: 'No Hypercore is stored here',
+  BLOCK_NOT_AVAILABLE: 'Block is not available',
+  REQUEST_CANCELLED: 'Request was cancelled',
+  REQUEST_TIMEOUT: 'Request timed out'
+}
+
 /** The error that the engine reported. Its text may start with its code already. */
 export function fromFailure (failure: { code: string, message: string }, discoveryKey: Uint8Array | null = null): HypercoreError {
   const prefix = `${failure.code}: `
   const message = failure.message.startsWith(prefix) ? failure.message.slice(prefix.length) : failure.message
-  return new HypercoreError(message, failure.code, discoveryKey)
+  return new HypercoreError(WORDS[failure.code] ?? message, failure.code, discoveryKey)
 }

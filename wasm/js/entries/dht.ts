@@ -1,6 +1,6 @@
 import { DHT } from '../dht/dht.js'
 
-export { DHT as default, DHT, DHT as 'module.exports' }
+export { DHT as default, DHT }
 export type { ConnectOptions, DHTEvents, DHTOptions } from '../dht/dht.js'
 export type { AnnouncedPeer, Query, QueryResult } from '../dht/query.js'
 export type { Server, ServerEvents, ServerKeys, ServerOptions } from '../dht/server.js'

@@ -1,6 +1,6 @@
 import { Hypercore } from '../hypercore/hypercore.js'
 
-export { Hypercore as default, Hypercore, Hypercore as 'module.exports' }
+export { Hypercore as default, Hypercore }
 export type { HypercoreEvents, Info } from '../hypercore/hypercore.js'
 export type * from '../hypercore/options.js'
 export type { Manifest, ManifestInput, Signer } from '../hypercore/manifest.js'

@@ -1,6 +1,6 @@
 import { Hyperswarm } from '../hyperswarm/hyperswarm.js'
 
-export { Hyperswarm as default, Hyperswarm, Hyperswarm as 'module.exports' }
+export { Hyperswarm as default, Hyperswarm }
 export type { HyperswarmEvents, HyperswarmOptions } from '../hyperswarm/hyperswarm.js'
 export type { JoinOptions, PeerDiscovery } from '../hyperswarm/discovery.js'
 export type { PeerInfo } from '../hyperswarm/peer-info.js'

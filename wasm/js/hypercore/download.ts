@@ -2,12 +2,12 @@
 
 import type { Hypercore } from './hypercore.js'
 import type { DownloadRange } from './options.js'
-import { track, type ActiveRequest } from './requests.js'
+import { trackWish, type ActiveRequest } from './requests.js'
 
 export class Download {
   readonly session: Hypercore
   readonly range: DownloadRange | null
-  request: ActiveRequest<unknown> | null = null
+  request: ActiveRequest<boolean> | null = null
   opened = false
   readonly opening: Promise<void>
 
@@ -24,18 +24,18 @@ export class Download {
     return this.opening
   }
 
-  /** Resolves when every block of the range is here. */
-  async done (): Promise<unknown> {
+  /** Resolves when every block of the range is here; to false when it was stopped before. */
+  async done (): Promise<boolean> {
     await this.ready()
     return await this.request!.promise
   }
 
   /** @deprecated use `done()` */
-  downloaded (): Promise<unknown> {
+  downloaded (): Promise<boolean> {
     return this.done()
   }
 
-  /** Stops it: what waits for it rejects. */
+  /** Stops it. */
   destroy (_error?: Error | null): void {
     if (this.opened) this.request!.cancel()
     else this.opening.then(() => { this.request!.cancel() }, () => {})
@@ -45,7 +45,7 @@ export class Download {
     if (!this.session.opened) await this.session.opening
     const { start = 0, end = -1, blocks = null, linear = false, activeRequests = this.session.activeRequests } = this.range ?? {}
     const length = this.range?.length ?? (end === -1 ? -1 : Math.max(end - start, 0))
-    this.request = track(activeRequests, this.session.core!.request((core, engine) => engine.coreDownload(core, {
+    this.request = trackWish(activeRequests, this.session.core!.request<boolean | undefined>((core, engine) => engine.coreDownload(core, {
       start: blocks ? 0 : start,
       end: blocks ? blocks.length : length === -1 ? -1 : start + length,
       ...(blocks ? { blocks: [...blocks] } : {}),

@@ -24,7 +24,7 @@ import type {
   AppendOptions, DownloadRange, GetOptions, HypercoreOptions, KeyPairInput, ReplicateOptions, TruncateOptions, UpdateOptions, WaitOptions
 } from './options.js'
 import type { Peer } from './peer.js'
-import { clearRequests, destroyRequests, ensureAlive, track, type ActiveRequests } from './requests.js'
+import { clearRequests, destroyRequests, ensureAlive, track, trackWish, type ActiveRequests } from './requests.js'
 import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadStreamOptions } from './streams.js'
 
 export type HypercoreEvents = {
@@ -48,15 +48,26 @@ export type HypercoreEvents = {
 const MAX_SUGGESTED_BLOCK_SIZE = 15 * 1024 * 1024
 
 /** What `core.info()` tells. */
-export interface Info {
-  key: Uint8Array
-  discoveryKey: Uint8Array
-  length: number
-  contiguousLength: number
-  byteLength: number
-  fork: number
-  padding: number
-  storage: null
+export class Info {
+  readonly key: Uint8Array
+  readonly discoveryKey: Uint8Array
+  readonly length: number
+  readonly contiguousLength: number
+  readonly byteLength: number
+  readonly fork: number
+  readonly padding: number
+  readonly storage = null
+
+  /** @internal */
+  constructor (session: Hypercore) {
+    this.key = session.key!
+    this.discoveryKey = session.discoveryKey!
+    this.length = session.length
+    this.contiguousLength = session.contiguousLength
+    this.byteLength = session.byteLength
+    this.fork = session.fork
+    this.padding = session.padding
+  }
 }
 
 /** A secure, append-only log. Usable at once; it opens by itself. */
@@ -353,7 +364,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     const list = options.activeRequests ?? this.activeRequests
     ensureAlive(list)
     const request = this.core!.request<boolean>((core, engine) => engine.coreUpdate(core, { wait, force: options.force === true }))
-    return !!(await track(list, request).promise)
+    return await trackWish(list, request).promise
   }
 
   /** Finds the block that holds a byte, and where in it. */
@@ -366,7 +377,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     ensureAlive(list)
     const core = this.core!
     const update = this.encryption && !core.manifest
-    if (update) await track(list, core.request((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
+    if (update) await trackWish(list, core.request<boolean>((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
     const wait = this.#shouldWait(options, this.wait)
     const request = core.request<[number, number] | null>((handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding }))
     return await track(list, request, options.timeout ?? this.timeout).promise ?? null
@@ -502,16 +513,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   async info (_options?: { storage?: boolean }): Promise<Info> {
     if (!this.opened) await this.opening
-    return {
-      key: this.key!,
-      discoveryKey: this.discoveryKey!,
-      length: this.length,
-      contiguousLength: this.contiguousLength,
-      byteLength: this.byteLength,
-      fork: this.fork,
-      padding: this.padding,
-      storage: null
-    }
+    return new Info(this)
   }
 
   /** The hash that a signer signs; it fetches the last block when it is not here. */
@@ -816,9 +818,6 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   }
 
   #register (extension: Extension): void {
-    const { coreRegisterExtension } = look((engine) => engine)
-    if (!coreRegisterExtension) throw HypercoreError.NOT_SUPPORTED('this engine has no extensions', this.discoveryKey)
-    call(() => { coreRegisterExtension(this.core!.handle, extension.name) })
     for (const peer of this.peers) peer.extensions.set(extension.name, extension)
   }
 

@@ -15,9 +15,25 @@ export type ActiveRequests = Array<ActiveRequest | null>
 
 /** Adds a request to a list until it ends, and rejects it when it takes longer than the time given. */
 export function track<T> (list: ActiveRequests, request: Request<T>, timeout = 0): ActiveRequest<T> {
+  return add(list, request, request.promise, timeout)
+}
+
+/** As {@link track}, for a wish that came true or did not: given up, it resolves to false. */
+export function trackWish (list: ActiveRequests, request: Request<boolean | undefined>): ActiveRequest<boolean> {
+  let cancelled = false
+  const promise = request.promise.then((value) => value !== false, (error) => {
+    if (cancelled) return false
+    throw error
+  })
+  promise.catch(() => {})
+  return add(list, request, promise, 0, () => { cancelled = true })
+}
+
+function add<T> (list: ActiveRequests, request: Request<unknown>, promise: Promise<T>, timeout: number, oncancel?: () => void): ActiveRequest<T> {
   const entry: ActiveRequest<T> = {
-    promise: request.promise,
+    promise,
     cancel: (error) => {
+      oncancel?.()
       remove(list, entry)
       request.cancel(error ?? HypercoreError.REQUEST_CANCELLED())
     }

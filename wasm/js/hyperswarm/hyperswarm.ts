@@ -179,7 +179,8 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     if (this.destroyed && !force) return
     this.destroyed = true
     this.#retry.clear()
-    if (!force) await this.clear()
+    const cleared = this.clear()
+    if (!force) await cleared
     await this.server.close()
     for (const flush of this.#flushes) flush.resolve(false)
     this.#flushes.clear()
@@ -295,7 +296,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     let opened = false
     const onerror = () => {}
     connection.on('error', onerror)
-    connection.on('connect' as never, () => {
+    connection.on('connect', () => {
       opened = true
       this.stats.connects.client.opened++
       this.#connected()

@@ -1,6 +1,6 @@
 // An encrypted stream, as upstream's NoiseSecretStream: messages on this side, bytes on its raw stream.
 
-import { Duplex, getStreamError } from 'streamx'
+import { Duplex, getStreamError, type DuplexEvents } from 'streamx'
 
 import type { Engine, Failure, LinkHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
@@ -35,6 +35,13 @@ export interface CarriedLink {
   opened?: { publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null }
 }
 
+export interface ConnectionEvents extends DuplexEvents {
+  /** The handshake is done. */
+  connect: []
+  handshake: []
+  open: []
+}
+
 /** What stands for the transport of a link that the engine carries. */
 export interface CarriedTransport {
   readonly bytesReceived: number
@@ -48,7 +55,7 @@ export interface CarriedTransport {
  *
  * Each write is one message and each `data` event is one. A core that replicates on it takes all of its messages.
  */
-export class Connection extends Duplex {
+export class Connection extends Duplex<ConnectionEvents> {
   readonly noiseStream: this
   readonly isInitiator: boolean
   readonly rawStream: Bridge | CarriedTransport
@@ -166,6 +173,8 @@ export class Connection extends Duplex {
   /** @internal The mux that takes every message from now on. */
   muxed (mux: Mux): void {
     this.#mux = mux
+    // Whoever holds the outer side hears of it there.
+    this.on('error', () => {})
     this.userData ??= mux
     if (this.#link !== null) mux.linked(this.#link)
   }
@@ -180,8 +189,23 @@ export class Connection extends Duplex {
     else this.#openDone = done
   }
 
-  override _read (done: (error: Error | null) => void): void {
+  // Messages come once somebody listens. Until then, a core may still take them for itself.
+  override on<E extends keyof ConnectionEvents, R> (name: E, listener: (...args: ConnectionEvents[E]) => R): this {
+    if (name === 'data' || name === 'readable') this.#read()
+    return super.on(name, listener)
+  }
+
+  override pipe<S> (destination: S, done?: (error: Error | null) => void): S {
     this.#read()
+    return super.pipe(destination, done)
+  }
+
+  override resume (): this {
+    this.#read()
+    return super.resume()
+  }
+
+  override _read (done: (error: Error | null) => void): void {
     done(null)
   }
 
@@ -203,7 +227,7 @@ export class Connection extends Duplex {
     const error = getStreamError(this as never) ?? null
     this.#settleOpen(error ?? new Error('Stream destroyed'))
     this.#continue(new Error('Stream destroyed'))
-    this.#close(error?.message)
+    this.#close()
     if (this.#bridge && !this.#over) this.#bridge.destroy(error)
   }
 
@@ -277,16 +301,21 @@ export class Connection extends Duplex {
   }
 
   #onopened (publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null): void {
-    if (this.connected || this.destroying) return
+    if (this.destroying) return
+    if (this.connected) {
+      // The answering side is connected from the start, and learns the hash with the engine's event.
+      this.handshakeHash ??= handshakeHash && userBytes(handshakeHash)
+      return
+    }
     this.publicKey = userBytes(publicKey)
     this.remotePublicKey = userBytes(remotePublicKey)
     this.handshakeHash = handshakeHash && userBytes(handshakeHash)
     this.connected = true
-    this.emit('handshake' as never)
+    this.emit('handshake')
     this.#bridge?.emit('handshake' as never)
     this.#resolveOpened(true)
     this.#settleOpen(null)
-    this.emit('connect' as never)
+    this.emit('connect')
   }
 
   #onmessage (message: Uint8Array): void {
@@ -317,10 +346,10 @@ export class Connection extends Duplex {
     }
   }
 
-  #close (reason?: string): void {
+  #close (): void {
     if (this.#link === null || this.#over) return
     const link = this.#link
-    call((engine) => { engine.closeLink(link, reason) })
+    call((engine) => { engine.closeLink(link) })
     if (!this.destroying) return
     this.#over = true
     unlisten('link', link)

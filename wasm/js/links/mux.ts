@@ -95,6 +95,7 @@ export class Mux {
   linked (link: LinkHandle): void {
     if (this.#link !== null) return
     this.#link = link
+    call((engine) => { engine.linkStartChannels?.(link) })
     for (const core of this.#cores) call((engine) => { engine.attach(core, link) })
   }
 
