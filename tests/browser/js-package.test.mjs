@@ -1,0 +1,140 @@
+// The package in a page, imported as a user would: storage that stays, one writer, clear complaints.
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { root } from '../../scripts/lib/run.mjs'
+import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+
+test('what a core wrote in a page is there after a reload', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const { page, problems } = await openPage(context, url)
+
+  const key = await page.evaluate(async () => {
+    const { Hypercore } = await import('/hypertab/browser/index.js')
+    const core = new Hypercore('log', { valueEncoding: 'json' })
+    await core.append([{ n: 1 }, { n: 2 }])
+    await core.setUserData('name', 'value')
+    return core.id
+  })
+  await page.reload()
+  const found = await page.evaluate(async () => {
+    const { Hypercore } = await import('/hypertab/browser/index.js')
+    const core = new Hypercore('log', { valueEncoding: 'json' })
+    await core.ready()
+    const name = new TextDecoder().decode(await core.getUserData('name'))
+    await core.append({ n: 3 })
+    return { id: core.id, writable: core.writable, length: core.length, second: await core.get(1), name, key: core.key.constructor.name }
+  })
+
+  assert.deepEqual(found, { id: key, writable: true, length: 3, second: { n: 2 }, name: 'value', key: 'Uint8Array' })
+  assert.deepEqual(problems, [])
+})
+
+test('a second tab is refused while the first has the store, and let in after', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const { page: first } = await openPage(context, url)
+  const { page: second } = await openPage(context, url)
+  const open = async () => {
+    const { Hypercore } = await import('/hypertab/browser/index.js')
+    const core = new Hypercore('shared')
+    try {
+      await core.append('x')
+      return core.length
+    } catch (error) {
+      return error.code
+    }
+  }
+
+  assert.equal(await first.evaluate(open), 1)
+  assert.equal(await first.evaluate(open), 'STORAGE_LOCKED')
+  assert.equal(await second.evaluate(open), 'STORAGE_LOCKED')
+  await first.close()
+  assert.equal(await second.evaluate(open), 2)
+})
+
+test('two cores replicate in a page, through the classes of one module', async (t) => {
+  const { url } = await servePackage(t)
+  const { page, problems } = await openPage(await startBrowser(t), url)
+
+  const result = await page.evaluate(async () => {
+    const { Hypercore, memory, ready } = await import('/hypertab/browser/index.js')
+    const before = (() => { try { Hypercore.discoveryKey(new Uint8Array(32)) } catch (error) { return error.code } })()
+    await ready()
+    const a = new Hypercore(memory())
+    await a.append(Array.from({ length: 200 }, (_, i) => `block ${i}`))
+    const b = new Hypercore(memory(), a.key, { valueEncoding: 'utf-8' })
+    const one = a.replicate(true)
+    const other = b.replicate(false)
+    one.pipe(other).pipe(one)
+    await b.download({ start: 0, end: 200 }).done()
+    const last = await b.get(199)
+    const events = typeof a.on
+    await a.close()
+    await b.close()
+    return { before, last, length: b.id === a.id, events }
+  })
+
+  assert.deepEqual(result, { before: 'ENGINE_NOT_LOADED', last: 'block 199', length: true, events: 'function' })
+  assert.deepEqual(problems, [])
+})
+
+test('an engine that is answered with a page is complained about in words', async (t) => {
+  const html = { type: 'text/html', body: '<!doctype html>' }
+  const moved = await servePackage(t, { '/elsewhere.wasm': html })
+  const { page } = await openPage(await startBrowser(t), moved.url)
+
+  const [wrong, right] = await page.evaluate(async () => {
+    const { Hypercore, memory, ready } = await import('/hypertab/browser/index.js')
+    const wrong = await ready('/elsewhere.wasm').catch((error) => `${error.code} ${error.message}`)
+    await ready()
+    const core = new Hypercore(memory())
+    await core.append('x')
+    return [wrong, core.length]
+  })
+
+  assert.match(wrong, /^ENGINE_NOT_LOADED .*a page came instead/)
+  assert.equal(right, 1)
+})
+
+test('a core in a worker writes to a file of the origin', async (t) => {
+  const worker = `
+    import { Hypercore, opfs } from '/hypertab/browser/index.js'
+    const core = new Hypercore(opfs('log'), { valueEncoding: 'utf-8' })
+    await core.append('in a file')
+    postMessage([core.length, await core.get(0)])
+    await core.close()
+    postMessage('closed')
+  `
+  const { url } = await servePackage(t, { '/worker.js': { type: 'text/javascript', body: worker } })
+  const { page, problems } = await openPage(await startBrowser(t), url)
+  const run = () => new Promise((resolve, reject) => {
+    const worker = new Worker('/worker.js', { type: 'module' })
+    const messages = []
+    worker.onmessage = ({ data }) => { messages.push(data); if (data === 'closed') resolve(messages) }
+    worker.onerror = (event) => reject(new Error(event.message))
+  })
+
+  assert.deepEqual(await page.evaluate(run), [[1, 'in a file'], 'closed'])
+  assert.deepEqual(await page.evaluate(run), [[2, 'in a file'], 'closed'])
+  assert.deepEqual(problems, [])
+})
+
+test('the modules of the package import nothing by a bare name', () => {
+  const dist = join(root, 'wasm', 'dist', 'browser')
+  const seen = new Set()
+  const visit = (file) => {
+    if (seen.has(file)) return
+    seen.add(file)
+    for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/^(?:import|[^\n]*\bfrom) ["']([^"'\n]+)["'];?$/gm)) {
+      assert.match(specifier, /^\.\.?\//, `${file} imports ${specifier}`)
+      if (!specifier.includes('/engine/')) visit(join(dist, specifier))
+    }
+  }
+  for (const entry of ['index', 'hypercore', 'hyperswarm', 'dht', 'storage']) visit(join(dist, `${entry}.js`))
+  assert.ok(seen.size > 5)
+})

@@ -1,0 +1,176 @@
+// The classes Hyperswarm and DHT behind upstream's relay, among upstream's peers on a test network.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import test from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import DHT from 'hyperdht'
+import { DHT as Node, Hypercore, Hyperswarm, memory } from 'hypertab'
+
+import { eventually } from './support/both.mjs'
+import { defer } from './support/cleanup.mjs'
+import { startProcess } from './support/process.mjs'
+import { createSwarm, parseBootstrap, startTestnet } from './support/testnet.mjs'
+import { block, createCore, seed } from './support/upstream.mjs'
+
+test('a node listens, is called, and calls', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const node = createNode(t, (await startUpstreamRelay(t, bootstrap)).url)
+  await node.ready()
+  const native = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
+  defer(t, () => native.destroy())
+
+  const server = node.createServer()
+  await server.listen()
+  server.on('connection', (connection) => {
+    connection.on('data', (data) => connection.write(`you said ${data}`))
+  })
+  const call = native.connect(server.publicKey)
+  call.on('error', () => {})
+  call.write('hello')
+  const [answer] = await once(call, 'data')
+  assert.equal(String(answer), 'you said hello')
+  call.end()
+
+  const other = native.createServer((connection) => {
+    connection.on('error', () => {})
+    connection.on('data', (data) => connection.write(data))
+  })
+  await other.listen()
+  const connection = node.connect(other.publicKey)
+  assert.equal(await connection.opened, true)
+  assert.deepEqual(connection.remotePublicKey, other.publicKey)
+  connection.write(Buffer.from('echo'))
+  const [echo] = await once(connection, 'data')
+  assert.equal(String(echo), 'echo')
+  assert.ok(connection.rawBytesRead > 0 && connection.rawBytesWritten > 0)
+  connection.destroy()
+  await once(connection, 'close')
+})
+
+test('two swarms meet by topic and replicate, both ways', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const { url } = await startUpstreamRelay(t, bootstrap)
+  const theirs = await createCore(t)
+  await seed(theirs, 30, 1024)
+  const ours = new Hypercore(memory())
+  defer(t, () => ours.close())
+  await ours.append(['from', 'behind', 'the relay'])
+  const ourCopy = new Hypercore(memory(), theirs.key)
+  defer(t, () => ourCopy.close())
+  const theirCopy = await createCore(t, { key: ours.key })
+
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    theirs.replicate(connection)
+    theirCopy.replicate(connection)
+  })
+  await native.join(theirs.discoveryKey, { client: false }).flushed()
+  const swarm = createOurSwarm(t, url)
+  const peers = []
+  swarm.on('connection', (connection, peer) => {
+    peers.push(peer)
+    ours.replicate(connection)
+    ourCopy.replicate(connection)
+  })
+  swarm.join(theirs.discoveryKey, { server: false })
+
+  assert.deepEqual(await ourCopy.get(29), block(29, 1024))
+  await ourCopy.download({ start: 0, end: 30 }).done()
+  assert.deepEqual(await ourCopy.treeHash(), await theirs.treeHash())
+  assert.equal(String(await theirCopy.get(2)), 'the relay')
+  assert.equal(swarm.connections.size, 1)
+  assert.equal(peers[0].client, true)
+  assert.deepEqual(peers[0].publicKey, native.keyPair.publicKey)
+})
+
+test('a native swarm finds who announced behind the relay', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const { url } = await startUpstreamRelay(t, bootstrap)
+  const core = new Hypercore(memory())
+  defer(t, () => core.close())
+  await core.append('found')
+  const swarm = createOurSwarm(t, url)
+  swarm.on('connection', (connection) => core.replicate(connection))
+  await swarm.join(core.discoveryKey, { client: false }).flushed()
+
+  const copy = await createCore(t, { key: core.key })
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    copy.replicate(connection)
+  })
+  native.join(core.discoveryKey, { server: false })
+
+  assert.equal(String(await copy.get(0)), 'found')
+  await swarm.leave(core.discoveryKey)
+  assert.equal(swarm.status(core.discoveryKey), null)
+})
+
+test('a relay that is not there is told, and tried again', async (t) => {
+  const node = createNode(t, 'ws://127.0.0.1:9')
+  const [url, error, retry] = await once(node, 'relay-close')
+
+  assert.equal(url, 'ws://127.0.0.1:9/')
+  assert.ok(error.code && error.message.includes('127.0.0.1:9'))
+  assert.ok(retry > 0)
+  await once(node, 'relay-connecting')
+  assert.throws(() => new Node({ relay: 'http://x' }), { code: 'BAD_RELAY' })
+  assert.throws(() => new Node(), { code: 'RELAY_MISSING' })
+})
+
+test('a swarm announces again after its relay comes back', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const first = await startUpstreamRelay(t, bootstrap)
+  const second = await startUpstreamRelay(t, bootstrap)
+  const core = new Hypercore(memory())
+  defer(t, () => core.close())
+  await core.append('still here')
+  const swarm = createOurSwarm(t, [first.url, second.url])
+  swarm.on('connection', (connection) => core.replicate(connection))
+  await swarm.join(core.discoveryKey, { client: false }).flushed()
+
+  const changed = once(swarm.dht, 'network-change')
+  await first.stop()
+  await changed
+  await eventually(() => swarm.server.listening)
+  await swarm.flush()
+  const copy = await createCore(t, { key: core.key })
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    copy.replicate(connection)
+  })
+  native.join(core.discoveryKey, { server: false })
+
+  assert.equal(String(await copy.get(0)), 'still here')
+})
+
+/** Upstream's relay in a process of its own. */
+async function startUpstreamRelay (t, bootstrap) {
+  const relay = startProcess(t, 'node', [fileURLToPath(new URL('./support/upstream-relay.mjs', import.meta.url)), ...bootstrap])
+  const { url } = await relay.next('listening')
+  return { url, stop: () => relay.kill() }
+}
+
+function createNode (t, url) {
+  const node = new Node({ relay: url })
+  defer(t, () => node.destroy({ force: true }))
+  return node
+}
+
+// Upstream forgets the timers of its topics when it is destroyed by force.
+function createNative (t, bootstrap) {
+  const swarm = createSwarm(t, { bootstrap })
+  defer(t, () => swarm.clear())
+  return swarm
+}
+
+function createOurSwarm (t, url) {
+  const swarm = new Hyperswarm({ relay: url })
+  swarm.on('connection', (connection) => connection.on('error', () => {}))
+  defer(t, () => swarm.destroy({ force: true }))
+  return swarm
+}

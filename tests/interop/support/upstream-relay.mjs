@@ -1,0 +1,49 @@
+// Upstream's relay, for networks on loopback: node upstream-relay.mjs HOST:PORT…, prints {"event":"listening","url":"…"}.
+
+import { once } from 'node:events'
+
+import { relay } from '@hyperswarm/dht-relay'
+import Stream from '@hyperswarm/dht-relay/ws'
+import DHT from 'hyperdht'
+import { WebSocketServer } from 'ws'
+
+import { parseBootstrap } from './testnet.mjs'
+
+// It throws, out of anybody's reach, when a peer resets a stream.
+process.on('uncaughtException', () => {})
+process.on('unhandledRejection', () => {})
+
+const bootstrap = parseBootstrap(process.argv.slice(2))
+const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+await once(server, 'listening')
+server.on('connection', async (socket) => {
+  const dht = new DHT({ bootstrap, host: '127.0.0.1', firewalled: false })
+  socket.on('close', () => dht.destroy({ force: true }))
+  const stream = new Stream(false, socket)
+  stream.on('error', () => {})
+  await relay(repaired(dht), stream)
+})
+console.log(JSON.stringify({ event: 'listening', url: `ws://127.0.0.1:${server.address().port}/` }))
+
+// The relay hands the whole record where the client's list of relay addresses belongs, which the present
+// compact-encoding refuses: nothing would ever be announced.
+function repaired (dht) {
+  const repair = (options) => {
+    const fixed = { ...options }
+    for (const name of ['signAnnounce', 'signUnannounce']) {
+      const sign = options?.[name]
+      if (sign) fixed[name] = (target, token, id, { peer }) => sign(target, token, id, { peer: Array.isArray(peer) ? peer : peer.relayAddresses ?? [] })
+    }
+    return fixed
+  }
+  const { createServer, announce, lookupAndUnannounce } = dht
+  dht.createServer = (...args) => {
+    const server = createServer.apply(dht, args)
+    const { listen } = server
+    server.listen = (keyPair, options) => listen.call(server, keyPair, repair(options))
+    return server
+  }
+  dht.announce = (topic, keyPair, relays, options) => announce.call(dht, topic, keyPair, relays, repair(options))
+  dht.lookupAndUnannounce = (topic, keyPair, options) => lookupAndUnannounce.call(dht, topic, keyPair, repair(options))
+  return dht
+}
