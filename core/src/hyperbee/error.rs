@@ -88,6 +88,8 @@ pub enum Problem {
     },
     /// The bytes are not of the right form.
     Undecodable,
+    /// Two tree nodes side by side are a leaf and not a leaf.
+    Uneven,
 }
 
 impl fmt::Display for Problem {
@@ -101,6 +103,7 @@ impl fmt::Display for Problem {
             Self::TooDeep => f.write_str("is in too deep a tree"),
             Self::TooLarge { limit, found } => write!(f, "holds {found} of something limited to {limit}"),
             Self::Undecodable => f.write_str("cannot be decoded"),
+            Self::Uneven => f.write_str("is in a tree whose leaves are not on one level"),
         }
     }
 }

@@ -103,6 +103,7 @@ impl BatchWriter {
         steps: &[(NodeId, usize)],
         leaf: NodeId,
     ) -> Result<(), ReadError> {
+        let mut node = leaf;
         let mut left = self.key_count(leaf).saturating_sub(1);
         for (parent, i) in steps.iter().rev() {
             if left >= MIN_KEYS {
@@ -110,12 +111,21 @@ impl BatchWriter {
             }
             let siblings = self.siblings(*parent, *i);
             let loaded = siblings.map(|i| i.map(|i| self.load_child(reader, *parent, i)).transpose());
+            let mut can_give = false;
             for sibling in loaded {
-                if sibling?.is_some_and(|sibling| self.key_count(sibling) > MIN_KEYS) {
-                    return Ok(());
+                let Some(sibling) = sibling? else { continue };
+                // Between a leaf and another node nothing can move.
+                if (self.child_count(sibling) == 0) != (self.child_count(node) == 0) {
+                    let seq = self.length.saturating_sub(1);
+                    return Err(BadBlock { seq, problem: Problem::Uneven }.into());
                 }
+                can_give |= self.key_count(sibling) > MIN_KEYS;
             }
-            left = self.key_count(*parent).saturating_sub(1);
+            if can_give {
+                return Ok(());
+            }
+            node = *parent;
+            left = self.key_count(node).saturating_sub(1);
         }
         Ok(())
     }
