@@ -2,6 +2,7 @@
 #![cfg(feature = "bee")]
 
 use bee_support::{Blocks, apply, bytes, entry, optional, range};
+use bytes::Bytes;
 use common::{entries, hex, hex_fixed, load};
 use hypertab_core::corestore::keys::{Namespace, key_pair, manifest};
 use hypertab_core::crypto::{Node, blake2b_256, tree_hash};
@@ -164,20 +165,13 @@ fn cold_lookups_touch_the_same_blocks() {
 fn stress_runs_hash_the_same() {
     for run in entries(&load("hyperbee-stress"), "runs") {
         let number = |name: &str| u32::try_from(run[name].as_u64().unwrap()).unwrap();
-        let mut state = number("seed");
-        let mut random = |below: u32| {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state % below
-        };
+        let mut random = xorshift32(number("seed"));
         let (mut blocks, mut cache) = (Blocks::default(), BlockCache::default());
         blocks.append([header_block(None)]);
         let mut batch = None;
 
         for i in 0..number("ops") {
-            let writer =
-                batch.get_or_insert_with(|| BatchWriter::new(u64::try_from(blocks.len()).unwrap(), true));
+            let writer = batch.get_or_insert_with(|| BatchWriter::new(blocks.version(), true));
             let key = format!("key-{}", random(number("space"))).into();
             if random(number("delOneIn")) == 0 {
                 writer.delete(&blocks, &mut cache, key).unwrap();
@@ -216,6 +210,47 @@ fn stress_runs_hash_the_same() {
         }
         assert_eq!(run["count"], count);
         assert_eq!(blake2b_256(&[&listed]), hex_fixed(&run["entriesHash"]));
+    }
+}
+
+#[test]
+fn refused_and_equal_puts_leave_the_same_marks() {
+    for run in entries(&load("hyperbee-batches"), "runs") {
+        let number = |name: &str| u32::try_from(run[name].as_u64().unwrap()).unwrap();
+        let mut random = xorshift32(number("seed"));
+        let (mut blocks, mut cache) = (Blocks::default(), BlockCache::default());
+        blocks.append([header_block(None)]);
+        let mut batch = None;
+
+        for i in 0..number("ops") {
+            let writer = batch
+                .get_or_insert_with(|| BatchWriter::new(blocks.version(), run["alwaysDuplicate"] == true));
+            let key: Bytes = format!("key-{}", random(number("space"))).into();
+            let is_delete = random(number("delOneIn")) == 0;
+            let is_refused = random(number("refuseOneIn")) == 0;
+            let value = Some(format!("value-{}", random(number("values"))).into());
+
+            let is_there = writer.current(&blocks, &mut cache, &key).unwrap().is_some();
+            match (is_refused && is_there, is_delete) {
+                (true, true) => {}
+                (true, false) => writer.refuse_put(&blocks, &mut cache, &key).unwrap(),
+                (false, true) => drop(writer.delete(&blocks, &mut cache, key).unwrap()),
+                (false, false) => drop(writer.put(&blocks, &mut cache, key, value).unwrap()),
+            }
+            if (i + 1) % number("batch") == 0 {
+                let new = batch.take().unwrap().finish();
+                blocks.append(new);
+            }
+        }
+        if let Some(batch) = batch {
+            let new = batch.finish();
+            blocks.append(new);
+        }
+
+        assert_eq!(run["length"], blocks.len());
+        let parts: Vec<&[u8]> = blocks.all().iter().map(|block| &block[..]).collect();
+        assert_eq!(blake2b_256(&parts), hex_fixed(&run["blocksHash"]), "seed {}", run["seed"]);
+        assert_eq!(tree_hash(&roots(&blocks)), hex_fixed(&run["treeHash"]), "seed {}", run["seed"]);
     }
 }
 
@@ -342,6 +377,16 @@ fn collect(view: &mut View<'_>, range: Range) -> Vec<Value> {
         found.push(entry(&next));
     }
     found
+}
+
+/// Returns the random numbers of the runs, below what they are asked for.
+fn xorshift32(mut state: u32) -> impl FnMut(u32) -> u32 {
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state % below
+    }
 }
 
 /// Returns the roots of the Merkle tree over the blocks.
