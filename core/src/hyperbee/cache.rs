@@ -39,15 +39,19 @@ impl BlockCache {
         *self = Self::default();
     }
 
-    pub(super) fn get(&self, seq: u64) -> Option<&Slot> {
-        let slot = self.slots.get(self.place(seq)?)?.as_ref()?;
-        (slot.seq == seq).then_some(slot)
+    pub(super) fn contains(&self, seq: u64) -> bool {
+        self.find(seq).is_some()
     }
 
-    pub(super) fn get_mut(&mut self, seq: u64) -> Option<&mut Slot> {
+    /// Returns the place of a block, for [`at`](Self::at).
+    pub(super) fn find(&self, seq: u64) -> Option<usize> {
         let place = self.place(seq)?;
-        let slot = self.slots.get_mut(place)?.as_mut()?;
-        (slot.seq == seq).then_some(slot)
+        self.slots.get(place)?.as_ref().filter(|slot| slot.seq == seq)?;
+        Some(place)
+    }
+
+    pub(super) fn at(&mut self, place: usize) -> &mut Slot {
+        self.slots[place].as_mut().expect("found just before")
     }
 
     /// Decodes a block and keeps it.
@@ -189,8 +193,8 @@ mod tests {
         }
 
         assert_eq!(cache.slots.len(), MAX_SLOTS);
-        assert!((2 * places..3 * places).all(|seq| cache.get(seq).is_some()));
-        assert!(cache.get(places).is_none());
+        assert!((2 * places..3 * places).all(|seq| cache.contains(seq)));
+        assert!(!cache.contains(places));
         cache.truncate(2 * places);
         assert!(cache.slots.iter().all(Option::is_none));
         assert_eq!(cache.bytes, 0);
@@ -202,12 +206,12 @@ mod tests {
 
         for seq in 0..40 {
             cache.insert(seq, block(1 << 20)).unwrap();
-            assert!(cache.get(seq).is_some());
+            assert!(cache.contains(seq));
             assert!(cache.bytes <= MAX_BYTES);
         }
         cache.insert(40, block(MAX_BYTES)).unwrap();
 
-        assert!(cache.get(40).is_some());
+        assert!(cache.contains(40));
         assert_eq!(cache.slots.iter().flatten().count(), 1);
     }
 

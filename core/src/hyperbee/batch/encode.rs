@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{BatchWriter, ChildId, NodeId, PendingBlock};
-use crate::hyperbee::messages::{Level, Node, YoloIndex};
+use crate::hyperbee::messages::{Level, Node};
 
 impl BatchWriter {
     /// Returns the blocks to append, in one append.
@@ -17,6 +17,7 @@ impl BatchWriter {
         let blocks = core::mem::take(&mut self.blocks);
         let last = blocks.len().saturating_sub(1);
         let mut encoded = Vec::with_capacity(blocks.len());
+        let mut level = Level::default();
         for (place, block) in blocks.into_iter().enumerate() {
             let PendingBlock { root, mut index, key, value } = block;
             let seq = self.length.saturating_add(u64::try_from(place).unwrap_or(u64::MAX));
@@ -24,8 +25,14 @@ impl BatchWriter {
             if root.is_none() {
                 self.compact(&mut index, seq);
             }
-            let index = Bytes::from(self.index(root, &index).encode_to_vec());
-            encoded.push(Node { index: Some(index), key: Some(key), value }.encode_to_vec().into());
+            let nodes = index.iter().filter_map(|id| self.children[id.0].node);
+            let mut index = Vec::with_capacity(LIKELY_INDEX_LEN);
+            for node in root.into_iter().chain(nodes) {
+                self.fill(&mut level, node);
+                // Level by level, what `YoloIndex` encodes to.
+                prost::encoding::message::encode(1, &level, &mut index);
+            }
+            encoded.push(Node { index: Some(index.into()), key: Some(key), value }.encode_to_vec().into());
         }
         encoded
     }
@@ -48,17 +55,17 @@ impl BatchWriter {
         }
     }
 
-    fn index(&self, root: Option<NodeId>, index: &[ChildId]) -> YoloIndex {
-        let nodes = index.iter().filter_map(|id| self.children[id.0].node);
-        YoloIndex { levels: root.into_iter().chain(nodes).map(|node| self.level(node)).collect() }
-    }
-
-    fn level(&self, node: NodeId) -> Level {
+    fn fill(&self, level: &mut Level, node: NodeId) {
         let node = &self.nodes[node.0];
-        let children = node.children.iter().map(|id| &self.children[id.0]);
-        Level {
-            keys: node.keys.iter().map(|key| key.seq).collect(),
-            children: children.flat_map(|child| [child.seq, child.offset]).collect(),
+        level.keys.clear();
+        level.keys.extend(node.keys.iter().map(|key| key.seq));
+        level.children.clear();
+        for id in &node.children {
+            let child = &self.children[id.0];
+            level.children.extend([child.seq, child.offset]);
         }
     }
 }
+
+/// Bytes of the index of most blocks, at most.
+const LIKELY_INDEX_LEN: usize = 256;

@@ -308,7 +308,7 @@ impl BatchWriter {
 
     /// Makes the block of a change: everything marked as changed gets its place in the index.
     fn append(&mut self, root: NodeId, key: Bytes, value: Option<Bytes>) {
-        let mut index = Vec::new();
+        let mut index = Vec::with_capacity(LIKELY_LEVELS);
         self.index_changes(root, self.next_seq(), &mut index);
         self.root = Some(root);
         self.blocks.push(PendingBlock { root, index, key, value });
@@ -410,6 +410,9 @@ enum Place {
     /// It would be before the key here.
     Gap(usize),
 }
+
+/// Nodes below the root that a change rewrites, in most trees.
+const LIKELY_LEVELS: usize = 8;
 
 #[cfg(test)]
 mod tests {
