@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hypertab_core::hyperbee::extension::{answer, decode_extension};
 use hypertab_core::hyperbee::hypertrie::{ListCursor, ListOptions, TrieHistory, TrieView};
-use hypertab_core::hyperbee::messages::{Extension, IteratorMessage, Level, Node, YoloIndex};
+use hypertab_core::hyperbee::messages::{CacheMessage, Extension, IteratorMessage, Level, Node, YoloIndex};
 use hypertab_core::hyperbee::{
     BadBlock, BatchWriter, BlockCache, BlockSource, DiffCursor, HistoryCursor, HistoryRange, Missing,
     Problem, Range, RangeCursor, ReadError, View,
@@ -138,6 +138,13 @@ fn exercise(blocks: &Blocks, what: &str) {
         let mut cache = BlockCache::default();
         for key in [&b""[..], b"\x01", b"5", b"zz"] {
             let _ = View::new(blocks, &mut cache, version).get(key);
+            let _ = View::new(blocks, &mut cache, version).evidence(key);
+            let hints = CacheMessage {
+                blocks: (0..length).collect(),
+                turns: vec![1, 0, 9, 2],
+                ..CacheMessage::default()
+            };
+            let _ = View::new(blocks, &mut cache, version).get_hinted(key, &hints);
             let mut batch = BatchWriter::new(version, true);
             let key = Bytes::copy_from_slice(key);
             let _ = batch.put(blocks, &mut cache, key.clone(), None);

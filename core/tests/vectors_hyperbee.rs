@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::{entries, hex, hex_fixed, load};
 use hypertab_core::corestore::keys::{Namespace, key_pair, manifest};
 use hypertab_core::crypto::{Node, blake2b_256, tree_hash};
-use hypertab_core::hyperbee::extension::{answer, ask_get, decode_extension, hinted_blocks};
+use hypertab_core::hyperbee::extension::{answer, ask_get, decode_extension, hints};
 use hypertab_core::hyperbee::keys::SEPARATOR;
 use hypertab_core::hyperbee::messages::{CacheMessage, Extension, GetMessage, IteratorMessage, Metadata};
 use hypertab_core::hyperbee::{
@@ -319,10 +319,13 @@ fn extension_messages() {
                 start: cache["start"].as_u64(),
                 end: cache["end"].as_u64(),
                 blocks: list(&cache["blocks"]),
+                turns: Vec::new(),
             }),
-            get: get
-                .is_object()
-                .then(|| GetMessage { version: get["version"].as_u64(), key: optional(&get["key"]) }),
+            get: get.is_object().then(|| GetMessage {
+                version: get["version"].as_u64(),
+                key: optional(&get["key"]),
+                evidence: None,
+            }),
             iterator: iterator.is_object().then(|| IteratorMessage {
                 version: iterator["version"].as_u64(),
                 gte: optional(&iterator["gte"]),
@@ -355,7 +358,8 @@ fn hints_of_a_full_peer() {
 
         let expected = case["replies"].as_array().unwrap();
         for (found, expected) in answers.iter().zip(expected) {
-            println!("{:?}", hinted_blocks(decode_extension(found.clone()).unwrap()));
+            let blocks = hints(decode_extension(found.clone()).unwrap()).blocks;
+            assert_eq!(Value::from(blocks), expected["cache"]["blocks"]);
             assert_eq!(found, &hex(&expected["encoded"]), "{case}");
         }
         assert_eq!(answers.len(), expected.len());

@@ -20,9 +20,17 @@ use super::tree::{BlockSource, RangeCursor, Trace, View};
 
 pub use super::messages::{EXTENSION, decode_extension};
 
-/// Returns the question of a lookup that waits, to be sent once.
+/// Returns the question of a lookup that waits, to be sent once, as upstream puts it.
 pub fn ask_get(version: u64, key: &Bytes) -> Bytes {
-    let get = GetMessage { version: Some(version), key: Some(key.clone()) };
+    let get = GetMessage { version: Some(version), key: Some(key.clone()), evidence: None };
+    Extension { get: Some(get), ..Extension::default() }.encode_to_vec().into()
+}
+
+/// Returns the question of a lookup that will use the answer in [`View::get_hinted`], to be sent once.
+///
+/// The answer is a third of what [`ask_get`] gets, or the same from a peer that runs upstream.
+pub fn ask_evidence(version: u64, key: &Bytes) -> Bytes {
+    let get = GetMessage { version: Some(version), key: Some(key.clone()), evidence: Some(true) };
     Extension { get: Some(get), ..Extension::default() }.encode_to_vec().into()
 }
 
@@ -61,8 +69,12 @@ pub fn answer(
     if let Some(get) = &question.get
         && let Some(version) = is_known(get.version)
     {
-        let blocks = blocks_of_get(source, cache, version, get.key.as_deref().unwrap_or_default());
-        answers.extend(encode(&blocks));
+        let key = get.key.as_deref().unwrap_or_default();
+        if get.evidence() {
+            answers.extend(View::new(source, cache, version).evidence(key).ok().map(payload));
+        } else {
+            answers.extend(encode(&blocks_of_get(source, cache, version, key)));
+        }
     }
     if let Some(iterator) = &question.iterator
         && let Some(version) = is_known(iterator.version)
@@ -72,9 +84,9 @@ pub fn answer(
     answers
 }
 
-/// Returns the blocks that a peer says are worth downloading; none if it says nothing.
-pub fn hinted_blocks(message: Extension) -> Vec<u64> {
-    message.cache.map(|cache| cache.blocks).unwrap_or_default()
+/// Returns what a peer says is worth downloading; nothing if it says nothing.
+pub fn hints(message: Extension) -> CacheMessage {
+    message.cache.unwrap_or_default()
 }
 
 fn blocks_of_get(source: &dyn BlockSource, cache: &mut BlockCache, version: u64, key: &[u8]) -> Vec<u64> {
@@ -131,14 +143,11 @@ fn blocks_of_range(
 }
 
 fn encode(blocks: &[u64]) -> impl Iterator<Item = Bytes> {
-    blocks.chunks(BLOCKS_PER_ANSWER).map(|blocks| {
-        let cache = CacheMessage {
-            start: blocks.iter().min().copied(),
-            end: blocks.iter().max().map(|last| last + 1),
-            blocks: blocks.to_vec(),
-        };
-        Extension { cache: Some(cache), ..Extension::default() }.encode_to_vec().into()
-    })
+    blocks.chunks(BLOCKS_PER_ANSWER).map(|blocks| payload(CacheMessage::of(blocks.to_vec(), Vec::new())))
+}
+
+fn payload(cache: CacheMessage) -> Bytes {
+    Extension { cache: Some(cache), ..Extension::default() }.encode_to_vec().into()
 }
 
 /// Blocks that a walk reads before it asks again; `MAX_PASSIVE_BATCH` upstream.

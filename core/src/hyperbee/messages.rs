@@ -106,6 +106,11 @@ pub struct GetMessage {
     /// The key, with all prefixes.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub key: Option<Bytes>,
+    /// Whether the blocks that show the result are enough, see [`View::evidence`](super::View::evidence).
+    ///
+    /// Ours; upstream skips fields it does not know and answers with all blocks that a search touches.
+    #[prost(bool, optional, tag = "100")]
+    pub evidence: Option<bool>,
 }
 
 /// Asks which blocks the rest of a walk reads.
@@ -149,6 +154,17 @@ pub struct CacheMessage {
     /// The blocks, in the order they were read.
     #[prost(uint64, repeated, tag = "3")]
     pub blocks: Vec<u64>,
+    /// Which child to take in each node, from the root on; only as answer to [`GetMessage::evidence`]. Ours.
+    #[prost(uint64, repeated, tag = "100")]
+    pub turns: Vec<u64>,
+}
+
+impl CacheMessage {
+    /// Makes a message that names blocks.
+    pub(super) fn of(blocks: Vec<u64>, turns: Vec<u64>) -> Self {
+        let end = blocks.iter().max().map(|last| last.saturating_add(1));
+        Self { start: blocks.iter().min().copied(), end, blocks, turns }
+    }
 }
 
 /// Returns block 0 of a new bee.

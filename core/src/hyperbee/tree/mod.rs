@@ -10,6 +10,7 @@ pub use history::{Change, HistoryCursor, HistoryRange};
 pub use range::{Checkpoint, RangeCursor};
 
 mod diff;
+mod hinted;
 mod history;
 mod linked;
 mod range;
@@ -353,11 +354,11 @@ impl<'a> Reader<'a> {
 
     /// Returns a block that was read before, as far as a trace is concerned.
     fn known(&mut self, seq: u64) -> Result<&mut Slot, ReadError> {
-        if self.cache.get(seq).is_none() {
-            let block = self.source.block(seq)?;
-            return Ok(self.cache.insert(seq, block)?);
+        if let Some(place) = self.cache.find(seq) {
+            return Ok(self.cache.at(place));
         }
-        Ok(self.cache.get_mut(seq).expect("checked above"))
+        let block = self.source.block(seq)?;
+        Ok(self.cache.insert(seq, block)?)
     }
 
     pub(super) fn entry(&mut self, seq: u64) -> Result<Entry, ReadError> {
@@ -392,7 +393,7 @@ impl<'a> Reader<'a> {
 
     /// Asks for a block that will be needed.
     pub(super) fn ask(&mut self, seq: u64) {
-        if self.cache.get(seq).is_none()
+        if !self.cache.contains(seq)
             && let Ok(block) = self.source.block(seq)
         {
             // If it is no block of a bee, the read that needs it will say so.
