@@ -288,3 +288,23 @@ fn two_histories_under_one_key_are_a_conflict() {
     });
     assert!(!pair.a.engine.core(second_core).unwrap().is_writable());
 }
+
+#[test]
+fn what_peers_had_is_known_after_a_restart() {
+    let (mut pair, core, copy) = pair(40, 10, 5);
+    let request = pair.b.get(copy, 3);
+    pair.run_until("get", |pair| pair.b.done.contains_key(&request));
+    pair.run_until("hint", |pair| pair.b.engine.core(copy).unwrap().remote_contiguous_length() == 40);
+    pair.settle();
+    let key = pair.a.engine.core(core).unwrap().key();
+
+    let mut again = Host::new(3);
+    let data = std::mem::take(&mut pair.b.disks.first_entry().unwrap().get_mut().data);
+    let store = again.store(data);
+    let options = OpenOptions { key: Some(key), ..OpenOptions::default() };
+    let copy = again.open(store, OpenCore { core: options, ..OpenCore::default() });
+
+    let handle = again.engine.core(copy).unwrap();
+    assert_eq!((handle.length(), handle.remote_contiguous_length()), (40, 40));
+    assert_eq!(handle.contiguous_length(), 0);
+}

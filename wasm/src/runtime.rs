@@ -32,6 +32,11 @@ pub(crate) fn now() -> Instant {
     Instant::from_micros((performance_now().max(0.0) * 1000.0) as u64)
 }
 
+/// Milliseconds of Unix time when the page or process started.
+fn unix_millis() -> u64 {
+    (js_sys::Date::now() - performance_now()).max(0.0) as u64
+}
+
 /// The engine and its surroundings.
 pub(crate) struct Runtime {
     pub(crate) engine: Engine,
@@ -62,7 +67,7 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             return Err(JsError::new("the engine is started already"));
         }
         *runtime = Some(Runtime {
-            engine: Engine::new(Config::default(), seed, now()),
+            engine: Engine::new(Config::with_unix_millis(unix_millis()), seed, now()),
             backends: BTreeMap::new(),
             closing: BTreeMap::new(),
             sockets: BTreeMap::new(),

@@ -505,13 +505,14 @@ impl Engine {
 
     /// Starts a commit if one can start, and asks the host for everything that is wanted.
     pub(super) fn drive_store(&mut self, id: StoreId, now: Instant) {
+        let timestamp = self.unix_millis(now);
         let Some(store) = self.stores.get_mut(&id) else { return };
         if let Some(parties) = store.machine.to_seal() {
             for Party(party) in &parties {
                 if let Some(CoreState::Open(core)) =
                     self.cores.get_mut(&CoreId(*party)).map(|entry| &mut entry.state)
                 {
-                    core.seal(&mut store.machine);
+                    core.seal(&mut store.machine, timestamp);
                 }
             }
             store.sealed = parties;

@@ -39,6 +39,7 @@ pub mod types;
 /// Everything: stores, cores, links, and what replicates between them.
 #[derive(Debug)]
 pub struct Engine {
+    config: Config,
     seed: [u8; 32],
     stores: BTreeMap<StoreId, StoreEntry>,
     cores: BTreeMap<CoreId, CoreEntry>,
@@ -113,8 +114,9 @@ impl Wakes {
 
 impl Engine {
     /// Returns an engine without stores. Whoever knows `seed` knows every key it makes.
-    pub fn new(_config: Config, seed: [u8; 32], _now: Instant) -> Self {
+    pub fn new(config: Config, seed: [u8; 32], _now: Instant) -> Self {
         Self {
+            config,
             seed,
             stores: BTreeMap::new(),
             cores: BTreeMap::new(),
@@ -313,6 +315,14 @@ impl Engine {
     fn next_peer(&mut self) -> PeerId {
         self.last_peer += 1;
         PeerId(self.last_peer)
+    }
+
+    /// Returns the milliseconds of Unix time; 0 for unknown.
+    fn unix_millis(&self, now: Instant) -> u64 {
+        match self.config.unix_millis {
+            0 => 0,
+            epoch => epoch.saturating_add(now.as_micros() / 1000),
+        }
     }
 
     /// Returns 32 bytes that nobody else gets.

@@ -36,7 +36,17 @@ pub struct SnapshotId(pub u32);
 /// How an engine behaves.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Config {}
+pub struct Config {
+    /// Milliseconds of Unix time at [`Instant::EPOCH`]; heads carry no time when it is 0.
+    pub unix_millis: u64,
+}
+
+impl Config {
+    /// Returns a config of an engine that knows what time it was at [`Instant::EPOCH`].
+    pub fn with_unix_millis(unix_millis: u64) -> Self {
+        Self { unix_millis }
+    }
+}
 
 /// What happened outside. What concerns something that is gone is ignored.
 #[derive(Debug)]

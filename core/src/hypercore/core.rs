@@ -55,6 +55,8 @@ pub struct Core {
     /// Durable blocks.
     pub(super) bitfield: Bitfield,
     hints: Hints,
+    /// The hints changed and no commit holds them.
+    has_new_hints: bool,
 
     /// The staged head.
     pub(super) tip: Tree,
@@ -173,6 +175,7 @@ impl Core {
             tree,
             bitfield,
             hints,
+            has_new_hints: false,
             signer: None,
             open: Staged::default(),
             in_flight: None,
@@ -259,9 +262,10 @@ impl Core {
         self.hints.remote_contiguous_length.min(self.tree.length)
     }
 
-    /// Notes what a peer has; stored along with the next commit.
+    /// Notes what a peer has; stored by the next [`run`](Self::run).
     pub fn set_remote_contiguous_length(&mut self, length: u64) {
         self.hints.remote_contiguous_length = length;
+        self.has_new_hints = true;
     }
 
     /// Returns the parents to climb from a tree index until a node that is surely stored.
@@ -425,6 +429,9 @@ impl Core {
         while let Some(id) = self.ready.pop_front() {
             self.step(id, store, &mut tickets);
         }
+        if self.has_new_hints && self.is_idle() && store.has_room(0) {
+            self.stage(store, Vec::new(), Durability::Relaxed);
+        }
         tickets
     }
 
@@ -481,7 +488,9 @@ impl Core {
     }
 
     /// Adds what is written once for all jobs of the open group: head, hints and bitfield pages.
-    pub fn seal(&mut self, store: &mut Store) {
+    ///
+    /// `timestamp` is the time of the head, in milliseconds of Unix time; 0 for unknown.
+    pub fn seal(&mut self, store: &mut Store, timestamp: u64) {
         if self.open.commit.is_none() || self.in_flight.is_some() {
             return;
         }
@@ -498,7 +507,7 @@ impl Core {
                 length: self.tip.length,
                 root_hash: self.tip.tree_hash(),
                 signature: self.tip.signature.clone(),
-                timestamp: 0,
+                timestamp,
             };
             ops.push(put(self.keys.head(), head.to_vec()));
             self.open.tree = Some(self.tip.clone());
@@ -514,8 +523,10 @@ impl Core {
                 hints.contiguous_length = hints.contiguous_length.min(change.start);
             }
         }
-        if !self.open.bits.is_empty() {
-            hints.remote_contiguous_length = hints.remote_contiguous_length.min(self.tip.length);
+        if !self.open.bits.is_empty() || mem::take(&mut self.has_new_hints) {
+            if self.is_cutting {
+                hints.remote_contiguous_length = hints.remote_contiguous_length.min(self.tip.length);
+            }
             ops.push(put(self.keys.hints(), hints.to_vec()));
             self.open.hints = Some(hints);
         }
@@ -534,7 +545,10 @@ impl Core {
         }
         if let Some(hints) = staged.hints {
             self.hints.contiguous_length = self.bitfield.contiguous_length(hints.contiguous_length);
-            self.hints.remote_contiguous_length = self.hints.remote_contiguous_length.min(self.tree.length);
+            if self.is_cutting {
+                self.hints.remote_contiguous_length =
+                    self.hints.remote_contiguous_length.min(self.tree.length);
+            }
         }
         self.events.extend(staged.events);
         for (job, value) in staged.results {
