@@ -135,6 +135,7 @@ export interface Engine {
   coreCloseSnapshot? (core: CoreHandle, snapshot: number): void
   coreProof? (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof? (core: CoreHandle, proof: unknown): RequestHandle
+  coreVerifyFullyRemote? (core: CoreHandle, proof: unknown): [Failure | null, unknown]
   coreMissingNodes? (core: CoreHandle, index: number): RequestHandle
   coreSendExtension? (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void
   cancel (request: RequestHandle, code?: string): void

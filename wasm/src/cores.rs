@@ -33,7 +33,7 @@ fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
         key: options.key("key")?,
         discovery_key: options.key("discoveryKey")?,
         key_pair: options.key_pair("keyPair")?,
-        is_compat: options.flag("compat").unwrap_or(manifest.is_none()),
+        is_compat: options.flag("compat").unwrap_or(false),
         manifest,
         is_legacy: options.flag("legacy").unwrap_or(false),
         create_if_missing: options.flag("createIfMissing").unwrap_or(true),
@@ -80,7 +80,10 @@ fn ask<R>(core: u32, question: impl FnOnce(&mut CoreHandle<'_>) -> R) -> Result<
 }
 
 /// Gives an open core something to do; on a core that is gone the request fails as any other would.
-fn command(core: u32, command: impl FnOnce(&mut CoreHandle<'_>) -> RequestId) -> Result<f64, JsError> {
+pub(crate) fn command(
+    core: u32,
+    command: impl FnOnce(&mut CoreHandle<'_>) -> RequestId,
+) -> Result<f64, JsError> {
     with(|runtime| match runtime.engine.core(CoreId(core)) {
         Ok(mut core) => number(command(&mut core).0),
         Err(_) => refuse(runtime),

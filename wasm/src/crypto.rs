@@ -2,12 +2,13 @@
 
 use hypertab_core::compact_encoding::Encode as _;
 use hypertab_core::crypto::{self, KeyPair};
+use hypertab_core::hypercore::encryption::{BlockEncryption, KeyMode, PADDING};
 use hypertab_core::hypercore::manifest::Manifest;
 use js_sys::{Array, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::events::{bytes, object};
-use crate::options::{fixed, secret};
+use crate::options::{fixed, integer, secret};
 
 /// Makes a key pair, from a seed of 32 bytes or at random.
 #[wasm_bindgen(js_name = keyPair)]
@@ -87,6 +88,50 @@ pub fn verify(message: &[u8], signature: &[u8], public_key: &[u8]) -> Result<boo
         return Ok(false);
     };
     Ok(crypto::verify(message, signature, public_key))
+}
+
+fn cipher(
+    key: &[u8],
+    is_block_key: bool,
+    core_key: &[u8],
+    is_compat: bool,
+) -> Result<BlockEncryption, JsError> {
+    let mode = match (is_block_key, is_compat) {
+        (true, _) => KeyMode::BlockKey,
+        (_, true) => KeyMode::Compat,
+        _ => KeyMode::Normal,
+    };
+    Ok(BlockEncryption::new(&fixed(key, "key")?, &fixed(core_key, "coreKey")?, mode))
+}
+
+/// Encrypts a block that has room for its padding in front. Returns all of it.
+#[wasm_bindgen(js_name = encryptBlock)]
+pub fn encrypt_block(
+    key: &[u8],
+    is_block_key: bool,
+    core_key: &[u8],
+    is_compat: bool,
+    index: f64,
+    fork: f64,
+    block: &[u8],
+) -> Result<Uint8Array, JsError> {
+    let (index, fork) = (integer(index, "index")?, integer(fork, "fork")?);
+    let content = block.get(PADDING..).ok_or_else(|| JsError::new("block has no room for padding"))?;
+    Ok(bytes(&cipher(key, is_block_key, core_key, is_compat)?.encrypt(index, fork, content)))
+}
+
+/// Decrypts a stored block. Returns what is behind the padding.
+#[wasm_bindgen(js_name = decryptBlock)]
+pub fn decrypt_block(
+    key: &[u8],
+    is_block_key: bool,
+    core_key: &[u8],
+    is_compat: bool,
+    index: f64,
+    block: &[u8],
+) -> Result<Uint8Array, JsError> {
+    let content = cipher(key, is_block_key, core_key, is_compat)?.decrypt(integer(index, "index")?, block);
+    content.map(|content| bytes(&content)).ok_or_else(|| JsError::new("block is shorter than its padding"))
 }
 
 /// The encoded manifest of a core that one key signs.

@@ -5,6 +5,8 @@ use hypertab_core::engine::{ApplyError, CloseReason, CoreId, Error, Event, LinkI
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
+use crate::proofs::proof_object;
+
 macro_rules! event {
     ($kind:literal $(, $value:expr)*) => {{
         let event = Array::of1(&JsValue::from_str($kind));
@@ -77,6 +79,7 @@ fn response(response: Response) -> JsValue {
         Response::Applied(applied) => applied.into(),
         Response::Block(block) => block.map_or(JsValue::NULL, |block| bytes(&block).into()),
         Response::MissingNodes(count) => number(count).into(),
+        Response::Proof(proof) => proof_object(&proof),
         Response::Seek(found) => found.map_or(JsValue::NULL, |(block, offset)| {
             Array::of2(&number(block).into(), &number(offset).into()).into()
         }),

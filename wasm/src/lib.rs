@@ -8,6 +8,7 @@ pub mod crypto;
 mod events;
 pub mod links;
 mod options;
+pub mod proofs;
 pub mod relays;
 mod runtime;
 mod socket;

@@ -25,6 +25,7 @@ import type {
 } from './options.js'
 import type { Peer } from './peer.js'
 import { clearRequests, destroyRequests, ensureAlive, track, trackWish, type ActiveRequests } from './requests.js'
+import { forEngine, fromEngine, verifyFullyRemote, type EngineProof, type Proof, type ProofOptions, type RemoteHead } from './proof.js'
 import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadStreamOptions } from './streams.js'
 
 export type HypercoreEvents = {
@@ -189,7 +190,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   /** A core without a session. */
   static createCore (storage: StorageInput, options: HypercoreOptions = {}): Core {
-    const core = new Core(storage, options)
+    // Without a session in front, the key is the public key unless a manifest says otherwise.
+    const core = new Core(storage, { ...options, compat: options.compat ?? !options.manifest })
     core.autoClose = false
     return core
   }
@@ -478,7 +480,6 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   setKeyPair (keyPair: KeyPairInput | null): void {
     this.keyPair = keyPair && normalKeyPair(keyPair)
-    if (this.opened) this.writable = this.#isWritable()
   }
 
   async setEncryptionKey (key: Uint8Array | null, { block = false } = {}): Promise<void> {
@@ -536,14 +537,22 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     return userBytes(concat([namespaces('hypercore', 1)[0]!, this.key!, await this.treeHash(length), position]))
   }
 
-  async proof (options: unknown): Promise<unknown> {
+  /** Makes a proof of a block, a node, a byte or a head, as peers get it. */
+  async proof (options: ProofOptions): Promise<Proof> {
     if (!this.opened) await this.opening
-    return await this.#optional('coreProof', (core, engine) => engine.coreProof!(core, options))
+    return fromEngine(await this.#optional<EngineProof>('coreProof', (core, engine) => engine.coreProof!(core, options)))
   }
 
-  async applyProof (proof: unknown, _from?: unknown): Promise<boolean> {
+  /** Verifies a proof and stores what it proves; false when it is of no use. */
+  async applyProof (proof: Proof, _from?: unknown): Promise<boolean> {
     if (!this.opened) await this.opening
-    return !!(await this.#optional('coreApplyProof', (core, engine) => engine.coreApplyProof!(core, proof)))
+    return !!(await this.#optional('coreApplyProof', (core, engine) => engine.coreApplyProof!(core, forEngine(proof))))
+  }
+
+  /** Verifies the proof of a head without what is stored here. */
+  async verifyFullyRemote (proof: Proof): Promise<RemoteHead> {
+    if (!this.opened) await this.opening
+    return verifyFullyRemote(this.core!, proof)
   }
 
   async missingNodes (index: number): Promise<number> {
