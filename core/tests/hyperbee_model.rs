@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use bytes::Bytes;
+use hypertab_core::hyperbee::messages::{Node, YoloIndex};
 use hypertab_core::hyperbee::{
     BatchWriter, BlockCache, BlockSource, Change, DiffCursor, Difference, Entry, HistoryCursor, HistoryRange,
     Missing, Range, RangeCursor, ReadError, View, header_block,
 };
+use prost::Message;
 
 /// Key to block and value.
 type Model = BTreeMap<Bytes, (u64, Option<Bytes>)>;
@@ -63,12 +65,38 @@ fn bee_is_an_ordered_map_with_a_memory() {
         }
     }
 
+    for (version, _) in versions.iter().filter(|(version, _)| *version > 1).take(5) {
+        let reachable = reachable(&core, *version);
+        for seq in version.saturating_sub(500).max(1)..*version {
+            let is_linked = core.wait(|| View::new(&core, &mut cache, *version).is_linked(seq, false));
+            assert_eq!(is_linked, reachable.contains(&seq), "{seq} in {version}");
+        }
+    }
+
     let mut history = HistoryCursor::new(&HistoryRange::default(), core.length());
     for expected in changes {
         let version = core.length();
         let change = core.wait(|| history.next(&mut View::new(&core, &mut cache, version)));
         assert_eq!(change.map(|Change { is_deletion, entry }| (is_deletion, entry.key)), Some(expected));
     }
+}
+
+/// Returns the blocks that a version points to.
+fn reachable(core: &Core, version: u64) -> BTreeSet<u64> {
+    let level = |(seq, offset): (u64, u64)| {
+        let node = Node::decode(core.blocks[usize::try_from(seq).unwrap()].clone()).unwrap();
+        let index = YoloIndex::decode(node.index.unwrap()).unwrap();
+        index.levels[usize::try_from(offset).unwrap()].clone()
+    };
+    let mut blocks = BTreeSet::new();
+    let mut nodes = vec![(version - 1, 0)];
+    while let Some(node) = nodes.pop() {
+        let level = level(node);
+        blocks.insert(node.0);
+        blocks.extend(level.keys);
+        nodes.extend(level.children.chunks(2).map(|child| (child[0], child[1])));
+    }
+    blocks
 }
 
 fn write(

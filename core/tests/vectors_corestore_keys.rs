@@ -1,9 +1,11 @@
 //! Compares the keys of named cores with upstream's.
 
 use common::{entries, hex, hex_fixed, load};
-use hypertab_core::compact_encoding::Encode;
+use hypertab_core::compact_encoding::{Decode, Encode};
 use hypertab_core::corestore::keys::{Namespace, key_pair, manifest, seed};
 use hypertab_core::crypto::{discovery_key, encode_key, namespace, parse_key};
+use hypertab_core::hypercore::encryption::{BlockEncryption, KeyMode};
+use hypertab_core::hypercore::manifest::Manifest;
 use serde_json::Value;
 
 mod common;
@@ -74,6 +76,35 @@ fn ids_and_protocol_namespaces() {
         // Links of the older scheme are accepted here.
         if !text.starts_with("hyper://") {
             assert!(parse_key(text).is_err(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn manifests_hash_to_their_keys() {
+    for case in entries(&load("corestore-keys"), "manifests") {
+        let manifest = Manifest::from_slice(&hex(&case["encoded"])).unwrap();
+
+        assert_eq!(manifest.to_vec(), hex(&case["encoded"]), "{case}");
+        assert_eq!(manifest.key(), hex_fixed::<32>(&case["key"]), "{case}");
+        assert_eq!(discovery_key(&manifest.key()), hex_fixed(&case["discoveryKey"]), "{case}");
+    }
+}
+
+#[test]
+fn block_keys() {
+    for case in entries(&load("corestore-keys"), "blockEncryption") {
+        let (core_key, key) = (hex_fixed(&case["coreKey"]), hex_fixed(&case["encryptionKey"]));
+        let cipher = BlockEncryption::new(&key, &core_key, KeyMode::Normal);
+
+        assert_eq!(*cipher.block_key(), hex_fixed(&case["blockKey"]));
+        let compat = BlockEncryption::new(&key, &core_key, KeyMode::Compat);
+        assert_eq!(*compat.block_key(), hex_fixed(&case["compatBlockKey"]));
+        for block in entries(case, "blocks") {
+            let (index, fork) = (block["index"].as_u64().unwrap(), block["fork"].as_u64().unwrap());
+            let (plain, stored) = (hex(&block["plaintext"]), hex(&block["stored"]));
+            assert_eq!(cipher.encrypt(index, fork, &plain), stored, "{block}");
+            assert_eq!(cipher.decrypt(index, &stored), Some(plain), "{block}");
         }
     }
 }
