@@ -1,3 +1,5 @@
 //! Helpers shared by the tests of the whole stack.
 
+pub mod bench_host;
+pub mod disk_file;
 pub mod redb_store;

@@ -1,0 +1,68 @@
+// Times our engine and upstream's on the same workloads, in turn, in one run: npm run bench [-- --rounds N] [name ...]
+//
+// Prints one table with the medians and their ratio. Machines differ and are noisy: read the ratios.
+
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+
+import { cargoBuildProgram } from './lib/cargo.mjs'
+import { main, root, say } from './lib/run.mjs'
+import { ensureNode, ensureNpm, ensureRust } from './setup.mjs'
+
+const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'open']
+
+await main(async () => {
+  const args = process.argv.slice(2)
+  const at = args.indexOf('--rounds')
+  const rounds = at < 0 ? 3 : Number(args.splice(at, 2)[1])
+  const cases = args.length > 0 ? args : CASES
+  ensureNode()
+  await ensureRust([])
+  await ensureNpm()
+  say('building the bench')
+  const ours = await cargoBuildProgram('hypertab-bench', ['--release'])
+  const upstream = [process.execPath, join(root, 'tests', 'bench', 'upstream.cjs')]
+  const figures = new Map()
+  for (let round = 1; round <= rounds; round++) {
+    for (const name of cases) {
+      say(`round ${round} of ${rounds}: ${name}`)
+      collect(figures, 'ours', [ours, name])
+      collect(figures, 'upstream', [...upstream, name])
+      if (name.startsWith('append')) collect(figures, 'forced', [ours, '--forced', name])
+    }
+  }
+  const limits = new Map()
+  collect(limits, 'ours', [ours, 'limits'])
+  print(figures, limits)
+})
+
+function collect (figures, side, [program, ...args]) {
+  const output = execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+  for (const line of output.trim().split('\n')) {
+    const [name, value, unit] = line.split('\t')
+    const figure = figures.get(name) ?? { unit, ours: [], upstream: [], forced: [] }
+    figure[side].push(Number(value))
+    figures.set(name, figure)
+  }
+}
+
+function print (figures, limits) {
+  console.log('\n| workload | ours | upstream | ratio | ours, forced to disk | unit |\n| --- | --- | --- | --- | --- | --- |')
+  for (const [name, { unit, ours, upstream, forced }] of figures) {
+    const ratio = unit === 'ms' ? median(upstream) / median(ours) : median(ours) / median(upstream)
+    const columns = [name, short(median(ours)), short(median(upstream)), `${ratio.toFixed(1)} ×`, short(median(forced)), unit]
+    console.log(`| ${columns.join(' | ')} |`)
+  }
+  console.log('\n| limit of one core | value | unit |\n| --- | --- | --- |')
+  for (const [name, { unit, ours }] of limits) console.log(`| ${name} | ${short(median(ours))} | ${unit} |`)
+}
+
+function median (values) {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)]
+}
+
+function short (value) {
+  if (value === undefined) return ''
+  return value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(3)
+}

@@ -1,0 +1,139 @@
+// Times upstream's log on fixed workloads: node upstream.cjs [name ...]
+//
+// Prints one line a figure: name, value, unit, with tabs between. `hypertab-bench` has the same workloads, the same
+// names and the same bytes.
+
+const fs = require('node:fs')
+const net = require('node:net')
+const os = require('node:os')
+const path = require('node:path')
+
+const Hypercore = require('hypercore')
+
+const only = new Set(process.argv.slice(2))
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'hypertab-bench-'))
+let folders = 0
+const folder = () => path.join(root, String(folders++))
+const out = (name, value, unit) => console.log(`${name}\t${value.toPrecision(5)}\t${unit}`)
+
+// Deterministic bytes: xorshift32, seeded by the block index.
+function block (index, size) {
+  const bytes = Buffer.allocUnsafe(size)
+  let state = Math.imul(index + 1, 2654435761) >>> 0
+  for (let at = 0; at + 4 <= size; at += 4) {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    bytes.writeUInt32LE(state >>> 0, at)
+  }
+  return bytes
+}
+
+const blocks = (from, count, size) => Array.from({ length: count }, (_, i) => block(from + i, size))
+
+async function timed (run) {
+  const start = process.hrtime.bigint()
+  await run()
+  return Number(process.hrtime.bigint() - start) / 1e9
+}
+
+async function writer (count, size, batch) {
+  const core = new Hypercore(folder())
+  await core.ready()
+  for (let i = 0; i < count; i += batch) await core.append(blocks(i, batch, size))
+  return core
+}
+
+async function replicate (count, size, batch) {
+  const from = await writer(count, size, batch)
+  const to = new Hypercore(folder(), from.key)
+  await to.ready()
+  const join = (socket, isInitiator) => {
+    const stream = (isInitiator ? to : from).replicate(isInitiator, { keepAlive: false })
+    for (const end of [socket, stream]) end.on('error', () => {})
+    socket.pipe(stream).pipe(socket)
+  }
+  const server = net.createServer((socket) => join(socket, false))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const seconds = await timed(async () => {
+    const socket = net.connect(server.address().port, '127.0.0.1')
+    join(socket, true)
+    await to.update({ wait: true })
+    await to.download({ start: 0, end: count }).done()
+    socket.destroy()
+  })
+  server.close()
+  await from.close()
+  await to.close()
+  return seconds
+}
+
+const cases = {
+  async 'append-single-1k' () {
+    const core = await writer(0, 0, 1)
+    const all = blocks(0, 5000, 1024)
+    const seconds = await timed(async () => { for (const one of all) await core.append(one) })
+    out('append-single-1k', all.length / seconds, 'blocks/s')
+    await core.close()
+  },
+
+  async 'append-batch-1k' () {
+    const count = 50000
+    const core = await writer(0, 0, 1)
+    const all = blocks(0, count, 1024)
+    const append = await timed(async () => { for (let i = 0; i < count; i += 1000) await core.append(all.slice(i, i + 1000)) })
+    out('append-batch-1k', count / append, 'blocks/s')
+    const sequential = await timed(async () => { for (let i = 0; i < count; i++) await core.get(i) })
+    out('get-sequential-1k', count / sequential, 'blocks/s')
+    let state = 12345
+    const random = await timed(async () => {
+      for (let i = 0; i < count; i++) {
+        state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
+        await core.get(state % count)
+      }
+    })
+    out('get-random-1k', count / random, 'blocks/s')
+    await core.close()
+  },
+
+  async 'append-batch-64k' () {
+    const core = await writer(0, 0, 1)
+    const all = blocks(0, 2000, 65536)
+    const seconds = await timed(async () => { for (let i = 0; i < 2000; i += 50) await core.append(all.slice(i, i + 50)) })
+    out('append-batch-64k', 2000 * 65536 / seconds / 1e6, 'MB/s')
+    await core.close()
+  },
+
+  async 'replicate-1k' () {
+    out('replicate-1k', 20000 / await replicate(20000, 1024, 1000), 'blocks/s')
+  },
+
+  async 'replicate-64k' () {
+    out('replicate-64k', 1000 * 65536 / await replicate(1000, 65536, 50) / 1e6, 'MB/s')
+  },
+
+  async open () {
+    const count = 200000
+    const place = folder()
+    let core = new Hypercore(place)
+    await core.ready()
+    const small = blocks(0, 10000, 16)
+    for (let i = 0; i < count; i += small.length) await core.append(small)
+    await core.close()
+    const seconds = await timed(async () => {
+      core = new Hypercore(place)
+      await core.ready()
+      await core.get(count - 1)
+    })
+    out('open-200k', seconds * 1000, 'ms')
+    await core.close()
+  }
+}
+
+async function run () {
+  for (const [name, measure] of Object.entries(cases)) if (only.size === 0 || only.has(name)) await measure()
+  fs.rmSync(root, { recursive: true, force: true })
+  process.exit(0)
+}
+
+run()

@@ -1,0 +1,242 @@
+//! Times our engine on the workloads of `tests/bench/upstream.cjs`, and the limits of this machine.
+//!
+//! `hypertab-bench [--forced] [name ...]` prints one line a figure: name, value, unit, with tabs between. With
+//! `--forced` every append waits for the disk; without, commits are handed to the system, as upstream does.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant as Clock;
+
+use bytes::Bytes;
+use hypertab_core::crypto::{self, KeyPair};
+use hypertab_core::engine::{AppendOptions, CoreId, GetOptions, OpenOptions, RangeWish, Role, UpdateOptions};
+use hypertab_core::secret_stream::cipher::{Push, Tag};
+use hypertab_core::storage::log_store::SyncFile as _;
+use hypertab_tests::bench_host::Host;
+use hypertab_tests::disk_file::DiskFile;
+
+fn main() {
+    let mut only: Vec<String> = std::env::args().skip(1).collect();
+    let is_relaxed = !only.iter().any(|argument| argument == "--forced");
+    only.retain(|argument| argument != "--forced");
+    let cases: [(&str, fn(bool)); 7] = [
+        ("append-single-1k", append_single),
+        ("append-batch-1k", append_batch_and_get),
+        ("append-batch-64k", append_large),
+        ("replicate-1k", |relaxed| replicate("replicate-1k", 20_000, 1024, relaxed)),
+        ("replicate-64k", |relaxed| replicate("replicate-64k", 1000, 65536, relaxed)),
+        ("open", open),
+        ("limits", |_| limits()),
+    ];
+    for (name, run) in cases {
+        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
+            run(is_relaxed);
+        }
+    }
+}
+
+fn out(name: &str, value: f64, unit: &str) {
+    println!("{name}\t{value:.4}\t{unit}");
+}
+
+fn timed(run: impl FnOnce()) -> f64 {
+    let start = Clock::now();
+    run();
+    start.elapsed().as_secs_f64()
+}
+
+/// Deterministic bytes: xorshift32, seeded by the block index.
+fn block(index: u32, size: usize) -> Bytes {
+    let mut state = (index + 1).wrapping_mul(2_654_435_761);
+    let mut bytes = Vec::with_capacity(size);
+    for _ in 0..size / 4 {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    Bytes::from(bytes)
+}
+
+fn blocks(range: std::ops::Range<u32>, size: usize) -> Vec<Bytes> {
+    range.map(|index| block(index, size)).collect()
+}
+
+/// A file that is deleted with the process's folder.
+fn file() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let folder = std::env::temp_dir().join(format!("hypertab-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for temporary files");
+    folder.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+fn append(host: &mut Host, core: CoreId, blocks: Vec<Bytes>) {
+    let request = host.engine.core(core).expect("open").append(blocks, AppendOptions::default());
+    host.wait(request);
+}
+
+fn get(host: &mut Host, core: CoreId, index: u64) {
+    let now = host.now();
+    let request = host.engine.core(core).expect("open").get(index, GetOptions::default(), now);
+    host.wait(request);
+}
+
+fn append_single(is_relaxed: bool) {
+    let mut host = Host::new(1, is_relaxed);
+    let core = host.open(&file(), OpenOptions::default());
+    let blocks = blocks(0..5000, 1024);
+    let seconds = timed(|| blocks.into_iter().for_each(|block| append(&mut host, core, vec![block])));
+    out("append-single-1k", 5000.0 / seconds, "blocks/s");
+}
+
+fn append_batch_and_get(is_relaxed: bool) {
+    const COUNT: u32 = 50_000;
+    let mut host = Host::new(1, is_relaxed);
+    let core = host.open(&file(), OpenOptions::default());
+    let all: Vec<_> = (0..COUNT).step_by(1000).map(|start| blocks(start..start + 1000, 1024)).collect();
+    let seconds = timed(|| all.into_iter().for_each(|batch| append(&mut host, core, batch)));
+    out("append-batch-1k", f64::from(COUNT) / seconds, "blocks/s");
+    let seconds = timed(|| (0..COUNT).for_each(|index| get(&mut host, core, index.into())));
+    out("get-sequential-1k", f64::from(COUNT) / seconds, "blocks/s");
+    let mut state = 12345_u32;
+    let seconds = timed(|| {
+        for _ in 0..COUNT {
+            state = state.wrapping_mul(1_103_515_245).wrapping_add(12345) & 0x7fff_ffff;
+            get(&mut host, core, (state % COUNT).into());
+        }
+    });
+    out("get-random-1k", f64::from(COUNT) / seconds, "blocks/s");
+}
+
+fn append_large(is_relaxed: bool) {
+    let mut host = Host::new(1, is_relaxed);
+    let core = host.open(&file(), OpenOptions::default());
+    let all: Vec<_> = (0..2000).step_by(50).map(|start| blocks(start..start + 50, 65536)).collect();
+    let seconds = timed(|| all.into_iter().for_each(|batch| append(&mut host, core, batch)));
+    out("append-batch-64k", 2000.0 * 65536.0 / seconds / 1e6, "MB/s");
+}
+
+fn replicate(name: &str, count: u32, size: usize, is_relaxed: bool) {
+    let mut writer = Host::new(1, is_relaxed);
+    let core = writer.open(&file(), OpenOptions::default());
+    let batch = if size > 4096 { 50 } else { 1000 };
+    for start in (0..count).step_by(batch as usize) {
+        append(&mut writer, core, blocks(start..start + batch, size));
+    }
+    let key = writer.engine.core(core).expect("open").key();
+    let mut reader = Host::new(2, is_relaxed);
+    let copy = reader.open(&file(), OpenOptions { key: Some(key), ..OpenOptions::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let serving = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().expect("a connection");
+        writer.attach(core, socket, Role::Responder);
+        while writer.step() {}
+    });
+    let seconds = timed(|| {
+        let socket = TcpStream::connect(address).expect("loopback");
+        let handle = socket.try_clone().expect("a second handle");
+        reader.attach(copy, socket, Role::Initiator);
+        let now = reader.now();
+        let mut core = reader.engine.core(copy).expect("open");
+        core.set_finding_peers(false, now);
+        let update = core.update(UpdateOptions::default(), now);
+        let range = RangeWish { end: Some(u64::from(count)), ..RangeWish::default() };
+        let download = core.download(range, now);
+        reader.wait(update);
+        reader.wait(download);
+        handle.shutdown(std::net::Shutdown::Both).expect("connected");
+    });
+    serving.join().expect("the writer does not fail");
+    match size {
+        1024 => out(name, f64::from(count) / seconds, "blocks/s"),
+        _ => out(name, f64::from(count) * size as f64 / seconds / 1e6, "MB/s"),
+    }
+}
+
+fn open(is_relaxed: bool) {
+    const COUNT: u32 = 200_000;
+    let path = file();
+    let mut host = Host::new(1, is_relaxed);
+    let core = host.open(&path, OpenOptions::default());
+    let small = blocks(0..10_000, 16);
+    for _ in 0..COUNT / 10_000 {
+        append(&mut host, core, small.clone());
+    }
+    let key = host.engine.core(core).expect("open").key();
+    host.close();
+    let seconds = timed(|| {
+        let mut host = Host::new(1, is_relaxed);
+        let core = host.open(&path, OpenOptions { key: Some(key), ..OpenOptions::default() });
+        get(&mut host, core, u64::from(COUNT) - 1);
+    });
+    out("open-200k", seconds * 1000.0, "ms");
+}
+
+/// What one core of this machine can do at most.
+fn limits() {
+    const TIMES: u32 = 5000;
+    let pair = KeyPair::from_seed(&[7; 32]);
+    let message = [5; 112];
+    let seconds = timed(|| {
+        (0..TIMES).for_each(|_| {
+            std::hint::black_box(pair.sign(&message));
+        })
+    });
+    out("limit-sign", f64::from(TIMES) / seconds, "signatures/s");
+    let signature = pair.sign(&message);
+    let seconds = timed(|| {
+        (0..TIMES).for_each(|_| assert!(crypto::verify(&message, &signature, &pair.public_key)));
+    });
+    out("limit-verify", f64::from(TIMES) / seconds, "verifications/s");
+    let large = block(1, 65536);
+    let rounds = 4000;
+    let seconds = timed(|| {
+        (0..rounds).for_each(|_| {
+            std::hint::black_box(crypto::leaf_hash(&large));
+        })
+    });
+    out("limit-blake2b-64k", f64::from(rounds) * 65536.0 / seconds / 1e6, "MB/s");
+    let small = block(1, 1024);
+    let seconds = timed(|| {
+        (0..100_000).for_each(|_| {
+            std::hint::black_box(crypto::leaf_hash(&small));
+        })
+    });
+    out("limit-blake2b-1k", 100_000.0 * 1024.0 / seconds / 1e6, "MB/s");
+    let mut push = Push::new(&[1; 32], &[2; 24]);
+    let mut buffer = vec![0; 65536 + 17];
+    let seconds = timed(|| (0..rounds).for_each(|_| push.seal(Tag::MESSAGE, &mut buffer)));
+    out("limit-xchacha20poly1305-64k", f64::from(rounds) * 65536.0 / seconds / 1e6, "MB/s");
+
+    let mut disk = DiskFile::open(&file()).expect("a file");
+    let piece = vec![9; 1 << 20];
+    let seconds = timed(|| {
+        (0..256).for_each(|at| disk.write_at(at << 20, &piece).expect("room"));
+    });
+    out("limit-storage", 256.0 * f64::from(1 << 20) / seconds / 1e6, "MB/s");
+    out("limit-transport", transport(), "MB/s");
+}
+
+fn transport() -> f64 {
+    use std::io::{Read as _, Write as _};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let total = 512_u64 << 20;
+    let sending = std::thread::spawn(move || {
+        let mut socket = TcpStream::connect(address).expect("loopback");
+        let piece = vec![9; 64 << 10];
+        (0..total / piece.len() as u64).for_each(|_| socket.write_all(&piece).expect("connected"));
+    });
+    let (mut socket, _) = listener.accept().expect("a connection");
+    let mut buffer = vec![0; 256 << 10];
+    let seconds = timed(|| {
+        let mut left = total;
+        while left > 0 {
+            left -= socket.read(&mut buffer).expect("connected") as u64;
+        }
+    });
+    sending.join().expect("the sender does not fail");
+    total as f64 / seconds / 1e6
+}
