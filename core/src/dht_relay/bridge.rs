@@ -172,7 +172,7 @@ impl Bridge {
 
     fn with_session(&mut self, link: LinkId, now: Instant, act: impl FnOnce(&mut Session, &mut Port<'_>)) {
         let Some(session) = self.sessions.get_mut(&link) else { return };
-        let was_paused = session.is_paused();
+        let (was_paused, was_refused) = (session.is_paused(), session.refusal().is_some());
         let mut port = Port {
             endpoint: &mut self.endpoint,
             routes: &mut self.routes,
@@ -181,7 +181,8 @@ impl Bridge {
             allows_lan: self.allows_lan,
         };
         act(session, &mut port);
-        if session.has_frame() || session.refusal().is_some() || (was_paused && !session.is_paused()) {
+        let is_refused = session.refusal().is_some() && !was_refused;
+        if session.has_frame() || is_refused || (was_paused && !session.is_paused()) {
             self.woken.insert(link);
         }
         self.arm(link);
