@@ -135,6 +135,16 @@ export interface Engine {
   coreCloseSnapshot? (core: CoreHandle, snapshot: number): void
   coreProof? (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof? (core: CoreHandle, proof: unknown): RequestHandle
+  openBranch (parent: CoreHandle, name: string, overwrite: boolean): [CoreHandle, RequestHandle]
+  createAtom (store: StoreHandle): StoreHandle
+  openAtomic (parent: CoreHandle, atom: StoreHandle): [CoreHandle, RequestHandle]
+  flushAtom (atom: StoreHandle): RequestHandle
+  closeAtom (atom: StoreHandle): void
+  coreCommit (core: CoreHandle, source: CoreHandle, options: {
+    length?: number, treeLength?: number, keyPair?: KeyPair, signature?: Uint8Array
+  }): RequestHandle
+  coreSharedLength (core: CoreHandle): number
+  coreHasStored (core: CoreHandle, start: number, end: number): RequestHandle
   coreVerifyFullyRemote? (core: CoreHandle, proof: unknown): [Failure | null, unknown]
   coreMissingNodes? (core: CoreHandle, index: number): RequestHandle
   coreSendExtension? (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void

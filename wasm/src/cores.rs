@@ -74,7 +74,7 @@ pub fn close_core(core: u32) -> Result<f64, JsError> {
 }
 
 /// Asks an open core for something resident.
-fn ask<R>(core: u32, question: impl FnOnce(&mut CoreHandle<'_>) -> R) -> Result<R, JsError> {
+pub(crate) fn ask<R>(core: u32, question: impl FnOnce(&mut CoreHandle<'_>) -> R) -> Result<R, JsError> {
     look(|runtime| runtime.engine.core(CoreId(core)).map(|mut core| question(&mut core)))?
         .map_err(|misuse| JsError::new(&misuse.to_string()))
 }
@@ -186,6 +186,7 @@ pub fn core_append(core: u32, blocks: Array, options: JsValue) -> Result<f64, Js
         signature: options.bytes("signature")?.map(Bytes::from),
         max_length: options.integer("maxLength")?,
         encryption: encryption(&options)?,
+        encryption_fork: None,
     };
     let blocks = blocks
         .iter()

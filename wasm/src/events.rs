@@ -78,6 +78,10 @@ fn response(response: Response) -> JsValue {
         }
         Response::Applied(applied) => applied.into(),
         Response::Block(block) => block.map_or(JsValue::NULL, |block| bytes(&block).into()),
+        Response::Committed(committed) => committed.map_or(JsValue::NULL, |(length, byte_length)| {
+            object(&[("length", number(length).into()), ("byteLength", number(byte_length).into())]).into()
+        }),
+        Response::Has(has) => has.into(),
         Response::MissingNodes(count) => number(count).into(),
         Response::Proof(proof) => proof_object(&proof),
         Response::Seek(found) => found.map_or(JsValue::NULL, |(block, offset)| {

@@ -11,6 +11,7 @@ mod options;
 pub mod proofs;
 pub mod relays;
 mod runtime;
+pub mod sessions;
 mod socket;
 mod storage;
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::hypercore::conflict::Verdict;
@@ -20,6 +21,7 @@ use crate::replicator::{
 use crate::storage::{CommitId, Party, ReadTicket, StorageFailure, Store, StoreEvent, StoreId};
 use crate::time::Instant;
 
+use super::atoms::{Atom, Twin};
 use super::replication::Attachment;
 use super::requests::Pending;
 use super::types::{ApplyError, CoreId, Error, Event, LinkId, OpenCore, PeerId, RequestId, Response};
@@ -29,9 +31,18 @@ use super::{Engine, Output, Sleeper};
 #[derive(Debug, Default)]
 pub(super) struct StoreEntry {
     pub(super) machine: Store,
-    reads: BTreeMap<ReadTicket, CoreId>,
+    pub(super) reads: BTreeMap<ReadTicket, Reader>,
+    /// Set when it is an atom.
+    pub(super) atom: Option<Atom>,
     /// Whose changes the commit in flight holds.
     sealed: Vec<Party>,
+}
+
+/// Who waits for a read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reader {
+    Atom(StoreId),
+    Core(CoreId),
 }
 
 /// A core and all that belongs to it.
@@ -44,9 +55,13 @@ pub(super) struct CoreEntry {
     pub(super) discovery_key: Option<DiscoveryKey>,
     is_active: bool,
     /// Times it was opened, less those it was closed.
-    handles: u32,
+    pub(super) handles: u32,
+    /// Whose branch it is, and under which name.
+    pub(super) branch: Option<(CoreId, String)>,
+    /// Set when it is the second core over a log.
+    pub(super) twin: Option<Twin>,
     /// Who waits for it to be open.
-    opens: Vec<RequestId>,
+    pub(super) opens: Vec<RequestId>,
     /// Who waits for it to be closed.
     closes: Vec<RequestId>,
     /// What each job of the core is for.
@@ -74,9 +89,31 @@ pub(super) enum Purpose {
     CheckConflict(ApplyTicket, Box<Proof>),
     CanUpgrade(PeerId, u64),
     Seek(WishId),
+    Flow,
 }
 
 impl CoreEntry {
+    /// Returns the entry of a core that one request opens.
+    pub(super) fn new(store: StoreId, state: CoreState, replicator: Replicator, request: RequestId) -> Self {
+        Self {
+            store,
+            state,
+            replicator,
+            discovery_key: None,
+            is_active: false,
+            handles: 1,
+            branch: None,
+            twin: None,
+            opens: alloc::vec![request],
+            closes: Vec::new(),
+            jobs: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            attachments: BTreeMap::new(),
+            peers: BTreeMap::new(),
+        }
+    }
+
     /// Returns the core, if it is open, and its replicator.
     pub(super) fn parts(&mut self) -> Option<(&mut Core, &mut Replicator)> {
         match &mut self.state {
@@ -136,21 +173,10 @@ impl Engine {
             self.join_core(shared, request, is_active, now);
             return (shared, request);
         }
-        let entry = CoreEntry {
-            store,
-            state: CoreState::Opening(Box::new(opening)),
-            replicator: Replicator::new(replication, self.next_seed()),
-            discovery_key,
-            is_active,
-            handles: 1,
-            opens: alloc::vec![request],
-            closes: Vec::new(),
-            jobs: BTreeMap::new(),
-            proofs: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            attachments: BTreeMap::new(),
-            peers: BTreeMap::new(),
-        };
+        let state = CoreState::Opening(Box::new(opening));
+        let replicator = Replicator::new(replication, self.next_seed());
+        let entry =
+            CoreEntry { discovery_key, is_active, ..CoreEntry::new(store, state, replicator, request) };
         self.cores.insert(id, entry);
         self.discovery_keys.extend(discovery_key.map(|discovery_key| (discovery_key, id)));
         self.dirty_cores.insert(id);
@@ -221,6 +247,10 @@ impl Engine {
         self.detach_all(core, now);
         self.fail_requests(core, error, now);
         let Some(entry) = self.cores.remove(&core) else { return };
+        self.flow_child_ready(core);
+        let steps = entry.jobs.values().filter(|purpose| matches!(purpose, Purpose::Flow)).count();
+        self.flow_core_gone(steps);
+        self.twin_closed(&entry);
         if let Some(discovery_key) = entry.discovery_key {
             self.discovery_keys.remove(&(discovery_key, core));
         }
@@ -254,7 +284,7 @@ impl Engine {
             match &mut entry.state {
                 CoreState::Opening(opening) => match opening.run(&mut store.machine) {
                     Progress::Reading(ticket) => {
-                        store.reads.insert(ticket, id);
+                        store.reads.insert(ticket, Reader::Core(id));
                         return;
                     }
                     Progress::Waiting => return,
@@ -263,7 +293,7 @@ impl Engine {
                 },
                 CoreState::Open(core) => {
                     for ticket in core.run(&mut store.machine) {
-                        store.reads.insert(ticket, id);
+                        store.reads.insert(ticket, Reader::Core(id));
                     }
                 }
             }
@@ -290,6 +320,9 @@ impl Engine {
 
     fn core_opened(&mut self, id: CoreId, core: Box<Core>, now: Instant) {
         let Some(entry) = self.cores.get_mut(&id) else { return };
+        if entry.branch.is_some() || entry.twin.is_some() {
+            return self.child_opened(id, core, now);
+        }
         let (store, discovery_key) = (entry.store, *core.discovery_key());
         if self.shared_core(store, Some(discovery_key)).is_some_and(|other| other != id) {
             // Opened without naming it, while it was open under its name.
@@ -311,11 +344,25 @@ impl Engine {
         self.open_channels(id, now);
     }
 
+    /// Shows a core that has no peers.
+    pub(super) fn child_opened(&mut self, id: CoreId, core: Box<Core>, _now: Instant) {
+        self.flow_child_ready(id);
+        self.dirty_cores.insert(id);
+        let Some(entry) = self.cores.get_mut(&id) else { return };
+        entry.state = CoreState::Open(core);
+        for request in core::mem::take(&mut entry.opens) {
+            self.answer(request, Ok(Response::Opened));
+        }
+    }
+
     fn next_core_event(&mut self, id: CoreId) -> Option<CoreEvent> {
         self.cores.get_mut(&id)?.parts()?.0.poll_event()
     }
 
     fn handle_core_event(&mut self, id: CoreId, event: CoreEvent, now: Instant) {
+        if let Some(twin) = self.cores.get_mut(&id).and_then(|entry| entry.twin.as_mut()) {
+            twin.note(&event);
+        }
         let change = match event {
             CoreEvent::Appended { start, length, calls } => {
                 for _ in 0..calls {
@@ -357,6 +404,9 @@ impl Engine {
         if let Purpose::Request(request) = purpose {
             return self.request_done(id, request, result, now);
         }
+        if let Purpose::Flow = purpose {
+            return self.flow_job_done(result, now);
+        }
         if let Purpose::Prove(ticket) = purpose {
             entry.proofs.remove(&ticket);
         }
@@ -371,7 +421,7 @@ impl Engine {
         }
         let Some((core, replicator)) = entry.parts() else { return };
         match purpose {
-            Purpose::Request(_) => {}
+            Purpose::Flow | Purpose::Request(_) => {}
             Purpose::Prove(ticket) => replicator.proved(ticket, proved(result), core, now),
             Purpose::Apply(ticket) => replicator.applied(ticket, applied(result), core, now),
             Purpose::CheckReorg(ticket) => {
@@ -431,7 +481,14 @@ impl Engine {
         {
             match event {
                 StoreEvent::Values { ticket, values } => {
-                    let Some(core) = store.reads.remove(&ticket) else { continue };
+                    let core = match store.reads.remove(&ticket) {
+                        Some(Reader::Core(core)) => core,
+                        Some(Reader::Atom(atom)) => {
+                            self.handle_atom_values(atom, ticket, Ok(values));
+                            continue;
+                        }
+                        None => continue,
+                    };
                     self.dirty_cores.insert(core);
                     match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
                         Some(CoreState::Open(core)) => core.handle_values(ticket, values),
@@ -440,7 +497,7 @@ impl Engine {
                     }
                 }
                 StoreEvent::Entries { ticket, entries, more } => {
-                    let Some(core) = store.reads.remove(&ticket) else { continue };
+                    let Some(Reader::Core(core)) = store.reads.remove(&ticket) else { continue };
                     self.dirty_cores.insert(core);
                     if let Some(CoreState::Opening(opening)) =
                         self.cores.get_mut(&core).map(|entry| &mut entry.state)
@@ -449,7 +506,14 @@ impl Engine {
                     }
                 }
                 StoreEvent::ReadFailed { ticket, failure } => {
-                    let Some(core) = store.reads.remove(&ticket) else { continue };
+                    let core = match store.reads.remove(&ticket) {
+                        Some(Reader::Core(core)) => core,
+                        Some(Reader::Atom(atom)) => {
+                            self.handle_atom_values(atom, ticket, Err(failure));
+                            continue;
+                        }
+                        None => continue,
+                    };
                     self.dirty_cores.insert(core);
                     match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
                         Some(CoreState::Open(core)) => core.handle_read_failure(ticket, failure),
@@ -518,8 +582,13 @@ impl Engine {
             store.sealed = parties;
             store.machine.seal();
         }
-        while let Some(intent) = store.machine.poll_intent() {
-            self.outputs.push_back(Output::Storage { store: id, intent });
+        while let Some(store) = self.stores.get_mut(&id)
+            && let Some(intent) = store.machine.poll_intent()
+        {
+            match store.atom {
+                Some(_) => self.handle_atom_intent(id, intent),
+                None => self.outputs.push_back(Output::Storage { store: id, intent }),
+            }
         }
         self.handle_store_events(id, now);
         if self.dirty_cores.is_empty() {

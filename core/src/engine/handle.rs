@@ -124,8 +124,26 @@ impl<'a> CoreHandle<'a> {
         entry.replicator.peers().filter_map(|status| Some((link(&status)?, status))).collect()
     }
 
+    /// Returns whether this is a branch: unsigned, and without peers.
+    pub fn is_branch(&self) -> bool {
+        self.core().is_branch()
+    }
+
+    /// Returns how many blocks of a branch are read in the log that it branched off; the length of any other.
+    pub fn shared_length(&self) -> u64 {
+        if self.core().is_branch() { self.core().shared_length() } else { self.length() }
+    }
+
+    /// Looks whether the blocks `start..end` of a branch are stored. Answered with [`Response::Has`].
+    pub fn has_stored(&mut self, start: u64, end: u64) -> RequestId {
+        self.engine.request_job(self.id, Work::Has { start, end })
+    }
+
     /// Appends blocks. Answered with [`Response::Appended`] once they are durable.
-    pub fn append(&mut self, blocks: Vec<Bytes>, options: AppendOptions) -> RequestId {
+    pub fn append(&mut self, blocks: Vec<Bytes>, mut options: AppendOptions) -> RequestId {
+        if options.encryption.is_some() && options.encryption_fork.is_none() {
+            options.encryption_fork = self.engine.main_fork(self.id);
+        }
         self.engine.request_job(self.id, Work::Append { blocks, options })
     }
 

@@ -27,6 +27,7 @@ pub use handle::CoreHandle;
 pub use relay::{IncomingId, RelayEvent, RelayId, ServerId};
 pub use types::*;
 
+mod atoms;
 mod cores;
 mod handle;
 pub mod link;
@@ -34,6 +35,7 @@ mod local;
 mod relay;
 mod replication;
 mod requests;
+mod sessions;
 pub mod types;
 
 /// Everything: stores, cores, links, and what replicates between them.
@@ -54,6 +56,10 @@ pub struct Engine {
     /// Who asked, by request.
     requests: BTreeMap<RequestId, CoreId>,
     outputs: VecDeque<Output>,
+    flows: VecDeque<sessions::Flow>,
+    running: Option<sessions::Running>,
+    /// The flow that runs may be able to go on.
+    dirty_flow: bool,
 
     dirty_cores: BTreeSet<CoreId>,
     dirty_links: BTreeSet<LinkId>,
@@ -127,6 +133,9 @@ impl Engine {
             dialling: BTreeMap::new(),
             requests: BTreeMap::new(),
             outputs: VecDeque::new(),
+            flows: VecDeque::new(),
+            running: None,
+            dirty_flow: false,
             dirty_cores: BTreeSet::new(),
             dirty_links: BTreeSet::new(),
             dirty_relays: BTreeSet::new(),
@@ -187,6 +196,8 @@ impl Engine {
                 Sleeper::Relay(relay) => self.wake_relay(relay, now),
                 Sleeper::Request(request) => self.give_up(request, Error::RequestTimeout, now),
             }
+        } else if core::mem::take(&mut self.dirty_flow) {
+            self.drive_flow(now);
         } else if let Some(core) = self.dirty_cores.pop_first() {
             self.drive_core(core, now);
         } else if let Some(link) = self.dirty_links.pop_first() {

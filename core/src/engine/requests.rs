@@ -184,7 +184,7 @@ impl Engine {
         if let Err(error) = check_snapshot(open, index, options.snapshot) {
             return self.finish(core, request, Err(error));
         }
-        if open.bitfield().get(index) {
+        if open.may_have(index) {
             entry.submit(Work::Get { index }, Purpose::Request(request));
         } else {
             self.fetch(core, request, now);
@@ -283,6 +283,7 @@ impl Engine {
                 }
             },
             (Value::Appended { length, byte_length }, _) => Response::Appended { length, byte_length },
+            (Value::Has(has), _) => Response::Has(has),
             (Value::UserData(value), _) => Response::UserData(value),
             (Value::MissingNodes(count), _) => Response::MissingNodes(count),
             (Value::Proof(Ok(proof)), _) => Response::Proof(proof),

@@ -11,9 +11,10 @@ use crate::storage::{Intent, Outcome, StorageFailure, StoreId};
 use crate::time::{Duration, Instant};
 
 pub use super::link::{CloseReason, LinkOptions, Role, Security, Transport};
+pub use crate::hypercore::branching::BranchOptions;
 pub use crate::hypercore::core::{MAX_BLOCK_SIZE, Snapshot};
 pub use crate::hypercore::error::CoreError as Error;
-pub use crate::hypercore::jobs::{AppendOptions, EncryptionKey, TruncateOptions};
+pub use crate::hypercore::jobs::{AppendOptions, CommitOptions, EncryptionKey, TruncateOptions};
 pub use crate::hypercore::opening::OpenOptions;
 pub use crate::replicator::{ApplyError, PeerId, PeerStatus, RangeWish, ReplicatorOptions};
 
@@ -298,8 +299,12 @@ pub enum Response {
     Applied(bool),
     /// A block, decrypted when the command said so; `None` when it is not here and was not to be waited for.
     Block(Option<Bytes>),
+    /// The length and stored bytes of a log that took a branch's blocks; `None` when the branch does not fit.
+    Committed(Option<(u64, u64)>),
     /// It is done.
     Done,
+    /// Whether blocks are stored.
+    Has(bool),
     /// How many parents to climb from a block's leaf to a stored node.
     MissingNodes(u64),
     /// The core is open: its getters work.

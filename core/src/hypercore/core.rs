@@ -9,6 +9,7 @@
 //! Source: hypercore 11.35, `lib/core.js` and `lib/session-state.js`.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::mem;
@@ -28,6 +29,7 @@ use super::bitfield::{BITS_PER_PAGE, BitChange, Bitfield};
 use super::encryption::{BlockEncryption, KeyMode};
 use super::error::CoreError;
 use super::jobs::{CoreEvent, EncryptionKey, JobId, Value, Work};
+use super::layers::Layers;
 use super::manifest::Manifest;
 use super::merkle_tree::Tree;
 use super::nodes::{NodeCache, Nodes, ReadSet};
@@ -43,7 +45,14 @@ pub struct Core {
     party: Party,
     auth: Auth,
     core_pointer: u64,
+    /// What is written.
     pub(super) keys: DataKeys,
+    /// What is read.
+    pub(super) layers: Layers,
+    /// The name, if this is a branch: unsigned, and written by whoever opens it.
+    branch: Option<String>,
+    /// Somebody needs the log as it is: jobs that write wait.
+    is_held: bool,
     verifier: Option<Verifier>,
     is_legacy: bool,
     is_compat: bool,
@@ -134,12 +143,13 @@ pub(super) enum Step {
 }
 
 /// What opening a core found or made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Parts {
     pub(super) party: Party,
     pub(super) auth: Auth,
     pub(super) core_pointer: u64,
-    pub(super) data_pointer: u64,
+    pub(super) layers: Layers,
+    pub(super) branch: Option<String>,
     pub(super) tree: Tree,
     pub(super) bitfield: Bitfield,
     pub(super) hints: Hints,
@@ -153,19 +163,25 @@ impl Core {
             party,
             auth,
             core_pointer,
-            data_pointer,
+            layers,
+            branch,
             tree,
             bitfield,
             mut hints,
             is_compat,
             is_legacy,
         } = parts;
-        hints.contiguous_length = bitfield.contiguous_length(hints.contiguous_length);
+        if branch.is_none() {
+            hints.contiguous_length = bitfield.contiguous_length(hints.contiguous_length);
+        }
         let mut core = Self {
             party,
             auth,
             core_pointer,
-            keys: DataKeys { data: data_pointer },
+            keys: layers.own(),
+            layers,
+            branch,
+            is_held: false,
             verifier: None,
             is_legacy,
             is_compat,
@@ -224,7 +240,49 @@ impl Core {
 
     /// Returns whether the core can be appended to without giving a key pair or signature.
     pub fn is_writable(&self) -> bool {
-        self.key_pair().is_some() && !self.is_frozen && !self.is_closing
+        (self.is_branch() || self.key_pair().is_some()) && !self.is_frozen && !self.is_closing
+    }
+
+    /// Returns whether this is a branch of a log: unsigned, and written by whoever opens it.
+    pub fn is_branch(&self) -> bool {
+        self.branch.is_some()
+    }
+
+    /// Returns the name of a branch.
+    pub fn branch_name(&self) -> Option<&str> {
+        self.branch.as_deref()
+    }
+
+    /// Returns how many blocks are read in the log that this one branched off.
+    pub fn shared_length(&self) -> u64 {
+        self.layers.shared_length()
+    }
+
+    /// Returns whether storage may have a block. Certain for what is no branch.
+    pub fn may_have(&self, index: u64) -> bool {
+        if self.is_branch() { index < self.tree.length } else { self.bitfield.get(index) }
+    }
+
+    /// Returns what a second core over the same log starts from. Only while nothing is staged.
+    pub(super) fn parts(&self, party: Party) -> Parts {
+        Parts {
+            party,
+            auth: self.auth.clone(),
+            core_pointer: self.core_pointer,
+            layers: self.layers.clone(),
+            branch: self.branch.clone(),
+            tree: self.tree.clone(),
+            bitfield: self.bitfield.clone(),
+            hints: self.hints,
+            is_compat: self.is_compat,
+            is_legacy: self.is_legacy,
+        }
+    }
+
+    /// Lets jobs write again after [`Work::Hold`].
+    pub fn release(&mut self) {
+        self.is_held = false;
+        self.ready.extend(self.parked.drain(..));
     }
 
     /// Returns whether a conflict was proven.
@@ -396,7 +454,7 @@ impl Core {
         if job.epoch == self.epoch {
             for (key, value) in asked.into_iter().zip(values) {
                 if let Some(node) = value.as_ref().and_then(|value| Node::from_slice(value).ok())
-                    && key == self.keys.node(node.index)
+                    && key == self.layers.node(node.index)
                 {
                     self.cache.insert(node);
                 }
@@ -446,7 +504,12 @@ impl Core {
             job.epoch = self.epoch;
             job.loaded.clear();
         }
-        let result = match self.carry_out(&mut job.work, &job.loaded, store) {
+        let step = if self.is_held && job.work.waits_while_held() {
+            Step::Park
+        } else {
+            self.carry_out(&mut job.work, &job.loaded, store)
+        };
+        let result = match step {
             Step::Done(value) => Ok(value),
             Step::Failed(error) => Err(error),
             Step::Staged(value) => {
@@ -571,6 +634,19 @@ impl Core {
         }
     }
 
+    /// Holds jobs that write from here on, once nothing is staged.
+    pub(super) fn hold(&mut self) -> Step {
+        if !self.is_idle() {
+            return Step::Park;
+        }
+        self.is_held = true;
+        Step::Done(Value::Done)
+    }
+
+    pub(super) fn core_pointer(&self) -> u64 {
+        self.core_pointer
+    }
+
     pub(super) fn verifier(&self) -> Option<&Verifier> {
         self.verifier.as_ref()
     }
@@ -627,7 +703,7 @@ impl Core {
         loaded: &'a ReadSet,
         wanted: &'a RefCell<Vec<Bytes>>,
     ) -> Nodes<'a> {
-        Nodes { roots: &self.tip.roots, cache: &self.cache, store, keys: self.keys, loaded, wanted }
+        Nodes { roots: &self.tip.roots, cache: &self.cache, store, layers: &self.layers, loaded, wanted }
     }
 }
 
@@ -650,7 +726,14 @@ impl Work {
                 | Self::Clear { .. }
                 | Self::PutUserData { .. }
                 | Self::ApplyReorg { .. }
+                | Self::Commit(_)
+                | Self::Hold
         )
+    }
+
+    /// Whether it changes the log, and is not part of what the log is held for.
+    fn waits_while_held(&self) -> bool {
+        self.is_ordered() || matches!(self, Self::Apply(_))
     }
 
     /// Whether it shortens the log.
@@ -660,7 +743,8 @@ impl Work {
 
     /// Whether it changes nothing.
     fn is_read(&self) -> bool {
-        !self.is_ordered() && !matches!(self, Self::Apply(_) | Self::CheckReorg(_))
+        !self.is_ordered()
+            && !matches!(self, Self::Apply(_) | Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle)
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::crypto::KeyPair;
 use crate::id::Hash;
 
+use super::branch::State;
 use super::conflict::Verdict;
 use super::error::CoreError;
 use super::merkle_tree::Seek;
@@ -56,6 +57,26 @@ pub enum Work {
     ApplyReorg {
         /// The fork.
         fork: u64,
+    },
+    /// Takes blocks of a branch in, and signs them.
+    Commit(Box<Committing>),
+    /// Waits until nothing is staged, and keeps it so until [`Core::release`](super::core::Core::release).
+    Hold,
+    /// Waits until nothing is staged.
+    Settle,
+    /// Drops the own blocks `start..length` of a branch, which its parent has now.
+    Rebase {
+        /// First block.
+        start: u64,
+        /// End, exclusive.
+        length: u64,
+    },
+    /// Looks whether blocks are stored, by reading them.
+    Has {
+        /// First block.
+        start: u64,
+        /// End, exclusive.
+        end: u64,
     },
     /// Verifies and stores a proof of the local fork.
     Apply(Proof),
@@ -119,6 +140,8 @@ pub struct AppendOptions {
     pub max_length: Option<u64>,
     /// Encrypts the blocks.
     pub encryption: Option<EncryptionKey>,
+    /// The fork that encryption takes into account; that of the log by default, that of the main log for a branch.
+    pub encryption_fork: Option<u64>,
 }
 
 /// How a log is cut.
@@ -126,6 +149,28 @@ pub struct AppendOptions {
 pub struct TruncateOptions {
     /// The new fork; one more than the old by default.
     pub fork: Option<u64>,
+    /// Signs instead of the core's own pair.
+    pub key_pair: Option<KeyPair>,
+    /// The signature over the new head, made elsewhere.
+    pub signature: Option<Bytes>,
+}
+
+/// What is committed to a log.
+#[derive(Clone, Debug)]
+pub struct Committing {
+    /// The branch.
+    pub source: State,
+    /// How.
+    pub options: CommitOptions,
+}
+
+/// How a branch is committed.
+#[derive(Clone, Debug, Default)]
+pub struct CommitOptions {
+    /// Blocks of the log afterwards; those of the branch by default.
+    pub length: Option<u64>,
+    /// First block that is copied; those below must be proven, not stored. What the branch shares by default.
+    pub tree_length: Option<u64>,
     /// Signs instead of the core's own pair.
     pub key_pair: Option<KeyPair>,
     /// The signature over the new head, made elsewhere.
@@ -148,10 +193,14 @@ pub enum Value {
     Block(Option<Bytes>),
     /// To [`Work::CanUpgrade`].
     CanUpgrade(bool),
+    /// To [`Work::Commit`]: the length and stored bytes of the log; `None` when the branch does not fit.
+    Committed(Option<(u64, u64)>),
     /// To [`Work::CheckConflict`].
     Conflict(Box<Verdict>),
-    /// To [`Work::Truncate`], [`Work::Clear`] and [`Work::PutUserData`].
+    /// To jobs that have nothing to say.
     Done,
+    /// To [`Work::Has`].
+    Has(bool),
     /// To [`Work::MissingNodes`].
     MissingNodes(u64),
     /// To [`Work::Prove`].

@@ -1,11 +1,14 @@
 //! The append-only log: its tree, its proofs, its signatures, its encryption.
 
 pub mod bitfield;
+pub mod branch;
+pub mod branching;
 pub mod conflict;
 pub mod core;
 pub mod encryption;
 pub mod error;
 pub mod jobs;
+pub mod layers;
 pub mod manifest;
 pub mod merkle_tree;
 pub mod multisig;

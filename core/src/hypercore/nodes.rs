@@ -9,8 +9,8 @@ use bytes::Bytes;
 use crate::compact_encoding::Decode;
 use crate::crypto::Node;
 use crate::storage::Store;
-use crate::storage::keys::DataKeys;
 
+use super::layers::Layers;
 use super::merkle_tree::{Missing, NodeSource};
 
 /// Nodes known to be stored or staged; forgets what was not used for long.
@@ -93,7 +93,7 @@ pub(super) struct Nodes<'a> {
     pub(super) roots: &'a [Node],
     pub(super) cache: &'a NodeCache,
     pub(super) store: &'a Store,
-    pub(super) keys: DataKeys,
+    pub(super) layers: &'a Layers,
     pub(super) loaded: &'a ReadSet,
     /// Keys that the job has to read before it runs again.
     pub(super) wanted: &'a RefCell<Vec<Bytes>>,
@@ -107,7 +107,7 @@ impl NodeSource for Nodes<'_> {
         if let Some(node) = self.cache.get(index) {
             return Ok(Some(node));
         }
-        let value = self.loaded.value(self.store, self.keys.node(index), self.wanted)?;
+        let value = self.loaded.value(self.store, self.layers.node(index), self.wanted)?;
         // A value that is no node is as good as none: what needs it fails.
         Ok(value.and_then(|value| Node::from_slice(&value).ok()).filter(|node| node.index == index))
     }

@@ -4,6 +4,7 @@
 //!
 //! Source: hypercore 11.35, `lib/core.js`, `_tryOpen`; hypercore-storage 3.2, `index.js`, `_create`.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
@@ -20,8 +21,10 @@ use crate::storage::records::{Alias, Auth, CorePointers, Head, Hints, StoreHead,
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 
 use super::bitfield::{BITS_PER_PAGE, Bitfield};
+use super::branching::{Branching, Chain};
 use super::core::{Core, Parts, first_page, put};
 use super::error::CoreError;
+use super::layers::Layers;
 use super::manifest::Manifest;
 use super::merkle_tree::Tree;
 
@@ -83,13 +86,19 @@ pub struct Opening {
     /// A key pair in case one has to be made.
     fresh: KeyPair,
     discovery_key: Option<DiscoveryKey>,
-    state: State,
+    pub(super) state: State,
     answer: Option<Answer>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Start,
+    /// A branch whose parent is not ready.
+    Orphan,
+    /// Reads the names of the branches.
+    Names(Box<Branching>),
+    /// Reads what a branch depends on, and its head at first.
+    Chain(Box<Branching>, Chain),
     /// Reads the store head and the core's pointers.
     Pointers,
     /// Reads auth, head and hints.
@@ -104,7 +113,7 @@ enum State {
 }
 
 #[derive(Debug)]
-enum Answer {
+pub(super) enum Answer {
     Values(Vec<Option<Bytes>>),
     Entries(Vec<(Bytes, Bytes)>, bool),
 }
@@ -117,7 +126,7 @@ pub enum Progress {
     /// Waits for an answer or a commit.
     Waiting,
     /// The core.
-    Opened(alloc::boxed::Box<Core>),
+    Opened(Box<Core>),
     /// It cannot be opened.
     Failed(CoreError),
 }
@@ -177,6 +186,10 @@ impl Opening {
             }
             (State::Pages(parts), Some(Answer::Entries(entries, more))) => {
                 self.take_pages(parts, &entries, more, store)
+            }
+            (State::Names(branch), Some(Answer::Values(values))) => self.take_names(branch, values, store),
+            (State::Chain(branch, chain), Some(Answer::Values(values))) => {
+                self.take_chain(branch, chain, &values, store)
             }
             (State::Over, _) => Err(CoreError::Closed),
             (state, _) => {
@@ -239,10 +252,14 @@ impl Opening {
         let Some(head) = head.filter(|head| head.length > 0 || head.fork > 0) else {
             return self.finish(parts);
         };
-        let data = DataKeys { data: pointers.data };
-        let wanted: Vec<Bytes> = flat_tree::full_roots(head.length).map(|root| data.node(root)).collect();
+        Ok(self.read_roots(parts, head, store))
+    }
+
+    pub(super) fn read_roots(&mut self, parts: Parts, head: Head, store: &mut Store) -> Progress {
+        let roots = flat_tree::full_roots(head.length);
+        let wanted: Vec<Bytes> = roots.map(|root| parts.layers.node(root)).collect();
         self.state = State::Roots(parts, head);
-        Ok(Progress::Reading(store.read(wanted)))
+        Progress::Reading(store.read(wanted))
     }
 
     fn take_roots(
@@ -264,6 +281,9 @@ impl Opening {
         if !in_place || parts.tree.tree_hash() != head.root_hash {
             return Err(StorageFailure::Corrupted.into());
         }
+        if parts.branch.is_some() {
+            return self.finish(parts);
+        }
         let contiguous = parts.hints.contiguous_length.min(head.length);
         parts.hints.contiguous_length = contiguous;
         parts.bitfield.set_range(0, contiguous, true);
@@ -276,7 +296,7 @@ impl Opening {
     }
 
     fn scan_pages(&mut self, parts: Parts, page: u64, store: &mut Store) -> Progress {
-        let data = DataKeys { data: parts.data_pointer };
+        let data = parts.layers.own();
         let ticket = store.scan(data.page(page), data.pages_end(), false, PAGES_PER_SCAN);
         self.state = State::Pages(parts);
         Progress::Reading(ticket)
@@ -289,7 +309,7 @@ impl Opening {
         more: bool,
         store: &mut Store,
     ) -> Result<Progress, CoreError> {
-        let data = DataKeys { data: parts.data_pointer };
+        let data = parts.layers.own();
         let mut next = 0;
         for (key, value) in entries {
             let index = data.page_index(key).ok_or(StorageFailure::Corrupted)?;
@@ -422,7 +442,8 @@ impl Opening {
         Ok(Parts {
             party: self.party,
             core_pointer: pointers.core,
-            data_pointer: pointers.data,
+            layers: Layers::new(pointers.data),
+            branch: None,
             tree: Tree::empty(0, prologue),
             bitfield: Bitfield::new(),
             hints,
@@ -432,13 +453,13 @@ impl Opening {
         })
     }
 
-    fn finish(&mut self, parts: Parts) -> Result<Progress, CoreError> {
+    pub(super) fn finish(&mut self, parts: Parts) -> Result<Progress, CoreError> {
         self.discovery_key = Some(parts.auth.discovery_key);
-        Ok(Progress::Opened(alloc::boxed::Box::new(Core::new(parts)?)))
+        Ok(Progress::Opened(Box::new(Core::new(parts)?)))
     }
 }
 
-fn decode<'a, T: Decode<'a>>(value: &'a Option<Bytes>) -> Result<Option<T>, StorageFailure> {
+pub(super) fn decode<'a, T: Decode<'a>>(value: &'a Option<Bytes>) -> Result<Option<T>, StorageFailure> {
     value.as_ref().map(|value| T::from_slice(value)).transpose().map_err(|_| StorageFailure::Corrupted)
 }
 

@@ -25,12 +25,18 @@ impl Core {
             Work::Clear { start, end } => self.clear(*start, *end, store),
             Work::PutUserData { name, value } => self.put_user_data(name, value.as_ref(), store),
             Work::ApplyReorg { fork } => self.apply_reorg(*fork, store),
+            Work::Commit(commit) => self.commit_branch(commit, loaded, store),
+            Work::Hold => self.hold(),
+            Work::Settle if self.is_idle() => Step::Done(Value::Done),
+            Work::Settle => Step::Park,
+            Work::Rebase { start, length } => self.rebase(*start, *length, store),
             Work::Apply(proof) => self.apply(proof, loaded, store),
             Work::CheckReorg(proof) => self.check_reorg(proof, loaded, store),
             // What is staged to be cut is not the log that peers know.
             _ if self.is_cutting => Step::Park,
             Work::CheckConflict(proof) => self.check_conflict(proof, loaded, store),
             Work::Prove(request) => self.prove(request, loaded, store),
+            Work::Has { start, end } => self.has_blocks(*start, *end, loaded, store),
             Work::Get { index } => self.get(*index, loaded, store),
             Work::UserData { name } => self.user_data(name, loaded, store),
             Work::Seek { bytes, padding } => self.seek(*bytes, *padding, loaded, store),
@@ -42,7 +48,7 @@ impl Core {
 
     fn get(&self, index: u64, loaded: &ReadSet, store: &Store) -> Step {
         let wanted = RefCell::default();
-        match loaded.value(store, self.keys.block(index), &wanted) {
+        match loaded.value(store, self.layers.block(index), &wanted) {
             // It is being dropped, or storage lost it.
             Ok(None) if self.bitfield.get(index) && !self.is_idle() => Step::Park,
             Ok(None) if self.bitfield.get(index) => Step::Failed(StorageFailure::Missing.into()),
@@ -62,11 +68,11 @@ impl Core {
     fn prove(&self, request: &ProofRequest, loaded: &ReadSet, store: &Store) -> Step {
         let wanted = RefCell::default();
         let value = match request.block {
-            Some(block) if !self.bitfield.get(block.index) => {
+            Some(block) if !self.may_have(block.index) => {
                 let index = block.index.saturating_mul(2);
                 return Step::Done(Value::Proof(Err(Refused::NotStored { index })));
             }
-            Some(block) => loaded.value(store, self.keys.block(block.index), &wanted).map(Some),
+            Some(block) => loaded.value(store, self.layers.block(block.index), &wanted).map(Some),
             None => Ok(None),
         };
         let proof = prove(&self.nodes(store, loaded, &wanted), &self.tree, request);

@@ -32,8 +32,8 @@ impl Core {
         if self.is_cutting {
             return Step::Park;
         }
-        let key_pair = options.key_pair.as_ref().or(self.key_pair()).cloned();
-        if self.is_frozen() || (options.signature.is_none() && key_pair.is_none()) {
+        let key_pair = self.signing_pair(options.key_pair.as_ref());
+        if self.is_frozen() || !self.can_sign(key_pair.as_ref(), options.signature.as_ref()) {
             return Step::Failed(CoreError::NotWritable);
         }
         let length = self.tip.length;
@@ -55,7 +55,7 @@ impl Core {
 
         let mut blocks = mem::take(blocks);
         if let Some(key) = &options.encryption {
-            let fork = self.tip.fork;
+            let fork = options.encryption_fork.unwrap_or(self.tip.fork);
             let cipher = self.cipher(key);
             for (index, block) in (length..).zip(&mut blocks) {
                 *block = cipher.encrypt(index, fork, block).into();
@@ -104,8 +104,8 @@ impl Core {
         if !self.is_idle() {
             return Step::Park;
         }
-        let key_pair = options.key_pair.as_ref().or(self.key_pair()).cloned();
-        if self.is_frozen() || (options.signature.is_none() && key_pair.is_none()) {
+        let key_pair = self.signing_pair(options.key_pair.as_ref());
+        if self.is_frozen() || !self.can_sign(key_pair.as_ref(), options.signature.as_ref()) {
             return Step::Failed(CoreError::NotWritable);
         }
         let old_length = self.tip.length;
@@ -141,6 +141,11 @@ impl Core {
 
         let mut ops = Vec::new();
         self.delete_from(length, old_length, &mut ops);
+        if length < self.layers.shared_length()
+            && let Some(dependency) = self.layers.shrink(length)
+        {
+            ops.push(put(self.keys.dependency(), dependency.to_vec()));
+        }
         self.signer = key_pair.filter(|_| options.signature.is_none());
         self.tip = tree;
         self.stage(store, ops, Durability::Strict);
@@ -155,7 +160,8 @@ impl Core {
         if self.is_cutting || !store.has_room(0) {
             return Step::Park;
         }
-        let end = end.min(self.tip.length);
+        // What a branch shares is its parent's to drop.
+        let (start, end) = (start.max(self.layers.shared_length()), end.min(self.tip.length));
         if start >= end {
             return self.staged_already(Value::Done);
         }
@@ -264,18 +270,30 @@ impl Core {
         Value::Appended { length: self.tip.length, byte_length: self.tip.byte_length }
     }
 
+    /// Returns the pair that signs: the core's own only signs the main log.
+    pub(super) fn signing_pair(&self, given: Option<&KeyPair>) -> Option<KeyPair> {
+        given.or(self.key_pair().filter(|_| !self.is_branch())).cloned()
+    }
+
+    fn can_sign(&self, key_pair: Option<&KeyPair>, signature: Option<&Bytes>) -> bool {
+        self.is_branch() || key_pair.is_some() || signature.is_some()
+    }
+
     /// Answers a job that changes nothing once the jobs before it are durable.
-    fn staged_already(&self, value: Value) -> Step {
+    pub(super) fn staged_already(&self, value: Value) -> Step {
         if self.is_idle() { Step::Done(value) } else { Step::Park }
     }
 
     /// Makes sure that a head can be signed, or a given signature be verified.
-    fn prepare_signing(
+    pub(super) fn prepare_signing(
         &mut self,
         key_pair: Option<&KeyPair>,
         is_signed: bool,
         store: &mut Store,
     ) -> Result<(), CoreError> {
+        if self.is_branch() && key_pair.is_none() && !is_signed {
+            return Ok(());
+        }
         if self.verifier().is_none() {
             let own = key_pair.filter(|pair| pair.public_key == *self.key());
             let Some(pair) = own else { return Err(CoreError::NotWritable) };
@@ -288,7 +306,7 @@ impl Core {
     }
 
     /// Verifies a signature that was given. Without one the head is signed when its group is sealed.
-    fn check_signature(&self, tree: &super::merkle_tree::Tree) -> Result<(), CoreError> {
+    pub(super) fn check_signature(&self, tree: &super::merkle_tree::Tree) -> Result<(), CoreError> {
         match (&tree.signature, self.verifier()) {
             (Some(signature), Some(verifier)) if !verifier.verify(tree, Some(signature)) => {
                 Err(CoreError::InvalidSignature)
@@ -297,7 +315,7 @@ impl Core {
         }
     }
 
-    fn put_nodes(&mut self, nodes: &[Node], ops: &mut Vec<Op>) {
+    pub(super) fn put_nodes(&mut self, nodes: &[Node], ops: &mut Vec<Op>) {
         for node in nodes {
             self.cache.insert(*node);
             ops.push(put(self.keys.node(node.index), node.to_vec()));
@@ -317,8 +335,8 @@ impl Core {
         self.cut(ancestors);
     }
 
-    fn set_bits(&mut self, start: u64, end: u64, value: bool) {
-        if start >= end {
+    pub(super) fn set_bits(&mut self, start: u64, end: u64, value: bool) {
+        if start >= end || self.is_branch() {
             return;
         }
         match self.open.bits.last_mut() {

@@ -8,7 +8,9 @@
 //! | `1 ‖ discovery key` | [`CorePointers`](super::records::CorePointers) |
 //! | `2 ‖ namespace ‖ name` | discovery key |
 //! | `3 ‖ core ‖ 0` | [`Auth`](super::records::Auth) |
+//! | `3 ‖ core ‖ 1` | [`Sessions`](super::records::Sessions) |
 //! | `4 ‖ data ‖ 0` | [`Head`](super::records::Head) |
+//! | `4 ‖ data ‖ 1` | [`Dependency`](super::records::Dependency) |
 //! | `4 ‖ data ‖ 2` | [`Hints`](super::records::Hints) |
 //! | `4 ‖ data ‖ 3 ‖ block` | block, padding included |
 //! | `4 ‖ data ‖ 4 ‖ tree index` | [`Node`](crate::crypto::Node) |
@@ -77,10 +79,19 @@ pub fn aliases(namespace: Option<&Hash>) -> (Bytes, Bytes) {
 
 /// Returns the key of a core's [`Auth`](super::records::Auth).
 pub fn auth(core: u64) -> Bytes {
+    core_part(core, AUTH)
+}
+
+/// Returns the key of a core's [`Sessions`](super::records::Sessions).
+pub fn sessions(core: u64) -> Bytes {
+    core_part(core, SESSIONS)
+}
+
+fn core_part(core: u64, part: u8) -> Bytes {
     let mut key = Vec::with_capacity(11);
     key.push(CORE_PARTS);
     put_uint(&mut key, core);
-    key.push(AUTH);
+    key.push(part);
     key.into()
 }
 
@@ -88,6 +99,11 @@ impl DataKeys {
     /// Returns the key of the head.
     pub fn head(&self) -> Bytes {
         self.part(HEAD, 0).into()
+    }
+
+    /// Returns the key of what a branch shares with its parent.
+    pub fn dependency(&self) -> Bytes {
+        self.part(DEPENDENCY, 0).into()
     }
 
     /// Returns the key of the hints.
@@ -210,8 +226,10 @@ const CORE_PARTS: u8 = 3;
 const DATA_PARTS: u8 = 4;
 
 const AUTH: u8 = 0;
+const SESSIONS: u8 = 1;
 
 const HEAD: u8 = 0;
+const DEPENDENCY: u8 = 1;
 const HINTS: u8 = 2;
 const BLOCK: u8 = 3;
 const NODE: u8 = 4;

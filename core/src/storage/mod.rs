@@ -19,6 +19,7 @@ use bytes::Bytes;
 pub use crate::error::StorageFailure;
 pub use memory::MemoryStore;
 pub use store::{Party, ReadTicket, Store, StoreEvent};
+pub use view::View;
 
 #[cfg(any(test, feature = "test-support"))]
 pub mod conformance;
@@ -28,6 +29,7 @@ mod memory;
 mod overlay;
 pub mod records;
 mod store;
+mod view;
 
 /// One ordered key-value space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -126,6 +126,36 @@ pub struct Hints {
     pub recovering: u64,
 }
 
+/// The branches of a core, by name.
+///
+/// # Wire
+///
+/// `array(string name ‖ uint data)`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sessions(pub Vec<SessionPointer>);
+
+/// Where a branch is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionPointer {
+    /// Its name.
+    pub name: String,
+    /// Names the records of its log.
+    pub data: u64,
+}
+
+/// What a branch shares with its parent: the first `length` blocks of another log.
+///
+/// # Wire
+///
+/// `uint data ‖ uint length`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Names the records of the other log.
+    pub data: u64,
+    /// Blocks that are read there.
+    pub length: u64,
+}
+
 impl Encode for StoreHead {
     fn encoded_len(&self) -> usize {
         2 + uint_len(self.cores)
@@ -290,6 +320,48 @@ impl Decode<'_> for Hints {
         let flags = reader.uint()?;
         let mut take = |bit| if flags & bit != 0 { reader.uint() } else { Ok(0) };
         Ok(Self { contiguous_length: take(1)?, remote_contiguous_length: take(2)?, recovering: take(4)? })
+    }
+}
+
+impl Encode for Sessions {
+    fn encoded_len(&self) -> usize {
+        let entries = self.0.iter().map(|session| string_len(&session.name) + uint_len(session.data));
+        uint_len(self.0.len() as u64) + entries.sum::<usize>()
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.uint(self.0.len() as u64);
+        for session in &self.0 {
+            writer.string(&session.name);
+            writer.uint(session.data);
+        }
+    }
+}
+
+impl Decode<'_> for Sessions {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+        let mut sessions = Vec::new();
+        for _ in 0..reader.uint()? {
+            sessions.push(SessionPointer { name: String::from(reader.string()?), data: reader.uint()? });
+        }
+        Ok(Self(sessions))
+    }
+}
+
+impl Encode for Dependency {
+    fn encoded_len(&self) -> usize {
+        uint_len(self.data) + uint_len(self.length)
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.uint(self.data);
+        writer.uint(self.length);
+    }
+}
+
+impl Decode<'_> for Dependency {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self { data: reader.uint()?, length: reader.uint()? })
     }
 }
 

@@ -1,0 +1,219 @@
+//! Atoms: stores in memory over another store, whose writes reach it all at once.
+//!
+//! A core of an atom is a second core over the same log. It signs, reads and cuts as any other, but its store is the
+//! atom, which answers every commit at once. Flushing hands the state of each such core to the first one, and all
+//! that was written to one commit.
+//!
+//! Source: hypercore-storage 3.2, `index.js`, `Atom`; hypercore 11.35, `lib/session-state.js`, `_commit`.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use crate::hypercore::bitfield::BitChange;
+use crate::hypercore::core::Core;
+use crate::hypercore::jobs::CoreEvent;
+use crate::hypercore::merkle_tree::Tree;
+use crate::storage::{Intent, Op, Outcome, ReadId, ReadTicket, StorageFailure, StoreId, View};
+
+use super::Engine;
+use super::cores::{CoreEntry, Reader, StoreEntry};
+use super::types::{CoreId, Error};
+
+/// What makes a store an atom.
+#[derive(Debug)]
+pub(super) struct Atom {
+    pub(super) parent: StoreId,
+    view: View,
+    reads: BTreeMap<ReadTicket, Merging>,
+    /// A core with changes is gone, so they cannot be handed over.
+    is_broken: bool,
+}
+
+/// A read that waits for the store below, and what the atom knows of it.
+#[derive(Debug)]
+struct Merging {
+    read: ReadId,
+    known: Vec<Option<Option<Bytes>>>,
+}
+
+/// What makes a core the second one over its log.
+#[derive(Debug)]
+pub(super) struct Twin {
+    /// The first one.
+    pub(super) parent: CoreId,
+    /// The head that it started from.
+    base: Tree,
+    /// Blocks gained and dropped since then, in order.
+    bits: Vec<BitChange>,
+    is_changed: bool,
+}
+
+impl Twin {
+    pub(super) fn new(parent: CoreId, base: Tree) -> Self {
+        Self { parent, base, bits: Vec::new(), is_changed: false }
+    }
+
+    /// Takes note of what the core did.
+    pub(super) fn note(&mut self, event: &CoreEvent) {
+        let (start, end, value) = match *event {
+            CoreEvent::Appended { start, length, .. } => (start, start.saturating_add(length), true),
+            CoreEvent::Truncated { ancestors, old_length, .. } => (ancestors, old_length, false),
+            CoreEvent::Dropped { start, length } => (start, start.saturating_add(length), false),
+            CoreEvent::Manifest { .. } => return self.is_changed = true,
+            _ => return,
+        };
+        self.is_changed = true;
+        match self.bits.last_mut() {
+            Some(last) if last.value == value && last.end == start => last.end = end,
+            _ => self.bits.push(BitChange { start, end, value }),
+        }
+    }
+}
+
+impl Engine {
+    /// Adds an atom over a store: a store in memory, for cores opened by [`open_atomic`](Self::open_atomic). It is
+    /// closed as a store, and what was not flushed is gone.
+    pub fn create_atom(&mut self, parent: StoreId) -> StoreId {
+        let id = self.create_store();
+        let atom = Atom { parent, view: View::default(), reads: BTreeMap::new(), is_broken: false };
+        if let Some(entry) = self.stores.get_mut(&id) {
+            entry.atom = Some(atom);
+        }
+        id
+    }
+
+    /// Carries out what an atom's own machine wants.
+    pub(super) fn handle_atom_intent(&mut self, id: StoreId, intent: Intent) {
+        let Some(StoreEntry { machine, atom: Some(atom), .. }) = self.stores.get_mut(&id) else { return };
+        match intent {
+            Intent::Commit { id, batch, .. } => {
+                atom.view.apply(batch);
+                machine.handle_outcome(Outcome::Committed(id));
+            }
+            // Nothing scans an atom: its cores are copies of open ones.
+            Intent::Scan { id, .. } => {
+                machine.handle_outcome(Outcome::ReadFailed { id, failure: StorageFailure::Missing });
+            }
+            Intent::Read { id: read, keys } => {
+                let values: Vec<_> = keys.iter().map(|key| atom.view.get(key)).collect();
+                let unknown = keys.iter().zip(&values).filter(|(_, value)| value.is_none());
+                let unknown: Vec<Bytes> = unknown.map(|(key, _)| key.clone()).collect();
+                if unknown.is_empty() {
+                    let values = values.into_iter().map(Option::flatten).collect();
+                    machine.handle_outcome(Outcome::Read { id: read, values });
+                    return;
+                }
+                let parent = atom.parent;
+                let Some(below) = self.stores.get_mut(&parent) else {
+                    let failure = StorageFailure::Missing;
+                    if let Some(entry) = self.stores.get_mut(&id) {
+                        entry.machine.handle_outcome(Outcome::ReadFailed { id: read, failure });
+                    }
+                    return;
+                };
+                let ticket = below.machine.read(unknown);
+                below.reads.insert(ticket, Reader::Atom(id));
+                self.dirty_stores.insert(parent);
+                if let Some(StoreEntry { atom: Some(atom), .. }) = self.stores.get_mut(&id) {
+                    atom.reads.insert(ticket, Merging { read, known: values });
+                }
+            }
+        }
+    }
+
+    /// Takes what the store below an atom answered.
+    pub(super) fn handle_atom_values(
+        &mut self,
+        id: StoreId,
+        ticket: ReadTicket,
+        result: Result<Vec<Option<Bytes>>, StorageFailure>,
+    ) {
+        self.dirty_stores.insert(id);
+        let Some(StoreEntry { machine, atom: Some(atom), .. }) = self.stores.get_mut(&id) else { return };
+        let Some(Merging { read, known }) = atom.reads.remove(&ticket) else { return };
+        machine.handle_outcome(match result {
+            Ok(values) => {
+                let mut values = values.into_iter();
+                let merged = known.into_iter().map(|value| value.unwrap_or_else(|| values.next().flatten()));
+                Outcome::Read { id: read, values: merged.collect() }
+            }
+            Err(failure) => Outcome::ReadFailed { id: read, failure },
+        });
+    }
+
+    /// Notes that a core of an atom is gone.
+    pub(super) fn twin_closed(&mut self, entry: &CoreEntry) {
+        if entry.twin.as_ref().is_some_and(|twin| twin.is_changed)
+            && let Some(StoreEntry { atom: Some(atom), .. }) = self.stores.get_mut(&entry.store)
+        {
+            atom.is_broken = true;
+        }
+    }
+
+    /// Returns the cores of an atom, each with the one it stands for.
+    pub(super) fn twins(&self, atom: StoreId) -> Vec<(CoreId, CoreId)> {
+        let twins = self.cores.iter().filter(|(_, entry)| entry.store == atom);
+        twins.filter_map(|(id, entry)| Some((*id, entry.twin.as_ref()?.parent))).collect()
+    }
+
+    /// Hands over what an atom holds; all cores concerned are held. Returns the cores that have to commit.
+    pub(super) fn hand_over(&mut self, id: StoreId) -> Result<Vec<CoreId>, Error> {
+        let Some(StoreEntry { atom: Some(atom), .. }) = self.stores.get(&id) else {
+            return Err(Error::Closed);
+        };
+        if atom.is_broken {
+            return Err(Error::InvalidOperation("a session of the atom was closed before it was flushed"));
+        }
+        let store = atom.parent;
+        let changed: Vec<(CoreId, CoreId)> = self
+            .twins(id)
+            .into_iter()
+            .filter(|(twin, _)| {
+                self.cores.get(twin).and_then(|entry| entry.twin.as_ref()).is_some_and(|twin| twin.is_changed)
+            })
+            .collect();
+        for (twin, parent) in &changed {
+            let base = self.cores.get(twin).and_then(|entry| entry.twin.as_ref()).map(|twin| &twin.base);
+            let parent = self.cores.get(parent).and_then(CoreEntry::open).ok_or(Error::Closed)?;
+            if !base.is_some_and(|base| parent.is_at(base)) {
+                return Err(Error::InvalidOperation("the log changed while the atom was open"));
+            }
+        }
+
+        let Some(StoreEntry { atom: Some(atom), .. }) = self.stores.get_mut(&id) else {
+            return Err(Error::Closed);
+        };
+        let mut ops = atom.view.take();
+        let parents: Vec<CoreId> = changed.iter().map(|(_, parent)| *parent).collect();
+        for parent in &parents {
+            if let Some(core) = self.cores.get(parent).and_then(CoreEntry::open) {
+                ops.retain(|op| !matches!(op, Op::Put { key, .. } if core.is_sealed_key(key)));
+            }
+        }
+        let holder = parents.first().copied().or_else(|| Some(self.twins(id).first()?.1));
+        for (twin, parent) in &changed {
+            let Some(entry) = self.cores.get_mut(twin) else { continue };
+            let (Some(state), Some(twin)) = (entry.open().map(Core::state), entry.twin.as_mut()) else {
+                continue;
+            };
+            let bits = core::mem::take(&mut twin.bits);
+            twin.is_changed = false;
+            twin.base = state.tree.clone();
+            let Some(below) = self.stores.get_mut(&store) else { continue };
+            if let Some((open, _)) = self.cores.get_mut(parent).and_then(CoreEntry::parts) {
+                open.adopt(state, &bits, &mut below.machine);
+            }
+        }
+        let Some(below) = self.stores.get_mut(&store) else { return Err(Error::Closed) };
+        if let Some((open, _)) = holder.and_then(|core| self.cores.get_mut(&core)).and_then(CoreEntry::parts)
+        {
+            open.stage_ops(ops, &mut below.machine);
+        }
+        self.dirty_stores.insert(store);
+        self.dirty_cores.extend(holder);
+        self.dirty_cores.extend(&parents);
+        Ok(holder.into_iter().chain(parents).collect())
+    }
+}

@@ -1,0 +1,366 @@
+//! What needs several cores to stand still: opening branches and atomic cores, commits, flushes.
+//!
+//! One flow runs at a time, so that no two of them wait for each other's cores. It holds the cores that must not
+//! change, does its work, and lets go of them.
+//!
+//! Source: hypercore 11.35, `lib/session-state.js`, `createSession`, `commit` and `_commit`.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::hypercore::branching::BranchOptions;
+use crate::hypercore::core::Core;
+use crate::hypercore::jobs::{CommitOptions, Committing, Value, Work};
+use crate::hypercore::opening::{Opening, Progress};
+use crate::replicator::{Replicator, ReplicatorOptions};
+use crate::storage::{Party, StoreId};
+use crate::time::Instant;
+
+use super::Engine;
+use super::atoms::Twin;
+use super::cores::{CoreEntry, CoreState, Purpose, Reader};
+use super::types::{CoreId, Error, RequestId, Response};
+
+/// Something that needs cores to stand still.
+#[derive(Debug)]
+pub(super) enum Flow {
+    Branch { parent: CoreId, child: CoreId, options: BranchOptions },
+    Atomic { parent: CoreId, child: CoreId },
+    Commit { request: RequestId, target: CoreId, source: CoreId, options: Box<CommitOptions> },
+    Flush { request: RequestId, atom: StoreId },
+}
+
+/// The flow that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    flow: Flow,
+    stage: Stage,
+    held: Vec<CoreId>,
+    /// Jobs that have not ended.
+    waiting: usize,
+    failed: Option<Error>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Holding,
+    Working,
+    /// Drops from a branch what was committed.
+    Rebasing((u64, u64)),
+}
+
+impl Engine {
+    /// Opens a branch of an open core, or joins those who have it open. The request is answered with
+    /// [`Response::Opened`].
+    ///
+    /// A branch shares the blocks of its parent up to where it started, is written without a key, and is found again
+    /// by its name. Its [`CoreHandle`](super::CoreHandle) works as any other, but for peers: it has none.
+    pub fn open_branch(&mut self, parent: CoreId, options: BranchOptions) -> (CoreId, RequestId) {
+        let shared = self.branch_named(parent, &options.name);
+        if let Some(shared) = shared.filter(|_| !options.overwrite) {
+            let request = self.next_request();
+            self.join_branch(shared, request);
+            return (shared, request);
+        }
+        let superseded = shared;
+        let (child, request) = self.add_child(parent, None);
+        if let Some(entry) = self.cores.get_mut(&child) {
+            entry.branch = Some((parent, options.name.clone()));
+        }
+        if let Some(old) = superseded.and_then(|old| self.cores.get_mut(&old)) {
+            // It starts over under the same name: the old sessions have nothing left to read.
+            old.branch = None;
+            if let Some((core, _)) = old.parts() {
+                core.close();
+            }
+            self.dirty_cores.extend(superseded);
+        }
+        self.start_flow(Flow::Branch { parent, child, options });
+        (child, request)
+    }
+
+    /// Opens a second core over the log of an open core, or over a branch, in an atom. The request is answered with
+    /// [`Response::Opened`].
+    pub fn open_atomic(&mut self, parent: CoreId, atom: StoreId) -> (CoreId, RequestId) {
+        let is_known = self.twins(atom).iter().any(|(_, known)| *known == parent);
+        let (child, request) = self.add_child(parent, Some(atom));
+        if is_known {
+            self.abandon_core(
+                child,
+                Error::InvalidOperation("session is in an atom already"),
+                Instant::EPOCH,
+            );
+        } else {
+            self.start_flow(Flow::Atomic { parent, child });
+        }
+        (child, request)
+    }
+
+    /// Takes the blocks of a branch into the log that it branched off, and signs them. Answered with
+    /// [`Response::Committed`].
+    pub fn commit(&mut self, target: CoreId, source: CoreId, options: CommitOptions) -> RequestId {
+        let request = self.next_request();
+        self.start_flow(Flow::Commit { request, target, source, options: Box::new(options) });
+        request
+    }
+
+    /// Writes all that an atom holds in one commit. Answered with [`Response::Done`].
+    pub fn flush_atom(&mut self, atom: StoreId) -> RequestId {
+        let request = self.next_request();
+        self.start_flow(Flow::Flush { request, atom });
+        request
+    }
+
+    /// Returns the fork of the main log, for another core over it.
+    pub(super) fn main_fork(&self, core: CoreId) -> Option<u64> {
+        let parent = |entry: &CoreEntry| {
+            let twin = entry.twin.as_ref().map(|twin| twin.parent);
+            twin.or(entry.branch.as_ref().map(|(parent, _)| *parent))
+        };
+        let mut main = parent(self.cores.get(&core)?)?;
+        for _ in 0..MAX_DEPTH {
+            let Some(above) = self.cores.get(&main).and_then(parent) else { break };
+            main = above;
+        }
+        self.cores.get(&main)?.open().map(|core| core.tree().fork)
+    }
+
+    fn branch_named(&self, parent: CoreId, name: &str) -> Option<CoreId> {
+        let mut branches = self.cores.iter().filter(|(_, entry)| !entry.is_closing());
+        let is_it =
+            |entry: &CoreEntry| entry.branch.as_ref().is_some_and(|(at, of)| *at == parent && of == name);
+        branches.find(|(_, entry)| is_it(entry)).map(|(id, _)| *id)
+    }
+
+    fn join_branch(&mut self, core: CoreId, request: RequestId) {
+        let Some(entry) = self.cores.get_mut(&core) else { return };
+        entry.handles += 1;
+        if entry.open().is_some() {
+            self.answer(request, Ok(Response::Opened));
+        } else {
+            entry.opens.push(request);
+        }
+    }
+
+    /// Adds a core that will be opened by a flow.
+    fn add_child(&mut self, parent: CoreId, atom: Option<StoreId>) -> (CoreId, RequestId) {
+        let request = self.next_request();
+        let party = Party(self.next_id());
+        let id = CoreId(party.0);
+        let seed = self.next_seed();
+        let store = atom.or_else(|| self.cores.get(&parent).map(|entry| entry.store));
+        let Some(store) = store.filter(|store| self.stores.contains_key(store)) else {
+            self.answer(request, Err(Error::Closed));
+            return (id, request);
+        };
+        let state = CoreState::Opening(Box::new(Opening::orphan(party)));
+        let entry =
+            CoreEntry::new(store, state, Replicator::new(ReplicatorOptions::default(), seed), request);
+        self.cores.insert(id, entry);
+        (id, request)
+    }
+
+    fn start_flow(&mut self, flow: Flow) {
+        self.flows.push_back(flow);
+        self.next_flow();
+    }
+
+    /// Starts the next flow, unless one runs.
+    pub(super) fn next_flow(&mut self) {
+        if self.running.is_some() {
+            return;
+        }
+        let Some(flow) = self.flows.pop_front() else { return };
+        let held = match &flow {
+            Flow::Branch { parent, .. } | Flow::Atomic { parent, .. } => alloc::vec![*parent],
+            Flow::Commit { source, .. } => alloc::vec![*source],
+            Flow::Flush { atom, .. } => {
+                let mut cores: Vec<CoreId> =
+                    self.twins(*atom).into_iter().flat_map(|(twin, parent)| [twin, parent]).collect();
+                cores.sort_unstable();
+                cores.dedup();
+                cores
+            }
+        };
+        self.running =
+            Some(Running { flow, stage: Stage::Holding, held: held.clone(), waiting: 0, failed: None });
+        for core in held {
+            self.submit_step(core, Work::Hold);
+        }
+        self.dirty_flow = true;
+    }
+
+    /// Gives a core a job that the flow waits for.
+    fn submit_step(&mut self, core: CoreId, work: Work) {
+        let is_open =
+            self.cores.get(&core).is_some_and(|entry| entry.open().is_some() && !entry.is_closing());
+        let Some(running) = &mut self.running else { return };
+        if !is_open {
+            running.failed = Some(Error::Closed);
+            return;
+        }
+        running.waiting += 1;
+        if let Some(entry) = self.cores.get_mut(&core) {
+            entry.submit(work, Purpose::Flow);
+        }
+        self.dirty_cores.insert(core);
+    }
+
+    /// Takes what a job of the flow came to.
+    pub(super) fn flow_job_done(&mut self, result: Result<Value, Error>, now: Instant) {
+        let Some(running) = &mut self.running else { return };
+        running.waiting = running.waiting.saturating_sub(1);
+        self.dirty_flow = true;
+        match result {
+            Err(error) => running.failed = Some(error),
+            Ok(Value::Committed(committed)) => self.committed_branch(committed, now),
+            Ok(_) => {}
+        }
+    }
+
+    /// Notes that the core which a flow opens is open, or will never be.
+    pub(super) fn flow_child_ready(&mut self, core: CoreId) {
+        let Some(running) = &mut self.running else { return };
+        let (Flow::Branch { child, .. } | Flow::Atomic { child, .. }) = &running.flow else { return };
+        if *child == core && matches!(running.stage, Stage::Working) {
+            running.waiting = running.waiting.saturating_sub(1);
+            self.dirty_flow = true;
+        }
+    }
+
+    /// Notes that a core is gone: jobs of it never end.
+    pub(super) fn flow_core_gone(&mut self, jobs: usize) {
+        if let Some(running) = &mut self.running
+            && jobs > 0
+        {
+            running.waiting = running.waiting.saturating_sub(jobs);
+            running.failed = Some(Error::Closed);
+            self.dirty_flow = true;
+        }
+    }
+
+    /// Lets the flow go on once all that it waits for has happened.
+    pub(super) fn drive_flow(&mut self, now: Instant) {
+        self.dirty_flow = false;
+        let Some(running) = &mut self.running else { return };
+        if running.waiting > 0 {
+            return;
+        }
+        if running.failed.is_none() && matches!(running.stage, Stage::Holding) {
+            running.stage = Stage::Working;
+            self.work(now);
+            self.dirty_flow |= self.running.as_ref().is_some_and(|running| running.waiting == 0);
+            return;
+        }
+        let Some(Running { flow, stage, held, failed, .. }) = self.running.take() else { return };
+        for core in held {
+            if let Some((core, _)) = self.cores.get_mut(&core).and_then(CoreEntry::parts) {
+                core.release();
+            }
+            self.dirty_cores.insert(core);
+        }
+        match (flow, failed) {
+            (Flow::Branch { child, .. } | Flow::Atomic { child, .. }, Some(error)) => {
+                self.abandon_core(child, error, now);
+            }
+            (Flow::Branch { .. } | Flow::Atomic { .. }, None) => {}
+            (Flow::Commit { request, .. } | Flow::Flush { request, .. }, Some(error)) => {
+                self.answer(request, Err(error));
+            }
+            (Flow::Commit { request, .. }, None) => {
+                let committed = match stage {
+                    Stage::Rebasing(committed) => Some(committed),
+                    Stage::Holding | Stage::Working => None,
+                };
+                self.answer(request, Ok(Response::Committed(committed)));
+            }
+            (Flow::Flush { request, .. }, None) => self.answer(request, Ok(Response::Done)),
+        }
+        self.next_flow();
+    }
+
+    /// Does what the cores are held for.
+    fn work(&mut self, now: Instant) {
+        let Some(running) = &mut self.running else { return };
+        match &running.flow {
+            Flow::Branch { parent, child, options } => {
+                let (parent, child, options) = (*parent, *child, options.clone());
+                running.waiting += 1;
+                self.begin_branch(parent, child, options);
+            }
+            Flow::Atomic { parent, child } => {
+                let (parent, child) = (*parent, *child);
+                running.waiting += 1;
+                let twin = self.cores.get(&parent).and_then(CoreEntry::open);
+                match twin.map(|core| (core.atomic(Party(child.0)), core.tree().clone())) {
+                    Some((Ok(core), base)) if self.cores.contains_key(&child) => {
+                        if let Some(entry) = self.cores.get_mut(&child) {
+                            entry.twin = Some(Twin::new(parent, base));
+                        }
+                        self.child_opened(child, Box::new(core), now);
+                    }
+                    Some((Err(error), _)) => self.abandon_core(child, error, now),
+                    _ => self.abandon_core(child, Error::Closed, now),
+                }
+            }
+            Flow::Commit { target, source, options, .. } => {
+                let (target, source, options) = (*target, *source, CommitOptions::clone(options));
+                let Some(state) = self.cores.get(&source).and_then(CoreEntry::open).map(Core::state) else {
+                    return running.failed = Some(Error::Closed);
+                };
+                if target == source {
+                    return running.failed =
+                        Some(Error::InvalidOperation("a log cannot be committed to itself"));
+                }
+                self.submit_step(target, Work::Commit(Box::new(Committing { source: state, options })));
+            }
+            Flow::Flush { atom, .. } => {
+                let atom = *atom;
+                match self.hand_over(atom) {
+                    Ok(cores) => {
+                        for core in cores {
+                            self.submit_step(core, Work::Settle);
+                        }
+                    }
+                    Err(error) => {
+                        if let Some(running) = &mut self.running {
+                            running.failed = Some(error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_branch(&mut self, parent: CoreId, child: CoreId, options: BranchOptions) {
+        let Some(mut entry) = self.cores.remove(&child) else { return self.flow_child_ready(child) };
+        let open = self.cores.get(&parent).and_then(CoreEntry::open);
+        if let (CoreState::Opening(opening), Some(core), Some(store)) =
+            (&mut entry.state, open, self.stores.get_mut(&entry.store))
+            && let Progress::Reading(ticket) =
+                opening.begin(core, Party(child.0), options, &mut store.machine)
+        {
+            store.reads.insert(ticket, Reader::Core(child));
+            self.dirty_stores.insert(entry.store);
+        }
+        self.cores.insert(child, entry);
+    }
+
+    /// Goes on after the log has taken a branch's blocks, or refused them.
+    fn committed_branch(&mut self, committed: Option<(u64, u64)>, _now: Instant) {
+        let Some(Running { flow: Flow::Commit { source, options, .. }, stage, .. }) = &mut self.running
+        else {
+            return;
+        };
+        let Some(committed) = committed else { return };
+        *stage = Stage::Rebasing(committed);
+        let source = *source;
+        let Some(core) = self.cores.get(&source).and_then(CoreEntry::open) else { return };
+        let start = options.tree_length.unwrap_or(core.shared_length());
+        let length = options.length.unwrap_or(core.tree().length);
+        self.submit_step(source, Work::Rebase { start, length });
+    }
+}
+
+/// Branches of branches that are looked through.
+const MAX_DEPTH: usize = 64;

@@ -1,0 +1,260 @@
+//! What branches and atoms give back to the log: a commit signs a branch's blocks, an atom hands its state over.
+//!
+//! Source: hypercore 11.35, `lib/session-state.js`, `commit`, `_overwrite` and `_oncommit`; `lib/core.js`,
+//! `_validateCommit`.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use bytes::Bytes;
+
+use crate::compact_encoding::Encode;
+use crate::crypto::Node;
+use crate::flat_tree;
+use crate::storage::{Durability, Op, Party, Store};
+
+use super::bitfield::BitChange;
+use super::core::{Core, Step, put};
+use super::error::CoreError;
+use super::jobs::{Committing, CoreEvent, Value};
+use super::layers::Layers;
+use super::manifest::Manifest;
+use super::merkle_tree::{Missing, NodeSource, Tree, parent_node, roots_at};
+use super::nodes::{NodeCache, Nodes, ReadSet};
+
+impl Core {
+    /// Takes the blocks of a branch in and signs the head, if the branch continues this log.
+    pub(super) fn commit_branch(&mut self, commit: &Committing, loaded: &ReadSet, store: &mut Store) -> Step {
+        if !self.is_idle() || !store.has_room(0) {
+            return Step::Park;
+        }
+        let Committing { source: State { tree: source, layers, .. }, options } = commit;
+        let length = options.length.unwrap_or(source.length);
+        let start = options.tree_length.unwrap_or(layers.shared_length()).min(length);
+        if length > source.length {
+            return Step::Failed(CoreError::InvalidOperation("length is beyond the branch"));
+        }
+        if layers.dependency().is_none_or(|dependency| dependency.data != self.keys.data) {
+            return Step::Failed(CoreError::InvalidOperation("the branch is not one of this log"));
+        }
+        if self.is_frozen() {
+            return Step::Failed(CoreError::NotWritable);
+        }
+        let no_fit = self.tip.length > source.length || self.tip.length > length;
+        if no_fit || self.verifier().is_none() {
+            return Step::Done(Value::Committed(None));
+        }
+        let key_pair = self.signing_pair(options.key_pair.as_ref());
+        let is_longer = self.tip.length < length;
+        if is_longer && options.signature.is_none() && key_pair.is_none() {
+            return Step::Failed(CoreError::NotWritable);
+        }
+
+        let wanted = RefCell::default();
+        let cache = NodeCache::default();
+        let nodes = Nodes { roots: &source.roots, cache: &cache, store, layers, loaded, wanted: &wanted };
+        let read = read_branch(&nodes, &self.tip, start, length);
+        let blocks: Vec<Result<Option<Bytes>, Missing>> =
+            (start..length).map(|index| loaded.value(store, layers.block(index), &wanted)).collect();
+        let (Ok(read), true) = (read, wanted.borrow().is_empty()) else { return Step::Read(wanted.take()) };
+        let Some(Branch { roots, nodes }) = read else { return Step::Done(Value::Committed(None)) };
+        let mut ops = Vec::with_capacity(nodes.len() + blocks.len());
+        for (index, block) in (start..length).zip(blocks) {
+            let Ok(Some(value)) = block else {
+                return Step::Failed(CoreError::InvalidOperation("the branch lacks a block"));
+            };
+            ops.push(Op::Put { key: self.keys.block(index), value });
+        }
+
+        let mut tree = Tree::from_roots(self.tip.fork, length, roots, self.tip.prologue);
+        if is_longer || options.signature.is_some() {
+            if tree.prologue.is_some_and(|prologue| length < prologue.length) {
+                return Step::Failed(CoreError::InvalidOperation(
+                    "commit is not consistent with the prologue",
+                ));
+            }
+            if let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store) {
+                return Step::Failed(error);
+            }
+            tree.signature.clone_from(&options.signature);
+            if let Err(error) = self.check_signature(&tree) {
+                return Step::Failed(error);
+            }
+            self.signer = key_pair.filter(|_| options.signature.is_none());
+        } else {
+            tree.signature.clone_from(&self.tip.signature);
+        }
+        self.put_nodes(&nodes, &mut ops);
+        self.tip = tree;
+        self.stage(store, ops, Durability::Strict);
+        self.open.has_head = true;
+        self.set_bits(start, length, true);
+        self.open.events.push(CoreEvent::Appended { start, length: length - start, calls: 1 });
+        Step::Staged(Value::Committed(Some((self.tip.length, self.tip.byte_length))))
+    }
+
+    /// Drops what the parent of a branch has now.
+    pub(super) fn rebase(&mut self, start: u64, length: u64, store: &mut Store) -> Step {
+        if !self.is_idle() || !store.has_room(0) {
+            return Step::Park;
+        }
+        let Some(dependency) = self.layers.advance(length).filter(|_| start < length) else {
+            return Step::Done(Value::Done);
+        };
+        let ops = alloc::vec![
+            Op::DeleteRange { start: self.keys.block(start), end: self.keys.block(length) },
+            put(self.keys.dependency(), dependency.to_vec()),
+        ];
+        self.stage(store, ops, Durability::Relaxed);
+        Step::Staged(Value::Done)
+    }
+
+    pub(super) fn has_blocks(&self, start: u64, end: u64, loaded: &ReadSet, store: &Store) -> Step {
+        if start < end && end > self.tree.length {
+            return Step::Done(Value::Has(false));
+        }
+        let wanted = RefCell::default();
+        for index in start..end {
+            match loaded.value(store, self.layers.block(index), &wanted) {
+                Ok(None) => return Step::Done(Value::Has(false)),
+                Ok(Some(_)) => {}
+                Err(Missing) if wanted.borrow().len() >= MAX_LOOKS => break,
+                Err(Missing) => {}
+            }
+        }
+        if wanted.borrow().is_empty() { Step::Done(Value::Has(true)) } else { Step::Read(wanted.take()) }
+    }
+
+    /// Returns a second core over this log, whose writes go elsewhere. Only while nothing is staged.
+    ///
+    /// # Errors
+    ///
+    /// [`CoreError`] when the manifest contradicts itself.
+    pub fn atomic(&self, party: Party) -> Result<Core, CoreError> {
+        Core::new(self.parts(party))
+    }
+
+    /// Returns whether the head is the one that a second core started from.
+    pub fn is_at(&self, tree: &Tree) -> bool {
+        self.tip.fork == tree.fork && self.tip.roots == tree.roots
+    }
+
+    /// Returns what another core over this log can take over.
+    pub fn state(&self) -> State {
+        let manifest = self.manifest().cloned();
+        State { tree: self.tip.clone(), layers: self.layers.clone(), manifest }
+    }
+
+    /// Takes over what a second core over this log made of it. Only while held and nothing is staged.
+    ///
+    /// `bits` is what it changed, in order; what it wrote is staged by [`stage_ops`](Self::stage_ops).
+    pub fn adopt(&mut self, state: State, bits: &[BitChange], store: &mut Store) {
+        let State { tree, layers, manifest } = state;
+        let old_length = self.tip.length;
+        let mut kept = old_length;
+        if tree.fork != self.tip.fork {
+            let dropped = bits.iter().filter(|change| !change.value).map(|change| change.start);
+            kept = dropped.min().unwrap_or(old_length).min(old_length);
+            self.cut(kept);
+            let event =
+                CoreEvent::Truncated { ancestors: kept, old_length, fork: tree.fork, is_reorg: false };
+            self.open.events.push(event);
+        }
+        if let Some(length) = tree.length.checked_sub(kept).filter(|length| *length > 0) {
+            self.open.events.push(CoreEvent::Appended { start: kept, length, calls: 1 });
+        }
+        if self.manifest().is_none()
+            && let Some(manifest) = manifest
+        {
+            // It was verified when the other core learned it.
+            let _ = self.set_manifest(store, manifest, false);
+        }
+        self.layers = layers;
+        self.tip = tree;
+        self.signer = None;
+        for change in bits {
+            self.set_bits(change.start, change.end, change.value);
+        }
+        self.stage_ops(Vec::new(), store);
+        self.open.has_head = true;
+    }
+
+    /// Stages what a second core over a log wrote.
+    pub fn stage_ops(&mut self, ops: Vec<Op>, store: &mut Store) {
+        self.stage(store, ops, Durability::Strict);
+    }
+
+    /// Returns whether a key holds what is written anew whenever a commit is sealed: head, hints or a bitfield page.
+    pub fn is_sealed_key(&self, key: &[u8]) -> bool {
+        key == self.keys.head() || key == self.keys.hints() || self.keys.page_index(key).is_some()
+    }
+}
+
+/// What one core over a log takes over from another.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The head.
+    pub tree: Tree,
+    layers: Layers,
+    manifest: Option<Manifest>,
+}
+
+/// What a commit takes from a branch.
+struct Branch {
+    roots: Vec<Node>,
+    nodes: Vec<Node>,
+}
+
+/// Reads the roots of a branch and the nodes from `start` on; `None` when it does not continue `tip`.
+fn read_branch(source: &Nodes<'_>, tip: &Tree, start: u64, length: u64) -> Result<Option<Branch>, Missing> {
+    let mut is_missing = false;
+    for root in &tip.roots {
+        match source.node(root.index) {
+            Ok(Some(node)) if node == *root => {}
+            Ok(_) => return Ok(None),
+            Err(Missing) => is_missing = true,
+        }
+    }
+    let roots = roots_at(source, length);
+    let mut nodes = BTreeMap::new();
+    let inner = flat_tree::full_roots(length).flat_map(|root| below(root, start));
+    for index in inner {
+        match source.node(index) {
+            Ok(node) => nodes.extend(node.map(|node| (index, node))),
+            Err(Missing) => is_missing = true,
+        }
+    }
+    let roots = roots?;
+    if is_missing {
+        return Err(Missing);
+    }
+    // What is shared is read from the log as it is: it may be another history than the one that the branch continues.
+    let fits = |(index, node): (&u64, &Node)| {
+        let children = flat_tree::children(*index);
+        let children = children.and_then(|(left, right)| nodes.get(&left).zip(nodes.get(&right)));
+        children.is_none_or(|(left, right)| parent_node(left, right) == *node)
+    };
+    if !nodes.iter().all(fits) {
+        return Ok(None);
+    }
+    Ok(roots.ok().map(|roots| Branch { roots, nodes: nodes.into_values().collect() }))
+}
+
+/// Returns a node and those below it, as far as their span reaches `start` or beyond, without what lies before it
+/// but for the siblings that were needed to get there.
+fn below(root: u64, start: u64) -> impl Iterator<Item = u64> {
+    let mut stack = alloc::vec![root];
+    core::iter::from_fn(move || {
+        let index = stack.pop()?;
+        let reaches = flat_tree::right_span(index) >= start.saturating_mul(2);
+        if reaches && let Some((left, right)) = flat_tree::children(index) {
+            stack.push(right);
+            stack.push(left);
+        }
+        Some(index)
+    })
+}
+
+/// Blocks that one look reads at once.
+const MAX_LOOKS: usize = 64;
