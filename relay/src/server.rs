@@ -127,7 +127,7 @@ impl Hub {
         let bridge = Bridge::new(options, random_seed()?, clock.now());
         let relay = Relay { bridge, wakers: BTreeMap::new() };
         Ok(Rc::new(Self {
-            driver: Driver::start(relay, sockets, clock),
+            driver: Driver::start(relay, sockets, clock)?,
             addresses: RefCell::new(BTreeMap::new()),
             max_links: args.max_links,
             max_links_per_address: args.max_links_per_address,
@@ -194,8 +194,8 @@ impl Machine for Relay {
         self.bridge.poll_timeout()
     }
 
-    fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        self.bridge.poll_transmit(1, now)
+    fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit> {
+        self.bridge.poll_transmit(max_segments, now)
     }
 
     fn poll_socket(&mut self, _now: Instant) -> Option<SocketChange> {

@@ -20,7 +20,7 @@ pub(crate) async fn start(clock: Clock, unix_time: u64) -> io::Result<SocketAddr
         let bootstrap = first.into_iter().map(Address::from).collect();
         let options = EndpointOptions::bootstrapper(address.into(), bootstrap, unix_time);
         let endpoint = Endpoint::new(options, crate::server::random_seed()?, clock.now());
-        Driver::start(Node(endpoint), sockets, clock);
+        Driver::start(Node(endpoint), sockets, clock)?;
         first.get_or_insert(address);
     }
     first.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
@@ -42,8 +42,8 @@ impl Machine for Node {
         self.0.poll_timeout()
     }
 
-    fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        self.0.poll_transmit(1, now)
+    fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit> {
+        self.0.poll_transmit(max_segments, now)
     }
 
     fn poll_socket(&mut self, _now: Instant) -> Option<SocketChange> {

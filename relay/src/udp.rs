@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hypertab_core::dht::rpc::{SocketId, Transmit};
 use hypertab_core::time::Instant;
 use hypertab_core::udx::Address;
+use quinn_udp::{RecvMeta, UdpSocketState};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -19,7 +21,7 @@ pub(crate) trait Machine: 'static {
     fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant);
     fn handle_timeout(&mut self, now: Instant);
     fn poll_timeout(&self) -> Option<Instant>;
-    fn poll_transmit(&mut self, now: Instant) -> Option<Transmit>;
+    fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit>;
     /// Returns what sockets to open and close next. Acts on all other events itself.
     fn poll_socket(&mut self, now: Instant) -> Option<SocketChange>;
 }
@@ -37,14 +39,47 @@ pub(crate) struct Driver<M> {
     clock: Clock,
     host: Ipv4Addr,
     sockets: RefCell<BTreeMap<SocketId, Open>>,
-    /// A datagram that its socket had no room for.
+    /// What a socket had no room for.
     stuck: RefCell<Option<Transmit>>,
+    /// Where sockets read into, one at a time.
+    scratch: RefCell<Vec<u8>>,
     timer: Notify,
 }
 
 struct Open {
-    socket: Rc<UdpSocket>,
+    socket: Rc<Socket>,
     reader: JoinHandle<()>,
+}
+
+/// A socket that sends and receives many datagrams at a time where the system can.
+struct Socket {
+    io: UdpSocket,
+    state: UdpSocketState,
+}
+
+impl Socket {
+    fn new(io: UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new((&io).into())?;
+        Ok(Self { io, state })
+    }
+
+    fn send(&self, transmit: &Transmit) -> io::Result<()> {
+        let message = quinn_udp::Transmit {
+            destination: SocketAddr::V4(transmit.to.into()),
+            ecn: None,
+            contents: &transmit.bytes,
+            segment_size: (transmit.segment < transmit.bytes.len()).then_some(transmit.segment),
+            src_ip: None,
+        };
+        self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), &message))
+    }
+
+    fn receive(&self, scratch: &mut [u8], metas: &mut [RecvMeta]) -> io::Result<usize> {
+        let mut buffers = scratch.chunks_exact_mut(MAX_BATCH).map(IoSliceMut::new);
+        let mut slices: [IoSliceMut<'_>; MESSAGES] =
+            std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), &mut slices, metas))
+    }
 }
 
 /// The time as machines take it.
@@ -87,21 +122,22 @@ impl Sockets {
 
 impl<M: Machine> Driver<M> {
     /// Starts to drive.
-    pub(crate) fn start(machine: M, sockets: Sockets, clock: Clock) -> Rc<Self> {
+    pub(crate) fn start(machine: M, sockets: Sockets, clock: Clock) -> io::Result<Rc<Self>> {
         let driver = Rc::new(Self {
             machine: RefCell::new(machine),
             clock,
             host: sockets.host,
             sockets: RefCell::new(BTreeMap::new()),
             stuck: RefCell::new(None),
+            scratch: RefCell::new(vec![0; MESSAGES * MAX_BATCH]),
             timer: Notify::new(),
         });
-        driver.add(SocketId::SERVER, sockets.server);
-        driver.add(SocketId::CLIENT, sockets.client);
+        driver.add(SocketId::SERVER, sockets.server)?;
+        driver.add(SocketId::CLIENT, sockets.client)?;
         let timed = Rc::clone(&driver);
         tokio::task::spawn_local(async move { timed.run_timer().await });
         driver.pump();
-        driver
+        Ok(driver)
     }
 
     /// Returns the time.
@@ -123,7 +159,7 @@ impl<M: Machine> Driver<M> {
             return;
         }
         loop {
-            let transmit = self.machine.borrow_mut().poll_transmit(self.clock.now());
+            let transmit = self.machine.borrow_mut().poll_transmit(self.max_segments(), self.clock.now());
             let Some(transmit) = transmit else { break };
             if !self.send(&transmit) {
                 *self.stuck.borrow_mut() = Some(transmit);
@@ -135,26 +171,30 @@ impl<M: Machine> Driver<M> {
         self.timer.notify_one();
     }
 
-    /// Sends a datagram, and reports whether there was room for it.
+    /// Sends datagrams, and reports whether there was room for them.
     fn send(&self, transmit: &Transmit) -> bool {
         let Some(socket) = self.socket(transmit.socket) else { return true };
-        let to = SocketAddr::V4(transmit.to.into());
         if let Some(ttl) = transmit.ttl {
-            let _ = socket.set_ttl(ttl.into());
+            let _ = socket.io.set_ttl(ttl.into());
         }
-        let sent = socket.try_send_to(&transmit.bytes, to);
+        let sent = socket.send(transmit);
         if transmit.ttl.is_some() {
-            let _ = socket.set_ttl(DEFAULT_TTL);
+            let _ = socket.io.set_ttl(DEFAULT_TTL);
         }
         // Whatever else is wrong with a destination is the same as a loss on the way to it.
         !matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn max_segments(&self) -> usize {
+        let sockets = self.sockets.borrow();
+        sockets.get(&SocketId::SERVER).map_or(1, |open| open.socket.state.max_gso_segments())
     }
 
     async fn unstick(self: Rc<Self>) {
         loop {
             let id = self.stuck.borrow().as_ref().map(|transmit| transmit.socket);
             let Some(socket) = id.and_then(|id| self.socket(id)) else { break };
-            if socket.writable().await.is_err() {
+            if socket.io.writable().await.is_err() {
                 break;
             }
             let is_sent = self.stuck.borrow().as_ref().is_none_or(|transmit| self.send(transmit));
@@ -187,21 +227,11 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    async fn read(self: Rc<Self>, id: SocketId, socket: Rc<UdpSocket>) {
-        let mut buffer = BytesMut::new();
-        loop {
-            if socket.readable().await.is_err() {
-                return;
-            }
-            for _ in 0..BATCH {
-                buffer.reserve(MAX_DATAGRAM);
-                match socket.try_recv_buf_from(&mut buffer) {
-                    Ok((_, SocketAddr::V4(from))) => {
-                        let bytes = buffer.split().freeze();
-                        let now = self.clock.now();
-                        self.machine.borrow_mut().handle_datagram(id, from.into(), bytes, now);
-                    }
-                    Ok((_, SocketAddr::V6(_))) => buffer.clear(),
+    async fn read(self: Rc<Self>, id: SocketId, socket: Rc<Socket>) {
+        while socket.io.readable().await.is_ok() {
+            for _ in 0..ROUNDS {
+                match self.receive(id, &socket) {
+                    Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // What a datagram of ours came back with.
                     Err(_) => {}
@@ -212,10 +242,28 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    fn add(self: &Rc<Self>, id: SocketId, socket: UdpSocket) {
-        let socket = Rc::new(socket);
+    fn receive(&self, id: SocketId, socket: &Socket) -> io::Result<()> {
+        let mut scratch = self.scratch.borrow_mut();
+        let mut metas = [RecvMeta::default(); MESSAGES];
+        let count = socket.receive(&mut scratch, &mut metas)?;
+        let now = self.clock.now();
+        let mut machine = self.machine.borrow_mut();
+        for (meta, buffer) in metas.iter().take(count).zip(scratch.chunks_exact(MAX_BATCH)) {
+            let SocketAddr::V4(from) = meta.addr else { continue };
+            let Some(batch) = buffer.get(..meta.len).filter(|_| meta.stride > 0) else { continue };
+            for datagram in batch.chunks(meta.stride) {
+                // A copy of its own: what is kept of one datagram shall not hold all the others.
+                machine.handle_datagram(id, from.into(), Bytes::copy_from_slice(datagram), now);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(self: &Rc<Self>, id: SocketId, socket: UdpSocket) -> io::Result<()> {
+        let socket = Rc::new(Socket::new(socket)?);
         let reader = tokio::task::spawn_local(Rc::clone(self).read(id, Rc::clone(&socket)));
         self.sockets.borrow_mut().insert(id, Open { socket, reader });
+        Ok(())
     }
 
     fn open(self: &Rc<Self>, id: SocketId) {
@@ -223,10 +271,9 @@ impl<M: Machine> Driver<M> {
             socket.set_nonblocking(true)?;
             UdpSocket::from_std(socket)
         });
-        match socket {
-            Ok(socket) => self.add(id, socket),
-            // Its datagrams are lost, and the machine gives up in time.
-            Err(error) => eprintln!("a UDP socket does not open: {error}"),
+        // Without it, its datagrams are lost, and the machine gives up in time.
+        if let Err(error) = socket.and_then(|socket| self.add(id, socket)) {
+            eprintln!("a UDP socket does not open: {error}");
         }
     }
 
@@ -236,16 +283,19 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    fn socket(&self, id: SocketId) -> Option<Rc<UdpSocket>> {
+    fn socket(&self, id: SocketId) -> Option<Rc<Socket>> {
         self.sockets.borrow().get(&id).map(|open| Rc::clone(&open.socket))
     }
 }
 
-/// Datagrams read before others get their turn.
-const BATCH: usize = 64;
+/// Reads before others get their turn.
+const ROUNDS: usize = 4;
 
-/// Room for a datagram; nothing larger is of use to anybody.
-const MAX_DATAGRAM: usize = 2048;
+/// Messages of one read, each of several datagrams where the system joins them.
+const MESSAGES: usize = 8;
+
+/// Room for a message: the largest that there is.
+const MAX_BATCH: usize = 65536;
 
 /// Hops of a datagram that is not meant to die on its way.
 const DEFAULT_TTL: u32 = 64;
