@@ -36,7 +36,9 @@ await main(async () => {
   print(figures, limits)
 })
 
-function collect (figures, side, [program, ...args]) {
+/** @param {string[]} command */
+function collect (figures, side, command) {
+  const [program = '', ...args] = command
   const output = execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
   for (const line of output.trim().split('\n')) {
     const [name, value, unit] = line.split('\t')

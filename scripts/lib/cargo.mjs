@@ -1,5 +1,7 @@
 // Cargo, asked for the files it produced instead of guessing where they are.
 
+import { dirname, join } from 'node:path'
+
 import { run, Failure } from './run.mjs'
 
 /**
@@ -32,4 +34,33 @@ export async function cargoBuildProgram (name, args = []) {
   const path = executables.get(name)
   if (!path) throw new Failure(`cargo built ${name} without saying where it put the program`)
   return path
+}
+
+/** Programs of the workspace that tests start, by name, and the package that each belongs to. */
+export const nativePrograms = {
+  'hypertab-relay': 'hypertab-relay',
+  'dht-node': 'hypertab-tests',
+  'hypertab-peer': 'hypertab-tests',
+  'udx-peer': 'hypertab-tests'
+}
+
+const built = new Map()
+
+/**
+ * Returns the path of a native program: from the folder HYPERTAB_PROGRAMS, where `npm test` has built it, else from cargo.
+ *
+ * @param {keyof typeof nativePrograms} name
+ */
+export async function nativeProgram (name) {
+  if (process.env.HYPERTAB_PROGRAMS) return join(process.env.HYPERTAB_PROGRAMS, name)
+  if (!built.has(name)) built.set(name, cargoBuild(['--release', '-p', nativePrograms[name], '--bin', name]))
+  return (await built.get(name)).executables.get(name)
+}
+
+/** Builds every native program that tests start, and returns the folder that holds them. */
+export async function buildNativePrograms () {
+  const bins = Object.keys(nativePrograms).flatMap((name) => ['--bin', name])
+  const packages = [...new Set(Object.values(nativePrograms))].flatMap((name) => ['-p', name])
+  const { executables } = await cargoBuild(['--release', ...packages, ...bins])
+  return dirname(executables.get('hypertab-relay'))
 }

@@ -2,22 +2,18 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import test from 'node:test'
 
 import UDX from 'udx-native'
 
-import { cargoBuild } from '../../scripts/lib/cargo.mjs'
+import { nativeProgram } from '../../scripts/lib/cargo.mjs'
 import { defer } from './support/cleanup.mjs'
 import { startProcess } from './support/process.mjs'
 
 const MIB = 1 << 20
 const SIZE = 32 * MIB
 
-// The program runs on its own, where the workspace is built.
-process.chdir(fileURLToPath(new URL('../..', import.meta.url)))
-const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'udx-peer'])
-const program = executables.get('udx-peer')
+const program = await nativeProgram('udx-peer')
 
 test('our stream sends to udx-native, and the bytes arrive', async (t) => {
   const { peer, stream, id } = await pair(t)

@@ -2,12 +2,10 @@
 
 import DHT from 'hyperdht'
 
-import { cargoBuild } from '../../../scripts/lib/cargo.mjs'
+import { nativeProgram } from '../../../scripts/lib/cargo.mjs'
 import { defer } from './cleanup.mjs'
 import { startProcess } from './process.mjs'
 import { parseBootstrap } from './testnet.mjs'
-
-let built = null
 
 /**
  * Starts `dht-node`, which bootstraps.
@@ -16,8 +14,7 @@ let built = null
  * @param {{ bootstrap?: string[], bootstrapper?: boolean, persistent?: boolean, firewalled?: boolean }} options
  */
 export async function startNode (t, options = {}) {
-  built ??= cargoBuild(['-p', 'hypertab-tests', '--bin', 'dht-node'])
-  const child = startProcess(t, (await built).executables.get('dht-node'))
+  const child = startProcess(t, await nativeProgram('dht-node'))
   child.info = await child.ask('start', options)
   if (!options.bootstrapper) await child.next('bootstrapped')
   return child

@@ -1,9 +1,7 @@
 // The project's relay as a child process.
 
-import { cargoBuildProgram } from '../../../scripts/lib/cargo.mjs'
+import { nativeProgram } from '../../../scripts/lib/cargo.mjs'
 import { startProcess } from './process.mjs'
-
-let built = null
 
 /**
  * Starts `hypertab-relay` on loopback, on a free port unless `listen` names one.
@@ -24,9 +22,7 @@ export async function startRelay (t, { listen = '127.0.0.1:0', bootstrap = [], t
   return { url, bootstrap: network, process: child }
 }
 
-/** Returns the path of the relay: HYPERTAB_RELAY where `npm test` has built it, else cargo's. */
+/** Returns the path of the relay: HYPERTAB_RELAY where somebody has built one, else the workspace's. */
 export async function relayProgram () {
-  if (process.env.HYPERTAB_RELAY) return process.env.HYPERTAB_RELAY
-  built ??= cargoBuildProgram('hypertab-relay', ['--release'])
-  return await built
+  return process.env.HYPERTAB_RELAY ?? await nativeProgram('hypertab-relay')
 }
