@@ -8,7 +8,7 @@
 //! - [`noise`], [`secret_stream`] and [`protomux`] make an encrypted path with channels out of an ordered byte path;
 //!   [`engine::link`] puts them together.
 //! - [`hypercore`] is the log: its tree, proofs, signatures and encryption.
-//! - [`dht_relay`] reaches the HyperDHT through somebody else's node.
+//! - [`dht_relay`] reaches the HyperDHT through somebody else's node; [`hyperswarm`] decides which peers to look for.
 //! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ pub mod flat_tree;
 #[cfg(feature = "bee")]
 pub mod hyperbee;
 pub mod hypercore;
+pub mod hyperswarm;
 pub mod id;
 pub mod noise;
 pub mod protomux;
