@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 
-import { cargoBuildProgram } from './lib/cargo.mjs'
+import { cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
 import { ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
@@ -20,7 +20,8 @@ await main(async () => {
   await ensureRust([])
   await ensureNpm()
   say('building the bench')
-  const ours = await cargoBuildProgram('hypertab-bench', ['--release'])
+  const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
+  const ours = executables.get('hypertab-bench') ?? ''
   const upstream = [process.execPath, join(root, 'tests', 'bench', 'upstream.cjs')]
   const figures = new Map()
   for (let round = 1; round <= rounds; round++) {
