@@ -192,12 +192,13 @@ test('a slow client makes the peer wait and costs no memory', async (t) => {
   stream.on('error', () => {})
   await once(stream, 'open')
   socket._socket.pause()
-  await sleep(1500)
-  const before = sent
-  await sleep(500)
-
-  assert.ok(sent - before < MIB, `${sent - before} bytes were sent to a client that does not read`)
-  assert.ok(sent < 24 * MIB, `${sent} bytes are on their way`)
+  let before = -1
+  while (sent > before) {
+    before = sent
+    await sleep(1000)
+    // TCP's own buffers and the stream's window; without an end, nothing would hold the peer back.
+    assert.ok(sent < 32 * MIB, `${sent} bytes are on their way to a client that does not read`)
+  }
   socket._socket.resume()
   let received = 0
   stream.on('data', (data) => { received += data.length })
