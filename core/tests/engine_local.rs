@@ -247,7 +247,7 @@ fn block_is_not_found_while_it_is_being_dropped() {
 }
 
 #[test]
-fn snapshot_keeps_its_length_and_refuses_what_was_cut() {
+fn snapshot_keeps_its_length_and_what_was_cut() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let core = host.open(store, OpenCore::default());
@@ -263,7 +263,10 @@ fn snapshot_keeps_its_length_and_refuses_what_was_cut() {
     let kept = host.engine.core(core).unwrap().get(0, options.clone(), now);
     let cut = host.engine.core(core).unwrap().get(1, options, now);
     assert_eq!(host.settled(kept), Ok(Response::Block(Some("a".into()))));
-    assert_eq!(host.settled(cut).unwrap_err().code(), "SNAPSHOT_NOT_AVAILABLE");
+    assert_eq!(host.settled(cut), Ok(Response::Block(Some("b".into()))));
+    let options = GetOptions { snapshot: Some(snapshot), ..GetOptions::default() };
+    let beyond = host.engine.core(core).unwrap().get(3, options, now);
+    assert_eq!(host.settled(beyond).unwrap_err().code(), "SNAPSHOT_NOT_AVAILABLE");
 }
 
 #[test]

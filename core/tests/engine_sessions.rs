@@ -206,6 +206,44 @@ fn atom_is_refused_when_the_log_went_another_way() {
     assert_eq!(host.append(core, &[b"d"]), 3);
 }
 
+#[test]
+fn snapshot_still_shows_what_is_cut_and_cleared() {
+    let (mut host, store, core) = log(&["a", "b", "c", "d"]);
+    let snapshot = host.engine.core(core).unwrap().snapshot();
+    let draft = open_branch(&mut host, core, "draft", false);
+    host.append(draft, &[b"e"]);
+    let of_draft = host.engine.core(draft).unwrap().snapshot();
+    let get = |host: &mut Host, core, snapshot, index| {
+        let options = GetOptions { wait: false, snapshot: Some(snapshot), ..GetOptions::default() };
+        let now = host.now;
+        let request = host.engine.core(core).unwrap().get(index, options, now);
+        host.settled(request)
+    };
+    let block = |text: &'static str| Ok(Response::Block(Some(text.into())));
+
+    host.engine.core(core).unwrap().clear(1, 2);
+    host.engine.core(core).unwrap().truncate(3, TruncateOptions::default());
+    host.engine.core(draft).unwrap().truncate(2, TruncateOptions::default());
+    host.settle();
+    host.append(core, &[b"x"]);
+    let atom = host.engine.create_atom(store);
+    let twin = open_atomic(&mut host, core, atom);
+    let cut = host.engine.core(twin).unwrap().truncate(2, TruncateOptions::default());
+    assert_eq!(host.settled(cut), Ok(Response::Done));
+    let flush = host.engine.flush_atom(atom);
+    assert_eq!(host.settled(flush), Ok(Response::Done));
+
+    for (index, text) in (0..).zip(["a", "b", "c", "d"]) {
+        assert_eq!(get(&mut host, core, snapshot, index), block(text), "{index}");
+    }
+    for (index, text) in [(0, "a"), (2, "c"), (4, "e")] {
+        assert_eq!(get(&mut host, draft, of_draft, index), block(text), "{index}");
+    }
+    assert_eq!(get(&mut host, core, snapshot, 4).unwrap_err().code(), "SNAPSHOT_NOT_AVAILABLE");
+    host.engine.core(core).unwrap().release_snapshot(snapshot);
+    assert_eq!(get(&mut host, core, snapshot, 3).unwrap_err().code(), "SNAPSHOT_NOT_AVAILABLE");
+}
+
 /// Commits a branch and flushes an atom, and crashes after every storage outcome: each of both happened, or not.
 #[test]
 fn commits_and_flushes_happen_or_do_not_at_every_crash() {

@@ -47,19 +47,24 @@ pub(super) struct Twin {
     base: Tree,
     /// Blocks gained and dropped since then, in order.
     bits: Vec<BitChange>,
+    /// The shortest that it was cut to since then.
+    cut: Option<u64>,
     is_changed: bool,
 }
 
 impl Twin {
     pub(super) fn new(parent: CoreId, base: Tree) -> Self {
-        Self { parent, base, bits: Vec::new(), is_changed: false }
+        Self { parent, base, bits: Vec::new(), cut: None, is_changed: false }
     }
 
     /// Takes note of what the core did.
     pub(super) fn note(&mut self, event: &CoreEvent) {
         let (start, end, value) = match *event {
             CoreEvent::Appended { start, length, .. } => (start, start.saturating_add(length), true),
-            CoreEvent::Truncated { ancestors, old_length, .. } => (ancestors, old_length, false),
+            CoreEvent::Truncated { ancestors, old_length, .. } => {
+                self.cut = Some(self.cut.map_or(ancestors, |cut| cut.min(ancestors)));
+                (ancestors, old_length, false)
+            }
             CoreEvent::Dropped { start, length } => (start, start.saturating_add(length), false),
             CoreEvent::Manifest { .. } => return self.is_changed = true,
             _ => return,
@@ -158,6 +163,13 @@ impl Engine {
         twins.filter_map(|(id, entry)| Some((*id, entry.twin.as_ref()?.parent))).collect()
     }
 
+    /// Returns the logs that an atom cuts, and where.
+    pub(super) fn cuts(&self, atom: StoreId) -> Vec<(CoreId, u64)> {
+        let twins = self.cores.values().filter(|entry| entry.store == atom);
+        let twins = twins.filter_map(|entry| entry.twin.as_ref());
+        twins.filter_map(|twin| Some((twin.parent, twin.cut?))).collect()
+    }
+
     /// Hands over what an atom holds; all cores concerned are held. Returns the cores that have to commit.
     pub(super) fn hand_over(&mut self, id: StoreId) -> Result<Vec<CoreId>, Error> {
         let Some(StoreEntry { atom: Some(atom), .. }) = self.stores.get(&id) else {
@@ -199,11 +211,12 @@ impl Engine {
                 continue;
             };
             let bits = core::mem::take(&mut twin.bits);
+            let cut = twin.cut.take();
             twin.is_changed = false;
             twin.base = state.tree.clone();
             let Some(below) = self.stores.get_mut(&store) else { continue };
             if let Some((open, _)) = self.cores.get_mut(parent).and_then(CoreEntry::parts) {
-                open.adopt(state, &bits, &mut below.machine);
+                open.adopt(state, &bits, cut, &mut below.machine);
             }
         }
         let Some(below) = self.stores.get_mut(&store) else { return Err(Error::Closed) };

@@ -212,6 +212,11 @@ impl<'a> CoreHandle<'a> {
         self.engine.request_job(self.id, Work::Apply(proof))
     }
 
+    /// Stores blocks that the tree knows, as an import brings them. Answered with [`Response::Done`].
+    pub fn restore(&mut self, blocks: Vec<(u64, Bytes)>) -> RequestId {
+        self.engine.request_job(self.id, Work::Restore(blocks))
+    }
+
     /// Verifies a proof that starts at 0 against nothing but the manifest.
     ///
     /// # Errors

@@ -181,6 +181,11 @@ impl Engine {
         let Some(Pending::Get { index, options, .. }) = entry.requests.get(&request) else { return };
         let (index, options) = (*index, options.clone());
         let Some((open, _)) = entry.parts() else { return };
+        let retained = options.snapshot.and_then(|SnapshotId(snapshot)| open.retained(snapshot, index));
+        if let Some(block) = retained {
+            let block = decrypt(open, index, &block, options.encryption.as_ref());
+            return self.finish(core, request, block.map(|block| Response::Block(Some(block))));
+        }
         if let Err(error) = check_snapshot(open, index, options.snapshot) {
             return self.finish(core, request, Err(error));
         }

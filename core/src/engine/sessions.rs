@@ -44,6 +44,8 @@ pub(super) struct Running {
 #[derive(Debug)]
 enum Stage {
     Holding,
+    /// Keeps for snapshots what is about to be cut.
+    Retaining,
     Working,
     /// Drops from a branch what was committed.
     Rebasing((u64, u64)),
@@ -246,7 +248,18 @@ impl Engine {
         if running.waiting > 0 {
             return;
         }
-        if running.failed.is_none() && matches!(running.stage, Stage::Holding) {
+        if running.failed.is_none()
+            && let (Flow::Flush { atom, .. }, Stage::Holding) = (&running.flow, &running.stage)
+        {
+            let atom = *atom;
+            running.stage = Stage::Retaining;
+            for (core, start) in self.cuts(atom) {
+                self.submit_step(core, Work::Retain { start });
+            }
+            self.dirty_flow = true;
+            return;
+        }
+        if running.failed.is_none() && matches!(running.stage, Stage::Holding | Stage::Retaining) {
             running.stage = Stage::Working;
             self.work(now);
             self.dirty_flow |= self.running.as_ref().is_some_and(|running| running.waiting == 0);
@@ -270,7 +283,7 @@ impl Engine {
             (Flow::Commit { request, .. }, None) => {
                 let committed = match stage {
                     Stage::Rebasing(committed) => Some(committed),
-                    Stage::Holding | Stage::Working => None,
+                    _ => None,
                 };
                 self.answer(request, Ok(Response::Committed(committed)));
             }

@@ -148,14 +148,13 @@ impl Core {
 
     /// Takes over what a second core over this log made of it. Only while held and nothing is staged.
     ///
-    /// `bits` is what it changed, in order; what it wrote is staged by [`stage_ops`](Self::stage_ops).
-    pub fn adopt(&mut self, state: State, bits: &[BitChange], store: &mut Store) {
+    /// `bits` is what it changed, in order, and `cut` the shortest that it was. What it wrote is staged by
+    /// [`stage_ops`](Self::stage_ops).
+    pub fn adopt(&mut self, state: State, bits: &[BitChange], cut: Option<u64>, store: &mut Store) {
         let State { tree, layers, manifest } = state;
         let old_length = self.tip.length;
-        let mut kept = old_length;
-        if tree.fork != self.tip.fork {
-            let dropped = bits.iter().filter(|change| !change.value).map(|change| change.start);
-            kept = dropped.min().unwrap_or(old_length).min(old_length);
+        let kept = cut.map_or(old_length, |cut| cut.min(old_length));
+        if cut.is_some() {
             self.cut(kept);
             let event =
                 CoreEvent::Truncated { ancestors: kept, old_length, fork: tree.fork, is_reorg: false };

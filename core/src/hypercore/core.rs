@@ -34,6 +34,7 @@ use super::manifest::Manifest;
 use super::merkle_tree::Tree;
 use super::nodes::{NodeCache, Nodes, ReadSet};
 use super::reorg::Reorg;
+use super::retained::Retained;
 use super::verifier::Verifier;
 
 /// One log.
@@ -81,6 +82,7 @@ pub struct Core {
     pub(super) cache: NodeCache,
     pub(super) reorgs: BTreeMap<u64, Reorg>,
     snapshots: BTreeMap<u32, Snapshot>,
+    pub(super) retained: Retained,
     encryption: Option<(EncryptionKey, BlockEncryption)>,
 
     next_job: u64,
@@ -200,6 +202,7 @@ impl Core {
             cache: NodeCache::default(),
             reorgs: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            retained: Retained::default(),
             encryption: None,
             next_job: 1,
             jobs: BTreeMap::new(),
@@ -375,6 +378,16 @@ impl Core {
     /// Forgets a snapshot.
     pub fn release_snapshot(&mut self, id: u32) {
         self.snapshots.remove(&id);
+        self.retained.release(id);
+    }
+
+    /// Returns a block that only a snapshot still has.
+    pub fn retained(&self, id: u32, index: u64) -> Option<Bytes> {
+        self.retained.get(id, index)
+    }
+
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = (u32, Snapshot)> + '_ {
+        self.snapshots.iter().map(|(id, snapshot)| (*id, *snapshot))
     }
 
     /// Decrypts a stored block.
@@ -733,7 +746,7 @@ impl Work {
 
     /// Whether it changes the log, and is not part of what the log is held for.
     fn waits_while_held(&self) -> bool {
-        self.is_ordered() || matches!(self, Self::Apply(_))
+        self.is_ordered() || matches!(self, Self::Apply(_) | Self::Restore(_))
     }
 
     /// Whether it shortens the log.
@@ -744,7 +757,10 @@ impl Work {
     /// Whether it changes nothing.
     fn is_read(&self) -> bool {
         !self.is_ordered()
-            && !matches!(self, Self::Apply(_) | Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle)
+            && !matches!(
+                self,
+                Self::Apply(_) | Self::Restore(_) | Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle
+            )
     }
 }
 

@@ -64,6 +64,11 @@ pub enum Work {
     Hold,
     /// Waits until nothing is staged.
     Settle,
+    /// Keeps the blocks from here on for the snapshots that show them.
+    Retain {
+        /// First block.
+        start: u64,
+    },
     /// Drops the own blocks `start..length` of a branch, which its parent has now.
     Rebase {
         /// First block.
@@ -71,6 +76,8 @@ pub enum Work {
         /// End, exclusive.
         length: u64,
     },
+    /// Stores blocks that the tree knows, and leaves out those that it does not.
+    Restore(Vec<(u64, Bytes)>),
     /// Looks whether blocks are stored, by reading them.
     Has {
         /// First block.

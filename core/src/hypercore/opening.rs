@@ -27,6 +27,7 @@ use super::error::CoreError;
 use super::layers::Layers;
 use super::manifest::Manifest;
 use super::merkle_tree::Tree;
+use super::v10::Import;
 
 /// Which core to open, and how to make it when it is not there.
 ///
@@ -55,6 +56,9 @@ pub struct OpenOptions {
     pub alias: Option<Alias>,
     /// User data of a core that is made.
     pub user_data: Vec<(String, Bytes)>,
+    /// The core of a hypercore 10, which is made here unless it is here already. Its blocks come later, by
+    /// [`Work::Restore`](super::jobs::Work::Restore).
+    pub import: Option<Box<Import>>,
 }
 
 impl Default for OpenOptions {
@@ -71,6 +75,7 @@ impl Default for OpenOptions {
             force: false,
             alias: None,
             user_data: Vec::new(),
+            import: None,
         }
     }
 }
@@ -134,7 +139,8 @@ pub enum Progress {
 impl Opening {
     /// Starts to open a core; `seed` makes its key pair if it needs one, and serves no other purpose.
     pub fn new(party: Party, options: OpenOptions, seed: &[u8; 32]) -> Self {
-        let discovery_key = options.discovery_key.or(options.key.as_ref().map(discovery_key));
+        let imported = options.import.as_ref().map(|import| import.auth.discovery_key);
+        let discovery_key = options.discovery_key.or(options.key.as_ref().map(discovery_key)).or(imported);
         let fresh = KeyPair::from_seed(seed);
         Self { party, options, fresh, discovery_key, state: State::Start, answer: None }
     }
@@ -333,9 +339,23 @@ impl Opening {
         let options = &self.options;
         let only_discovery_key =
             options.discovery_key.is_some() && options.key.is_none() && options.manifest.is_none();
-        if !options.create_if_missing || (only_discovery_key && old.is_none()) {
+        let import = options.import.as_deref().filter(|_| old.is_none());
+        if import.is_none() && (!options.create_if_missing || (only_discovery_key && old.is_none())) {
             return Err(CoreError::StorageEmpty);
         }
+        let auth = match import {
+            Some(import) if self.discovery_key.is_some_and(|key| key != import.auth.discovery_key) => {
+                return Err(CoreError::StorageConflict("another hypercore is stored here"));
+            }
+            Some(import) => import.auth.clone(),
+            None => self.new_auth()?,
+        };
+        self.create_as(auth, old, store)
+    }
+
+    /// Decides who a new core is and who signs it.
+    fn new_auth(&self) -> Result<Auth, CoreError> {
+        let options = &self.options;
         let pair = match (&options.key_pair, options.key) {
             (Some(pair), _) => Some(pair),
             (None, Some(_)) => None,
@@ -365,8 +385,17 @@ impl Opening {
         }
         let key_pair =
             pair.map(|pair| StoredKeyPair { public_key: pair.public_key, key_pair: Some(pair.clone()) });
-        let auth = Auth { key, discovery_key: discovery_key(&key), manifest, key_pair, encryption_key: None };
+        Ok(Auth { key, discovery_key: discovery_key(&key), manifest, key_pair, encryption_key: None })
+    }
 
+    fn create_as(
+        &mut self,
+        auth: Auth,
+        old: Option<(CorePointers, Auth)>,
+        store: &mut Store,
+    ) -> Result<Progress, CoreError> {
+        let options = &self.options;
+        let import = options.import.as_deref().filter(|_| old.is_none());
         let head = store.head.get_or_insert_default();
         let mut ops = Vec::new();
         let pointers = match old {
@@ -404,8 +433,20 @@ impl Opening {
         for (name, value) in &options.user_data {
             ops.push(Op::Put { key: data.user_data(name), value: value.clone() });
         }
+        let tree = import.map(|import| import.tree().clone());
+        if let Some(import) = import {
+            let Tree { fork, length, signature, .. } = import.tree().clone();
+            let head = Head { fork, length, root_hash: import.tree().tree_hash(), signature, timestamp: 0 };
+            if length > 0 || fork > 0 {
+                ops.push(put(data.head(), head.to_vec()));
+            }
+            ops.extend(import.nodes().map(|node| put(data.node(node.index), node.to_vec())));
+            let user_data = import.user_data.iter();
+            ops.extend(user_data.map(|(name, value)| put(data.user_data(name), value.to_vec())));
+        }
         self.discovery_key = Some(auth.discovery_key);
-        let parts = self.parts(auth, &pointers, Hints::default(), store)?;
+        let mut parts = self.parts(auth, &pointers, Hints::default(), store)?;
+        parts.tree = tree.unwrap_or(parts.tree);
         let commit = store.stage(self.party, ops, Durability::Strict);
         self.state = State::Committing(commit, parts);
         Ok(Progress::Waiting)

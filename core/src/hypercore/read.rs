@@ -22,14 +22,19 @@ impl Core {
         match work {
             Work::Append { blocks, options } => self.append(blocks, options, store),
             Work::Truncate { length, options } => self.truncate(*length, options, loaded, store),
-            Work::Clear { start, end } => self.clear(*start, *end, store),
+            Work::Clear { start, end } => self.clear(*start, *end, loaded, store),
             Work::PutUserData { name, value } => self.put_user_data(name, value.as_ref(), store),
-            Work::ApplyReorg { fork } => self.apply_reorg(*fork, store),
+            Work::ApplyReorg { fork } => self.apply_reorg(*fork, loaded, store),
             Work::Commit(commit) => self.commit_branch(commit, loaded, store),
             Work::Hold => self.hold(),
             Work::Settle if self.is_idle() => Step::Done(Value::Done),
             Work::Settle => Step::Park,
+            Work::Retain { start } => match self.retain(*start, self.tree.length, loaded, store) {
+                Ok(()) => Step::Done(Value::Done),
+                Err(step) => step,
+            },
             Work::Rebase { start, length } => self.rebase(*start, *length, store),
+            Work::Restore(blocks) => self.restore(blocks, loaded, store),
             Work::Apply(proof) => self.apply(proof, loaded, store),
             Work::CheckReorg(proof) => self.check_reorg(proof, loaded, store),
             // What is staged to be cut is not the log that peers know.

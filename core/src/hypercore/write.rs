@@ -16,7 +16,7 @@ use super::encryption::PADDING;
 use super::error::CoreError;
 use super::jobs::{AppendOptions, Applied, CoreEvent, TruncateOptions, Value};
 use super::manifest::Manifest;
-use super::merkle_tree::{Missing, TreeBatch, truncated, truncated_ancestors};
+use super::merkle_tree::{Missing, NodeSource, TreeBatch, truncated, truncated_ancestors};
 use super::nodes::ReadSet;
 use super::proof::Proof;
 use super::reorg::Reorged;
@@ -109,7 +109,10 @@ impl Core {
             return Step::Failed(CoreError::NotWritable);
         }
         let old_length = self.tip.length;
-        let Some(fork) = options.fork.or(self.tip.fork.checked_add(1)).filter(|fork| *fork > self.tip.fork)
+        let Some(fork) = options
+            .fork
+            .or(self.tip.fork.checked_add(1))
+            .filter(|fork| *fork > self.tip.fork || (self.is_branch() && *fork == self.tip.fork))
         else {
             return Step::Failed(CoreError::InvalidOperation("a truncation needs a higher fork"));
         };
@@ -132,6 +135,9 @@ impl Core {
         };
         if let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store) {
             return Step::Failed(error);
+        }
+        if let Err(step) = self.retain(length, old_length, loaded, store) {
+            return step;
         }
         tree.prologue = self.tip.prologue;
         tree.signature.clone_from(&options.signature);
@@ -156,7 +162,7 @@ impl Core {
         Step::Staged(Value::Done)
     }
 
-    pub(super) fn clear(&mut self, start: u64, end: u64, store: &mut Store) -> Step {
+    pub(super) fn clear(&mut self, start: u64, end: u64, loaded: &ReadSet, store: &mut Store) -> Step {
         if self.is_cutting || !store.has_room(0) {
             return Step::Park;
         }
@@ -164,6 +170,9 @@ impl Core {
         let (start, end) = (start.max(self.layers.shared_length()), end.min(self.tip.length));
         if start >= end {
             return self.staged_already(Value::Done);
+        }
+        if let Err(step) = self.retain(start, end, loaded, store) {
+            return step;
         }
         let op = if end - start == 1 {
             Op::Delete { key: self.keys.block(start) }
@@ -232,9 +241,44 @@ impl Core {
         Step::Staged(Value::Applied(Ok(applied)))
     }
 
-    pub(super) fn apply_reorg(&mut self, fork: u64, store: &mut Store) -> Step {
+    pub(super) fn restore(
+        &mut self,
+        blocks: &mut Vec<(u64, Bytes)>,
+        loaded: &ReadSet,
+        store: &mut Store,
+    ) -> Step {
+        let bytes: usize = blocks.iter().map(|(_, block)| block.len() + BLOCK_COST).sum();
+        if self.awaits_cut() || !store.has_room(bytes) {
+            return Step::Park;
+        }
+        let wanted = RefCell::default();
+        let source = self.nodes(store, loaded, &wanted);
+        let leaves = blocks.iter().map(|(index, _)| source.node(index.saturating_mul(2)));
+        let leaves: Vec<Result<Option<Node>, Missing>> = leaves.collect();
+        if !wanted.borrow().is_empty() {
+            return Step::Read(wanted.take());
+        }
+        let mut ops = Vec::with_capacity(blocks.len());
+        for ((index, block), leaf) in mem::take(blocks).into_iter().zip(leaves) {
+            let is_known = leaf == Ok(Some(super::merkle_tree::block_node(index, &block)));
+            if is_known && index < self.tip.length && !self.is_branch() {
+                ops.push(Op::Put { key: self.keys.block(index), value: block });
+                self.set_bits(index, index + 1, true);
+            }
+        }
+        self.stage(store, ops, Durability::Relaxed);
+        Step::Staged(Value::Done)
+    }
+
+    pub(super) fn apply_reorg(&mut self, fork: u64, loaded: &ReadSet, store: &mut Store) -> Step {
         if !self.is_idle() || !store.has_room(PROOF_COST) {
             return Step::Park;
+        }
+        let found = self.reorgs.get(&fork).and_then(|reorg| reorg.clone().finish());
+        if let Some(reorged) = found
+            && let Err(step) = self.retain(reorged.ancestors, self.tip.length, loaded, store)
+        {
+            return step;
         }
         let reorg = self.reorgs.remove(&fork).and_then(super::reorg::Reorg::finish);
         self.reorgs.clear();
