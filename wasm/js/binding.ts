@@ -135,6 +135,11 @@ export interface Engine {
   coreCloseSnapshot? (core: CoreHandle, snapshot: number): void
   coreProof? (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof? (core: CoreHandle, proof: unknown): RequestHandle
+  openImportedCore (
+    store: StoreHandle, options: OpenCoreOptions, oplog: Uint8Array, header: Uint8Array | undefined, tree: Uint8Array, bitfield: Uint8Array
+  ): [CoreHandle, RequestHandle] | [Failure]
+  coreImportRange (core: CoreHandle, limit: number): [offset: number, length: number] | undefined
+  coreImportBytes (core: CoreHandle, bytes: Uint8Array): RequestHandle
   openBranch (parent: CoreHandle, name: string, overwrite: boolean): [CoreHandle, RequestHandle]
   createAtom (store: StoreHandle): StoreHandle
   openAtomic (parent: CoreHandle, atom: StoreHandle): [CoreHandle, RequestHandle]

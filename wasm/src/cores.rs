@@ -26,7 +26,7 @@ pub fn open_core(store: u32, options: JsValue) -> Result<Array, JsError> {
     })
 }
 
-fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
+pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
     let mut open = OpenCore::default();
     let manifest = options.bytes("manifest")?.map(|manifest| decode_manifest(&manifest)).transpose()?;
     open.core = OpenOptions {

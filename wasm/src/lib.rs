@@ -6,6 +6,7 @@
 pub mod cores;
 pub mod crypto;
 mod events;
+pub mod imports;
 pub mod links;
 mod options;
 pub mod proofs;

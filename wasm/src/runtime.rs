@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use hypertab_core::engine::{Config, Engine, Error, Event, Input, LinkId, Output, RequestId};
+use hypertab_core::engine::{Config, CoreId, Engine, Error, Event, Input, LinkId, Output, RequestId};
+use hypertab_core::hypercore::v10::Import;
 use hypertab_core::storage::log_store::DeviceReply;
 use hypertab_core::storage::{Intent, Outcome, StoreId};
 use hypertab_core::time::Instant;
@@ -44,6 +45,8 @@ pub(crate) struct Runtime {
     /// Stores that are closing, with the request that waits for it.
     pub(crate) closing: BTreeMap<StoreId, f64>,
     pub(crate) sockets: BTreeMap<LinkId, Socket>,
+    /// Files whose blocks are being read.
+    pub(crate) imports: BTreeMap<CoreId, Import>,
     /// Frames for a socket that is still connecting.
     waiting: BTreeMap<LinkId, Vec<bytes::Bytes>>,
     events: Vec<JsValue>,
@@ -71,6 +74,7 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             backends: BTreeMap::new(),
             closing: BTreeMap::new(),
             sockets: BTreeMap::new(),
+            imports: BTreeMap::new(),
             waiting: BTreeMap::new(),
             events: Vec::new(),
             wake,

@@ -1,6 +1,6 @@
 // One open core of the engine, shared by its sessions.
 
-import type { CoreHandle, Failure, KeyPair, OpenCoreOptions } from '../binding.js'
+import type { CoreHandle, Failure, KeyPair, OpenCoreOptions, StoreHandle } from '../binding.js'
 import { fromFailure, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, look, ready, request, Request, unlisten } from '../runtime.js'
@@ -8,12 +8,16 @@ import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { encodeId } from '../support/id.js'
 import { parseStorage, type StorageInput } from '../storage/parse.js'
-import type { Storage } from '../storage/storage.js'
+import type { LegacyFiles, Storage } from '../storage/storage.js'
 import type { Mux } from '../links/mux.js'
 import type { HypercoreOptions } from './options.js'
 import type { Hypercore } from './hypercore.js'
 import { createManifest, decodeManifest, encodeManifest, isCompat, manifestKey, type Manifest } from './manifest.js'
 import { Peer } from './peer.js'
+import { State } from './state.js'
+
+/** How much of a folder of hypercore 10 is read at once. */
+const IMPORT_BYTES = 1 << 20
 
 /** The core behind one or more sessions. */
 export class Core {
@@ -34,11 +38,14 @@ export class Core {
   autoClose = true
   readonly storage: Storage
   keyPair: KeyPair | null = null
-  /** Serialises appends whose blocks are encrypted by a program. */
-  appending: Promise<unknown> = Promise.resolve()
+  /** Open branches and atomic states. */
+  readonly states = new Map<CoreHandle, State>()
+  /** The store that it is in, once opening. */
+  store: StoreHandle = 0
   exclusive: Promise<void> = Promise.resolve()
 
   #handle: CoreHandle | null = null
+  #state: State | null = null
   #manifest: Manifest | null = null
   #peers = new Map<number, Peer>()
   #acquired = false
@@ -85,9 +92,9 @@ export class Core {
     return { get: (index) => this.has(index) }
   }
 
-  /** The log as it is; a session of a snapshot has its own. */
-  get state (): this {
-    return this
+  /** The log itself; a branch has its own. */
+  get state (): State {
+    return this.#state ??= new State(this, this.handle)
   }
 
   ready (): Promise<void> {
@@ -130,18 +137,37 @@ export class Core {
     const opening = openOptions(options)
     if (this.key) this.discoveryKey = discoveryKey(this.key)
     try {
-      const store = await this.storage.acquire()
+      const store = this.store = await this.storage.acquire()
       this.#acquired = true
       this.#unwatch = this.storage.watch((failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) })
-      const [handle, id] = call((engine) => engine.openCore(store, opening))
+      const legacy = this.storage.legacyFiles()
+      const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
       listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
       this.#handle = handle
       await new Request<void>(() => id).promise
+      if (legacy) await this.#importBlocks(handle, legacy)
       this.#opened(options)
     } catch (error) {
       await this.#giveUp()
       throw error
     }
+  }
+
+  #openImported (store: StoreHandle, opening: OpenCoreOptions, { oplog, header, tree, bitfield }: LegacyFiles): [CoreHandle, number] {
+    const [handle, id] = call((engine) => engine.openImportedCore(store, opening, oplog, header ?? undefined, tree, bitfield))
+    if (typeof handle !== 'number') throw fromFailure(handle, this.discoveryKey)
+    return [handle, id!]
+  }
+
+  // What an earlier attempt stored is stored again, which changes nothing.
+  async #importBlocks (handle: CoreHandle, legacy: LegacyFiles): Promise<void> {
+    for (;;) {
+      const range = call((engine) => engine.coreImportRange(handle, IMPORT_BYTES))
+      if (!range) break
+      const bytes = legacy.read(...range)
+      await request((engine) => engine.coreImportBytes(handle, bytes))
+    }
+    legacy.imported()
   }
 
   #opened (options: HypercoreOptions): void {
@@ -208,10 +234,10 @@ export class Core {
   #onevent (kind: string, rest: unknown[]): void {
     switch (kind) {
       case 'append':
-        this.#emit((session) => { session.onappend() })
+        this.#emit((session) => { if (session.state === this.state) session.onappend() })
         break
       case 'truncate':
-        this.#emit((session) => { session.ontruncate(rest[0] as number, rest[1] as number) })
+        this.#emit((session) => { if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number) })
         break
       case 'manifest':
         this.compat = look((engine) => engine.coreIsCompat(this.handle))

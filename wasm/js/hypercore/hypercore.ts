@@ -26,6 +26,7 @@ import type {
 import type { Peer } from './peer.js'
 import { clearRequests, destroyRequests, ensureAlive, track, trackWish, type ActiveRequests } from './requests.js'
 import { forEngine, fromEngine, verifyFullyRemote, type EngineProof, type Proof, type ProofOptions, type RemoteHead } from './proof.js'
+import { State, type CommitOptions } from './state.js'
 import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadStreamOptions } from './streams.js'
 
 export type HypercoreEvents = {
@@ -78,6 +79,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   static readonly SMALL_WANTS = 1
 
   core: Core | null = null
+  /** The log, branch or atomic view that this session reads and writes. */
+  state: State | null = null
   encryption: EncryptionProvider | null = null
   readonly extensions = new Map<string, Extension>()
   valueEncoding: CompactEncoding | null = null
@@ -106,7 +109,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   #readonly: boolean
   #active: boolean
   #findingPeers = 0
-  #snapshot: { length: number, byteLength: number, fork: number, id: number | null } | null = null
+  #snapshot: { length: number, byteLength: number, fork: number, id: number | null, users: number } | null = null
   /** Blocks that the log still shares with the snapshot. */
   #compatLength = Infinity
   #unlock: (() => void) | null = null
@@ -221,7 +224,6 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   get key (): Uint8Array | null { return this.core?.key ?? null }
   get discoveryKey (): Uint8Array | null { return this.core?.discoveryKey ?? null }
   get manifest (): Manifest | null { return this.core?.manifest ?? null }
-  get state (): Core | null { return this.core }
   get replicator (): Replicator | null { return this.core?.replicator ?? null }
   get peers (): Peer[] { return this.opened ? this.core!.peers : [] }
   get globalCache (): null { return null }
@@ -230,22 +232,23 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   get length (): number {
     if (this.#snapshot) return this.#snapshot.length
-    return this.opened ? this.core!.length : 0
+    return this.opened ? this.state!.length : 0
   }
 
   get signedLength (): number {
-    return this.opened ? this.core!.length : 0
+    if (!this.opened) return 0
+    return this.#snapshot ? Math.min(this.#snapshot.length, this.#compatLength, this.core!.length) : this.state!.signedLength()
   }
 
   get byteLength (): number {
     if (!this.opened) return 0
     if (this.#snapshot) return this.#snapshot.byteLength
-    return this.core!.byteLength - this.core!.length * this.padding
+    return this.state!.byteLength - this.state!.length * this.padding
   }
 
   get fork (): number {
     if (!this.opened) return 0
-    return this.#snapshot ? this.#snapshot.fork : this.core!.fork
+    return this.#snapshot ? this.#snapshot.fork : this.state!.fork
   }
 
   get contiguousLength (): number {
@@ -303,8 +306,10 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async append (blocks: unknown, options: AppendOptions = {}): Promise<{ length: number, byteLength: number }> {
     if (!this.opened) await this.opening
     if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot append to a closed session', this.discoveryKey)
-    const keyPair = options.keyPair === undefined ? this.keyPair : options.keyPair
-    const writable = !!options.signature || !!keyPair?.secretKey || options.writable === true
+    const state = this.state!
+    const defaultKeyPair = state.name === null ? this.keyPair : null
+    const keyPair = options.keyPair === undefined ? defaultKeyPair : options.keyPair
+    const writable = state.parent !== null || !!options.signature || !!keyPair?.secretKey || options.writable === true
     if (this.#readonly || this.#snapshot || !writable) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a readonly core', this.discoveryKey)
     }
@@ -317,9 +322,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
         throw HypercoreError.BAD_ARGUMENT('Appended block exceeds the maximum suggested block size', this.discoveryKey)
       }
     }
-    const core = this.core!
-    if (buffers.length === 0) return { length: core.length, byteLength: core.byteLength }
-    const send = (buffers: Uint8Array[]) => core.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, buffers, {
+    if (buffers.length === 0) return { length: state.length, byteLength: state.byteLength }
+    const send = (buffers: Uint8Array[]) => state.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, buffers, {
       ...this.#signing(keyPair, options.signature),
       ...(options.maxLength === undefined ? {} : { maxLength: options.maxLength }),
       ...(encryption ? { encryption } : {})
@@ -354,7 +358,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async has (start: number, end = start + 1): Promise<boolean> {
     if (!this.opened) await this.opening
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('has range is invalid', this.discoveryKey)
-    return this.core!.has(start, end)
+    return await this.state!.has(start, end)
   }
 
   /** Asks peers for a newer head; true when there was one. */
@@ -381,7 +385,13 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     const update = this.encryption && !core.manifest
     if (update) await trackWish(list, core.request<boolean>((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
     const wait = this.#shouldWait(options, this.wait)
-    const request = core.request<[number, number] | null>((handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding }))
+    const seek = (wait: boolean): Parameters<Core['request']>[0] => (handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding })
+    if (this.state!.parent !== null) {
+      const found = await this.state!.request<[number, number] | null>(seek(false)).promise
+      if (found) return found
+      if (!wait) return null
+    }
+    const request = core.request<[number, number] | null>(seek(wait))
     return await track(list, request, options.timeout ?? this.timeout).promise ?? null
   }
 
@@ -390,14 +400,16 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (!this.opened) await this.opening
     if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot append to a closed session', this.discoveryKey)
     const given: TruncateOptions = typeof options === 'number' ? { fork: options } : options
-    const core = this.core!
-    const fork = given.fork ?? core.fork + 1
+    const state = this.state!
+    const isDefault = state.parent === null
+    const fork = given.fork ?? state.fork + 1
     const keyPair = given.keyPair === undefined ? this.keyPair : given.keyPair
     const writable = !this.#readonly && !this.#snapshot && !!(given.signature || keyPair?.secretKey)
-    if (!writable && (newLength > 0 || fork !== core.fork)) {
+    if (isDefault && !writable && (newLength > 0 || fork !== state.fork)) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
     }
-    await core.request((handle, engine) => engine.coreTruncate(handle, newLength, { fork, ...this.#signing(keyPair, given.signature) })).promise
+    const signing = state.isDefault() ? this.#signing(keyPair, given.signature) : {}
+    await state.request((handle, engine) => engine.coreTruncate(handle, newLength, { fork, ...signing })).promise
   }
 
   /** Drops local blocks; they can be fetched again. */
@@ -412,7 +424,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     const cleared = options?.diff ? { blocks: 0 } : null
     if (start >= end || start >= this.length) return cleared
     const last = end
-    await this.core!.request((core, engine) => engine.coreClear(core, start, Math.min(last, Number.MAX_SAFE_INTEGER))).promise
+    await this.state!.request((core, engine) => engine.coreClear(core, start, Math.min(last, Number.MAX_SAFE_INTEGER))).promise
     return cleared
   }
 
@@ -498,12 +510,12 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
     if (!this.opened) await this.opening
     const bytes = value === null || value === undefined ? null : isBytes(value) ? value : fromUtf8(value)
-    await this.core!.request((core, engine) => engine.coreSetUserData(core, key, bytes)).promise
+    await this.state!.request((core, engine) => engine.coreSetUserData(core, key, bytes)).promise
   }
 
   async getUserData (key: string): Promise<Uint8Array | null> {
     if (!this.opened) await this.opening
-    const value = await this.core!.request<Uint8Array | null>((core, engine) => engine.coreUserData(core, key)).promise
+    const value = await this.state!.request<Uint8Array | null>((core, engine) => engine.coreUserData(core, key)).promise
     return value ? userBytes(value) : null
   }
 
@@ -522,7 +534,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (!this.opened) await this.opening
     if (length === -1) length = this.length
     if (length > 0 && !(await this.has(length - 1))) await this.get(length - 1, { raw: true })
-    return userBytes(await this.core!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
+    return userBytes(await this.state!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
   }
 
   /** What is signed for a length and fork. */
@@ -540,7 +552,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   /** Makes a proof of a block, a node, a byte or a head, as peers get it. */
   async proof (options: ProofOptions): Promise<Proof> {
     if (!this.opened) await this.opening
-    return fromEngine(await this.#optional<EngineProof>('coreProof', (core, engine) => engine.coreProof!(core, options)))
+    return fromEngine(await this.state!.request<EngineProof>((core, engine) => engine.coreProof!(core, options)).promise)
   }
 
   /** Verifies a proof and stores what it proves; false when it is of no use. */
@@ -576,6 +588,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   /** Begins to note which blocks are read, for {@link sweep}. */
   async startMarking (): Promise<void> {
     if (this.#marking) throw HypercoreError.ASSERTION("Hypercore cannot be gc'ed when already in gc mode", this.discoveryKey)
+    if (this.state?.name) throw HypercoreError.ASSERTION("Hypercore cannot be gc'ed when a named session", this.discoveryKey)
+    if (this.state?.atom) throw HypercoreError.ASSERTION("Hypercore cannot be gc'ed when an atomic session", this.discoveryKey)
     if (!this.opened) await this.opening
     await this.clearMarkings()
     this.#marks = new Set()
@@ -607,8 +621,11 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     await this.clearMarkings()
   }
 
-  async commit (_session: Hypercore, _options?: unknown): Promise<never> {
-    throw HypercoreError.NOT_SUPPORTED('branches cannot be committed in this release', this.discoveryKey)
+  /** Takes the blocks of a branch into the signed log; null when it does not continue the log. */
+  async commit (session: Hypercore, options: CommitOptions = {}): Promise<{ length: number, byteLength: number } | null> {
+    await this.ready()
+    await session.ready()
+    return await this.state!.commit(session.state!, { keyPair: this.keyPair, ...options })
   }
 
   /** Nothing is left to be done: the store compacts itself. */
@@ -662,9 +679,6 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (preload) options = { ...options, ...(await preload) }
     const { parent } = options
     try {
-      if (options.name || options.atom) {
-        throw HypercoreError.NOT_SUPPORTED('named sessions and atoms are not in this release', parent?.discoveryKey ?? null)
-      }
       if (parent) {
         // A parent with a preload has no core before it.
         if (parent.core === null) await parent.opening
@@ -694,21 +708,51 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
     if (options.encodeBatch) this.encodeBatch = options.encodeBatch
     if (options.pushOnly === true) core.replicator.setPushOnly(true)
+    if (options.exclusive && options.writable !== false) await this.#lock()
+    this.state = await this.#openState(options)
+    this.state.sessions.push(this)
     if (parent !== null && parent.#snapshot) {
-      this.#snapshot = { ...parent.#snapshot, id: null }
+      this.#snapshot = parent.#snapshot
+      this.#snapshot.users++
       this.#compatLength = parent.#compatLength
     } else if (this.snapshotted) {
       this.#takeSnapshot()
     }
-    if (options.exclusive && options.writable !== false) await this.#lock()
     for (const [key, value] of Object.entries(options.userData ?? {})) {
       const bytes = isBytes(value) ? value : fromUtf8(value)
-      await core.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
+      await this.state.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
     }
     core.replicator.updateActivity(this.#active ? 1 : 0)
     this.opened = true
     this.writable = this.#isWritable()
     for (const extension of this.extensions.values()) this.#register(extension)
+  }
+
+  async #openState ({ parent = null, name, atom, overwrite, checkout = -1 }: HypercoreOptions): Promise<State> {
+    const from = parent?.state ?? this.core!.state
+    const state = atom ? await from.atomic(atom) : name ? await from.branch(name, !!overwrite) : from.ref()
+    if (checkout === -1 || state === from) return state
+    try {
+      const { length } = state
+      const prologue = this.manifest?.prologue?.length ?? 0
+      if (checkout > length) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, length is ${length}`, this.discoveryKey)
+      if (checkout < prologue) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, prologue length is ${prologue}`, this.discoveryKey)
+      // A signed log never has two histories of one fork.
+      const fork = state.isDefault() ? state.fork + 1 : state.fork
+      if (checkout < length) await state.request((handle, engine) => engine.coreTruncate(handle, checkout, { fork })).promise
+      return state
+    } catch (error) {
+      await state.unref()
+      throw error
+    }
+  }
+
+  async #leaveState (): Promise<void> {
+    const { state } = this
+    const index = state?.sessions.indexOf(this) ?? -1
+    if (index === -1) return
+    state!.sessions.splice(index, 1)
+    await state!.unref()
   }
 
   #join (): void {
@@ -730,6 +774,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async #giveUp (): Promise<void> {
     if (this.core) {
       this.#leave()
+      await this.#leaveState().catch(() => {})
       this.#unlock?.()
       if (this.core.autoClose && !this.core.hasSession()) await this.core.close().catch(() => {})
     }
@@ -757,6 +802,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     this.#findingPeers = 0
     if (!core.closed) core.replicator.updateActivity(this.#active ? -1 : 0)
     this.#releaseSnapshot()
+    if (!core.closed) await this.#leaveState().catch(() => {})
     this.#unlock?.()
     if (!core.hasSession() && core.autoClose) {
       await core.close()
@@ -769,12 +815,13 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async #block (index: number, options: GetOptions, encryption: BlockEncryption | null): Promise<Uint8Array | null> {
     const core = this.core!
     const snapshot = this.#snapshot
-    const read = async () => await core.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
+    const state = this.state!
+    const read = async () => await state.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
       wait: false,
       ...(encryption ? { encryption } : {}),
       ...(snapshot?.id != null ? { snapshot: snapshot.id } : {})
     })).promise
-    if (core.has(index) || (snapshot?.id != null && index < snapshot.length)) {
+    if (state.mayHave(index) || (snapshot?.id != null && index < snapshot.length)) {
       if (snapshot && snapshot.id === null) this.#checkSnapshot(index)
       const block = await read()
       if (block) return block
@@ -808,17 +855,17 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   }
 
   #takeSnapshot (): void {
-    const core = this.core!
+    const core = this.state!
     const taken = call((engine) => engine.coreSnapshot?.(core.handle))
     this.#snapshot = taken
-      ? { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, id: taken.snapshot }
-      : { length: core.length, byteLength: core.byteLength, fork: core.fork, id: null }
+      ? { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, id: taken.snapshot, users: 1 }
+      : { length: core.length, byteLength: core.byteLength, fork: core.fork, id: null, users: 1 }
   }
 
   #releaseSnapshot (): void {
     const id = this.#snapshot?.id
-    if (id == null || this.core!.closed) return
-    call((engine) => { engine.coreCloseSnapshot?.(this.core!.handle, id) })
+    if (id == null || --this.#snapshot!.users > 0 || this.core!.closed) return
+    call((engine) => { engine.coreCloseSnapshot?.(this.state!.handle, id) })
   }
 
   #attach (mux: Mux): void {
@@ -856,14 +903,14 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   // Blocks are encrypted for a place in the log, so nothing else may be appended meanwhile.
   async #appendEncrypted<T> (provider: EncryptionProvider, buffers: Uint8Array[], send: (buffers: Uint8Array[]) => Promise<T>): Promise<T> {
-    const core = this.core!
+    const [core, state] = [this.core!, this.state!]
     const append = async () => {
-      const [start, fork] = [core.length, core.fork]
+      const [start, fork] = [state.length, core.fork]
       for (let i = 0; i < buffers.length; i++) await provider.encrypt(start + i, buffers[i]!, fork, core)
       return await send(buffers)
     }
-    const appended = core.appending.then(append, append)
-    core.appending = appended
+    const appended = state.appending.then(append, append)
+    state.appending = appended
     return await appended
   }
 
@@ -889,7 +936,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   }
 
   #isWritable (): boolean {
-    return !this.#readonly && !this.#snapshot && !!this.keyPair?.secretKey
+    if (this.#readonly || this.#snapshot) return false
+    return (this.state !== null && !this.state.isDefault()) || !!this.keyPair?.secretKey
   }
 
   #shouldWait (options: { wait?: boolean }, fallback: boolean): boolean {

@@ -9,6 +9,7 @@ import type { EncryptionInput } from './encryption.js'
 import type { Hypercore } from './hypercore.js'
 import type { ManifestInput } from './manifest.js'
 import type { ActiveRequests } from './requests.js'
+import type { Atom } from './state.js'
 
 /** A pair that a program gives; one without a secret only names who signs. */
 export type KeyPairInput = { publicKey: Uint8Array, secretKey?: Uint8Array | null } | KeyPair
@@ -48,12 +49,13 @@ export interface HypercoreOptions {
   pushOnly?: boolean
   allowLatestBlock?: boolean
   inflightRange?: [number, number]
-  /** Session of a branch: not in this release. */
+  /** Opens a branch of the log, which is found again by this name. */
   name?: string
-  /** Session of an atom: not in this release. */
-  atom?: unknown
+  /** Opens a session whose writes are stored when the atom is flushed. */
+  atom?: Atom
+  /** Cuts a branch to this length at once. */
   checkout?: number
-  parent?: Hypercore
+  parent?: Hypercore | null
   class?: new (storage: any, key: any, options: any) => Hypercore
 }
 

@@ -9,10 +9,11 @@ import { join, resolve } from 'node:path'
 import type { SyncFile } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { call } from '../runtime.js'
-import { Storage } from './storage.js'
+import { Storage, type LegacyFiles } from './storage.js'
 
 const STORE = 'store'
 const LOCK = 'lock'
+const IMPORTED = 'imported'
 
 /** What this process has locked: taken back at its end, however that comes. */
 const locks = new Set<string>()
@@ -36,8 +37,38 @@ export function folder (path: string): Storage {
     release () {
       unlock?.()
       unlock = null
-    }
+    },
+    legacyFiles: () => legacyFiles(directory)
   })
+}
+
+// Hypercore 10 kept each part in a file of its own, beside which the store is.
+function legacyFiles (directory: string): LegacyFiles | null {
+  const path = (name: string) => join(directory, name)
+  if (!existsSync(path('oplog')) || existsSync(path(IMPORTED))) return null
+  const oplog = readFileSync(path('oplog'))
+  if (oplog.byteLength === 0) return null
+  const read = (name: string) => existsSync(path(name)) ? readFileSync(path(name)) : null
+  const data = existsSync(path('data')) ? openSync(path('data'), 'r') : null
+  return {
+    oplog,
+    header: read('header'),
+    tree: read('tree') ?? new Uint8Array(0),
+    bitfield: read('bitfield') ?? new Uint8Array(0),
+    read (offset, length) {
+      const bytes = new Uint8Array(length)
+      for (let count = 0; data !== null && count < length;) {
+        const read = readSync(data, bytes, count, length - count, offset + count)
+        if (read === 0) break
+        count += read
+      }
+      return bytes
+    },
+    imported () {
+      if (data !== null) closeSync(data)
+      writeFileSync(path(IMPORTED), 'The core in these files was imported into `store`.\n')
+    }
+  }
 }
 
 function openFile (path: string): SyncFile {

@@ -2,7 +2,20 @@
 
 import type { Failure, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
+import { Atom } from '../hypercore/state.js'
 import { listen, request, unlisten } from '../runtime.js'
+
+/** The files of a hypercore 10. */
+export interface LegacyFiles {
+  oplog: Uint8Array
+  header: Uint8Array | null
+  tree: Uint8Array
+  bitfield: Uint8Array
+  /** Reads from the file with the blocks. */
+  read (offset: number, length: number): Uint8Array
+  /** Notes that all of it is in the store. */
+  imported (): void
+}
 
 /** What opens a store and gives up whatever guards it. */
 export interface StoreOpener {
@@ -10,6 +23,8 @@ export interface StoreOpener {
   open (): Promise<StoreHandle>
   /** Runs once the engine has closed the store, or has failed to open it. */
   release? (): void
+  /** What an older version left in the same place, unless it was imported. */
+  legacyFiles? (): LegacyFiles | null
 }
 
 /**
@@ -32,6 +47,11 @@ export class Storage {
     this.#keepOpen = keepOpen
   }
 
+  /** Gathers writes of several cores, to be stored together. */
+  createAtom (): Atom {
+    return new Atom(this)
+  }
+
   /** How many cores are open in it. */
   get users (): number {
     return this.#users
@@ -48,6 +68,11 @@ export class Storage {
       this.#users--
       throw error
     }
+  }
+
+  /** @internal What an older version left in the same place, unless it was imported. */
+  legacyFiles (): LegacyFiles | null {
+    return this.#opener.legacyFiles?.() ?? null
   }
 
   /** @internal Calls `watcher` when the store fails: from then on it neither reads nor writes. */

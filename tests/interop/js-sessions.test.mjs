@@ -1,0 +1,201 @@
+// Named sessions, commits, atoms and proofs: the same programs with upstream's Hypercore and ours.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import HypercoreV10 from 'hypercore-v10'
+import Hypertab from 'hypertab/hypercore'
+
+import { eventually, outcome, sameWithBoth } from './support/both.mjs'
+import { temporaryFolder } from './support/folder.mjs'
+
+const keyPair = {
+  publicKey: Buffer.from('8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c', 'hex'),
+  secretKey: Buffer.from('01'.repeat(32) + '8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c', 'hex')
+}
+
+sameWithBoth('a named session goes its own way and is committed', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  await core.append(['a', 'b'])
+  const batch = core.session({ name: 'batch' })
+  await batch.ready()
+  for (const event of ['append', 'truncate']) {
+    core.on(event, (...args) => note('core', event, ...args, core.length))
+    batch.on(event, (...args) => note('batch', event, ...args, batch.length))
+  }
+  note(batch.length, batch.byteLength, batch.fork, batch.signedLength, batch.writable, batch.key.equals(core.key))
+  note(await batch.append(['c', 'd', 'e']))
+  note(core.length, batch.length, batch.byteLength, batch.signedLength)
+  note(await all(batch), await all(core), await batch.seek(3), await batch.has(0, 5), await batch.has(5))
+  note(await batch.treeHash(), await batch.info(), await batch.signable())
+  note(await core.commit(batch, { length: 3 }), core.length, batch.signedLength)
+  note(await core.commit(batch), core.length, batch.signedLength, await all(core))
+  note(await core.commit(batch), await core.treeHash(), await core.signable())
+  await core.append('other')
+  await batch.append('f')
+  note(await core.commit(batch), await all(core), await all(batch))
+  await batch.close()
+})
+
+sameWithBoth('a named session is found again, overwritten and checked out', async ({ Hypercore, note, folder }) => {
+  const path = folder()
+  const core = new Hypercore(path, { keyPair })
+  await core.append(['a', 'b', 'c'])
+  const first = core.session({ name: 'x' })
+  await first.append(['d', 'e'])
+  await first.truncate(2)
+  await first.append('z')
+  note(first.fork, await all(first))
+  await first.close()
+  await core.close()
+
+  const again = new Hypercore(path)
+  const resumed = again.session({ name: 'x' })
+  await resumed.ready()
+  note(await all(resumed), resumed.length, resumed.byteLength, await resumed.treeHash())
+  await resumed.close()
+  const checkout = again.session({ name: 'x', checkout: 1 })
+  await checkout.ready()
+  note(await all(checkout), checkout.length)
+  await checkout.close()
+  const over = again.session({ name: 'x', overwrite: true })
+  await over.ready()
+  note(await all(over))
+  await over.close()
+  await again.close()
+})
+
+sameWithBoth('a named session of an encrypted core', async ({ create, note }) => {
+  const core = await create({ keyPair, encryption: { key: Buffer.alloc(32, 3) } })
+  await core.append(['a', 'b'])
+  const batch = core.session({ name: 'batch' })
+  await batch.append(['secret'])
+  note(batch.byteLength, (await batch.get(2)).toString(), await batch.get(2, { raw: true }))
+  note(await core.commit(batch), (await core.get(2)).toString())
+})
+
+sameWithBoth('a commit with a signature made elsewhere', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  const other = await create({ keyPair })
+  await core.append('a')
+  await other.append(['a', 'b'])
+  const batch = core.session({ name: 'batch' })
+  await batch.append('b')
+  const { upgrade } = await other.proof({ upgrade: { start: 0, length: 2 } })
+  const bad = Buffer.from(upgrade.signature)
+  bad[20] ^= 1
+  note((await outcome(core.commit(batch, { signature: bad }))).error.code)
+  note(await core.commit(batch, { signature: upgrade.signature, keyPair: null }), await all(core))
+})
+
+sameWithBoth('an atom is flushed at once', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  await core.append('a')
+  const atom = core.state.storage.createAtom()
+  const session = core.session({ atom })
+  await session.ready()
+  core.on('append', () => note('core append', core.length))
+  session.on('append', () => note('session append', session.length))
+  note(await session.append(['b', 'c']))
+  note(core.length, session.length, await all(session), session.writable)
+  await atom.flush()
+  note(core.length, await all(core), await core.has(0, 3), core.contiguousLength)
+  await session.append('d')
+  await atom.flush()
+  note(await all(core), await core.treeHash())
+  await session.close()
+})
+
+sameWithBoth('snapshots show what is truncated and cleared afterwards', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  await core.append(['a', 'b', 'c', 'd'])
+  const snapshot = core.snapshot()
+  await snapshot.ready()
+  const nested = snapshot.session()
+  await nested.ready()
+  const batch = core.session({ name: 'batch' })
+  await batch.append('e')
+  const draft = batch.snapshot()
+  await draft.ready()
+  await core.clear(1)
+  await core.truncate(2)
+  await core.append(['x', 'y', 'z'])
+  await batch.truncate(3)
+  for (const session of [snapshot, nested]) note(session.length, session.fork, session.byteLength, session.signedLength, await all(session))
+  note(draft.length, (await draft.get(4)).toString(), await draft.has(0))
+  await snapshot.close()
+  note(await all(nested))
+})
+
+sameWithBoth('proofs are made, applied and verified', async ({ create, note }) => {
+  const writer = await create({ keyPair })
+  await writer.append(['a', 'b', 'c'])
+  const reader = await create(writer.key, { manifest: writer.manifest })
+  const proof = await writer.proof({ upgrade: { start: 0, length: 3 } })
+  note(proof)
+  const head = await reader.verifyFullyRemote(proof)
+  note(head.length, head.fork, head.byteLength, head.hash())
+  note(await reader.applyProof(proof), reader.length)
+  note(await reader.missingNodes(1))
+  const block = await writer.proof({ block: { index: 1, nodes: await reader.missingNodes(1) } })
+  note(block)
+  note(await reader.applyProof(block), (await reader.get(1)).toString(), await reader.has(0))
+  block.block.value = Buffer.from('x')
+  note((await outcome(reader.applyProof(block))).error.code)
+})
+
+sameWithBoth('exclusive and weak sessions', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  const first = core.session({ exclusive: true })
+  await first.ready()
+  const second = core.session({ exclusive: true })
+  let opened = false
+  second.ready().then(() => { opened = true })
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  note(opened, first.exclusive)
+  await first.close()
+  await second.ready()
+  note(second.exclusive)
+  await second.close()
+  const weak = core.session({ weak: true })
+  await weak.ready()
+  await core.close()
+  await eventually(() => weak.closed)
+  note(weak.closed)
+})
+
+async function all (core) {
+  const blocks = []
+  for (let index = 0; index < core.length; index++) blocks.push((await core.get(index)).toString())
+  return blocks
+}
+
+test('a folder of hypercore 10 is imported', async (t) => {
+  const path = temporaryFolder(t)
+  const old = new HypercoreV10(path)
+  await old.ready()
+  await old.append(Array.from({ length: 100 }, (_, index) => `block ${index}`))
+  await old.truncate(90)
+  await old.append(['new', ''])
+  await old.clear(7)
+  await old.setUserData('name', Buffer.from('value'))
+  const expected = [old.key, old.length, old.fork, old.byteLength, await old.treeHash()]
+  await old.close()
+
+  for (let round = 0; round < 2; round++) {
+    const core = new Hypertab(path)
+    await core.ready()
+    assert.deepEqual([core.key, core.length, core.fork, core.byteLength, await core.treeHash()], expected)
+    assert.equal((await core.get(90)).toString(), 'new')
+    assert.equal((await core.get(89)).toString(), 'block 89')
+    assert.equal((await core.get(91)).byteLength, 0)
+    assert.equal(await core.get(7, { wait: false }), null)
+    assert.equal((await core.getUserData('name')).toString(), 'value')
+    assert.ok(core.writable)
+    await core.close()
+  }
+  const core = new Hypertab(path)
+  await core.append('goes on')
+  assert.equal((await core.get(92)).toString(), 'goes on')
+  await core.close()
+})
