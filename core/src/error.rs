@@ -108,6 +108,23 @@ pub enum StorageFailure {
     WriteFailed,
 }
 
+impl StorageFailure {
+    /// Returns a stable name for programs to compare.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Closed => "STORAGE_CLOSED",
+            Self::Corrupted => "STORAGE_CORRUPTED",
+            Self::Fenced => "STORAGE_TAKEN_OVER",
+            Self::Full => "STORAGE_FULL",
+            Self::KeyTooLong => "STORAGE_KEY_TOO_LONG",
+            Self::Locked => "STORAGE_LOCKED",
+            Self::Missing => "STORAGE_INCOMPLETE",
+            Self::ReadFailed => "STORAGE_READ_FAILED",
+            Self::WriteFailed => "STORAGE_WRITE_FAILED",
+        }
+    }
+}
+
 impl fmt::Display for StorageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
