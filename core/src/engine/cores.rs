@@ -22,6 +22,7 @@ use crate::storage::{CommitId, Party, ReadTicket, StorageFailure, Store, StoreEv
 use crate::time::Instant;
 
 use super::atoms::{Atom, Twin};
+use super::channels::Traffic;
 use super::replication::Attachment;
 use super::requests::Pending;
 use super::types::{ApplyError, CoreId, Error, Event, LinkId, OpenCore, PeerId, RequestId, Response};
@@ -70,6 +71,10 @@ pub(super) struct CoreEntry {
     pub(super) requests: BTreeMap<RequestId, Pending>,
     pub(super) attachments: BTreeMap<LinkId, Attachment>,
     pub(super) peers: BTreeMap<PeerId, LinkId>,
+    /// Messages of each peer that is there.
+    pub(super) traffic: BTreeMap<PeerId, Traffic>,
+    /// Messages of all peers there ever were.
+    pub(super) total_traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,8 @@ impl CoreEntry {
             requests: BTreeMap::new(),
             attachments: BTreeMap::new(),
             peers: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            total_traffic: Traffic::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::id::{DiscoveryKey, PublicKey};
 use crate::time::Instant;
 
 use super::Engine;
+use super::channels::Traffic;
 use super::cores::CoreEntry;
 use super::types::{
     AppendOptions, CoreId, Error, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish, RequestId,
@@ -230,6 +231,17 @@ impl<'a> CoreHandle<'a> {
     /// Counts the parents to climb from a block's leaf to a stored node. Answered with [`Response::MissingNodes`].
     pub fn missing_nodes(&mut self, index: u64) -> RequestId {
         self.engine.request_job(self.id, Work::MissingNodes { index })
+    }
+
+    /// Returns whether a peer said that it has a block.
+    pub fn peer_has(&self, peer: PeerId, index: u64) -> bool {
+        self.engine.cores.get(&self.id).is_some_and(|entry| entry.replicator.peer_has(peer, index))
+    }
+
+    /// Returns the messages of a peer, or of all there ever were.
+    pub fn traffic(&self, peer: Option<PeerId>) -> Traffic {
+        let Some(entry) = self.engine.cores.get(&self.id) else { return Traffic::default() };
+        peer.map_or(entry.total_traffic, |peer| entry.traffic.get(&peer).copied().unwrap_or_default())
     }
 
     /// Takes a picture of the log.

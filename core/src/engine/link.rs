@@ -18,6 +18,7 @@ use crate::protomux::{Mux, MuxEvent, PeerMisbehaved};
 use crate::secret_stream::{self, Entropy, Event, MAX_MESSAGE, Outgoing, SecretStream, SecretStreamError};
 use crate::time::{Duration, Instant};
 
+pub use super::channels::LinkStats;
 pub use crate::noise::Role;
 
 /// What a transport keeps of what is written to it.
@@ -153,6 +154,7 @@ pub struct Link {
     outbox: VecDeque<Bytes>,
     /// Bytes in `outbox`.
     queued: usize,
+    stats: LinkStats,
     /// Bytes that the transport takes; below zero by what the last frame was too long.
     credit: i64,
     /// The owner has seen, or could have seen, that there is no room.
@@ -228,6 +230,7 @@ impl Link {
             reading: Reading::Held,
             outbox: VecDeque::new(),
             queued: 0,
+            stats: LinkStats::default(),
             credit: INITIAL_CREDIT,
             full: false,
             state: State::Open,
@@ -289,11 +292,31 @@ impl Link {
         true
     }
 
+    /// Sends an empty message whenever nothing was sent for that long. Where the host encrypts, it does this too.
+    pub fn set_keep_alive(&mut self, delay: Option<Duration>, now: Instant) {
+        if let Layer::Secret(stream) = &mut self.layer {
+            stream.set_keep_alive(delay, now);
+        }
+    }
+
+    /// Sends an empty message, which peers ignore.
+    pub fn send_keep_alive(&mut self, now: Instant) {
+        if let (State::Open, Layer::Secret(stream)) = (&self.state, &mut self.layer) {
+            stream.send(Outgoing::with_capacity(0), now);
+        }
+    }
+
+    /// Returns what went over the transport so far.
+    pub fn stats(&self) -> LinkStats {
+        self.stats
+    }
+
     /// Takes bytes from the transport: a piece of the stream, or one message.
     pub fn handle_bytes(&mut self, bytes: Bytes, now: Instant) {
         if !matches!(self.state, State::Open) {
             return;
         }
+        self.stats.bytes_in += bytes.len() as u64;
         let found = match &mut self.layer {
             Layer::Secret(stream) => {
                 stream.handle_bytes(bytes, now);
@@ -507,6 +530,7 @@ impl Link {
                 first
             };
         self.queued -= bytes.len();
+        self.stats.bytes_out += bytes.len() as u64;
         self.credit = self.credit.saturating_sub(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
         Some(bytes)
     }

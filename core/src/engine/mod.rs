@@ -23,11 +23,13 @@ use link::Link;
 use relay::{Dialling, RelayEntry};
 use replication::LinkEntry;
 
+pub use channels::{LinkStats, Traffic};
 pub use handle::CoreHandle;
 pub use relay::{IncomingId, RelayEvent, RelayId, ServerId};
 pub use types::*;
 
 mod atoms;
+mod channels;
 mod cores;
 mod handle;
 pub mod link;
@@ -66,6 +68,8 @@ pub struct Engine {
     dirty_relays: BTreeSet<RelayId>,
     dirty_stores: BTreeSet<StoreId>,
     wakes: Wakes,
+    /// The host has channels of its own on links.
+    exposes_channels: bool,
 
     /// Names handed out so far, of every kind: none is ever used twice.
     last_id: u32,
@@ -141,6 +145,7 @@ impl Engine {
             dirty_relays: BTreeSet::new(),
             dirty_stores: BTreeSet::new(),
             wakes: Wakes::default(),
+            exposes_channels: false,
             last_id: 0,
             last_request: 0,
             last_peer: 0,

@@ -237,6 +237,9 @@ impl Engine {
         if let Some(relay) = self.links.get(&link).and_then(|entry| entry.relay) {
             return self.handle_control(relay, event, now);
         }
+        if self.is_own_channel(link, &event) {
+            return self.handle_own_channel(link, event);
+        }
         match event {
             MuxEvent::RemoteOpen { open, protocol, key, .. } => {
                 self.remote_opened(link, open, &protocol, key.as_ref(), now);
@@ -244,6 +247,10 @@ impl Engine {
             MuxEvent::Opened { channel, handshake } => self.channel_opened(link, channel, &handshake, now),
             MuxEvent::Message { channel, message_type, payload } => {
                 let Some((core, peer)) = self.peer_of(link, channel) else { return };
+                if let Some(entry) = self.cores.get_mut(&core) {
+                    entry.total_traffic.count_received(message_type);
+                    entry.traffic.entry(peer).or_default().count_received(message_type);
+                }
                 match Message::decode(message_type, &payload) {
                     Ok(Some(message)) => {
                         if let Some((open, replicator)) = self.cores.get_mut(&core).and_then(CoreEntry::parts)
@@ -270,6 +277,21 @@ impl Engine {
         }
     }
 
+    fn is_own_channel(&self, link: LinkId, event: &MuxEvent) -> bool {
+        if !self.exposes_channels {
+            return false;
+        }
+        let Some(entry) = self.links.get(&link) else { return false };
+        match event {
+            MuxEvent::RemoteOpen { protocol, key, .. } => {
+                !(is_replication(protocol) && key.as_ref().is_some_and(|key| key.len() == 32))
+            }
+            MuxEvent::Opened { channel, .. }
+            | MuxEvent::Message { channel, .. }
+            | MuxEvent::Closed { channel } => !entry.channels.contains_key(channel),
+        }
+    }
+
     fn remote_opened(
         &mut self,
         link: LinkId,
@@ -278,10 +300,9 @@ impl Engine {
         key: Option<&Bytes>,
         now: Instant,
     ) {
-        let is_ours = protocol == PROTOCOL || protocol == PROTOCOL_ALIAS;
         let discovery_key: Option<DiscoveryKey> = key.and_then(|key| key.as_ref().try_into().ok());
         let Some(entry) = self.links.get_mut(&link) else { return };
-        let Some(discovery_key) = discovery_key.filter(|_| is_ours) else {
+        let Some(discovery_key) = discovery_key.filter(|_| is_replication(protocol)) else {
             entry.link.mux_mut().reject(open);
             return;
         };
@@ -337,6 +358,7 @@ impl Engine {
         let Some(peer) = peer else { return false };
         let Some(entry) = self.cores.get_mut(&core) else { return false };
         entry.peers.remove(&peer);
+        entry.traffic.remove(&peer);
         let reopen = entry
             .parts()
             .is_some_and(|(open, replicator)| replicator.remove_peer(peer, is_remote, open, now));
@@ -392,6 +414,7 @@ impl Engine {
             Action::Send { peer, message } => self.send(core, peer, &message),
             Action::ClosePeer { peer, reason } => {
                 let Some(link) = entry.peers.remove(&peer) else { return };
+                entry.traffic.remove(&peer);
                 let channel = entry.attachments.get_mut(&link).and_then(|at| core::mem::take(at).channel);
                 if let (Some(channel), Some(link_entry)) = (channel, self.links.get_mut(&link)) {
                     link_entry.channels.remove(&channel);
@@ -447,6 +470,10 @@ impl Engine {
             mux.cork();
         }
         mux.send_encoded(channel, message.message_type(), message);
+        if let Some(entry) = self.cores.get_mut(&core) {
+            entry.total_traffic.count_sent(message.message_type());
+            entry.traffic.entry(peer).or_default().count_sent(message.message_type());
+        }
         self.dirty_links.insert(link);
         if !link_entry.is_full {
             self.tell_room(link);
@@ -478,6 +505,10 @@ impl Engine {
         };
         self.emit(event);
     }
+}
+
+fn is_replication(protocol: &str) -> bool {
+    protocol == PROTOCOL || protocol == PROTOCOL_ALIAS
 }
 
 /// Outputs after which a link stops reading until the host has taken them.

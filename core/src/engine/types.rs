@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::hypercore::proof::Proof;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
+use crate::protomux::{ChannelId, RemoteOpenId};
 use crate::storage::{Intent, Outcome, StorageFailure, StoreId};
 use crate::time::{Duration, Instant};
 
@@ -269,6 +270,45 @@ pub enum Event {
         link: LinkId,
         /// The message.
         bytes: Bytes,
+    },
+    /// A peer opened a channel that is no core's; see [`Engine::expose_channels`](super::Engine::expose_channels). Open
+    /// one of the same name, or reject it.
+    RemoteChannel {
+        /// Which link.
+        link: LinkId,
+        /// What to reject.
+        open: RemoteOpenId,
+        /// The protocol's name.
+        protocol: String,
+        /// Tells channels of one protocol apart; empty for none.
+        key: Bytes,
+    },
+    /// Both ends opened a channel that is no core's.
+    ChannelOpened {
+        /// Which link.
+        link: LinkId,
+        /// Which channel.
+        channel: ChannelId,
+        /// What the peer sent with its open.
+        handshake: Bytes,
+    },
+    /// A message arrived on a channel that is no core's.
+    ChannelMessage {
+        /// Which link.
+        link: LinkId,
+        /// Which channel.
+        channel: ChannelId,
+        /// Which kind of message of the protocol.
+        message_type: u64,
+        /// The message in the protocol's own encoding.
+        payload: Bytes,
+    },
+    /// The peer closed or refused a channel that is no core's.
+    ChannelClosed {
+        /// Which link.
+        link: LinkId,
+        /// Which channel.
+        channel: ChannelId,
     },
     /// A link that had no room has some again.
     LinkDrain {

@@ -488,6 +488,11 @@ impl Replicator {
         self.order.iter().filter_map(|id| self.peer(*id))
     }
 
+    /// Returns whether a peer said that it has a block.
+    pub fn peer_has(&self, id: PeerId, block: u64) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.blocks.has(block))
+    }
+
     /// Returns what is known about a peer.
     pub fn peer(&self, id: PeerId) -> Option<PeerStatus> {
         self.peers.get(&id).map(|peer| peer.status(id))

@@ -248,6 +248,12 @@ impl SecretStream {
         }
     }
 
+    /// Sends an empty message whenever nothing was sent for that long; `None` for never.
+    pub fn set_keep_alive(&mut self, delay: Option<Duration>, now: Instant) {
+        self.options.keep_alive = delay;
+        self.keep_alive_at = delay.map(|delay| now + delay);
+    }
+
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         if matches!(self.state, State::Failed(_)) {
