@@ -177,6 +177,31 @@ pub fn core_peers(core: u32) -> Result<Array, JsError> {
     })
 }
 
+/// Whether a peer said that it has a block.
+#[wasm_bindgen(js_name = corePeerHas)]
+pub fn core_peer_has(core: u32, peer: f64, index: f64) -> Result<bool, JsError> {
+    let (peer, index) = (PeerId(integer(peer, "peer")?), integer(index, "index")?);
+    ask(core, |core| core.peer_has(peer, index))
+}
+
+/// Sends a block to every peer that takes pushes and lacks it.
+#[wasm_bindgen(js_name = corePush)]
+pub fn core_push(core: u32, index: f64) -> Result<(), JsError> {
+    let index = integer(index, "index")?;
+    act(core, |core| core.push(index))
+}
+
+/// Messages of a peer, or of all there ever were: those sent by type, then those received.
+#[wasm_bindgen(js_name = coreTraffic)]
+pub fn core_traffic(core: u32, peer: Option<f64>) -> Result<Array, JsError> {
+    let peer = peer.map(|peer| integer(peer, "peer")).transpose()?.map(PeerId);
+    let traffic = ask(core, |core| core.traffic(peer))?;
+    let list = |counts: [u64; 10]| {
+        JsValue::from(counts.into_iter().map(number).map(JsValue::from).collect::<Array>())
+    };
+    Ok(Array::of2(&list(traffic.sent), &list(traffic.received)))
+}
+
 /// Appends blocks. The request ends with the new length.
 #[wasm_bindgen(js_name = coreAppend)]
 pub fn core_append(core: u32, blocks: Array, options: JsValue) -> Result<f64, JsError> {

@@ -63,6 +63,14 @@ pub fn keyed_hash(key: &[u8], parts: Array) -> Result<Uint8Array, JsError> {
     Ok(bytes(&crypto::blake2b_256_keyed(key, &parts)))
 }
 
+/// Data XORed with the stream of XSalsa20 under a key and a nonce of 24 bytes.
+#[wasm_bindgen(js_name = xsalsa20)]
+pub fn xsalsa20(key: &[u8], nonce: &[u8], data: &[u8]) -> Result<Uint8Array, JsError> {
+    let mut data = data.to_vec();
+    crypto::xsalsa20_xor(&fixed(key, "key")?, &fixed(nonce, "nonce")?, &mut data);
+    Ok(bytes(&data))
+}
+
 /// A key as z-base-32.
 #[wasm_bindgen(js_name = encodeKey)]
 pub fn encode_key(key: &[u8]) -> Result<String, JsError> {

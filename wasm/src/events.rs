@@ -2,6 +2,7 @@
 
 use hypertab_core::dht_relay::messages::{LookupResult, Node};
 use hypertab_core::engine::{ApplyError, CloseReason, CoreId, Error, Event, LinkId, RelayEvent, Response};
+use hypertab_core::error::StorageFailure;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -68,7 +69,17 @@ fn close_reason(reason: &CloseReason) -> JsValue {
 }
 
 fn core_error(error: &Error) -> JsValue {
-    failure(error.code(), &error.to_string())
+    match error {
+        Error::Storage(failure) => storage_failure(*failure),
+        _ => failure(error.code(), &error.to_string()),
+    }
+}
+
+/// A failure of storage: that writing failed is upstream's code, and why is in the cause.
+pub(crate) fn storage_failure(failure: StorageFailure) -> JsValue {
+    let message = failure.to_string();
+    let cause = object(&[("code", failure.code().into()), ("message", message.as_str().into())]);
+    object(&[("code", "WRITE_FAILED".into()), ("message", message.into()), ("cause", cause.into())]).into()
 }
 
 fn response(response: Response) -> JsValue {
@@ -196,7 +207,7 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
             event!("extension", core_number(core), number(peer.0), name, bytes(&payload))
         }
         Event::StoreFailed { store, failure } => {
-            event!("store-failed", store.0, self::failure("WRITE_FAILED", &failure.to_string()))
+            event!("store-failed", store.0, storage_failure(failure))
         }
         Event::DiscoveryKey { link, discovery_key } => event!("discovery-key", link.0, bytes(&discovery_key)),
         Event::LinkOpened { link, public_key, remote_public_key, handshake_hash } => event!(
@@ -207,6 +218,16 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
             bytes(&handshake_hash)
         ),
         Event::LinkMessage { link, bytes: message } => event!("link-message", link.0, bytes(&message)),
+        Event::RemoteChannel { link, open, protocol, key } => {
+            event!("remote-channel", link.0, number(open.0), protocol, bytes(&key))
+        }
+        Event::ChannelOpened { link, channel, handshake } => {
+            event!("channel-opened", link.0, number(channel.0), bytes(&handshake))
+        }
+        Event::ChannelMessage { link, channel, message_type, payload } => {
+            event!("channel-message", link.0, number(channel.0), number(message_type), bytes(&payload))
+        }
+        Event::ChannelClosed { link, channel } => event!("channel-closed", link.0, number(channel.0)),
         Event::LinkDrain { link } => event!("link-drain", link.0),
         Event::LinkClosed { link, reason } => event!("link-closed", link.0, close_reason(&reason)),
         Event::Relay(event) => return relay_event(event),

@@ -3,10 +3,17 @@
 use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::{CoreId, Input, LinkId, LinkOptions, Role, Security, Transport};
+use hypertab_core::protomux::{ChannelId, OpenChannel, RemoteOpenId};
+use hypertab_core::time::Duration;
+use js_sys::Object;
 use wasm_bindgen::prelude::*;
 
+use crate::events::{number, object};
 use crate::options::{Options, fixed, integer, secret};
-use crate::runtime::{now, with};
+use crate::runtime::{look, now, with};
+
+/// Longest delay in milliseconds: a day.
+const MAX_DELAY: f64 = 86_400_000.0;
 
 /// Adds a link over a transport that JavaScript has. Its first credit comes from JavaScript too.
 #[wasm_bindgen(js_name = openLink)]
@@ -39,6 +46,80 @@ fn link_key_pair(options: &Options<'_>) -> Result<KeyPair, JsError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| JsError::new("this environment has no source of randomness"))?;
     Ok(KeyPair::from_seed(&seed))
+}
+
+/// What went over a link: bytes received and sent. Nothing for one that is gone.
+#[wasm_bindgen(js_name = linkStats)]
+pub fn link_stats(link: u32) -> Result<Option<Object>, JsError> {
+    let stats = look(|runtime| runtime.engine.link_stats(LinkId(link)))?;
+    Ok(stats.map(|stats| {
+        object(&[("bytesIn", number(stats.bytes_in).into()), ("bytesOut", number(stats.bytes_out).into())])
+    }))
+}
+
+/// Sends an empty message whenever nothing was sent for that many milliseconds; 0 for never.
+#[wasm_bindgen(js_name = linkSetKeepAlive)]
+pub fn link_set_keep_alive(link: u32, milliseconds: f64) -> Result<(), JsError> {
+    let delay = (milliseconds > 0.0).then(|| Duration::from_secs_f64(milliseconds.min(MAX_DELAY) / 1000.0));
+    with(|runtime| runtime.engine.set_keep_alive(LinkId(link), delay, now()))
+}
+
+/// Sends an empty message.
+#[wasm_bindgen(js_name = linkSendKeepAlive)]
+pub fn link_send_keep_alive(link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.send_keep_alive(LinkId(link), now()))
+}
+
+/// Opens a channel of JavaScript's own on a link. Nothing is returned when one of this name is open and not shared.
+#[wasm_bindgen(js_name = openChannel)]
+pub fn open_channel(link: u32, options: JsValue) -> Result<Option<f64>, JsError> {
+    let options = Options(&options);
+    let protocol = options.get("protocol").and_then(|value| value.as_string()).unwrap_or_default();
+    let aliases: Vec<String> = options
+        .list("aliases")
+        .iter()
+        .flat_map(|list| list.iter())
+        .filter_map(|alias| alias.as_string())
+        .collect();
+    let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
+    let open = OpenChannel {
+        protocol: &protocol,
+        aliases: &aliases,
+        key: &options.bytes("id")?.unwrap_or_default(),
+        handshake: &options.bytes("handshake")?.unwrap_or_default(),
+        shared: options.flag("shared").unwrap_or(false),
+    };
+    with(|runtime| runtime.engine.open_channel_on(LinkId(link), &open))?
+        .map(|channel| channel.map(|channel| number(channel.0)))
+        .map_err(|misuse| JsError::new(&misuse.to_string()))
+}
+
+/// Sends on a channel of JavaScript's own. Returns false when the link takes no more until it drains.
+#[wasm_bindgen(js_name = channelSend)]
+pub fn channel_send(link: u32, channel: f64, message_type: f64, payload: &[u8]) -> Result<bool, JsError> {
+    let channel = ChannelId(integer(channel, "channel")?);
+    let message_type = integer(message_type, "type")?;
+    with(|runtime| runtime.engine.channel_send(LinkId(link), channel, message_type, payload))
+}
+
+/// Closes a channel of JavaScript's own.
+#[wasm_bindgen(js_name = closeChannel)]
+pub fn close_channel(link: u32, channel: f64) -> Result<(), JsError> {
+    let channel = ChannelId(integer(channel, "channel")?);
+    with(|runtime| runtime.engine.close_channel(LinkId(link), channel))
+}
+
+/// Refuses a channel that a peer wants.
+#[wasm_bindgen(js_name = rejectChannel)]
+pub fn reject_channel(link: u32, open: f64) -> Result<(), JsError> {
+    let open = RemoteOpenId(integer(open, "open")?);
+    with(|runtime| runtime.engine.reject_channel(LinkId(link), open))
+}
+
+/// Gathers what is sent on a link's channels, or sends it as one.
+#[wasm_bindgen(js_name = corkLink)]
+pub fn cork_link(link: u32, corked: bool) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.cork(LinkId(link), corked))
 }
 
 /// Bytes arrived on a link's transport.

@@ -70,7 +70,11 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             return Err(JsError::new("the engine is started already"));
         }
         *runtime = Some(Runtime {
-            engine: Engine::new(Config::with_unix_millis(unix_millis()), seed, now()),
+            engine: {
+                let mut engine = Engine::new(Config::with_unix_millis(unix_millis()), seed, now());
+                engine.expose_channels();
+                engine
+            },
             backends: BTreeMap::new(),
             closing: BTreeMap::new(),
             sockets: BTreeMap::new(),
