@@ -28,6 +28,8 @@ export interface SyncFile {
 export interface Failure {
   code: string
   message: string
+  /** Why, where the code says only what failed. */
+  cause?: { code: string, message: string }
 }
 
 /** One event: its kind, and what belongs to it. */
@@ -67,6 +69,15 @@ export interface OpenLinkOptions {
   keepAlive?: number
 }
 
+/** A channel of a program's own. */
+export interface OpenChannelOptions {
+  protocol: string
+  aliases: string[]
+  shared: boolean
+  id?: Uint8Array
+  handshake?: Uint8Array
+}
+
 /** What the engine knows of a peer of one core. */
 export interface PeerStatus {
   peer: PeerHandle
@@ -79,6 +90,7 @@ export interface PeerStatus {
   remoteDownloading?: boolean
   remoteCanUpgrade?: boolean
   remoteHasManifest?: boolean
+  remoteAllowPush?: boolean
   remoteOpened?: boolean
   canUpgrade?: boolean
   inflight?: number
@@ -127,6 +139,9 @@ export interface Engine {
   coreSetUserData (core: CoreHandle, key: string, value: Uint8Array | null): RequestHandle
   coreUserData (core: CoreHandle, key: string): RequestHandle
   corePeers (core: CoreHandle): PeerStatus[]
+  corePeerHas? (core: CoreHandle, peer: PeerHandle, index: number): boolean
+  corePush? (core: CoreHandle, index: number): void
+  coreTraffic? (core: CoreHandle, peer?: PeerHandle): [sent: number[], received: number[]]
   coreSetActive (core: CoreHandle, active: boolean): void
   coreSetFindingPeers (core: CoreHandle, count: number): void
   coreSetPushOnly? (core: CoreHandle, pushOnly: boolean): void
@@ -166,7 +181,14 @@ export interface Engine {
   attach (core: CoreHandle, link: LinkHandle): void
   detach (core: CoreHandle, link: LinkHandle): void
   rejectDiscoveryKey? (link: LinkHandle, discoveryKey: Uint8Array): void
-  linkStats? (link: LinkHandle): { bytesIn: number, bytesOut: number }
+  linkStats? (link: LinkHandle): { bytesIn: number, bytesOut: number } | undefined
+  linkSetKeepAlive? (link: LinkHandle, milliseconds: number): void
+  linkSendKeepAlive? (link: LinkHandle): void
+  openChannel? (link: LinkHandle, options: OpenChannelOptions): number | undefined
+  channelSend? (link: LinkHandle, channel: number, type: number, payload: Uint8Array): boolean
+  closeChannel? (link: LinkHandle, channel: number): void
+  rejectChannel? (link: LinkHandle, open: number): void
+  corkLink? (link: LinkHandle, corked: boolean): void
 
   openRelay? (socket: unknown, publicKey: Uint8Array, secretKey: Uint8Array): RelayHandle
   closeRelay? (relay: RelayHandle): void
@@ -186,6 +208,7 @@ export interface Engine {
   sign (message: Uint8Array, secretKey: Uint8Array): Uint8Array
   verify (message: Uint8Array, signature: Uint8Array, publicKey: Uint8Array): boolean
   randomBytes (count: number): Uint8Array
+  xsalsa20? (key: Uint8Array, nonce: Uint8Array, data: Uint8Array): Uint8Array
   encryptBlock? (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, fork: number, block: Uint8Array): Uint8Array
   decryptBlock? (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, block: Uint8Array): Uint8Array
 }

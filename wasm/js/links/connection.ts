@@ -135,10 +135,14 @@ export class Connection extends Duplex<ConnectionEvents> {
   /** Sends an empty message whenever nothing was sent for that long. */
   setKeepAlive (milliseconds: number): void {
     this.keepAlive = milliseconds || 0
+    const link = this.#link
+    if (link !== null && !this.#over) call((engine) => { engine.linkSetKeepAlive?.(link, this.keepAlive) })
   }
 
+  /** Sends an empty message, which the other end ignores. */
   sendKeepAlive (): void {
-    if (this.#link !== null && this.#mux === null && !this.#over) this.write(new Uint8Array(0))
+    const link = this.#link
+    if (link !== null && !this.#over) call((engine) => { engine.linkSendKeepAlive?.(link) })
   }
 
   /** Resolves once everything written has been taken. */
@@ -177,6 +181,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.on('error', () => {})
     this.userData ??= mux
     if (this.#link !== null) mux.linked(this.#link)
+    if (this.connected) mux.ready()
   }
 
   /** @internal The raw stream is gone. */
@@ -260,6 +265,8 @@ export class Connection extends Duplex<ConnectionEvents> {
       this.#onopened(publicKey, remotePublicKey, handshakeHash)
     }
     this.#mux?.linked(link)
+    if (this.connected) this.#mux?.ready()
+    if (this.keepAlive !== 0) this.setKeepAlive(this.keepAlive)
     if (this.#reading) this.#askForMessages()
   }
 
@@ -289,15 +296,21 @@ export class Connection extends Duplex<ConnectionEvents> {
         break
       case 'link-drain':
         this.#continue(null)
+        this.#mux?.handle(kind, rest)
         break
       case 'link-close':
       case 'link-closed':
         this.#onclosed(rest[0] as Failure | null)
         break
-      case 'discovery-key':
-        if (this.#mux) this.#mux.ondiscoverykey(userBytes(rest[0] as Uint8Array))
-        else if (this.#link !== null) rejectDiscoveryKey(this.#link, rest[0] as Uint8Array)
+      default:
+        this.#onchannel(kind, rest)
     }
+  }
+
+  #onchannel (kind: string, rest: unknown[]): void {
+    if (this.#mux?.handle(kind, rest) || this.#link === null) return
+    if (kind === 'discovery-key') rejectDiscoveryKey(this.#link, rest[0] as Uint8Array)
+    if (kind === 'remote-channel') call((engine) => { engine.rejectChannel?.(this.#link!, rest[0] as number) })
   }
 
   #onopened (publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null): void {
@@ -315,6 +328,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#bridge?.emit('handshake' as never)
     this.#resolveOpened(true)
     this.#settleOpen(null)
+    this.#mux?.ready()
     this.emit('connect')
   }
 

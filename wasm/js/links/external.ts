@@ -19,6 +19,8 @@ export interface SecretStreamLike {
   end (): unknown
   destroy (error?: Error | null): unknown
   on (name: string, listener: (...args: any[]) => void): unknown
+  keepAlive?: number
+  setKeepAlive? (milliseconds: number): void
 }
 
 /** Bytes that upstream's stream may have queued for its transport. */
@@ -79,7 +81,8 @@ function join (stream: SecretStreamLike, link: LinkHandle, mux: Mux): void {
     finish()
   }
 
-  listen('link', link, (kind, [first]) => {
+  listen('link', link, (kind, rest) => {
+    const [first] = rest
     if (kind === 'transmit') {
       const bytes = first as Uint8Array
       unsent += bytes.byteLength
@@ -89,8 +92,10 @@ function join (stream: SecretStreamLike, link: LinkHandle, mux: Mux): void {
       const failure = first as Failure | null
       if (failure) stream.destroy(new HypertabError(failure.code, failure.message))
       else stream.end()
-    } else if (kind === 'discovery-key') {
-      mux.ondiscoverykey(userBytes(first as Uint8Array))
+    } else if (kind === 'link-opened') {
+      mux.ready()
+    } else {
+      mux.handle(kind, rest)
     }
   })
   stream.on('drain', grant)

@@ -1,39 +1,70 @@
-// What replicates on one encrypted stream: the cores that are attached to it, and those that a peer asks for.
+// What runs on one encrypted stream: the cores that are attached to it, those that a peer asks for, and channels of a
+// program's own. To such programs it is a Protomux.
 
 import type { CoreHandle, LinkHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
-import { call } from '../runtime.js'
-import { toHex } from '../support/bytes.js'
+import { userBytes } from '../platform.js'
+import { call, look } from '../runtime.js'
+import { equal, toHex } from '../support/bytes.js'
+import { Channel, type ChannelCarrier, type ChannelOptions } from './channel.js'
 import { Connection, rejectDiscoveryKey } from './connection.js'
 import { carry, isSecretStream, type SecretStreamLike } from './external.js'
+import { carryOn, isForeign, type ForeignMux } from './foreign.js'
 
 /** Called when a peer asks for a core that is not attached; attach it before the promise resolves. */
 export type OnDiscoveryKey = (discoveryKey: Uint8Array) => unknown
 
-/** The cores of one stream. There is one mux for each. */
-export class Mux {
+/** A channel's name: a protocol, and what tells its channels apart. */
+export interface ChannelName {
+  protocol?: string
+  id?: Uint8Array | null
+}
+
+type Notify = (id: any) => unknown
+
+const REPLICATION = 'hypercore/alpha'
+
+/** The one for each Protomux of upstream's. */
+const adopted = new WeakMap<object, Mux>()
+
+/** The cores and channels of one stream. There is one mux for each. */
+export class Mux implements ChannelCarrier {
+  readonly isProtomux = true
   /** The stream of messages that it works on. */
   readonly stream: Connection | SecretStreamLike
+  /** Upstream's mux, where a program put one on the stream first. */
+  readonly foreign: ForeignMux | null
+  corked = 0
+  drained = true
   #link: LinkHandle | null = null
+  /** The handshake is done: channels can be opened. */
+  #open = false
   #over = false
   #cores = new Set<CoreHandle>()
-  #any: OnDiscoveryKey | null = null
-  #paired = new Map<string, OnDiscoveryKey>()
+  #notify = new Map<string, Notify>()
+  #channels: Channel[] = []
+  #byHandle = new Map<number, Channel>()
+  /** What was asked for before the handshake was done. */
+  #waiting: Array<(link: LinkHandle) => void> = []
+  /** Resolves when there is a link, or never will be. */
+  readonly #linked: Promise<void>
+  #settleLinked!: () => void
 
-  private constructor (stream: Connection | SecretStreamLike) {
+  private constructor (stream: Connection | SecretStreamLike, foreign: ForeignMux | null = null) {
     this.stream = stream
+    this.foreign = foreign
+    this.#linked = new Promise((resolve) => { this.#settleLinked = resolve })
   }
 
-  /** The mux of a stream: of ours, of upstream's, or the outer side of one. */
+  /** The mux of a stream: of ours, of upstream's, or the outer side of one; or beside a Protomux. */
   static from (stream: unknown): Mux {
     if (stream instanceof Mux) return stream
+    if (isForeign(stream)) return Mux.#beside(stream)
     const noise = (stream as { noiseStream?: unknown } | null)?.noiseStream
     if (!noise) throw HypercoreError.BAD_ARGUMENT('Invalid stream')
     const { userData } = noise as { userData?: unknown }
     if (userData instanceof Mux) return userData
-    if ((userData as { isProtomux?: boolean } | null)?.isProtomux) {
-      throw HypercoreError.NOT_SUPPORTED('this stream is in use by a Protomux of upstream; replicate on it before, or on a stream of its own')
-    }
+    if (isForeign(userData)) return Mux.#beside(userData)
     if (noise instanceof Connection) {
       const mux = new Mux(noise)
       noise.muxed(mux)
@@ -46,25 +77,77 @@ export class Mux {
     return mux
   }
 
-  /** Whether the stream is still there. */
+  static #beside (foreign: ForeignMux): Mux {
+    let mux = adopted.get(foreign)
+    if (!mux) {
+      mux = new Mux(foreign.stream as Connection | SecretStreamLike, foreign)
+      adopted.set(foreign, mux)
+      carryOn(foreign, mux)
+    }
+    return mux
+  }
+
+  /** Whether the stream is over. */
   get destroyed (): boolean {
     return this.#over
   }
 
-  /** Sets what is asked for cores that are not attached. */
-  pair ({ id = null }: { protocol?: string, id?: Uint8Array | null }, notify: OnDiscoveryKey): void {
-    if (id === null) this.#any = notify
-    else this.#paired.set(toHex(id), notify)
+  * [Symbol.iterator] (): Iterator<Channel> {
+    yield * this.#channels
   }
 
-  unpair ({ id = null }: { protocol?: string, id?: Uint8Array | null }): void {
-    if (id === null) this.#any = null
-    else this.#paired.delete(toHex(id))
+  /** Whether nothing runs on it. */
+  isIdle (): boolean {
+    return this.#channels.length === 0 && this.#cores.size === 0
   }
 
-  /** @internal Whether this is the mux of a link of the engine. */
-  isOn (link: LinkHandle): boolean {
-    return this.#link === link
+  /** Sets what is asked for channels that a peer opens first: by name, or for a whole protocol. */
+  pair ({ protocol = REPLICATION, id = null }: ChannelName, notify: Notify): void {
+    this.#notify.set(nameOf(protocol, id), notify)
+    this.foreign?.pair({ protocol, id }, async (id: Uint8Array) => {
+      await notify(id)
+      await this.#linked
+      // What the engine opened meanwhile is on its way.
+      await null
+    })
+  }
+
+  unpair ({ protocol = REPLICATION, id = null }: ChannelName): void {
+    this.#notify.delete(nameOf(protocol, id))
+    this.foreign?.unpair({ protocol, id })
+  }
+
+  /** Whether a channel of that name is open on this side. */
+  opened ({ protocol = REPLICATION, id = null }: ChannelName): boolean {
+    return this.getLastChannel({ protocol, id })?.handle != null || (id !== null && protocol === REPLICATION && this.#hasCore(id))
+  }
+
+  getLastChannel ({ protocol = REPLICATION, id = null }: ChannelName): Channel | null {
+    const name = nameOf(protocol, id)
+    return this.#channels.findLast((channel) => [channel.protocol, ...channel.aliases].some((protocol) => nameOf(protocol, channel.id) === name)) ?? null
+  }
+
+  /** Makes a channel; it is there once both ends have opened it. Null when there is one of this name already. */
+  createChannel (options: ChannelOptions): Channel | null {
+    if (this.#over || this.stream.destroying) return null
+    const { protocol, id = null, unique = true } = options
+    if (unique && this.#channels.some((channel) => nameOf(channel.protocol, channel.id) === nameOf(protocol, id))) return null
+    if (unique && id !== null && protocol === REPLICATION && this.#hasCore(id)) return null
+    return new SharedChannel(this, options, !unique)
+  }
+
+  /** Gathers what is sent, until as many {@link uncork}s. */
+  cork (): void {
+    if (++this.corked === 1) this.#whenOpen((link) => { call((engine) => { engine.corkLink?.(link, true) }) })
+  }
+
+  uncork (): void {
+    if (--this.corked === 0) this.#whenOpen((link) => { call((engine) => { engine.corkLink?.(link, false) }) })
+  }
+
+  /** Ends the stream. */
+  destroy (error?: Error | null): void {
+    this.stream.destroy(error)
   }
 
   /** Whether a core replicates here. */
@@ -76,19 +159,64 @@ export class Mux {
   attach (core: CoreHandle): void {
     if (this.#over || this.#cores.has(core)) return
     this.#cores.add(core)
-    const link = this.#link
-    if (link !== null) call((engine) => { engine.attach(core, link) })
+    this.foreign?.pair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) }, async () => {
+      await this.#linked
+      this.#attach(core)
+    })
+    this.#attach(core)
   }
 
   detach (core: CoreHandle): void {
     const link = this.#link
     if (!this.#cores.delete(core) || this.#over || link === null) return
+    this.foreign?.unpair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) })
     call((engine) => { engine.detach(core, link) })
   }
 
-  /** Ends the stream. */
-  destroy (error?: Error | null): void {
-    this.stream.destroy(error)
+  /** @internal */
+  openChannel (channel: Channel, handshake: Uint8Array | null): void {
+    this.#channels.push(channel)
+    this.#whenOpen((link) => {
+      if (channel.closed) return
+      const handle = call((engine) => engine.openChannel?.(link, {
+        protocol: channel.protocol,
+        aliases: channel.aliases,
+        shared: (channel as SharedChannel).shared,
+        ...(channel.id ? { id: channel.id } : {}),
+        ...(handshake ? { handshake } : {})
+      }))
+      if (handle === undefined) {
+        this.#forget(channel)
+        channel.ended(true)
+        return
+      }
+      channel.handle = handle
+      this.#byHandle.set(handle, channel)
+    })
+  }
+
+  /** @internal */
+  closeChannel (channel: Channel): void {
+    this.#forget(channel)
+    const { handle } = channel
+    if (handle !== null && this.#link !== null && !this.#over) {
+      const link = this.#link
+      call((engine) => { engine.closeChannel?.(link, handle) })
+    }
+  }
+
+  /** @internal */
+  sendMessage (channel: Channel, type: number, payload: Uint8Array): boolean {
+    this.#whenOpen((link) => {
+      const { handle } = channel
+      if (handle !== null && !channel.closed) this.drained = call((engine) => engine.channelSend?.(link, handle, type, payload)) ?? true
+    })
+    return this.drained
+  }
+
+  /** @internal Whether this is the mux of a link of the engine. */
+  isOn (link: LinkHandle): boolean {
+    return this.#link === link
   }
 
   /** @internal The engine has a link for the stream now. */
@@ -97,28 +225,103 @@ export class Mux {
     this.#link = link
     call((engine) => { engine.linkStartChannels?.(link) })
     for (const core of this.#cores) call((engine) => { engine.attach(core, link) })
+    this.#settleLinked()
+  }
+
+  /** @internal The handshake is done. */
+  ready (): void {
+    if (this.#open || this.#link === null) return
+    this.#open = true
+    for (const step of this.#waiting.splice(0)) step(this.#link)
   }
 
   /** @internal The stream is over. */
   unlinked (): void {
+    if (this.#over) return
     this.#over = true
+    this.#settleLinked()
     this.#cores.clear()
+    this.#waiting = []
+    this.#byHandle.clear()
+    for (const channel of this.#channels.splice(0)) channel.ended(true)
   }
 
-  /** @internal A peer asks for a core. */
-  ondiscoverykey (discoveryKey: Uint8Array): void {
-    const notify = this.#paired.get(toHex(discoveryKey)) ?? this.#any
-    void this.#offer(discoveryKey, notify)
+  /** @internal Something happened on a channel. Returns whether it was that. */
+  handle (kind: string, rest: unknown[]): boolean {
+    switch (kind) {
+      case 'discovery-key':
+        void this.#offer(REPLICATION, userBytes(rest[0] as Uint8Array), (link, id) => { rejectDiscoveryKey(link, id!) })
+        return true
+      case 'remote-channel': {
+        const [open, protocol, key] = rest as [number, string, Uint8Array]
+        const id = key.byteLength > 0 ? userBytes(key) : null
+        void this.#offer(protocol, id, (link) => { call((engine) => { engine.rejectChannel?.(link, open) }) })
+        return true
+      }
+      case 'channel-opened':
+        this.#byHandle.get(rest[0] as number)?.accepted(rest[1] as Uint8Array)
+        return true
+      case 'channel-message':
+        this.#byHandle.get(rest[0] as number)?.received(rest[1] as number, rest[2] as Uint8Array)
+        return true
+      case 'channel-closed': {
+        const channel = this.#byHandle.get(rest[0] as number)
+        if (channel) {
+          this.#forget(channel)
+          channel.ended(true)
+        }
+        return true
+      }
+      case 'link-drain':
+        this.drained = true
+        for (const channel of [...this.#channels]) channel.ondrain(channel)
+        return false
+      default:
+        return false
+    }
   }
 
-  async #offer (discoveryKey: Uint8Array, notify: OnDiscoveryKey | null): Promise<void> {
+  async #offer (protocol: string, id: Uint8Array | null, reject: (link: LinkHandle, id: Uint8Array | null) => void): Promise<void> {
+    const notify = this.#notify.get(nameOf(protocol, id)) ?? this.#notify.get(nameOf(protocol, null))
     try {
-      if (notify) await notify(discoveryKey)
+      if (notify) await notify(id)
     } catch (error) {
       this.destroy(error as Error)
       return
     }
-    // Does nothing when the core was attached meanwhile.
-    if (this.#link !== null && !this.#over) rejectDiscoveryKey(this.#link, discoveryKey)
+    // Does nothing when it was opened meanwhile.
+    if (this.#link !== null && !this.#over) reject(this.#link, id)
   }
+
+  #attach (core: CoreHandle): void {
+    const link = this.#link
+    if (link !== null && !this.#over && this.#cores.has(core)) call((engine) => { engine.attach(core, link) })
+  }
+
+  #hasCore (discoveryKey: Uint8Array): boolean {
+    return look((engine) => [...this.#cores].some((core) => equal(engine.coreDiscoveryKey(core), discoveryKey)))
+  }
+
+  #whenOpen (step: (link: LinkHandle) => void): void {
+    if (this.#over) return
+    if (this.#open) step(this.#link!)
+    else this.#waiting.push(step)
+  }
+
+  #forget (channel: Channel): void {
+    const index = this.#channels.indexOf(channel)
+    if (index !== -1) this.#channels.splice(index, 1)
+    if (channel.handle !== null) this.#byHandle.delete(channel.handle)
+  }
+}
+
+/** A channel, and whether others may have its name. */
+class SharedChannel extends Channel {
+  constructor (carrier: ChannelCarrier, options: ChannelOptions, readonly shared: boolean) {
+    super(carrier, options)
+  }
+}
+
+function nameOf (protocol: string, id: Uint8Array | null): string {
+  return `${protocol}##${id ? toHex(id) : ''}`
 }

@@ -1,0 +1,176 @@
+// Upstream's Protomux and cores of either kind on one stream: other protocols beside the replication.
+
+import SecretStream from '@hyperswarm/secret-stream'
+import c from 'compact-encoding'
+import Protomux from 'protomux'
+
+import { eventually, implementations, sameWithEveryPair } from './support/both.mjs'
+
+const keyPair = {
+  publicKey: Buffer.from('8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c', 'hex'),
+  secretKey: Buffer.from('01'.repeat(32) + '8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c', 'hex')
+}
+
+/** Opens a channel with a handshake and two kinds of messages, and notes what comes. */
+function chat (mux, name, heard, options = {}) {
+  const channel = mux.createChannel({
+    protocol: 'chat',
+    id: Buffer.from('room'),
+    handshake: c.json,
+    messages: [
+      { encoding: c.string, onmessage: (text) => { heard.push(text) } },
+      { encoding: c.uint, onmessage: async (number) => { heard.push(number) } }
+    ],
+    onopen: (handshake) => { heard.push(handshake) },
+    onclose: (isRemote) => { heard.push(`closed ${isRemote}`) },
+    ondestroy: () => { heard.push('destroyed') },
+    ...options
+  })
+  channel.open({ name })
+  return channel
+}
+
+for (const [when, muxFirst] of [['before', true], ['after', false]]) {
+  sameWithEveryPair(`a program's protocol on the stream of a core, opened ${when} the core's`, async ({ A, createA, createB, defer, note }) => {
+    const a = await createA({ keyPair })
+    await a.append(['zero', 'one'])
+    const b = await createB(a.key)
+    const streams = [[a, true], [b, false]].map(([core, isInitiator]) => {
+      if (!muxFirst) return { core, raw: core.replicate(isInitiator, { keepAlive: false }) }
+      const noise = new SecretStream(isInitiator)
+      return { core, noise, raw: noise.rawStream }
+    })
+    const [one, other] = streams
+    for (const stream of streams) stream.raw.on('error', () => {})
+    one.raw.pipe(other.raw).pipe(one.raw)
+    defer(() => Promise.all(streams.map(({ raw }) => new Promise((resolve) => { raw.on('close', resolve); raw.destroy() }))))
+
+    for (const stream of streams) {
+      stream.heard = []
+      stream.mux = Protomux.from(stream.noise ?? stream.raw.noiseStream)
+      stream.chat = chat(stream.mux, stream === one ? 'one' : 'other', stream.heard)
+      if (muxFirst) stream.core.replicate(stream.noise)
+    }
+    one.chat.messages[0].send('at once')
+    note(await b.get(1))
+    note(await one.chat.fullyOpened(), await other.chat.fullyOpened())
+    other.chat.cork()
+    for (let i = 0; i < 3; i++) other.chat.messages[1].send(i * 1000)
+    other.chat.messages[0].send('last')
+    other.chat.uncork()
+    await eventually(() => one.heard.length === 5 && other.heard.length === 2)
+    note(one.heard, other.heard)
+    note(one.mux.opened({ protocol: 'chat', id: Buffer.from('room') }), one.mux.opened({ protocol: 'chat' }), one.mux.isIdle())
+    note(one.mux.createChannel({ protocol: 'chat', id: Buffer.from('room') }), Protomux.isProtomux(one.mux), Protomux.from(one.mux) === one.mux)
+    one.chat.close()
+    await other.chat.fullyClosed()
+    note(one.heard.slice(5), other.heard.slice(2), one.chat.closed, other.chat.messages[0].send('late'))
+    await a.append('two')
+    note(await b.get(2), a.peers.length, b.peers.length)
+  })
+}
+
+sameWithEveryPair('protocols that the other end opens first, and that nobody wants', async ({ createA, createB, replicate, note }) => {
+  const a = await createA({ keyPair })
+  const b = await createB(a.key)
+  const { one, other } = replicate(a, b)
+  const [muxA, muxB] = [one, other].map((stream) => Protomux.from(stream.noiseStream))
+  const heard = []
+  const asked = []
+  muxB.pair({ protocol: 'chat' }, (id) => {
+    asked.push(id)
+    chat(muxB, 'paired', heard)
+  })
+  const channel = chat(muxA, 'first', [])
+  channel.messages[0].send('early')
+  note(await channel.fullyOpened())
+  await eventually(() => heard.length === 2)
+  note(heard, asked)
+  const unwanted = muxA.createChannel({ protocol: 'unknown', onclose: (isRemote) => note('refused', isRemote) })
+  unwanted.open()
+  note(await unwanted.fullyOpened(), unwanted.closed)
+  muxB.unpair({ protocol: 'chat' })
+})
+
+sameWithEveryPair('cores attached to a mux', async ({ A, B, createA, createB, defer, note }) => {
+  const a = await createA({ keyPair })
+  const second = await createA()
+  await a.append('hello')
+  await second.append('world')
+  const b = await createB(a.key)
+  const secondCopy = await createB(second.key)
+  const [one, other] = [new SecretStream(true), new SecretStream(false)]
+  one.rawStream.pipe(other.rawStream).pipe(one.rawStream)
+  for (const stream of [one, other]) stream.on('error', () => {})
+  defer(() => Promise.all([one, other].map((stream) => new Promise((resolve) => { if (stream.destroyed) resolve(); stream.on('close', resolve); stream.destroy() }))))
+  const [muxA, muxB] = [new Protomux(one), new Protomux(other)]
+  note(a.replicate(muxA) === muxA, b.replicate(muxB) === muxB)
+  note(await b.get(0))
+  const keys = []
+  muxA.pair({ protocol: 'hypercore/alpha' }, async (discoveryKey) => {
+    keys.push(discoveryKey.equals(second.discoveryKey))
+    second.replicate(muxA)
+  })
+  secondCopy.replicate(muxB)
+  note(await secondCopy.get(0), keys)
+  note(a.replicate(one) === one, a.peers.length)
+  await b.close()
+  await eventually(() => a.peers.length === 0)
+  note(one.destroyed)
+  one.destroy()
+  await eventually(() => second.peers.length === 0)
+})
+
+sameWithEveryPair('several cores on one stream', async ({ A, B, createA, createB, replicate, note }) => {
+  const a = await createA({ keyPair })
+  const b = await createB(a.key)
+  const c2 = await createB()
+  const copy = await createA(c2.key)
+  await a.append('one way')
+  await c2.append('the other')
+  const { one, other } = replicate(a, b)
+  c2.replicate(other)
+  copy.replicate(one)
+  note(await b.get(0), await copy.get(0))
+  note(a.peers.length, a.peers[0].remotePublicKey.equals(other.noiseStream.publicKey), one.noiseStream.userData.isProtomux)
+})
+
+sameWithEveryPair('errors in a handler end the stream', async ({ createA, createB, replicate, note }) => {
+  const a = await createA({ keyPair })
+  const b = await createB(a.key)
+  const { one, other } = replicate(a, b)
+  const [muxA, muxB] = [one, other].map((stream) => Protomux.from(stream.noiseStream))
+  const channel = chat(muxA, 'a', [])
+  chat(muxB, 'b', [], { messages: [{ encoding: c.string, onmessage: async () => { throw new Error('no') } }] })
+  const closed = Promise.all([one, other].map((stream) => new Promise((resolve) => stream.on('close', resolve))))
+  channel.messages[0].send('boom')
+  await closed
+  note(one.destroyed, other.destroyed, channel.closed, muxA.createChannel({ protocol: 'late' }))
+})
+
+sameWithEveryPair('cores of both kinds share a stream of either', async ({ createA, createB, replicate, note, folder, defer }) => {
+  const a = await createA({ keyPair })
+  const b = await createB(a.key)
+  await a.append('first')
+  const { one, other } = replicate(a, b)
+  const create = async (Class, ...args) => {
+    const core = new Class(folder(), ...args)
+    defer(() => core.close())
+    await core.ready()
+    return core
+  }
+  for (const [Writer, Reader] of [['upstream', 'hypertab'], ['hypertab', 'upstream']].map((names) => names.map((name) => implementations[name]))) {
+    const writer = await create(Writer)
+    await writer.append(Array.from({ length: 50 }, (_, i) => `block ${i}`))
+    const reader = await create(Reader, writer.key)
+    writer.replicate(one)
+    reader.replicate(other)
+    await reader.download({ start: 0, end: 50 }).done()
+    note(reader.contiguousLength, await reader.get(49), writer.peers.length)
+    const dropped = writer.peers.length
+    await writer.close()
+    await eventually(() => reader.peers.length === 0)
+    note(dropped)
+  }
+  note(await b.get(0), one.destroyed)
+})
