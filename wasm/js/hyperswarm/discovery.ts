@@ -29,6 +29,8 @@ export class Discovery {
   #refreshing: Promise<void> | null = null
   #query: Query | null = null
   #announced = false
+  /** The last search failed, so that nothing is known of the topic. */
+  #failed = false
   #turn = 0
   #timer: ReturnType<typeof setTimeout> | undefined
   #destroying: Promise<void> | null = null
@@ -62,12 +64,19 @@ export class Discovery {
     const refreshing = this.#refreshing
     try {
       await refreshing
+      this.#failed = false
       return true
     } catch {
+      this.#failed = true
       return false
     } finally {
       if (this.#refreshing === refreshing) this.#refreshing = null
     }
+  }
+
+  /** @internal The DHT can be reached: a search that failed without it is made up for. */
+  reachable (): void {
+    if (this.#failed && !this.destroyed) this.refresh().catch(() => {})
   }
 
   async flushed (): Promise<boolean> {

@@ -94,6 +94,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     this.#opening = this.#open(seed)
     this.#opening.catch(() => {})
     this.dht.on('network-change', () => { this.#refreshAll() })
+    this.dht.on('ready', () => { for (const discovery of this.#discoveries.values()) discovery.reachable() })
     this.on('update', () => { this.stats.updates++ })
   }
 
@@ -140,7 +141,11 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   /** Lets others connect, also without a topic. */
   listen (): Promise<unknown> {
     if (this.destroyed) throw new Error('Swarm destroyed')
-    this.listening ??= this.#opening.then(() => this.server.listen(this.keyPair))
+    if (this.listening === null) {
+      const listening = this.#opening.then(() => this.server.listen(this.keyPair))
+      this.listening = listening
+      listening.catch(() => { if (this.listening === listening) this.listening = null })
+    }
     return this.listening
   }
 
