@@ -1,5 +1,6 @@
 // Errors with upstream's codes and upstream's words.
 
+import type { Failure } from './binding.js'
 import { encodeId } from './support/id.js'
 
 /** An error with a stable `code`. */
@@ -113,8 +114,10 @@ const WORDS: Record<string, string> = {
 }
 
 /** The error that the engine reported. Its text may start with its code already. */
-export function fromFailure (failure: { code: string, message: string }, discoveryKey: Uint8Array | null = null): HypercoreError {
+export function fromFailure (failure: Failure, discoveryKey: Uint8Array | null = null): HypercoreError {
   const prefix = `${failure.code}: `
   const message = failure.message.startsWith(prefix) ? failure.message.slice(prefix.length) : failure.message
-  return new HypercoreError(WORDS[failure.code] ?? message, failure.code, discoveryKey)
+  const error = new HypercoreError(WORDS[failure.code] ?? message, failure.code, discoveryKey)
+  if (failure.cause) error.cause = new HypertabError(failure.cause.code, failure.cause.message)
+  return error
 }

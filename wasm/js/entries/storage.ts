@@ -1,3 +1,4 @@
+export { destroyStorage } from '../storage/destroy.js'
 export { memory } from '../storage/memory.js'
 export { indexedDb as indexedDB, indexedDb } from '../storage/indexed-db.js'
 export { opfs } from '../storage/opfs.js'

@@ -1,7 +1,7 @@
 // Storage in a folder, for Node, Bun and Deno: one file with everything, and one that says whose it is.
 
 import {
-  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, realpathSync, rmSync, writeFileSync, writeSync
+  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, realpathSync, rmdirSync, rmSync, writeFileSync, writeSync
 } from 'node:fs'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -38,7 +38,15 @@ export function folder (path: string): Storage {
       unlock?.()
       unlock = null
     },
-    legacyFiles: () => legacyFiles(directory)
+    legacyFiles: () => legacyFiles(directory),
+    async destroy () {
+      if (!existsSync(directory)) return
+      const unlock = lock(realpathSync(directory))
+      rmSync(join(directory, STORE), { force: true })
+      unlock()
+      // Only what is empty: a program may keep files of its own there.
+      try { rmdirSync(directory) } catch {}
+    }
   })
 }
 

@@ -25,7 +25,26 @@ export function indexedDb (name: string): Storage {
     release () {
       unlock?.()
       unlock = null
+    },
+    async destroy () {
+      const unlock = await lock(name)
+      try {
+        await deleteDatabase(name)
+      } finally {
+        unlock()
+      }
     }
+  })
+}
+
+function deleteDatabase (name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(name)
+    request.onsuccess = () => { resolve() }
+    request.onerror = () => {
+      reject(new HypertabError('STORAGE_NOT_AVAILABLE', `the database ${name} could not be deleted`, { cause: request.error }))
+    }
+    request.onblocked = () => { reject(new HypertabError('STORAGE_LOCKED', `${name} is open elsewhere; close it there first`)) }
   })
 }
 

@@ -35,6 +35,17 @@ export function opfs (name: string): Storage {
     release () {
       unlock?.()
       unlock = null
+    },
+    async destroy () {
+      const unlock = await lock(`opfs:${name}`)
+      try {
+        const root = await globalThis.navigator?.storage?.getDirectory?.()
+        await root?.removeEntry(encodeURIComponent(name)).catch((error: Error) => {
+          if (error.name !== 'NotFoundError') throw error
+        })
+      } finally {
+        unlock()
+      }
     }
   })
 }

@@ -25,6 +25,8 @@ export interface StoreOpener {
   release? (): void
   /** What an older version left in the same place, unless it was imported. */
   legacyFiles? (): LegacyFiles | null
+  /** Deletes what is stored. Nothing of it is open in this module. */
+  destroy? (): Promise<void>
 }
 
 /**
@@ -95,6 +97,12 @@ export class Storage {
     this.#store = null
     this.#closing = this.#close(store).finally(() => { this.#closing = null })
     await this.#closing
+  }
+
+  /** Deletes the store and everything in it. Only for one that no core has open. */
+  async destroy (): Promise<void> {
+    await this.close()
+    await this.#opener.destroy?.()
   }
 
   async #open (): Promise<StoreHandle> {
