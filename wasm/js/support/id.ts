@@ -37,8 +37,9 @@ export function decodeId (id: string | Uint8Array): Uint8Array {
     const text = /^(?:pear|hyper):\/\//.test(id) ? id.slice(id.indexOf('://') + 3).split(/[/?#]/)[0]! : id
     const key = text.length === Z32_LENGTH ? decodeZ32(text) : text.length === HEX_LENGTH ? fromHex(text) : null
     if (key !== null) return userBytes(key)
+    throw new Error(`Invalid Hypercore key: ${whatIsWrong(text)}`)
   }
-  throw new Error('Invalid Hypercore key')
+  throw new Error(`Invalid Hypercore key: it is ${id === null ? 'null' : `of type ${typeof id}`}, and a key is a string or bytes`)
 }
 
 /** Writes any form of a key as z-base-32. */
@@ -54,6 +55,15 @@ export function isValidId (id: unknown): boolean {
   } catch {
     return false
   }
+}
+
+function whatIsWrong (text: string): string {
+  if (text.length === Z32_LENGTH) {
+    const wrong = [...text].find((character) => !ALPHABET.includes(character.toLowerCase()))
+    return `${JSON.stringify(wrong)} is not in z-base-32, which uses ${ALPHABET}`
+  }
+  if (text.length === HEX_LENGTH) return `${JSON.stringify([...text].find((character) => !/[0-9a-f]/i.test(character)))} is no hexadecimal digit`
+  return `it has ${text.length} characters, and a key has ${Z32_LENGTH} of z-base-32 or ${HEX_LENGTH} hexadecimal digits`
 }
 
 function decodeZ32 (text: string): Uint8Array | null {
