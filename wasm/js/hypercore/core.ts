@@ -3,21 +3,30 @@
 import type { CoreHandle, Failure, KeyPair, OpenCoreOptions, StoreHandle } from '../binding.js'
 import { fromFailure, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { call, listen, look, ready, request, Request, unlisten } from '../runtime.js'
+import { call, isReady, listen, look, ready, request, Request, unlisten } from '../runtime.js'
 import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { encodeId } from '../support/id.js'
 import { parseStorage, type StorageInput } from '../storage/parse.js'
 import type { LegacyFiles, Storage } from '../storage/storage.js'
-import type { Mux } from '../links/mux.js'
+import { Mux } from '../links/mux.js'
 import type { HypercoreOptions } from './options.js'
 import type { Hypercore } from './hypercore.js'
 import { createManifest, decodeManifest, encodeManifest, isCompat, manifestKey, type Manifest } from './manifest.js'
-import { Peer } from './peer.js'
+import { Peer, statsOf, type PeerStats } from './peer.js'
 import { State } from './state.js'
 
 /** How much of a folder of hypercore 10 is read at once. */
 const IMPORT_BYTES = 1 << 20
+
+/** What upstream keeps of a core beside its log. */
+export interface CoreHeader {
+  key: Uint8Array
+  keyPair: KeyPair | null
+  manifest: Manifest | null
+  frozen: boolean
+  hints: { reorgs: never[], contiguousLength: number, remoteContiguousLength: number, recovering: number }
+}
 
 /** The core behind one or more sessions. */
 export class Core {
@@ -55,6 +64,7 @@ export class Core {
     this.replicator = new Replicator(this)
     this.storage = parseStorage(storage)
     this.key = options.key as Uint8Array ?? null
+    this.discoveryKey = options.discoveryKey ?? (this.key && isReady() ? discoveryKey(this.key) : null)
     this.opening = this.#open(options)
     this.opening.catch(() => {})
   }
@@ -88,8 +98,19 @@ export class Core {
   }
 
   /** The blocks that are here. */
-  get bitfield (): { get: (index: number) => boolean } {
-    return { get: (index) => this.has(index) }
+  get bitfield (): { get: (index: number) => boolean, firstSet: (from: number) => number, firstUnset: (from: number) => number } {
+    const first = (from: number, isHere: boolean) => {
+      for (let index = from; index < this.length; index++) if (this.has(index) === isHere) return index
+      return isHere ? -1 : Math.max(from, this.length)
+    }
+    return { get: (index) => this.has(index), firstSet: (from) => first(from, true), firstUnset: (from) => first(from, false) }
+  }
+
+  /** What is stored about the core. */
+  get header (): CoreHeader | null {
+    if (!this.opened || this.closed) return null
+    const { key, keyPair, manifest, contiguousLength, remoteContiguousLength } = this
+    return { key: key!, keyPair, manifest, frozen: false, hints: { reorgs: [], contiguousLength, remoteContiguousLength, recovering: 0 } }
   }
 
   /** The log itself; a branch has its own. */
@@ -102,7 +123,7 @@ export class Core {
   }
 
   has (start: number, end = start + 1): boolean {
-    return look((engine) => engine.coreHas(this.handle, start, end))
+    return start < Number.MAX_SAFE_INTEGER && look((engine) => engine.coreHas(this.handle, start, end))
   }
 
   hasSession (): boolean {
@@ -265,7 +286,8 @@ export class Core {
         break
       case 'verification-error': {
         const peer = this.#peer(rest[1] as number)
-        if (peer) peer.stats.invalidData++
+        if (peer) peer.failures.data++
+        this.replicator.failures.data++
         const error = fromFailure(rest[0] as Failure, this.discoveryKey)
         const block = typeof rest[2] === 'number' ? { index: rest[2] } : null
         this.#emit((session) => { session.emit('verification-error', error, { block }, null, peer) })
@@ -273,7 +295,8 @@ export class Core {
       }
       case 'invalid-request': {
         const peer = this.#peer(rest[1] as number)
-        if (peer) peer.stats.invalidRequests++
+        if (peer) peer.failures.requests++
+        this.replicator.failures.requests++
         const error = fromFailure(rest[0] as Failure, this.discoveryKey)
         this.#emit((session) => { session.emit('invalid-request', error, null, peer) })
         break
@@ -331,6 +354,9 @@ export class Core {
 export class Replicator {
   readonly core: Core
   findingPeers = 0
+  /** @internal */
+  readonly failures = { data: 0, requests: 0 }
+  #traffic: [number[], number[]] | null = null
   #active = 0
 
   constructor (core: Core) {
@@ -341,17 +367,39 @@ export class Replicator {
     return this.core.peers
   }
 
-  attachTo (mux: Mux): void {
-    this.core.attach(mux)
+  /** Messages of all peers so far. */
+  get stats (): PeerStats {
+    const { core } = this
+    if (core.opened && !core.closed) this.#traffic = look((engine) => engine.coreTraffic?.(core.handle)) ?? null
+    return statsOf(this.#traffic, this.failures)
   }
 
-  detachFrom (mux: Mux): void {
+  get downloading (): boolean {
+    return this.isDownloading()
+  }
+
+  /** Whether blocks are wanted. */
+  isDownloading (): boolean {
+    return this.#active > 0
+  }
+
+  attachTo (mux: unknown): void {
+    this.core.attach(Mux.from(mux))
+  }
+
+  detachFrom (stream: unknown): void {
+    const mux = Mux.from(stream)
     this.core.muxes.delete(mux)
     mux.detach(this.core.handle)
   }
 
-  attached (mux: Mux): boolean {
-    return this.core.opened && !this.core.closed && mux.attached(this.core.handle)
+  attached (mux: unknown): boolean {
+    return this.core.opened && !this.core.closed && Mux.from(mux).attached(this.core.handle)
+  }
+
+  /** Sends a block to every peer that takes pushes and lacks it. */
+  async push (index: number): Promise<void> {
+    call((engine) => { engine.corePush?.(this.core.handle, index) })
   }
 
   setPushOnly (pushOnly: boolean): void {

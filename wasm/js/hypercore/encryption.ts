@@ -66,17 +66,34 @@ export class DefaultEncryption implements EncryptionProvider {
   }
 
   /** Encrypts a block with room in front, in place. */
-  encrypt (index: number, block: Uint8Array, fork: number, core: EncryptedCore): void {
-    const encrypted = look((engine) => engine.encryptBlock?.(this.key, this.#isBlockKey, this.#coreKey, core.compat, index, fork, block))
-    if (!encrypted) throw HypercoreError.NOT_SUPPORTED('this engine encrypts appended blocks only')
-    block.set(encrypted)
+  static encrypt (index: number, block: Uint8Array, fork: number, blockKey: Uint8Array, blindingKey: Uint8Array): void {
+    const nonce = new Uint8Array(24)
+    const view = new DataView(nonce.buffer)
+    view.setBigUint64(0, BigInt(fork), true)
+    const blinded = nonce.slice(0, DefaultEncryption.PADDING)
+    view.setBigUint64(0, BigInt(index), true)
+    block.set(xsalsa20(blindingKey, nonce, blinded))
+    nonce.set(block.subarray(0, DefaultEncryption.PADDING), 8)
+    const content = block.subarray(DefaultEncryption.PADDING)
+    content.set(xsalsa20(blockKey, nonce, content))
   }
 
-  /** Decrypts a block in place. */
+  /** Decrypts a block in place; the room in front stays as it is. */
+  static decrypt (index: number, block: Uint8Array, blockKey: Uint8Array): void {
+    const nonce = new Uint8Array(24)
+    new DataView(nonce.buffer).setBigUint64(0, BigInt(index), true)
+    nonce.set(block.subarray(0, DefaultEncryption.PADDING), 8)
+    const content = block.subarray(DefaultEncryption.PADDING)
+    content.set(xsalsa20(blockKey, nonce, content))
+  }
+
+  encrypt (index: number, block: Uint8Array, fork: number, core: EncryptedCore): void {
+    const { block: blockKey, blinding } = this.#keys(core.compat)
+    DefaultEncryption.encrypt(index, block, fork, blockKey, blinding)
+  }
+
   decrypt (index: number, block: Uint8Array, core: EncryptedCore): void {
-    const decrypted = look((engine) => engine.decryptBlock?.(this.key, this.#isBlockKey, this.#coreKey, core.compat, index, block))
-    if (!decrypted) throw HypercoreError.NOT_SUPPORTED('this engine decrypts stored blocks only')
-    block.set(decrypted, DefaultEncryption.PADDING)
+    DefaultEncryption.decrypt(index, block, this.#keys(core.compat).block)
   }
 
   /** What the engine has to know to do it by itself. */
@@ -84,8 +101,8 @@ export class DefaultEncryption implements EncryptionProvider {
     return { key: this.key, isBlockKey: this.#isBlockKey }
   }
 
-  #keys (): { block: Uint8Array, blinding: Uint8Array } {
-    return DefaultEncryption.deriveKeys(this.key, this.#coreKey, { block: this.#isBlockKey, compat: this.compat })
+  #keys (compat = this.compat): { block: Uint8Array, blinding: Uint8Array } {
+    return DefaultEncryption.deriveKeys(this.key, this.#coreKey, { block: this.#isBlockKey, compat })
   }
 }
 
@@ -107,6 +124,12 @@ export function createEncryption (input: EncryptionInput, core: EncryptedCore): 
   if (isEncryptionProvider(input)) return input
   if (!input || isBytes(input) || !input.key) return null
   return new DefaultEncryption(input.key, core.key!, { block: !!input.block, compat: core.compat })
+}
+
+function xsalsa20 (key: Uint8Array, nonce: Uint8Array, data: Uint8Array): Uint8Array {
+  const result = look((engine) => engine.xsalsa20?.(key, nonce, data))
+  if (!result) throw HypercoreError.NOT_SUPPORTED('this engine has no XSalsa20')
+  return result
 }
 
 function keyedHash (key: Uint8Array, data: Uint8Array): Uint8Array {

@@ -6,7 +6,7 @@ import type { BlockEncryption, KeyPair } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { bytesFrom, userBytes } from '../platform.js'
 import { call, look } from '../runtime.js'
-import { concat, equal, fromUtf8, isBytes, toHex } from '../support/bytes.js'
+import { concat, equal, fromUtf8, isBytes } from '../support/bytes.js'
 import { discoveryKey, namespaces } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { decodeValue, resolveEncoding, type CompactEncoding } from '../support/encoding.js'
@@ -19,6 +19,7 @@ import { Core, type Replicator } from './core.js'
 import { Download } from './download.js'
 import { createEncryption, DefaultEncryption, encryptionOption, isEncryptionProvider, type EncryptionProvider } from './encryption.js'
 import { Extension, type ExtensionHandlers } from './extension.js'
+import { inspect, type InspectOptions } from './inspect.js'
 import { createManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import type {
   AppendOptions, DownloadRange, GetOptions, HypercoreOptions, KeyPairInput, ReplicateOptions, TruncateOptions, UpdateOptions, WaitOptions
@@ -88,7 +89,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   readonly activeRequests: ActiveRequests = []
   /** All sessions of the core. */
   sessions: Hypercore[] = []
-  keyPair: KeyPair | null
+  keyPair: KeyPairInput | null
   readable = true
   writable = false
   exclusive = false
@@ -109,6 +110,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   #readonly: boolean
   #active: boolean
   #findingPeers = 0
+  #preload: Promise<Partial<HypercoreOptions>> | null = null
   #snapshot: { length: number, byteLength: number, fork: number, id: number | null, users: number } | null = null
   /** Blocks that the log still shares with the snapshot. */
   #compatLength = Infinity
@@ -130,7 +132,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     const id = key ?? given.key
     const decoded = typeof id === 'string' ? decodeId(id) : id as Uint8Array | null | undefined
 
-    this.keyPair = given.keyPair ? normalKeyPair(given.keyPair) : null
+    this.keyPair = given.keyPair ?? null
     this.weak = !!given.weak
     this.snapshotted = !!given.snapshot
     this.onseq = given.onseq ?? null
@@ -179,14 +181,15 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   /** An encrypted stream that cores can replicate on, and the outer side of it for the transport. */
   static createProtocolStream (isInitiator: boolean | object, options: ReplicateOptions = {}): Duplex {
-    const given = isInitiator instanceof Mux ? isInitiator.stream : isStream(isInitiator) ? isInitiator : options.stream
+    const given = isMux(isInitiator) ? isInitiator.stream : isStream(isInitiator) ? isInitiator : options.stream
     const outer = given ?? new Connection(isInitiator as boolean, null, {
       keepAlive: keepAliveOf(options.keepAlive),
       keyPair: options.keyPair ?? null
     }).rawStream
+    const noise = (outer as { noiseStream?: { userData?: unknown, keepAlive?: number, setKeepAlive?: (milliseconds: number) => void } }).noiseStream
+    const isFresh = !noise?.userData
     const mux = Mux.from(outer)
-    const noise = mux.stream as { keepAlive?: number, setKeepAlive?: (milliseconds: number) => void }
-    if (options.keepAlive !== false && noise.keepAlive === 0) noise.setKeepAlive?.(keepAliveOf(options.keepAlive))
+    if (isFresh && options.keepAlive !== false && noise?.keepAlive === 0) noise.setKeepAlive?.(keepAliveOf(options.keepAlive))
     if (options.ondiscoverykey) mux.pair({ protocol: 'hypercore/alpha' }, options.ondiscoverykey)
     return outer as Duplex
   }
@@ -336,6 +339,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async get (index: number, options: GetOptions = {}): Promise<any> {
     if (!this.opened) await this.opening
     if (!isIndex(index)) throw HypercoreError.ASSERTION('block index is invalid', this.discoveryKey)
+    index = toIndex(index)
     if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot get on a closed session', this.discoveryKey)
     options ??= {}
     const encoding = options.valueEncoding ? resolveEncoding(options.valueEncoding) : this.valueEncoding
@@ -358,7 +362,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async has (start: number, end = start + 1): Promise<boolean> {
     if (!this.opened) await this.opening
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('has range is invalid', this.discoveryKey)
-    return await this.state!.has(start, end)
+    if (this.#snapshot && end > this.#snapshot.length && end > start) return false
+    return await this.state!.has(toIndex(start), toIndex(end))
   }
 
   /** Asks peers for a newer head; true when there was one. */
@@ -377,6 +382,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async seek (bytes: number, options: WaitOptions = {}): Promise<[index: number, offset: number] | null> {
     if (!this.opened) await this.opening
     if (!isIndex(bytes)) throw HypercoreError.ASSERTION('seek is invalid', this.discoveryKey)
+    bytes = toIndex(bytes)
     if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot seek on a closed session', this.discoveryKey)
     options ??= {}
     const list = options.activeRequests ?? this.activeRequests
@@ -408,6 +414,9 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (isDefault && !writable && (newLength > 0 || fork !== state.fork)) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
     }
+    if (newLength > state.length) {
+      throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${newLength} must be less or equal to ${state.length}`, this.discoveryKey)
+    }
     const signing = state.isDefault() ? this.#signing(keyPair, given.signature) : {}
     await state.request((handle, engine) => engine.coreTruncate(handle, newLength, { fork, ...signing })).promise
   }
@@ -423,8 +432,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('clear range is invalid', this.discoveryKey)
     const cleared = options?.diff ? { blocks: 0 } : null
     if (start >= end || start >= this.length) return cleared
-    const last = end
-    await this.state!.request((core, engine) => engine.coreClear(core, start, Math.min(last, Number.MAX_SAFE_INTEGER))).promise
+    const [first, last] = [toIndex(start), toIndex(end)]
+    await this.state!.request((core, engine) => engine.coreClear(core, first, last)).promise
     return cleared
   }
 
@@ -460,8 +469,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
    * @returns the stream; pipe a new one into the transport and back
    */
   replicate (isInitiator: boolean | object, options: ReplicateOptions = {}): any {
-    if (isInitiator instanceof Mux) {
-      this.#attach(isInitiator)
+    if (isMux(isInitiator)) {
+      this.#attach(Mux.from(isInitiator))
       return isInitiator
     }
     const stream = Hypercore.createProtocolStream(isInitiator, options)
@@ -491,7 +500,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   }
 
   setKeyPair (keyPair: KeyPairInput | null): void {
-    this.keyPair = keyPair && normalKeyPair(keyPair)
+    this.keyPair = keyPair
   }
 
   async setEncryptionKey (key: Uint8Array | null, { block = false } = {}): Promise<void> {
@@ -625,11 +634,37 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   async commit (session: Hypercore, options: CommitOptions = {}): Promise<{ length: number, byteLength: number } | null> {
     await this.ready()
     await session.ready()
-    return await this.state!.commit(session.state!, { keyPair: this.keyPair, ...options })
+    return await this.state!.commit(session.state!, { keyPair: this.keyPair && normalKeyPair(this.keyPair), ...options })
   }
 
   /** Nothing is left to be done: the store compacts itself. */
   async compact (): Promise<void> {}
+
+  /** Closes every session, and deletes the store when the core is alone in it. */
+  async purge (): Promise<void> {
+    if (!this.opened) await this.opening
+    const core = this.core!
+    for (const session of core.allSessions()) await session.close()
+    await core.close()
+    await core.storage.destroy()
+  }
+
+  /** Groups are not followed here: nothing is stored. */
+  async setGroup (_topic: Uint8Array): Promise<void> {
+    if (!this.opened) await this.opening
+  }
+
+  /** Moves the session to another core, as if it had been opened there. */
+  transferSession (core: Core): void {
+    const old = this.core!
+    this.#leave(false)
+    old.replicator.updateActivity(this.#active ? -1 : 0)
+    this.core = core
+    this.#join()
+    core.replicator.updateActivity(this.#active ? 1 : 0)
+    clearRequests(this.activeRequests, new HypercoreError('Session moved', 'SESSION_MOVED', this.discoveryKey))
+    this.emit('migrate', this.key!)
+  }
 
   async recover (): Promise<void> {
     if (!this.opened) await this.opening
@@ -650,24 +685,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     else if (this.opened) this.emit('truncate', ancestors, fork)
   }
 
-  [Symbol.for('nodejs.util.inspect.custom')] (): string {
-    const hex = (bytes: Uint8Array | null) => bytes && toHex(bytes)
-    const fields = {
-      id: this.id,
-      key: hex(this.key),
-      discoveryKey: hex(this.discoveryKey),
-      opened: this.opened,
-      closed: this.closed,
-      snapshotted: this.snapshotted,
-      writable: this.writable,
-      length: this.length,
-      fork: this.fork,
-      sessions: `[ ${this.sessions.length} ]`,
-      activeRequests: `[ ${this.activeRequests.length} ]`,
-      peers: `[ ${this.peers.length} ]`
-    }
-    const lines = Object.entries(fields).map(([name, value]) => `  ${name}: ${value}\n`)
-    return `${this.constructor.name}(\n${lines.join('')})`
+  [Symbol.for('nodejs.util.inspect.custom')] (_depth?: number, options: InspectOptions = {}): string {
+    return inspect(this, options)
   }
 
   async [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')] (): Promise<void> {
@@ -675,11 +694,17 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   }
 
   async #open (storage: StorageInput | null, options: HypercoreOptions): Promise<void> {
-    const preload = options.preload ?? null
-    if (preload) options = { ...options, ...(await preload) }
+    const preload = options.preload ?? (options.parent ? options.parent.#preload : null)
+    if (preload) {
+      this.#preload = preload
+      options = { ...options, ...(await preload) }
+      this.#preload = null
+    }
     const { parent } = options
     try {
-      if (parent) {
+      if (options.core && !parent) {
+        this.core = options.core
+      } else if (parent) {
         // A parent with a preload has no core before it.
         if (parent.core === null) await parent.opening
         this.core = parent.core
@@ -762,13 +787,13 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (!this.weak) core.activeSessions++
   }
 
-  #leave (): void {
+  #leave (isGone = true): void {
     const core = this.core!
     const index = core.sessions.indexOf(this)
     if (index === -1) return
     core.sessions.splice(index, 1)
     if (!this.weak) core.activeSessions--
-    this.ongc?.(this)
+    if (isGone) this.ongc?.(this)
   }
 
   async #giveUp (): Promise<void> {
@@ -822,7 +847,7 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
       ...(snapshot?.id != null ? { snapshot: snapshot.id } : {})
     })).promise
     if (state.mayHave(index) || (snapshot?.id != null && index < snapshot.length)) {
-      if (snapshot && snapshot.id === null) this.#checkSnapshot(index)
+      if (snapshot && (snapshot.id === null || index >= snapshot.length)) this.#checkSnapshot(index)
       const block = await read()
       if (block) return block
       if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot get on a closed session', this.discoveryKey)
@@ -954,7 +979,16 @@ function keepAliveOf (keepAlive: boolean | number | undefined): number {
 }
 
 function isIndex (value: unknown): boolean {
-  return typeof value === 'number' && value >= 0
+  return value === 0 || (value as number) > 0
+}
+
+/** Upstream takes whatever is above zero, and what is behind the point is lost when it is encoded. */
+function toIndex (value: number): number {
+  return Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER)
+}
+
+function isMux (value: unknown): value is { stream: unknown } {
+  return typeof value === 'object' && value !== null && (value as { isProtomux?: unknown }).isProtomux === true
 }
 
 function isStream (value: unknown): boolean {

@@ -6,6 +6,7 @@ import type { ValueEncoding } from '../support/encoding.js'
 import type { OnDiscoveryKey } from '../links/mux.js'
 import type { ConnectionKeys } from '../links/connection.js'
 import type { EncryptionInput } from './encryption.js'
+import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
 import type { ManifestInput } from './manifest.js'
 import type { ActiveRequests } from './requests.js'
@@ -56,6 +57,8 @@ export interface HypercoreOptions {
   /** Cuts a branch to this length at once. */
   checkout?: number
   parent?: Hypercore | null
+  /** A core that is open already. */
+  core?: Core
   class?: new (storage: any, key: any, options: any) => Hypercore
 }
 

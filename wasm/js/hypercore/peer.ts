@@ -9,10 +9,54 @@ import type { Mux } from '../links/mux.js'
 import type { Core } from './core.js'
 import type { Extension } from './extension.js'
 
-/** Counters of messages, by kind. */
+/** How many messages of one kind went and came. */
+export interface MessageCount {
+  tx: number
+  rx: number
+}
+
+/** Counters of messages, by kind, and of what went wrong. */
 export interface PeerStats {
+  wireSync: MessageCount
+  wireRequest: MessageCount
+  wireCancel: MessageCount
+  wireData: MessageCount
+  wireWant: MessageCount
+  wireUnwant: MessageCount
+  wireBitfield: MessageCount
+  wireRange: MessageCount
+  wireExtension: MessageCount
+  hotswaps: number
   invalidData: number
   invalidRequests: number
+  backoffs: number
+  notAvailableBackoffs: number
+}
+
+/** Which type each counter's messages have on the wire. */
+const TYPES = {
+  wireSync: 0,
+  wireRequest: 1,
+  wireCancel: 2,
+  wireData: 3,
+  wireWant: 5,
+  wireUnwant: 6,
+  wireBitfield: 7,
+  wireRange: 8,
+  wireExtension: 9
+} as const
+
+/** What the engine counted, in upstream's form. */
+export function statsOf (traffic: [sent: number[], received: number[]] | null | undefined, failures: { data: number, requests: number }): PeerStats {
+  const counts = Object.entries(TYPES).map(([name, type]) => [name, { tx: traffic?.[0][type] ?? 0, rx: traffic?.[1][type] ?? 0 }])
+  return {
+    ...Object.fromEntries(counts) as Record<keyof typeof TYPES, MessageCount>,
+    hotswaps: 0,
+    invalidData: failures.data,
+    invalidRequests: failures.requests,
+    backoffs: 0,
+    notAvailableBackoffs: 0
+  }
 }
 
 /** One end of a core's replication. It stays readable after the peer has gone. */
@@ -21,13 +65,15 @@ export class Peer {
   readonly protomux: Mux | null
   readonly stream: Connection | SecretStreamLike | null
   readonly extensions = new Map<string, Extension>()
-  readonly stats: PeerStats = { invalidData: 0, invalidRequests: 0 }
+  /** @internal */
+  readonly failures = { data: 0, requests: 0 }
   removed = false
   /** @internal */
   readonly id: PeerHandle
   /** @internal */
   readonly link: LinkHandle
   #last: PeerStatus
+  #traffic: [number[], number[]] | null = null
 
   /** @internal */
   constructor (core: Core, id: PeerHandle, link: LinkHandle, mux: Mux | null) {
@@ -52,12 +98,30 @@ export class Peer {
   get remoteDownloading (): boolean { return this.#status().remoteDownloading ?? true }
   get remoteCanUpgrade (): boolean { return this.#status().remoteCanUpgrade ?? false }
   get remoteHasManifest (): boolean { return this.#status().remoteHasManifest ?? false }
+  get remoteAllowPush (): boolean { return this.#status().remoteAllowPush ?? false }
   get remoteOpened (): boolean { return this.#status().remoteOpened ?? true }
   get remoteSynced (): boolean { return this.remoteLength > 0 || this.lengthAcked > 0 }
   get canUpgrade (): boolean { return this.#status().canUpgrade ?? false }
   get inflight (): number { return this.#status().inflight ?? 0 }
   get paused (): boolean { return this.#status().paused ?? false }
   get lengthAcked (): number { return this.#status().lengthAcked ?? 0 }
+
+  get replicator (): Core['replicator'] {
+    return this.core.replicator
+  }
+
+  /** Which blocks it said that it has. */
+  get remoteBitfield (): { get (index: number): boolean } {
+    return {
+      get: (index) => !this.removed && !this.core.closed && (look((engine) => engine.corePeerHas?.(this.core.handle, this.id, index)) ?? false)
+    }
+  }
+
+  /** Messages so far. */
+  get stats (): PeerStats {
+    if (!this.removed && !this.core.closed) this.#traffic = look((engine) => engine.coreTraffic?.(this.core.handle, this.id)) ?? null
+    return statsOf(this.#traffic, this.failures)
+  }
 
   /** Sends a message of an extension. */
   extension (name: string, message: Uint8Array): void {
