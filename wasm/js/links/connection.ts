@@ -85,6 +85,8 @@ export class Connection extends Duplex<ConnectionEvents> {
   #timer: ReturnType<typeof setTimeout> | undefined
   #bytesRead = 0
   #bytesWritten = 0
+  /** What the engine counted last; it forgets a link that is over. */
+  #counted: { bytesIn: number, bytesOut: number } | null = null
 
   /**
    * @param isInitiator whether this side speaks first
@@ -406,8 +408,8 @@ export class Connection extends Duplex<ConnectionEvents> {
 
   #stats (): { bytesIn: number, bytesOut: number } | null {
     const link = this.#link
-    if (link === null || this.#over) return null
-    return look((engine) => engine.linkStats?.(link)) ?? null
+    if (link !== null && !this.#over) this.#counted = look((engine) => engine.linkStats?.(link)) ?? this.#counted
+    return this.#counted
   }
 
   #carriedTransport (): CarriedTransport {
