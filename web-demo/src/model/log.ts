@@ -1,6 +1,7 @@
 // One log that is open in this tab: its core, its peers, and what happened.
 
 import { Hypercore } from 'hypertab'
+import type { Connection } from 'hypertab'
 
 import type { Catalog, Entry } from './catalog.ts'
 import { Observable } from './emitter.ts'
@@ -46,6 +47,9 @@ const REFUSALS = 5
 const FILE_BLOCK = 65_536
 const FILE_BATCH = 16
 
+/** After how long without a block a log counts as stalled, in milliseconds. */
+const STALLED_MS = 3_000
+
 /** How often the list of logs learns of new counts, in milliseconds. */
 const NOTE_MS = 1_000
 
@@ -59,6 +63,9 @@ export class Log extends Observable {
   #catalog: Catalog
   #network: Network
   #problem: Problem | null = null
+  #gainedAt = 0
+  /** What each transport had carried a second ago. */
+  readonly #counted = new WeakMap<object, { bytesReceived: number, bytesTransmitted: number }>()
   #hasSearched = false
   #hasRefused = false
   #wasComplete = false
@@ -99,7 +106,7 @@ export class Log extends Observable {
       peers: this.#core?.peers.length ?? 0,
       length: this.length,
       held: this.held.count,
-      isStalled: this.#hasRefused && this.rates.downPerSecond === 0
+      isStalled: this.#hasRefused && Date.now() - this.#gainedAt > STALLED_MS
     })
   }
 
@@ -170,6 +177,7 @@ export class Log extends Observable {
   /** Ends a second: rates are per second. Tells the listeners when a figure of theirs moved. */
   tick (): void {
     const wasStill = this.rates.isStill
+    this.#measure()
     this.rates.tick()
     if (!wasStill || this.#network.relay.state === 'lost') this.changed()
   }
@@ -208,16 +216,16 @@ export class Log extends Observable {
       this.#happened('warn', `The author shortened the log to ${counted(length, 'block')}`)
       this.#grew(core)
     })
-    core.on('download', (index, byteLength) => {
-      this.rates.received(byteLength)
+    core.on('download', (index) => {
+      this.#gainedAt = Date.now()
       this.held.add(index)
       this.#noteProgress(core)
     })
-    core.on('upload', (_, byteLength) => {
-      this.rates.sent(byteLength)
-      this.changed()
+    core.on('upload', () => this.changed())
+    core.on('peer-add', (peer) => {
+      this.#measure()
+      this.#happened('good', `Connected to ${shorten(formatKey(peer.remotePublicKey))}`)
     })
-    core.on('peer-add', (peer) => this.#happened('good', `Connected to ${shorten(formatKey(peer.remotePublicKey))}`))
     core.on('peer-remove', (peer) => this.#happened('warn', `${shorten(formatKey(peer.remotePublicKey))} left`))
     core.on('verification-error', (error, request, _, peer) => this.#refuse(error, blockOf(request), peer ? formatKey(peer.remotePublicKey) : 'unknown'))
     core.on('conflict', (length) => this.#happened('bad', `The author signed two different logs of ${counted(length, 'block')}; neither is trusted further`))
@@ -256,6 +264,19 @@ export class Log extends Observable {
     else this.refusals.push({ peer, block, reason: sentence(error), times: 1 })
     if (this.refusals.length > REFUSALS) this.refusals.shift()
     this.#happened('bad', `Refused ${block === null ? 'data' : `block ${block}`} from ${shorten(peer)}: it is forged`)
+  }
+
+  // What travels on the connections with this log's peers, whatever it is for.
+  #measure (): void {
+    for (const { stream } of this.#core?.peers ?? []) {
+      const transport = (stream as Connection | null)?.rawStream
+      if (!transport) continue
+      const { bytesReceived, bytesTransmitted } = transport
+      const before = this.#counted.get(transport) ?? { bytesReceived, bytesTransmitted }
+      this.rates.received(bytesReceived - before.bytesReceived)
+      this.rates.sent(bytesTransmitted - before.bytesTransmitted)
+      this.#counted.set(transport, { bytesReceived, bytesTransmitted })
+    }
   }
 
   #noteRelay (): void {

@@ -13,9 +13,7 @@ export interface Problem {
 export function explain (error: unknown): Problem {
   const names = chain(error).flatMap(({ name, code }) => [name, code].filter((word) => typeof word === 'string'))
   const is = (...wanted: string[]) => names.some((name) => wanted.includes(name))
-  // Every failure of a store has upstream's one code for it; which it was is in the words alone.
-  const failed = is('WRITE_FAILED') && error instanceof Error ? error.message : ''
-  if (is('STORAGE_LOCKED') || /open in another|taken over/.test(failed)) {
+  if (is('STORAGE_LOCKED', 'STORAGE_TAKEN_OVER')) {
     return {
       state: 'locked',
       title: 'Open in another tab',
@@ -23,7 +21,7 @@ export function explain (error: unknown): Problem {
       canRetry: true
     }
   }
-  if (is('QuotaExceededError') || /is full/.test(failed)) {
+  if (is('QuotaExceededError', 'STORAGE_FULL')) {
     return {
       state: 'full',
       title: 'This browser’s storage is full',
@@ -47,7 +45,7 @@ export function explain (error: unknown): Problem {
       canRetry: false
     }
   }
-  if (is('OPLOG_CORRUPT', 'INVALID_CHECKSUM', 'DECODING_ERROR', 'INVALID_OPLOG_VERSION') || /corrupted|missing/.test(failed)) {
+  if (is('STORAGE_CORRUPTED', 'STORAGE_INCOMPLETE', 'OPLOG_CORRUPT', 'INVALID_CHECKSUM', 'DECODING_ERROR', 'INVALID_OPLOG_VERSION')) {
     return {
       state: 'corrupt',
       title: 'What is stored of this log cannot be read',
