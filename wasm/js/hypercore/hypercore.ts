@@ -734,7 +734,8 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (options.encodeBatch) this.encodeBatch = options.encodeBatch
     if (options.pushOnly === true) core.replicator.setPushOnly(true)
     if (options.exclusive && options.writable !== false) await this.#lock()
-    this.state = await this.#openState(options)
+    // At once where it can be: a snapshot is of the log as it is now.
+    this.state = options.name || options.atom ? await this.#openState(options) : (parent?.state ?? core.state).ref()
     this.state.sessions.push(this)
     if (parent !== null && parent.#snapshot) {
       this.#snapshot = parent.#snapshot
@@ -827,8 +828,9 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     this.#findingPeers = 0
     if (!core.closed) core.replicator.updateActivity(this.#active ? -1 : 0)
     this.#releaseSnapshot()
-    if (!core.closed) await this.#leaveState().catch(() => {})
+    const leaving = core.closed ? null : this.#leaveState().catch(() => {})
     this.#unlock?.()
+    if (this.state?.parent || !core.hasSession()) await leaving
     if (!core.hasSession() && core.autoClose) {
       await core.close()
       for (const session of core.allSessions()) await session.close()

@@ -108,10 +108,12 @@ export class State {
 
   /** Whether a block may be here; certain for the log itself. */
   mayHave (index: number): boolean {
+    if (index >= Number.MAX_SAFE_INTEGER) return false
     return this.isDefault() ? look((engine) => engine.coreHas(this.handle, index, index + 1)) : index < this.length
   }
 
   async has (start: number, end: number): Promise<boolean> {
+    if (end > Number.MAX_SAFE_INTEGER) return false
     if (this.isDefault()) return look((engine) => engine.coreHas(this.handle, start, end))
     return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
