@@ -18,8 +18,8 @@ use super::Engine;
 use super::channels::Traffic;
 use super::cores::CoreEntry;
 use super::types::{
-    AppendOptions, CoreId, Error, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish, RequestId,
-    Response, SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
+    AppendOptions, AuditOptions, CoreId, Error, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish,
+    RequestId, Response, SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
 };
 
 /// An open core.
@@ -216,6 +216,27 @@ impl<'a> CoreHandle<'a> {
     /// Stores blocks that the tree knows, as an import brings them. Answered with [`Response::Done`].
     pub fn restore(&mut self, blocks: Vec<(u64, Bytes)>) -> RequestId {
         self.engine.request_job(self.id, Work::Restore(blocks))
+    }
+
+    /// Notes that the blocks `start..end` are to stay when the others are dropped. Answered with [`Response::Done`].
+    pub fn mark(&mut self, start: u64, end: u64) -> RequestId {
+        self.engine.request_job(self.id, Work::Mark { start, end })
+    }
+
+    /// Forgets all marks. Answered with [`Response::Done`].
+    pub fn clear_marks(&mut self) -> RequestId {
+        self.engine.request_job(self.id, Work::ClearMarks)
+    }
+
+    /// Looks for stored blocks without marks, from a block on. Answered with [`Response::Unmarked`].
+    pub fn unmarked(&mut self, from: u64) -> RequestId {
+        self.engine.request_job(self.id, Work::Unmarked { from })
+    }
+
+    /// Looks whether a part of what is stored fits together, and drops what does not. Answered with
+    /// [`Response::Audited`], which says where to go on.
+    pub fn audit(&mut self, options: AuditOptions) -> RequestId {
+        self.engine.request_job(self.id, Work::Audit(options))
     }
 
     /// Verifies a proof that starts at 0 against nothing but the manifest.

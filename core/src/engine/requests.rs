@@ -288,6 +288,8 @@ impl Engine {
                 }
             },
             (Value::Appended { length, byte_length }, _) => Response::Appended { length, byte_length },
+            (Value::Audited(found), _) => Response::Audited(found),
+            (Value::Unmarked { ranges, next }, _) => Response::Unmarked { ranges, next },
             (Value::Has(has), _) => Response::Has(has),
             (Value::UserData(value), _) => Response::UserData(value),
             (Value::MissingNodes(count), _) => Response::MissingNodes(count),

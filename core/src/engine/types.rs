@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -17,6 +18,7 @@ pub use crate::hypercore::core::{MAX_BLOCK_SIZE, Snapshot};
 pub use crate::hypercore::error::CoreError as Error;
 pub use crate::hypercore::jobs::{AppendOptions, CommitOptions, EncryptionKey, TruncateOptions};
 pub use crate::hypercore::opening::OpenOptions;
+pub use crate::hypercore::upkeep::{AuditOptions, Audited};
 pub use crate::replicator::{ApplyError, PeerId, PeerStatus, RangeWish, ReplicatorOptions};
 
 /// One core of one store; never reused.
@@ -337,6 +339,8 @@ pub enum Response {
     },
     /// A proof was taken in; false when it came too late to matter.
     Applied(bool),
+    /// What an audit found in a part of the log.
+    Audited(Audited),
     /// A block, decrypted when the command said so; `None` when it is not here and was not to be waited for.
     Block(Option<Bytes>),
     /// The length and stored bytes of a log that took a branch's blocks; `None` when the branch does not fit.
@@ -358,6 +362,13 @@ pub enum Response {
     Signable(Bytes),
     /// The hash of a tree.
     TreeHash(Hash),
+    /// Stored blocks without marks, and where to go on looking.
+    Unmarked {
+        /// First, and end, exclusive.
+        ranges: Vec<(u64, u64)>,
+        /// Where to go on.
+        next: Option<u64>,
+    },
     /// Whether the log changed.
     Updated(bool),
     /// A piece of user data.

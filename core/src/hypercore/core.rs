@@ -35,6 +35,7 @@ use super::merkle_tree::Tree;
 use super::nodes::{NodeCache, Nodes, ReadSet};
 use super::reorg::Reorg;
 use super::retained::Retained;
+use super::upkeep::Marks;
 use super::verifier::Verifier;
 
 /// One log.
@@ -83,6 +84,7 @@ pub struct Core {
     pub(super) reorgs: BTreeMap<u64, Reorg>,
     snapshots: BTreeMap<u32, Snapshot>,
     pub(super) retained: Retained,
+    pub(super) marks: Marks,
     encryption: Option<(EncryptionKey, BlockEncryption)>,
 
     next_job: u64,
@@ -203,6 +205,7 @@ impl Core {
             reorgs: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             retained: Retained::default(),
+            marks: Marks::default(),
             encryption: None,
             next_job: 1,
             jobs: BTreeMap::new(),
@@ -746,7 +749,11 @@ impl Work {
 
     /// Whether it changes the log, and is not part of what the log is held for.
     fn waits_while_held(&self) -> bool {
-        self.is_ordered() || matches!(self, Self::Apply(_) | Self::Restore(_))
+        self.is_ordered()
+            || matches!(
+                self,
+                Self::Apply(_) | Self::Restore(_) | Self::Mark { .. } | Self::ClearMarks | Self::Audit(_)
+            )
     }
 
     /// Whether it shortens the log.
@@ -756,11 +763,8 @@ impl Work {
 
     /// Whether it changes nothing.
     fn is_read(&self) -> bool {
-        !self.is_ordered()
-            && !matches!(
-                self,
-                Self::Apply(_) | Self::Restore(_) | Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle
-            )
+        !self.waits_while_held()
+            && !matches!(self, Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle | Self::Retain { .. })
     }
 }
 

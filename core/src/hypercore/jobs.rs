@@ -16,6 +16,7 @@ use super::merkle_tree::Seek;
 use super::proof::{Proof, ProofRequest};
 use super::prove::Refused;
 use super::reorg::ReorgWant;
+use super::upkeep::{AuditOptions, Audited};
 use super::verify::VerifyError;
 
 /// Names a job until [`CoreEvent::Done`].
@@ -76,6 +77,22 @@ pub enum Work {
         /// End, exclusive.
         length: u64,
     },
+    /// Notes that blocks are to stay when the others are dropped.
+    Mark {
+        /// First block.
+        start: u64,
+        /// End, exclusive.
+        end: u64,
+    },
+    /// Forgets all marks.
+    ClearMarks,
+    /// Looks for stored blocks without marks.
+    Unmarked {
+        /// First block.
+        from: u64,
+    },
+    /// Looks whether what is stored fits together, a part of the log at a time.
+    Audit(AuditOptions),
     /// Stores blocks that the tree knows, and leaves out those that it does not.
     Restore(Vec<(u64, Bytes)>),
     /// Looks whether blocks are stored, by reading them.
@@ -196,6 +213,8 @@ pub enum Value {
     },
     /// To [`Work::Apply`].
     Applied(Result<Applied, VerifyError>),
+    /// To [`Work::Audit`].
+    Audited(Audited),
     /// To [`Work::Get`].
     Block(Option<Bytes>),
     /// To [`Work::CanUpgrade`].
@@ -220,6 +239,13 @@ pub enum Value {
     Seek(Seek),
     /// To [`Work::TreeHash`]; `None` when a root is not stored.
     TreeHash(Option<Hash>),
+    /// To [`Work::Unmarked`].
+    Unmarked {
+        /// Blocks that may be dropped: first, and end, exclusive.
+        ranges: Vec<(u64, u64)>,
+        /// Where to go on.
+        next: Option<u64>,
+    },
     /// To [`Work::UserData`].
     UserData(Option<Bytes>),
 }

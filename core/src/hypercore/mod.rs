@@ -20,6 +20,7 @@ mod read;
 pub mod reorg;
 mod retained;
 pub mod standalone;
+pub mod upkeep;
 pub mod v10;
 pub mod verifier;
 pub mod verify;

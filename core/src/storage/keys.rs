@@ -16,6 +16,7 @@
 //! | `4 ‖ data ‖ 4 ‖ tree index` | [`Node`](crate::crypto::Node) |
 //! | `4 ‖ data ‖ 5 ‖ page ‖ 0` | bitfield page, 4096 bytes |
 //! | `4 ‖ data ‖ 6 ‖ name` | user data |
+//! | `4 ‖ data ‖ 8 ‖ page` | blocks marked to stay, 4096 bytes |
 //!
 //! Source: hypercore-storage 3.2, `lib/keys.js`; index-encoder 3.4, `lib/codecs`.
 
@@ -144,6 +145,16 @@ impl DataKeys {
         self.part(NODE + 1, 0).into()
     }
 
+    /// Returns the key of a page of marks.
+    pub fn mark(&self, page: u64) -> Bytes {
+        self.numbered(MARK, page)
+    }
+
+    /// Returns the key after those of all pages of marks.
+    pub fn marks_end(&self) -> Bytes {
+        self.part(MARK + 1, 0).into()
+    }
+
     /// Returns the page index inside a key of [`page`](Self::page).
     pub fn page_index(&self, key: &[u8]) -> Option<u64> {
         let mut rest = key.strip_prefix(self.part(PAGE, 0).as_slice())?;
@@ -235,6 +246,7 @@ const BLOCK: u8 = 3;
 const NODE: u8 = 4;
 const PAGE: u8 = 5;
 const USER_DATA: u8 = 6;
+const MARK: u8 = 8;
 
 #[cfg(test)]
 mod tests {
