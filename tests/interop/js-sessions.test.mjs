@@ -127,6 +127,20 @@ sameWithBoth('snapshots show what is truncated and cleared afterwards', async ({
   note(await all(nested))
 })
 
+sameWithBoth('blocks without marks are swept', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  await core.append(Array.from({ length: 20 }, (_, index) => `${index}`))
+  note(await core.core.audit({ dryRun: true }), await core.core.audit())
+  await core.startMarking()
+  note((await outcome(core.startMarking())).error.code)
+  for (const index of [3, 4, 17]) await core.get(index)
+  await core.markBlock(8, 10)
+  await core.sweep()
+  const has = []
+  for (let index = 0; index < 20; index++) has.push(await core.has(index))
+  note(has, core.contiguousLength, core.length)
+})
+
 sameWithBoth('proofs are made, applied and verified', async ({ create, note }) => {
   const writer = await create({ keyPair })
   await writer.append(['a', 'b', 'c'])

@@ -155,6 +155,10 @@ export interface Engine {
   ): [CoreHandle, RequestHandle] | [Failure]
   coreImportRange (core: CoreHandle, limit: number): [offset: number, length: number] | undefined
   coreImportBytes (core: CoreHandle, bytes: Uint8Array): RequestHandle
+  coreMark (core: CoreHandle, start: number, end: number): RequestHandle
+  coreClearMarks (core: CoreHandle): RequestHandle
+  coreUnmarked (core: CoreHandle, from: number): RequestHandle
+  coreAudit (core: CoreHandle, start: number, options: object): RequestHandle
   openBranch (parent: CoreHandle, name: string, overwrite: boolean): [CoreHandle, RequestHandle]
   createAtom (store: StoreHandle): StoreHandle
   openAtomic (parent: CoreHandle, atom: StoreHandle): [CoreHandle, RequestHandle]

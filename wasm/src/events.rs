@@ -7,6 +7,7 @@ use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::proofs::proof_object;
+use crate::upkeep;
 
 macro_rules! event {
     ($kind:literal $(, $value:expr)*) => {{
@@ -92,6 +93,8 @@ fn response(response: Response) -> JsValue {
         Response::Committed(committed) => committed.map_or(JsValue::NULL, |(length, byte_length)| {
             object(&[("length", number(length).into()), ("byteLength", number(byte_length).into())]).into()
         }),
+        Response::Audited(found) => upkeep::audited(&found),
+        Response::Unmarked { ranges, next } => upkeep::unmarked(&ranges, next),
         Response::Has(has) => has.into(),
         Response::MissingNodes(count) => number(count).into(),
         Response::Proof(proof) => proof_object(&proof),

@@ -15,6 +15,7 @@ mod runtime;
 pub mod sessions;
 mod socket;
 mod storage;
+pub mod upkeep;
 
 use hypertab_core::storage::StoreId;
 use js_sys::{Array, Function};

@@ -16,6 +16,28 @@ import { createManifest, decodeManifest, encodeManifest, isCompat, manifestKey, 
 import { Peer, statsOf, type PeerStats } from './peer.js'
 import { State } from './state.js'
 
+/** What an audit looks at; everything by default. */
+export interface AuditOptions {
+  tree?: boolean
+  blocks?: boolean
+  bitfield?: boolean
+  /** Only counts. */
+  dryRun?: boolean
+}
+
+/** What an audit found. */
+export interface Audit {
+  treeNodes: number
+  blocks: number
+  bits: number
+  droppedTreeNodes: number
+  droppedBlocks: number
+  droppedBits: number
+  corrupt: boolean
+}
+
+type AuditedPart = Omit<Audit, 'corrupt'> & { next: number | null }
+
 /** How much of a folder of hypercore 10 is read at once. */
 const IMPORT_BYTES = 1 << 20
 
@@ -137,6 +159,18 @@ export class Core {
   /** Starts a command on the core. */
   request<T> (command: (core: CoreHandle, engine: Parameters<Parameters<typeof call>[0]>[0]) => number): Request<T> {
     return new Request<T>((engine) => command(this.handle, engine))
+  }
+
+  /** Looks whether what is stored fits together, and drops what does not. */
+  async audit (options: AuditOptions = {}): Promise<Audit> {
+    const total: Audit = { treeNodes: 0, blocks: 0, bits: 0, droppedTreeNodes: 0, droppedBlocks: 0, droppedBits: 0, corrupt: false }
+    for (let start: number | null = 0; start !== null;) {
+      const from: number = start
+      const { next, ...found }: AuditedPart = await this.request<AuditedPart>((core, engine) => engine.coreAudit(core, from, options)).promise
+      for (const [name, count] of Object.entries(found) as Array<[keyof typeof found, number]>) total[name] += count
+      start = next
+    }
+    return total
   }
 
   /** Replicates on a stream. */

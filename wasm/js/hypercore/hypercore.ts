@@ -115,7 +115,6 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   /** Blocks that the log still shares with the snapshot. */
   #compatLength = Infinity
   #unlock: (() => void) | null = null
-  #marks: Set<number> | null = null
   #marking = false
 
   constructor (storage?: StorageInput | HypercoreOptions | null, key?: Uint8Array | string | HypercoreOptions | null, options?: HypercoreOptions | null) {
@@ -289,7 +288,6 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
       weak: options.weak === undefined ? this.weak : options.weak,
       parent: this
     })
-    session.#marks = this.#marks
     session.#marking = this.#marking
     return session
   }
@@ -601,31 +599,31 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
     if (this.state?.atom) throw HypercoreError.ASSERTION("Hypercore cannot be gc'ed when an atomic session", this.discoveryKey)
     if (!this.opened) await this.opening
     await this.clearMarkings()
-    this.#marks = new Set()
     this.#marking = true
   }
 
   async markBlock (start: number, end = start + 1): Promise<void> {
     if (!this.opened) await this.opening
-    this.#marks ??= new Set()
-    for (let index = start; index < end; index++) this.#marks.add(index)
+    await this.core!.request((core, engine) => engine.coreMark(core, start, end)).promise
   }
 
   async clearMarkings (): Promise<void> {
     if (!this.opened) await this.opening
-    this.#marks?.clear()
-    this.#marks = null
+    await this.core!.request((core, engine) => engine.coreClearMarks(core)).promise
   }
 
-  /** Clears every block that was not noted. */
-  async sweep (_options?: { batchSize?: number }): Promise<void> {
+  /** Clears every block that was not noted, also in an earlier run. */
+  async sweep ({ batchSize = 1000 }: { batchSize?: number } = {}): Promise<void> {
     if (!this.opened) await this.opening
-    let start = 0
-    for (const index of [...this.#marks ?? []].sort((a, b) => a - b)) {
-      if (index > start) await this.clear(start, index)
-      start = index + 1
+    if (this.#snapshot) throw HypercoreError.ASSERTION('Cannot sweep a snapshot', this.discoveryKey)
+    for (let from: number | null = 0; from !== null;) {
+      const start: number = from
+      const found: Unmarked = await this.core!.request<Unmarked>((core, engine) => engine.coreUnmarked(core, start)).promise
+      while (found.ranges.length > 0) {
+        await Promise.all(found.ranges.splice(0, batchSize).map(([start, end]) => this.clear(start, end)))
+      }
+      from = found.next
     }
-    if (start < this.length) await this.clear(start, this.length)
     this.#marking = false
     await this.clearMarkings()
   }
@@ -970,6 +968,12 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
   #shouldWait (options: { wait?: boolean }, fallback: boolean): boolean {
     return typeof options.wait === 'boolean' ? options.wait : fallback
   }
+}
+
+/** Stored blocks without marks: first, and end, exclusive. */
+interface Unmarked {
+  ranges: Array<[start: number, end: number]>
+  next: number | null
 }
 
 function normalKeyPair (keyPair: KeyPairInput): KeyPair {
