@@ -207,6 +207,43 @@ fn atom_is_refused_when_the_log_went_another_way() {
 }
 
 #[test]
+fn prologue_is_copied_from_a_log_that_has_it() {
+    let (mut host, store, source) = log(&["a", "b", "c", "d"]);
+    let now = host.now;
+    let request = host.engine.core(source).unwrap().tree_hash(3, now);
+    let Ok(Response::TreeHash(hash)) = host.settled(request) else { panic!("no hash") };
+    let clear = host.engine.core(source).unwrap().clear(1, 2);
+    assert_eq!(host.settled(clear), Ok(Response::Done));
+    let pair = hypertab_core::crypto::KeyPair::from_seed(&[9; 32]);
+    let open = |host: &mut Host, hash| {
+        let single = hypertab_core::hypercore::manifest::Manifest::single_signer(pair.public_key);
+        let prologue = Some(hypertab_core::hypercore::manifest::Prologue { hash, length: 3 });
+        let manifest = hypertab_core::hypercore::manifest::Manifest { prologue, ..single };
+        let core = OpenOptions {
+            key: Some(manifest.key()),
+            manifest: Some(manifest),
+            key_pair: Some(pair.clone()),
+            ..OpenOptions::default()
+        };
+        host.open(store, OpenCore { core, ..OpenCore::default() })
+    };
+
+    let core = open(&mut host, hash);
+    let copied = host.engine.copy_prologue(core, source);
+    assert_eq!(host.settled(copied), Ok(Response::Done));
+    assert_eq!(contents(&mut host, core), ["a", "", "c"]);
+    let handle = host.engine.core(core).unwrap();
+    assert!(handle.has(0, 1) && !handle.has(1, 2) && handle.has(2, 3) && handle.signature().is_none());
+    assert_eq!(host.append(core, &[b"x"]), 4);
+    assert!(host.engine.core(core).unwrap().signature().is_some());
+
+    let other = open(&mut host, [7; 32]);
+    let refused = host.engine.copy_prologue(other, source);
+    assert_eq!(host.settled(refused).unwrap_err().code(), "INVALID_OPERATION");
+    assert_eq!(host.engine.core(other).unwrap().length(), 0);
+}
+
+#[test]
 fn snapshot_still_shows_what_is_cut_and_cleared() {
     let (mut host, store, core) = log(&["a", "b", "c", "d"]);
     let snapshot = host.engine.core(core).unwrap().snapshot();

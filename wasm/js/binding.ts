@@ -167,6 +167,7 @@ export interface Engine {
   coreCommit (core: CoreHandle, source: CoreHandle, options: {
     length?: number, treeLength?: number, keyPair?: KeyPair, signature?: Uint8Array
   }): RequestHandle
+  coreCopyPrologue (core: CoreHandle, source: CoreHandle): RequestHandle
   coreSharedLength (core: CoreHandle): number
   coreHasStored (core: CoreHandle, start: number, end: number): RequestHandle
   coreVerifyFullyRemote? (core: CoreHandle, proof: unknown): [Failure | null, unknown]

@@ -59,6 +59,12 @@ pub fn core_commit(core: u32, source: u32, options: JsValue) -> Result<f64, JsEr
     with(|runtime| number(runtime.engine.commit(CoreId(core), CoreId(source), options).0))
 }
 
+/// Takes the blocks that the manifest of a core fixes from another core of its store.
+#[wasm_bindgen(js_name = coreCopyPrologue)]
+pub fn core_copy_prologue(core: u32, source: u32) -> Result<f64, JsError> {
+    with(|runtime| number(runtime.engine.copy_prologue(CoreId(core), CoreId(source)).0))
+}
+
 /// Blocks of a branch that are read in the log that it branched off.
 #[wasm_bindgen(js_name = coreSharedLength)]
 pub fn core_shared_length(core: u32) -> Result<f64, JsError> {

@@ -28,6 +28,7 @@ pub(super) enum Flow {
     Atomic { parent: CoreId, child: CoreId },
     Commit { request: RequestId, target: CoreId, source: CoreId, options: Box<CommitOptions> },
     Flush { request: RequestId, atom: StoreId },
+    Prologue { request: RequestId, target: CoreId, source: CoreId },
 }
 
 /// The flow that runs.
@@ -106,6 +107,14 @@ impl Engine {
         request
     }
 
+    /// Takes the blocks that the manifest of a core fixes from another core of its store. Answered with
+    /// [`Response::Done`], also when there is nothing to take.
+    pub fn copy_prologue(&mut self, target: CoreId, source: CoreId) -> RequestId {
+        let request = self.next_request();
+        self.start_flow(Flow::Prologue { request, target, source });
+        request
+    }
+
     /// Writes all that an atom holds in one commit. Answered with [`Response::Done`].
     pub fn flush_atom(&mut self, atom: StoreId) -> RequestId {
         let request = self.next_request();
@@ -175,7 +184,7 @@ impl Engine {
         let Some(flow) = self.flows.pop_front() else { return };
         let held = match &flow {
             Flow::Branch { parent, .. } | Flow::Atomic { parent, .. } => alloc::vec![*parent],
-            Flow::Commit { source, .. } => alloc::vec![*source],
+            Flow::Commit { source, .. } | Flow::Prologue { source, .. } => alloc::vec![*source],
             Flow::Flush { atom, .. } => {
                 let mut cores: Vec<CoreId> =
                     self.twins(*atom).into_iter().flat_map(|(twin, parent)| [twin, parent]).collect();
@@ -277,7 +286,10 @@ impl Engine {
                 self.abandon_core(child, error, now);
             }
             (Flow::Branch { .. } | Flow::Atomic { .. }, None) => {}
-            (Flow::Commit { request, .. } | Flow::Flush { request, .. }, Some(error)) => {
+            (
+                Flow::Commit { request, .. } | Flow::Flush { request, .. } | Flow::Prologue { request, .. },
+                Some(error),
+            ) => {
                 self.answer(request, Err(error));
             }
             (Flow::Commit { request, .. }, None) => {
@@ -287,7 +299,9 @@ impl Engine {
                 };
                 self.answer(request, Ok(Response::Committed(committed)));
             }
-            (Flow::Flush { request, .. }, None) => self.answer(request, Ok(Response::Done)),
+            (Flow::Flush { request, .. } | Flow::Prologue { request, .. }, None) => {
+                self.answer(request, Ok(Response::Done))
+            }
         }
         self.next_flow();
     }
@@ -326,6 +340,20 @@ impl Engine {
                         Some(Error::InvalidOperation("a log cannot be committed to itself"));
                 }
                 self.submit_step(target, Work::Commit(Box::new(Committing { source: state, options })));
+            }
+            Flow::Prologue { target, source, .. } => {
+                let (target, source) = (*target, *source);
+                let [from, to] = [source, target].map(|core| self.cores.get(&core));
+                let state = from.and_then(CoreEntry::open).map(Core::state);
+                let is_near = from.map(|entry| entry.store) == to.map(|entry| entry.store);
+                match state.filter(|_| is_near && target != source) {
+                    Some(state) => self.submit_step(target, Work::CopyPrologue(Box::new(state))),
+                    None => {
+                        running.failed = Some(Error::InvalidOperation(
+                            "a prologue is copied from a log of the same store",
+                        ));
+                    }
+                }
             }
             Flow::Flush { atom, .. } => {
                 let atom = *atom;

@@ -94,6 +94,59 @@ impl Core {
         Step::Staged(Value::Committed(Some((self.tip.length, self.tip.byte_length))))
     }
 
+    /// Takes the blocks that the manifest fixes from another log that has them: their tree, and those that are there.
+    ///
+    /// Source: hypercore 11.35, `lib/copy-prologue.js`.
+    pub(super) fn copy_prologue(&mut self, source: &State, loaded: &ReadSet, store: &mut Store) -> Step {
+        if !self.is_idle() || !store.has_room(0) {
+            return Step::Park;
+        }
+        let Some(prologue) = self.tip.prologue.filter(|_| !self.is_branch()) else {
+            return Step::Failed(CoreError::InvalidOperation("the manifest has no prologue"));
+        };
+        let length = prologue.length;
+        if source.tree.length < length || self.tip.length >= length {
+            return Step::Done(Value::Done);
+        }
+        let wanted = RefCell::default();
+        let cache = NodeCache::default();
+        let layers = &source.layers;
+        let nodes =
+            Nodes { roots: &source.tree.roots, cache: &cache, store, layers, loaded, wanted: &wanted };
+        let roots = roots_at(&nodes, length);
+        let inner = flat_tree::full_roots(length).flat_map(|root| below(root, 0));
+        let found: Vec<Node> = inner.filter_map(|index| nodes.node(index).ok().flatten()).collect();
+        let blocks = (0..length).filter_map(|index| {
+            let block = loaded.value(store, layers.block(index), &wanted).ok()??;
+            Some((index, block))
+        });
+        let blocks: Vec<(u64, Bytes)> = blocks.collect();
+        if !wanted.borrow().is_empty() {
+            return Step::Read(wanted.take());
+        }
+        let Ok(Ok(roots)) = roots else {
+            return Step::Failed(CoreError::InvalidOperation("the other log lacks roots of the prologue"));
+        };
+        let tree = Tree::from_roots(self.tip.fork, length, roots, Some(prologue));
+        if tree.tree_hash() != prologue.hash {
+            return Step::Failed(CoreError::InvalidOperation("prologue does not match the other log"));
+        }
+
+        let whole = (0..).zip(&blocks).take_while(|(at, (index, _))| at == index).count() as u64;
+        let mut ops = Vec::new();
+        self.put_nodes(&found, &mut ops);
+        for (index, value) in blocks {
+            ops.push(Op::Put { key: self.keys.block(index), value });
+            self.set_bits(index, index + 1, true);
+        }
+        self.tip = tree;
+        self.signer = None;
+        self.stage(store, ops, Durability::Strict);
+        self.open.has_head = true;
+        self.open.events.push(CoreEvent::Appended { start: 0, length: whole, calls: 1 });
+        Step::Staged(Value::Done)
+    }
+
     /// Drops what the parent of a branch has now.
     pub(super) fn rebase(&mut self, start: u64, length: u64, store: &mut Store) -> Step {
         if !self.is_idle() || !store.has_room(0) {

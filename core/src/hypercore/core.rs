@@ -743,6 +743,7 @@ impl Work {
                 | Self::PutUserData { .. }
                 | Self::ApplyReorg { .. }
                 | Self::Commit(_)
+                | Self::CopyPrologue(_)
                 | Self::Hold
         )
     }

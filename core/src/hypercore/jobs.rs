@@ -61,6 +61,8 @@ pub enum Work {
     },
     /// Takes blocks of a branch in, and signs them.
     Commit(Box<Committing>),
+    /// Takes the blocks that the manifest fixes from another log of the same store.
+    CopyPrologue(Box<State>),
     /// Waits until nothing is staged, and keeps it so until [`Core::release`](super::core::Core::release).
     Hold,
     /// Waits until nothing is staged.

@@ -26,6 +26,7 @@ impl Core {
             Work::PutUserData { name, value } => self.put_user_data(name, value.as_ref(), store),
             Work::ApplyReorg { fork } => self.apply_reorg(*fork, loaded, store),
             Work::Commit(commit) => self.commit_branch(commit, loaded, store),
+            Work::CopyPrologue(source) => self.copy_prologue(source, loaded, store),
             Work::Hold => self.hold(),
             Work::Settle if self.is_idle() => Step::Done(Value::Done),
             Work::Settle => Step::Park,

@@ -161,6 +161,11 @@ export class Core {
     return new Request<T>((engine) => command(this.handle, engine))
   }
 
+  /** Takes the blocks that the manifest fixes from another log in the same storage. */
+  async copyPrologue (source: State): Promise<void> {
+    await this.request((core, engine) => engine.coreCopyPrologue(core, source.handle)).promise
+  }
+
   /** Looks whether what is stored fits together, and drops what does not. */
   async audit (options: AuditOptions = {}): Promise<Audit> {
     const total: Audit = { treeNodes: 0, blocks: 0, bits: 0, droppedTreeNodes: 0, droppedBlocks: 0, droppedBits: 0, corrupt: false }
