@@ -42,7 +42,7 @@ pub(super) struct Session {
     signatures: BTreeMap<u32, (SignatureId, Instant)>,
     claims: BTreeMap<u32, Claim>,
     bucket: Bucket,
-    /// Requests turned down since one was taken.
+    /// Requests turned down, less those taken since.
     turned_down: u32,
     outbox: VecDeque<Outbound>,
     /// Bytes in `outbox` that are no stream's.
@@ -747,7 +747,8 @@ impl Session {
     /// Counts a request that starts something, and reports whether it may.
     fn allows(&mut self, has_room: bool, now: Instant) -> bool {
         let is_allowed = has_room && self.bucket.take(&self.limits, now);
-        self.turned_down = if is_allowed { 0 } else { self.turned_down + 1 };
+        // A balance, not a run: on a slow machine the bucket gains a request now and then in the middle of a flood.
+        self.turned_down = if is_allowed { self.turned_down.saturating_sub(1) } else { self.turned_down + 1 };
         if self.turned_down > MAX_TURNED_DOWN {
             self.refuse(Refusal::TooManyRequests);
         }
@@ -870,7 +871,7 @@ const MAX_OVERRUN: usize = 1024 * 1024;
 /// Bytes of messages, other than those of streams, that wait for a client. A lookup result has about 2 KiB.
 const MAX_CONTROL_BYTES: usize = 4 * 1024 * 1024;
 
-/// Requests turned down in a row before the link is closed.
+/// Requests turned down, beyond those taken, before the link is closed.
 const MAX_TURNED_DOWN: u32 = 256;
 
 /// Bytes that a peer may always send ahead.
