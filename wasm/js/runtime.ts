@@ -56,6 +56,9 @@ const handlers: Record<Domain, Map<number, EventHandler>> = {
   query: new Map()
 }
 
+/** The id of a request that the engine does not know of yet; its own begin at 1. */
+const WAITING = 0
+
 interface Pending {
   resolve: (value: unknown) => void
   reject: (error: Error) => void
@@ -121,30 +124,49 @@ export function unlisten (domain: Domain, id: number): void {
 
 /** Something under way in the engine. */
 export class Request<T> {
-  readonly id: RequestHandle
   readonly promise: Promise<T>
+  #id: RequestHandle | null = null
+  #settle!: Pending
 
-  /** Starts a command that answers with its request. */
-  constructor (command: (engine: Engine) => RequestHandle) {
-    this.id = call(command)
-    this.promise = new Promise((resolve, reject) => {
-      pending.set(this.id, { resolve: resolve as (value: unknown) => void, reject })
-    })
+  /** Starts a command that answers with its request, at once or after something. */
+  constructor (command: (engine: Engine) => RequestHandle, after: Promise<unknown> | null = null) {
+    this.promise = new Promise((resolve, reject) => { this.#settle = { resolve: resolve as (value: unknown) => void, reject } })
+    if (after === null) {
+      this.#start(command)
+    } else {
+      this.#id = WAITING
+      after.then(() => { if (this.#id === WAITING) this.#start(command) }).catch(this.#settle.reject)
+    }
     // Whoever waits for it sees the error; a request that was given up is nobody's.
     this.promise.catch(() => {})
   }
 
+  /** What the engine calls it. */
+  get id (): RequestHandle {
+    return this.#id!
+  }
+
   get settled (): boolean {
-    return !pending.has(this.id)
+    return this.#id !== WAITING && !pending.has(this.id)
   }
 
   /** Gives it up: the promise rejects with the error now, and the engine forgets it. */
   cancel (error: Error = HypercoreError.REQUEST_CANCELLED()): void {
+    if (this.#id === WAITING) {
+      this.#id = null
+      this.#settle.reject(error)
+      return
+    }
     const waiting = pending.get(this.id)
     if (!waiting) return
     pending.delete(this.id)
     waiting.reject(error)
     if (failure === null) call((engine) => { engine.cancel(this.id) })
+  }
+
+  #start (command: (engine: Engine) => RequestHandle): void {
+    this.#id = call(command)
+    pending.set(this.#id, this.#settle)
   }
 }
 

@@ -80,6 +80,11 @@ export class Core {
   #manifest: Manifest | null = null
   #peers = new Map<number, Peer>()
   #acquired = false
+  /** What the log was when its store was closed to be opened again. */
+  #frozen: { length: number, byteLength: number, fork: number, contiguousLength: number, remoteContiguousLength: number } | null = null
+  #resuming: Promise<void> | null = null
+  #isFull = false
+  #resumed: { resolve: () => void, reject: (error: Error) => void } | null = null
   #unwatch: () => void = () => {}
 
   constructor (storage: StorageInput, options: HypercoreOptions) {
@@ -109,11 +114,16 @@ export class Core {
     return this.#manifest
   }
 
-  get length (): number { return look((engine) => engine.coreLength(this.handle)) }
-  get byteLength (): number { return look((engine) => engine.coreByteLength(this.handle)) }
-  get fork (): number { return look((engine) => engine.coreFork(this.handle)) }
-  get contiguousLength (): number { return look((engine) => engine.coreContiguousLength(this.handle)) }
-  get remoteContiguousLength (): number { return look((engine) => engine.coreRemoteContiguousLength(this.handle)) }
+  get length (): number { return this.#frozen?.length ?? look((engine) => engine.coreLength(this.handle)) }
+  get byteLength (): number { return this.#frozen?.byteLength ?? look((engine) => engine.coreByteLength(this.handle)) }
+  get fork (): number { return this.#frozen?.fork ?? look((engine) => engine.coreFork(this.handle)) }
+  get contiguousLength (): number { return this.#frozen?.contiguousLength ?? look((engine) => engine.coreContiguousLength(this.handle)) }
+  get remoteContiguousLength (): number { return this.#frozen?.remoteContiguousLength ?? look((engine) => engine.coreRemoteContiguousLength(this.handle)) }
+
+  /** @internal Resolves when the store is open again; null while it is open. */
+  get resuming (): Promise<void> | null {
+    return this.#resuming
+  }
 
   get peers (): Peer[] {
     return [...this.#peers.values()]
@@ -137,7 +147,7 @@ export class Core {
 
   /** The log itself; a branch has its own. */
   get state (): State {
-    return this.#state ??= new State(this, this.handle)
+    return this.#state ??= new State(this, null)
   }
 
   ready (): Promise<void> {
@@ -145,6 +155,7 @@ export class Core {
   }
 
   has (start: number, end = start + 1): boolean {
+    if (this.#frozen) return false
     return start < Number.MAX_SAFE_INTEGER && look((engine) => engine.coreHas(this.handle, start, end))
   }
 
@@ -158,7 +169,7 @@ export class Core {
 
   /** Starts a command on the core. */
   request<T> (command: (core: CoreHandle, engine: Parameters<Parameters<typeof call>[0]>[0]) => number): Request<T> {
-    return new Request<T>((engine) => command(this.handle, engine))
+    return new Request<T>((engine) => command(this.handle, engine), this.#resuming)
   }
 
   /** Takes the blocks that the manifest fixes from another log in the same storage. */
@@ -182,7 +193,7 @@ export class Core {
   attach (mux: Mux): void {
     if (this.closing !== null || mux.destroyed) return
     this.muxes.add(mux)
-    mux.attach(this.handle)
+    if (!this.#isFull && this.#frozen === null) mux.attach(this.handle)
   }
 
   /** Closes the core, and the storage if nothing else is in it. */
@@ -199,7 +210,11 @@ export class Core {
     try {
       const store = this.store = await this.storage.acquire()
       this.#acquired = true
-      this.#unwatch = this.storage.watch((failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) })
+      this.#unwatch = this.storage.watch({
+        letGo: (failure) => this.#letGo(fromFailure(failure, this.discoveryKey)),
+        resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
+        lost: (failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) }
+      })
       const legacy = this.storage.legacyFiles()
       const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
       listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
@@ -266,8 +281,50 @@ export class Core {
     if (this.#acquired) await this.storage.release()
   }
 
+  // Sessions stay: what they ask meanwhile is asked once the store is open again.
+  async #letGo (error: Error): Promise<void> {
+    if (!this.opened || this.closing !== null) return
+    const { handle, length, byteLength, fork, contiguousLength, remoteContiguousLength } = this
+    this.#frozen = { length, byteLength, fork, contiguousLength, remoteContiguousLength }
+    this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
+    this.#resuming.catch(() => {})
+    for (const session of this.allSessions()) if (session.state !== this.state) void session.close({ error }).catch(() => {})
+    for (const id of [...this.#peers.keys()]) this.#removePeer(id)
+    unlisten('core', handle)
+    for (const mux of this.muxes) mux.forget(handle)
+    for (const session of this.allSessions()) {
+      for (const request of [...session.activeRequests]) request?.fail(error)
+      session.emit('storage-full', error)
+    }
+    await request((engine) => engine.closeCore(handle)).catch(() => {})
+  }
+
+  async #resume (store: StoreHandle, opening: OpenCoreOptions): Promise<void> {
+    if (this.#frozen === null) return
+    const [handle, id] = call((engine) => engine.openCore(store, opening))
+    listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
+    await new Request<void>(() => id).promise
+    this.#handle = handle
+    this.store = store
+    this.#frozen = null
+    this.#resuming = null
+    this.replicator.resumed()
+    for (const session of this.allSessions()) session.onreopen()
+    // What peers tell would have to be stored, so there are none until there is room.
+    this.#isFull = true
+    this.#resumed!.resolve()
+  }
+
+  /** @internal Something was stored: if there was no room, there is now, and peers may come again. */
+  stored (): void {
+    if (!this.#isFull) return
+    this.#isFull = false
+    for (const mux of this.muxes) mux.attach(this.handle)
+  }
+
   // What waits for blocks would wait for ever: nothing is stored any more.
   #stop (error: Error): void {
+    this.#resumed?.reject(error)
     for (const session of this.allSessions()) void session.close({ error }).catch(() => {})
   }
 
@@ -447,6 +504,12 @@ export class Replicator {
 
   setAllowPush (allowPush: boolean): void {
     call((engine) => { engine.coreSetAllowPush?.(this.core.handle, allowPush) })
+  }
+
+  /** @internal The engine has the core anew, and is told what it was told before. */
+  resumed (): void {
+    call((engine) => { engine.coreSetActive(this.core.handle, this.#active > 0) })
+    if (this.findingPeers > 0) call((engine) => { engine.coreSetFindingPeers(this.core.handle, this.findingPeers) })
   }
 
   /** @internal One more or one less session wants blocks. */

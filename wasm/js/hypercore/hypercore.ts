@@ -45,6 +45,8 @@ export type HypercoreEvents = {
   'invalid-request': [error: Error, request: unknown, peer: Peer | null]
   conflict: [length: number, fork: number, proof: unknown]
   migrate: [key: Uint8Array]
+  /** Nothing more can be stored; what is there can be read. */
+  'storage-full': [error: Error]
 }
 
 /** Largest block that replicates well, which is also the largest that can be appended. */
@@ -329,8 +331,9 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
       ...(options.maxLength === undefined ? {} : { maxLength: options.maxLength }),
       ...(encryption ? { encryption } : {})
     })).promise
-    if (!provider) return await send(buffers)
-    return await this.#appendEncrypted(provider, buffers, send)
+    const appended = await (provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers))
+    this.core!.stored()
+    return appended
   }
 
   /** Returns a block, from peers when it is not here; null when it is not to be waited for. */
@@ -670,6 +673,11 @@ export class Hypercore extends EventEmitter<HypercoreEvents> {
 
   clearRequests (list: ActiveRequests, error: Error | null = null): void {
     clearRequests(list, error)
+  }
+
+  /** @internal The engine has the core anew, and knows nothing of snapshots. */
+  onreopen (): void {
+    if (this.#snapshot) this.#snapshot.id = null
   }
 
   /** @internal */

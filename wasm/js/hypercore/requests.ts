@@ -8,6 +8,8 @@ export interface ActiveRequest<T = unknown> {
   readonly promise: Promise<T>
   /** Gives it up; its promise rejects. */
   cancel (error?: Error | null): void
+  /** It cannot be; its promise rejects, also that of a wish. */
+  fail (error: Error): void
 }
 
 /** A session's requests, or a program's own. A null in front marks one that was destroyed. */
@@ -36,6 +38,10 @@ function add<T> (list: ActiveRequests, request: Request<unknown>, promise: Promi
       oncancel?.()
       remove(list, entry)
       request.cancel(error ?? HypercoreError.REQUEST_CANCELLED())
+    },
+    fail: (error) => {
+      remove(list, entry)
+      request.cancel(error)
     }
   }
   list.push(entry)

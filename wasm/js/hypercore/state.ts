@@ -63,7 +63,7 @@ export class State {
   readonly parent: State | null
   readonly name: string | null
   readonly atom: Atom | null
-  readonly handle: CoreHandle
+  readonly #handle: CoreHandle | null
   readonly sessions: Hypercore[] = []
   /** Serialises appends whose blocks are encrypted by a program. */
   appending: Promise<unknown> = Promise.resolve()
@@ -71,17 +71,19 @@ export class State {
   /** How often the engine was asked to open it. */
   #openings = 1
 
-  constructor (core: Core, handle: CoreHandle, parent: State | null = null, name: string | null = null, atom: Atom | null = null) {
+  /** @internal The log itself has its core's handle. */
+  constructor (core: Core, handle: CoreHandle | null, parent: State | null = null, name: string | null = null, atom: Atom | null = null) {
     this.core = core
-    this.handle = handle
+    this.#handle = handle
     this.parent = parent
     this.name = name
     this.atom = atom
   }
 
-  get length (): number { return look((engine) => engine.coreLength(this.handle)) }
-  get byteLength (): number { return look((engine) => engine.coreByteLength(this.handle)) }
-  get fork (): number { return look((engine) => engine.coreFork(this.handle)) }
+  get handle (): CoreHandle { return this.#handle ?? this.core.handle }
+  get length (): number { return this.#handle === null ? this.core.length : look((engine) => engine.coreLength(this.handle)) }
+  get byteLength (): number { return this.#handle === null ? this.core.byteLength : look((engine) => engine.coreByteLength(this.handle)) }
+  get fork (): number { return this.#handle === null ? this.core.fork : look((engine) => engine.coreFork(this.handle)) }
 
   /** Where atoms are made. */
   get storage (): { createAtom (): Atom, readonly atom: Atom | null } {
@@ -109,17 +111,19 @@ export class State {
   /** Whether a block may be here; certain for the log itself. */
   mayHave (index: number): boolean {
     if (index >= Number.MAX_SAFE_INTEGER) return false
+    if (this.core.resuming) return true
     return this.isDefault() ? look((engine) => engine.coreHas(this.handle, index, index + 1)) : index < this.length
   }
 
   async has (start: number, end: number): Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
+    await this.core.resuming
     if (this.isDefault()) return look((engine) => engine.coreHas(this.handle, start, end))
     return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
 
   request<T> (command: Parameters<Core['request']>[0]): Request<T> {
-    return new Request<T>((engine) => command(this.handle, engine))
+    return new Request<T>((engine) => command(this.handle, engine), this.core.resuming)
   }
 
   /** Opens a branch, the one of this name if there is one. */

@@ -166,6 +166,11 @@ export class Mux implements ChannelCarrier {
     this.#attach(core)
   }
 
+  /** @internal The engine has closed a core by itself. */
+  forget (core: CoreHandle): void {
+    this.#cores.delete(core)
+  }
+
   detach (core: CoreHandle): void {
     const link = this.#link
     if (!this.#cores.delete(core) || this.#over || link === null) return

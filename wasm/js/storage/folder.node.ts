@@ -23,17 +23,19 @@ let watchesExit = false
 export function folder (path: string): Storage {
   const directory = resolve(path)
   let unlock: (() => void) | null = null
+  const open = () => call((engine) => engine.openFileStore(openFile(join(directory, STORE))))
   return new Storage(path, {
     async open () {
       mkdirSync(directory, { recursive: true })
       unlock = lock(realpathSync(directory))
       try {
-        return call((engine) => engine.openFileStore(openFile(join(directory, STORE))))
+        return open()
       } catch (error) {
         unlock()
         throw error
       }
     },
+    reopen: async () => open(),
     release () {
       unlock?.()
       unlock = null

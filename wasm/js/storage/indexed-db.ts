@@ -22,6 +22,7 @@ export function indexedDb (name: string): Storage {
         throw new HypertabError('STORAGE_NOT_AVAILABLE', `the database ${name} could not be opened`, { cause })
       }
     },
+    reopen: () => call((engine) => engine.openIndexedDbStore(name)),
     release () {
       unlock?.()
       unlock = null

@@ -32,6 +32,10 @@ export function opfs (name: string): Storage {
         throw error
       }
     },
+    async reopen () {
+      const handle = await openHandle(name)
+      return call((engine) => engine.openFileStore(syncFile(handle)))
+    },
     release () {
       unlock?.()
       unlock = null

@@ -23,10 +23,21 @@ export interface StoreOpener {
   open (): Promise<StoreHandle>
   /** Runs once the engine has closed the store, or has failed to open it. */
   release? (): void
+  /** Opens the store again that has just been closed; whatever guards it was kept. */
+  reopen? (): Promise<StoreHandle>
   /** What an older version left in the same place, unless it was imported. */
   legacyFiles? (): LegacyFiles | null
   /** Deletes what is stored. Nothing of it is open in this module. */
   destroy? (): Promise<void>
+}
+
+/** Somebody whose store can fail. */
+export interface StoreWatcher {
+  /** The store has no more room, and is opened again: nothing of it may be in use until {@link resume}. */
+  letGo (failure: Failure): Promise<void>
+  resume (store: StoreHandle): Promise<void>
+  /** The store failed for good. */
+  lost (failure: Failure): void
 }
 
 /**
@@ -41,7 +52,7 @@ export class Storage {
   #store: Promise<StoreHandle> | null = null
   #closing: Promise<void> | null = null
   #keepOpen
-  #watchers = new Set<(failure: Failure) => void>()
+  #watchers = new Set<StoreWatcher>()
 
   constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
     this.name = name
@@ -77,8 +88,8 @@ export class Storage {
     return this.#opener.legacyFiles?.() ?? null
   }
 
-  /** @internal Calls `watcher` when the store fails: from then on it neither reads nor writes. */
-  watch (watcher: (failure: Failure) => void): () => void {
+  /** @internal Tells when the store fails: from then on it neither reads nor writes, until it is opened again. */
+  watch (watcher: StoreWatcher): () => void {
     this.#watchers.add(watcher)
     return () => { this.#watchers.delete(watcher) }
   }
@@ -105,10 +116,10 @@ export class Storage {
     await this.#opener.destroy?.()
   }
 
-  async #open (): Promise<StoreHandle> {
+  async #open (open = this.#opener.open): Promise<StoreHandle> {
     try {
-      const store = await this.#opener.open()
-      listen('store', store, (_kind, rest) => { for (const watcher of [...this.#watchers]) watcher(rest[0] as Failure) })
+      const store = await open()
+      listen('store', store, (_kind, rest) => { void this.#failed(rest[0] as Failure) })
       return store
     } catch (error) {
       this.#store = null
@@ -116,13 +127,34 @@ export class Storage {
     }
   }
 
-  async #close (opening: Promise<StoreHandle>): Promise<void> {
+  // A store that is full still has what it had: opened again, it reads.
+  async #failed (failure: Failure): Promise<void> {
+    const watchers = [...this.#watchers]
+    const failed = this.#store
+    const lost = (failure: Failure) => { for (const watcher of watchers) watcher.lost(failure) }
+    const { reopen } = this.#opener
+    if (failure.cause?.code !== 'STORAGE_FULL' || failed === null || !reopen) return lost(failure)
+    const letting = Promise.all(watchers.map((watcher) => watcher.letGo(failure)))
+    const reopened = letting.then(async () => {
+      await this.#close(failed, false)
+      return await this.#open(reopen)
+    })
+    this.#store = reopened
+    try {
+      const store = await reopened
+      await Promise.all(watchers.map((watcher) => watcher.resume(store)))
+    } catch {
+      lost(failure)
+    }
+  }
+
+  async #close (opening: Promise<StoreHandle>, release = true): Promise<void> {
     const store = await opening
     try {
       await request((engine) => engine.closeStore(store))
     } finally {
       unlisten('store', store)
-      this.#opener.release?.()
+      if (release) this.#opener.release?.()
     }
   }
 }

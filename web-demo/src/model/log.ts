@@ -129,8 +129,13 @@ export class Log extends Observable {
 
   /** Opens what is stored and joins the network. A failure becomes the log's status. */
   async open (): Promise<void> {
-    if (this.#core || this.#isClosed) return
+    if (this.#isClosed || (this.#core && this.#problem?.state !== 'full')) return
+    // A core whose store was full goes on reading only: with room, it takes a new one to go on storing.
+    const full = this.#core
+    this.#core = null
+    for (const leave of this.#leaving.splice(0)) leave()
     this.#problem = null
+    await full?.close()
     this.changed()
     const core = new Hypercore(openStore(this.entry.store), parseKey(this.entry.id))
     try {
@@ -229,6 +234,7 @@ export class Log extends Observable {
     core.on('peer-remove', (peer) => this.#happened('warn', `${shorten(formatKey(peer.remotePublicKey))} left`))
     core.on('verification-error', (error, request, _, peer) => this.#refuse(error, blockOf(request), peer ? formatKey(peer.remotePublicKey) : 'unknown'))
     core.on('conflict', (length) => this.#happened('bad', `The author signed two different logs of ${counted(length, 'block')}; neither is trusted further`))
+    core.on('storage-full', (error) => { if (core === this.#core) this.#storageFailed(error) })
     core.on('close', () => { if (core === this.#core) this.#closedByItself() })
   }
 
@@ -293,22 +299,12 @@ export class Log extends Observable {
     this.#happened('bad', this.#problem.title)
   }
 
-  // The core closes with its store. What is there can still be read, as long as nothing is to be written.
-  async #closedByItself (): Promise<void> {
+  // The core closes with its store.
+  #closedByItself (): void {
     this.entry.length = this.held.length
     this.#core = null
     for (const leave of this.#leaving.splice(0)) leave()
     this.#storageFailed(new Error('the store closed by itself'))
-    if (this.#problem?.state !== 'full') return
-    const core = new Hypercore(openStore(this.entry.store), parseKey(this.entry.id), { writable: false, active: false })
-    try {
-      await core.ready()
-    } catch {
-      return
-    }
-    if (this.#isClosed) return await core.close()
-    this.#core = core
-    this.changed()
   }
 
   // The first failure says most; those that follow come of it.
