@@ -19,6 +19,9 @@ use hypertab_core::time::{Duration, Instant};
 
 use crate::disk_file::DiskFile;
 
+/// What a socket gave; nothing at its end.
+type Arrival = (LinkId, Vec<u8>);
+
 /// One engine and what it needs.
 pub struct Host {
     /// The engine; call [`drain`](Self::drain) after a command.
@@ -28,7 +31,7 @@ pub struct Host {
     is_relaxed: bool,
     stores: BTreeMap<StoreId, FileStore<DiskFile>>,
     sockets: BTreeMap<LinkId, TcpStream>,
-    arrivals: (SyncSender<(LinkId, Vec<u8>)>, Receiver<(LinkId, Vec<u8>)>),
+    arrivals: (SyncSender<Arrival>, Receiver<Arrival>),
     done: BTreeMap<RequestId, Response>,
 }
 

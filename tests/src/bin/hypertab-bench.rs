@@ -16,11 +16,14 @@ use hypertab_core::storage::log_store::SyncFile as _;
 use hypertab_tests::bench_host::Host;
 use hypertab_tests::disk_file::DiskFile;
 
+/// Runs a workload; without waiting for the disk when told so.
+type Case = fn(bool);
+
 fn main() {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let is_relaxed = !only.iter().any(|argument| argument == "--forced");
     only.retain(|argument| argument != "--forced");
-    let cases: [(&str, fn(bool)); 7] = [
+    let cases: [(&str, Case); 7] = [
         ("append-single-1k", append_single),
         ("append-batch-1k", append_batch_and_get),
         ("append-batch-64k", append_large),
