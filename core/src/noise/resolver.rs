@@ -241,3 +241,47 @@ impl Drop for ChaChaPoly {
 }
 
 const TAG_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vectors() -> Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/wire-noise.json");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    fn hex(value: &Value) -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(value.as_str().unwrap().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn keyed_hashes_and_derived_keys_equal_upstreams() {
+        let vectors = vectors();
+        let (macs, derivations) =
+            (vectors["hmacBlake2b"].as_array().unwrap(), vectors["hkdf"].as_array().unwrap());
+        assert!(!macs.is_empty() && !derivations.is_empty());
+
+        for case in macs {
+            let mut mac = [0; 64];
+            Blake2b512(Default::default()).hmac(&hex(&case["key"]), &hex(&case["data"]), &mut mac);
+            assert_eq!(mac[..], hex(&case["hmac"]));
+        }
+        for case in derivations {
+            let wanted: Vec<Vec<u8>> = case["outputs"].as_array().unwrap().iter().map(hex).collect();
+            let mut found = [[0; 64]; 3];
+            let [first, second, third] = &mut found;
+            let (key, input) = (hex(&case["chainingKey"]), hex(&case["input"]));
+            Blake2b512(Default::default()).hkdf(&key, &input, wanted.len(), first, second, third);
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert_eq!(found[..], wanted[..]);
+            }
+        }
+    }
+}
