@@ -120,3 +120,8 @@ export interface ReplicateOptions {
   ondiscoverykey?: OnDiscoveryKey
   [other: string]: unknown
 }
+
+/** With a null where there is no secret. */
+export function normalKeyPair (keyPair: KeyPairInput): KeyPair {
+  return { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey ?? null }
+}

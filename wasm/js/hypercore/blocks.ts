@@ -1,0 +1,299 @@
+// A session's blocks: appending, reading, finding, waiting for and dropping them.
+
+import type { BlockEncryption, KeyPair } from '../binding.js'
+import { HypercoreError } from '../errors.js'
+import { bytesFrom, userBytes } from '../platform.js'
+import { concat, equal, isBytes } from '../support/bytes.js'
+import { namespaces } from '../support/crypto.js'
+import { decodeValue, resolveEncoding, type CompactEncoding } from '../support/encoding.js'
+import type { Core } from './core.js'
+import { Download } from './download.js'
+import { DefaultEncryption, type EncryptionProvider } from './encryption.js'
+import { normalKeyPair, type AppendOptions, type DownloadRange, type GetOptions, type KeyPairInput, type TruncateOptions, type UpdateOptions, type WaitOptions } from './options.js'
+import { ensureAlive, track, trackWish } from './requests.js'
+import { Session } from './session.js'
+import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadStreamOptions } from './streams.js'
+
+/** Largest block that replicates well, which is also the largest that can be appended. */
+export const MAX_SUGGESTED_BLOCK_SIZE = 15 * 1024 * 1024
+
+/** Reading and writing of a session's blocks. */
+export abstract class BlockSession extends Session {
+  /** Adds one block or several, and resolves when they are stored. */
+  async append (blocks: unknown, options: AppendOptions = {}): Promise<{ length: number, byteLength: number }> {
+    if (!this.opened) await this.opening
+    if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot append to a closed session', this.discoveryKey)
+    const state = this.state!
+    const defaultKeyPair = state.name === null ? this.keyPair : null
+    const keyPair = options.keyPair === undefined ? defaultKeyPair : options.keyPair
+    const writable = state.parent !== null || !!options.signature || !!keyPair?.secretKey || options.writable === true
+    if (this._readonly || this._snapshot || !writable) {
+      throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a readonly core', this.discoveryKey)
+    }
+    const batch = Array.isArray(blocks) ? blocks : [blocks]
+    const encryption = this.encryption instanceof DefaultEncryption ? this.encryption.forEngine : null
+    const provider = encryption ? null : this.encryption
+    const buffers = this.encodeBatch ? this.encodeBatch(batch) : batch.map((block) => this.#encode(block))
+    for (const buffer of buffers) {
+      if (buffer.byteLength > MAX_SUGGESTED_BLOCK_SIZE) {
+        throw HypercoreError.BAD_ARGUMENT('Appended block exceeds the maximum suggested block size', this.discoveryKey)
+      }
+    }
+    if (buffers.length === 0) return { length: state.length, byteLength: state.byteLength }
+    const send = (buffers: Uint8Array[]) => state.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, buffers, {
+      ...this.#signing(keyPair, options.signature),
+      ...(options.maxLength === undefined ? {} : { maxLength: options.maxLength }),
+      ...(encryption ? { encryption } : {})
+    })).promise
+    const appended = await (provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers))
+    this.core!.stored()
+    return appended
+  }
+
+  /** Returns a block, from peers when it is not here; null when it is not to be waited for. */
+  async get (index: number, options: GetOptions = {}): Promise<any> {
+    if (!this.opened) await this.opening
+    if (!isIndex(index)) throw HypercoreError.ASSERTION('block index is invalid', this.discoveryKey)
+    index = toIndex(index)
+    if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot get on a closed session', this.discoveryKey)
+    options ??= {}
+    const encoding = options.valueEncoding ? resolveEncoding(options.valueEncoding) : this.valueEncoding
+    if (this.onseq) this.onseq(index, this.self)
+    if (this._marking) await this.self.markBlock(index)
+
+    const wantsPlain = !options.raw && options.decrypt !== false
+    const encryption = wantsPlain && this.encryption instanceof DefaultEncryption ? this.encryption.forEngine : null
+    let block = await this.#block(index, options, encryption)
+    if (block === null) return null
+    block = userBytes(block)
+    if (options.raw || !this.encryption) return options.raw ? block : this.#decode(encoding, block)
+    if (encryption) return this.#decode(encoding, block)
+    const padding = this.encryption.padding(this.core!, index)
+    if (wantsPlain) await this.encryption.decrypt(index, block, this.core!)
+    return this.#decode(encoding, block.subarray(padding))
+  }
+
+  /** Whether a block, or every block of a range, is here. */
+  async has (start: number, end = start + 1): Promise<boolean> {
+    if (!this.opened) await this.opening
+    if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('has range is invalid', this.discoveryKey)
+    if (this._snapshot && end > this._snapshot.length && end > start) return false
+    return await this.state!.has(toIndex(start), toIndex(end))
+  }
+
+  /** Asks peers for a newer head; true when there was one. */
+  async update (options: UpdateOptions = {}): Promise<boolean> {
+    if (!this.opened) await this.opening
+    options ??= {}
+    if (this.closing || this.snapshotted || (this.writable && options.force !== true)) return false
+    const wait = this._shouldWait(options, this.core!.replicator.findingPeers > 0)
+    const list = options.activeRequests ?? this.activeRequests
+    ensureAlive(list)
+    const request = this.core!.request<boolean>((core, engine) => engine.coreUpdate(core, { wait, force: options.force === true }))
+    return await trackWish(list, request).promise
+  }
+
+  /** Finds the block that holds a byte, and where in it. */
+  async seek (bytes: number, options: WaitOptions = {}): Promise<[index: number, offset: number] | null> {
+    if (!this.opened) await this.opening
+    if (!isIndex(bytes)) throw HypercoreError.ASSERTION('seek is invalid', this.discoveryKey)
+    bytes = toIndex(bytes)
+    if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot seek on a closed session', this.discoveryKey)
+    options ??= {}
+    const list = options.activeRequests ?? this.activeRequests
+    ensureAlive(list)
+    const core = this.core!
+    const update = this.encryption && !core.manifest
+    if (update) await trackWish(list, core.request<boolean>((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
+    const wait = this._shouldWait(options, this.wait)
+    const seek = (wait: boolean): Parameters<Core['request']>[0] => (handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding })
+    if (this.state!.parent !== null) {
+      const found = await this.state!.request<[number, number] | null>(seek(false)).promise
+      if (found) return found
+      if (!wait) return null
+    }
+    const request = core.request<[number, number] | null>(seek(wait))
+    return await track(list, request, options.timeout ?? this.timeout).promise ?? null
+  }
+
+  /** Drops the blocks from a length on, under a new fork. */
+  async truncate (newLength = 0, options: TruncateOptions | number = {}): Promise<void> {
+    if (!this.opened) await this.opening
+    if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot append to a closed session', this.discoveryKey)
+    const given: TruncateOptions = typeof options === 'number' ? { fork: options } : options
+    const state = this.state!
+    const isDefault = state.parent === null
+    const fork = given.fork ?? state.fork + 1
+    const keyPair = given.keyPair === undefined ? this.keyPair : given.keyPair
+    const writable = !this._readonly && !this._snapshot && !!(given.signature || keyPair?.secretKey)
+    if (isDefault && !writable && (newLength > 0 || fork !== state.fork)) {
+      throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
+    }
+    if (newLength > state.length) {
+      throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${newLength} must be less or equal to ${state.length}`, this.discoveryKey)
+    }
+    const signing = state.isDefault() ? this.#signing(keyPair, given.signature) : {}
+    await state.request((handle, engine) => engine.coreTruncate(handle, newLength, { fork, ...signing })).promise
+  }
+
+  /** Drops local blocks; they can be fetched again. */
+  async clear (start: number, end: number | { diff?: boolean } = start + 1, options?: { diff?: boolean }): Promise<{ blocks: number } | null> {
+    if (!this.opened) await this.opening
+    if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot clear on a closed session', this.discoveryKey)
+    if (typeof end === 'object') {
+      options = end
+      end = start + 1
+    }
+    if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('clear range is invalid', this.discoveryKey)
+    const cleared = options?.diff ? { blocks: 0 } : null
+    if (start >= end || start >= this.length) return cleared
+    const [first, last] = [toIndex(start), toIndex(end)]
+    await this.state!.request((core, engine) => engine.coreClear(core, first, last)).promise
+    return cleared
+  }
+
+  /** Fetches blocks. */
+  download (range?: DownloadRange | null): Download {
+    return new Download(this.self, range)
+  }
+
+  /** @deprecated use `range.destroy()` */
+  undownload (range: Download): void {
+    range.destroy(null)
+  }
+
+  /** @deprecated does nothing */
+  cancel (_request: unknown): void {}
+
+  createReadStream (options?: ReadStreamOptions): ReadStream {
+    return new ReadStream(this.self, options)
+  }
+
+  createByteStream (options?: ByteStreamOptions): ByteStream {
+    return new ByteStream(this.self, options)
+  }
+
+  createWriteStream (): WriteStream {
+    return new WriteStream(this.self)
+  }
+
+  /** The hash that a signer signs; it fetches the last block when it is not here. */
+  async treeHash (length = -1): Promise<Uint8Array> {
+    if (!this.opened) await this.opening
+    if (length === -1) length = this.length
+    if (length > 0 && !(await this.has(length - 1))) await this.get(length - 1, { raw: true })
+    return userBytes(await this.state!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
+  }
+
+  /** What is signed for a length and fork. */
+  async signable (length = -1, fork = -1): Promise<Uint8Array> {
+    if (!this.opened) await this.opening
+    if (length === -1) length = this.length
+    if (fork === -1) fork = this.fork
+    const position = new Uint8Array(16)
+    const view = new DataView(position.buffer)
+    view.setBigUint64(0, BigInt(length), true)
+    view.setBigUint64(8, BigInt(fork), true)
+    return userBytes(concat([namespaces('hypercore', 1)[0]!, this.key!, await this.treeHash(length), position]))
+  }
+
+  async #block (index: number, options: GetOptions, encryption: BlockEncryption | null): Promise<Uint8Array | null> {
+    const core = this.core!
+    const snapshot = this._snapshot
+    const state = this.state!
+    const read = async () => await state.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
+      wait: false,
+      ...(encryption ? { encryption } : {}),
+      ...(snapshot?.id != null ? { snapshot: snapshot.id } : {})
+    })).promise
+    if (state.mayHave(index) || (snapshot?.id != null && index < snapshot.length)) {
+      if (snapshot && (snapshot.id === null || index >= snapshot.length)) this.#checkSnapshot(index)
+      const block = await read()
+      if (block) return block
+      if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot get on a closed session', this.discoveryKey)
+    }
+    if (snapshot) this.#checkSnapshot(index)
+    if (!this._shouldWait(options, this.wait)) return null
+
+    this.waits++
+    options.onwait?.(index, this.self)
+    this.onwait?.(index, this.self)
+    const list = options.activeRequests ?? this.activeRequests
+    ensureAlive(list)
+    const request = core.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
+      wait: true,
+      force: options.force === true,
+      ...(encryption ? { encryption } : {})
+    }))
+    const block = await track(list, request, options.timeout ?? this.timeout).promise
+    if (snapshot) this.#checkSnapshot(index)
+    return block ?? null
+  }
+
+  #checkSnapshot (index: number): void {
+    const available = Math.min(this._compatLength, this._snapshot!.length)
+    if (index < available) return
+    throw HypercoreError.SNAPSHOT_NOT_AVAILABLE(
+      `snapshot at index ${index} not available (max compat length ${available})`,
+      this.discoveryKey
+    )
+  }
+
+  #encode (value: unknown): Uint8Array {
+    // The engine makes room for its own encryption; a program's provider gets it here.
+    const padding = this.encryption && !(this.encryption instanceof DefaultEncryption) ? this.padding : 0
+    const encoding = this.valueEncoding
+    if (isBytes(value) || !encoding) {
+      const bytes = isBytes(value) ? value : bytesFrom(value)
+      return padding === 0 ? bytes : concat([new Uint8Array(padding), bytes])
+    }
+    const state = { start: padding, end: padding, buffer: null as Uint8Array | null }
+    encoding.preencode(state, value)
+    state.buffer = userBytes(new Uint8Array(state.end))
+    encoding.encode(state, value)
+    return state.buffer
+  }
+
+  #decode (encoding: CompactEncoding | null, block: Uint8Array): unknown {
+    if (!encoding) return block
+    try {
+      return decodeValue(encoding, block)
+    } catch (error) {
+      throw HypercoreError.DECODING_ERROR((error as Error).message, this.discoveryKey)
+    }
+  }
+
+  // Blocks are encrypted for a place in the log, so nothing else may be appended meanwhile.
+  async #appendEncrypted<T> (provider: EncryptionProvider, buffers: Uint8Array[], send: (buffers: Uint8Array[]) => Promise<T>): Promise<T> {
+    const [core, state] = [this.core!, this.state!]
+    const append = async () => {
+      const [start, fork] = [state.length, core.fork]
+      for (let i = 0; i < buffers.length; i++) await provider.encrypt(start + i, buffers[i]!, fork, core)
+      return await send(buffers)
+    }
+    const appended = state.appending.then(append, append)
+    state.appending = appended
+    return await appended
+  }
+
+  #signing (keyPair: KeyPairInput | null | undefined, signature: Uint8Array | null | undefined): { keyPair?: KeyPair, signature?: Uint8Array } {
+    if (signature) return { signature }
+    if (!keyPair?.secretKey) return {}
+    const stored = this.core!.keyPair
+    if (stored?.secretKey && equal(stored.publicKey, keyPair.publicKey)) return {}
+    return { keyPair: normalKeyPair(keyPair) }
+  }
+
+  _shouldWait (options: { wait?: boolean }, fallback: boolean): boolean {
+    return typeof options.wait === 'boolean' ? options.wait : fallback
+  }
+}
+
+function isIndex (value: unknown): boolean {
+  return value === 0 || (value as number) > 0
+}
+
+/** Upstream takes whatever is above zero, and what is behind the point is lost when it is encoded. */
+function toIndex (value: number): number {
+  return Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER)
+}

@@ -1,0 +1,392 @@
+// What a session of a core is: its fields, and how it opens and closes.
+
+import { HypercoreError } from '../errors.js'
+import { call } from '../runtime.js'
+import { fromUtf8, isBytes } from '../support/bytes.js'
+import { EventEmitter } from '../support/emitter.js'
+import { resolveEncoding, type CompactEncoding } from '../support/encoding.js'
+import { decodeId } from '../support/id.js'
+import type { StorageInput } from '../storage/parse.js'
+import { Storage } from '../storage/storage.js'
+import { Core, type Replicator } from './core.js'
+import { createEncryption, encryptionOption, type EncryptionProvider } from './encryption.js'
+import type { Extension } from './extension.js'
+import type { Hypercore } from './hypercore.js'
+import { inspect, type InspectOptions } from './inspect.js'
+import type { Manifest } from './manifest.js'
+import type { HypercoreOptions, KeyPairInput } from './options.js'
+import type { Peer } from './peer.js'
+import { clearRequests, type ActiveRequests } from './requests.js'
+import type { State } from './state.js'
+
+export type HypercoreEvents = {
+  ready: []
+  close: []
+  append: []
+  truncate: [ancestors: number, fork: number]
+  manifest: []
+  'peer-add': [peer: Peer]
+  'peer-remove': [peer: Peer]
+  download: [index: number, byteLength: number, peer: Peer | null, request: { elapsed: number }]
+  upload: [index: number, byteLength: number, peer: Peer | null]
+  'remote-contiguous-length': [length: number]
+  'verification-error': [error: Error, request: unknown, response: unknown, peer: Peer | null]
+  'invalid-request': [error: Error, request: unknown, peer: Peer | null]
+  conflict: [length: number, fork: number, proof: unknown]
+  migrate: [key: Uint8Array]
+  /** Nothing more can be stored; what is there can be read. */
+  'storage-full': [error: Error]
+}
+
+/** What all sessions have: their place in a core, and their opening and closing. */
+export abstract class Session extends EventEmitter<HypercoreEvents> {
+  core: Core | null = null
+  /** The log, branch or atomic view that this session reads and writes. */
+  state: State | null = null
+  encryption: EncryptionProvider | null = null
+  readonly extensions = new Map<string, Extension>()
+  valueEncoding: CompactEncoding | null = null
+  encodeBatch: ((blocks: any[]) => Uint8Array[]) | null = null
+  readonly activeRequests: ActiveRequests = []
+  /** All sessions of the core. */
+  sessions: Hypercore[] = []
+  keyPair: KeyPairInput | null
+  readable = true
+  writable = false
+  exclusive = false
+  opened = false
+  closed = false
+  readonly weak: boolean
+  readonly snapshotted: boolean
+  onseq: NonNullable<HypercoreOptions['onseq']> | null
+  onwait: NonNullable<HypercoreOptions['onwait']> | null
+  ongc: NonNullable<HypercoreOptions['ongc']> | null
+  wait: boolean
+  timeout: number
+  /** How often a get had to wait for peers. */
+  waits = 0
+  closing: Promise<void> | null = null
+  readonly opening: Promise<void>
+
+  /** @internal */
+  _readonly: boolean
+  /** @internal */
+  _active: boolean
+  /** @internal */
+  _findingPeers = 0
+  /** @internal */
+  preload: Promise<Partial<HypercoreOptions>> | null = null
+  /** @internal */
+  _snapshot: { length: number, byteLength: number, fork: number, id: number | null, users: number } | null = null
+  /** @internal Blocks that the log still shares with the snapshot. */
+  _compatLength = Infinity
+  /** @internal */
+  _unlock: (() => void) | null = null
+  /** @internal */
+  _marking = false
+
+  constructor (storage?: StorageInput | HypercoreOptions | null, key?: Uint8Array | string | HypercoreOptions | null, options?: HypercoreOptions | null) {
+    super()
+    if (isPlainOptions(storage)) {
+      options = storage
+      storage = options.storage ?? null
+      key = options.key ?? null
+    } else if (key && !isBytes(key) && typeof key !== 'string') {
+      options = key
+      key = options.key ?? null
+    }
+    const given = options ?? {}
+    const id = key ?? given.key
+    const decoded = typeof id === 'string' ? decodeId(id) : id as Uint8Array | null | undefined
+
+    this.keyPair = given.keyPair ?? null
+    this.weak = !!given.weak
+    this.snapshotted = !!given.snapshot
+    this.onseq = given.onseq ?? null
+    this.onwait = given.onwait ?? null
+    this.ongc = given.ongc ?? null
+    this.wait = given.wait !== false
+    this.timeout = given.timeout || 0
+    this._readonly = given.writable === false
+    this._active = given.weak ? !!given.active : given.active !== false
+    this.opening = this.#open(storage ?? given.storage ?? null, { ...given, key: decoded ?? null })
+    this.opening.catch(() => {})
+  }
+
+  get id (): string | null { return this.core?.id ?? null }
+  get key (): Uint8Array | null { return this.core?.key ?? null }
+  get discoveryKey (): Uint8Array | null { return this.core?.discoveryKey ?? null }
+  get manifest (): Manifest | null { return this.core?.manifest ?? null }
+  get replicator (): Replicator | null { return this.core?.replicator ?? null }
+  get peers (): Peer[] { return this.opened ? this.core!.peers : [] }
+  get globalCache (): null { return null }
+  get recovering (): number { return 0 }
+  get contiguousByteLength (): number { return 0 }
+
+  get length (): number {
+    if (this._snapshot) return this._snapshot.length
+    return this.opened ? this.state!.length : 0
+  }
+
+  get signedLength (): number {
+    if (!this.opened) return 0
+    return this._snapshot ? Math.min(this._snapshot.length, this._compatLength, this.core!.length) : this.state!.signedLength()
+  }
+
+  get byteLength (): number {
+    if (!this.opened) return 0
+    if (this._snapshot) return this._snapshot.byteLength
+    return this.state!.byteLength - this.state!.length * this.padding
+  }
+
+  get fork (): number {
+    if (!this.opened) return 0
+    return this._snapshot ? this._snapshot.fork : this.state!.fork
+  }
+
+  get contiguousLength (): number {
+    return this.opened ? this.core!.contiguousLength : 0
+  }
+
+  get remoteContiguousLength (): number {
+    return this.opened ? Math.min(this.core!.length, this.core!.remoteContiguousLength) : 0
+  }
+
+  /** Bytes that encryption puts in front of each block. */
+  get padding (): number {
+    return this.encryption && this.key && this.manifest ? this.encryption.padding(this.core!, this.length) : 0
+  }
+
+  /** This session as programs know it. */
+  protected get self (): Hypercore {
+    return this as unknown as Hypercore
+  }
+
+  /** Resolves when the core is open. */
+  ready (): Promise<void> {
+    return this.opening
+  }
+
+  /** Closes the session, and the core with its last one. What waits is rejected. */
+  close ({ error = null }: { error?: Error | null } = {}): Promise<void> {
+    this.closing ??= this.#close(error)
+    return this.closing
+  }
+
+  clearRequests (list: ActiveRequests, error: Error | null = null): void {
+    clearRequests(list, error)
+  }
+
+  /** @internal The engine has the core anew, and knows nothing of snapshots. */
+  onreopen (): void {
+    if (this._snapshot) this._snapshot.id = null
+  }
+
+  /** @internal */
+  onappend (): void {
+    if (this.opened && !this._snapshot) this.emit('append')
+  }
+
+  /** @internal */
+  ontruncate (ancestors: number, fork: number): void {
+    if (this._snapshot) this._compatLength = Math.min(this._compatLength, ancestors)
+    else if (this.opened) this.emit('truncate', ancestors, fork)
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')] (_depth?: number, options: InspectOptions = {}): string {
+    return inspect(this.self, options)
+  }
+
+  async [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')] (): Promise<void> {
+    await this.close()
+  }
+
+  /** @internal */
+  _register (extension: Extension): void {
+    for (const peer of this.peers) peer.extensions.set(extension.name, extension)
+  }
+
+  /** @internal */
+  _join (): void {
+    const core = this.core!
+    core.sessions.push(this.self)
+    this.sessions = core.sessions
+    if (!this.weak) core.activeSessions++
+  }
+
+  /** @internal */
+  _leave (isGone = true): void {
+    const core = this.core!
+    const index = core.sessions.indexOf(this.self)
+    if (index === -1) return
+    core.sessions.splice(index, 1)
+    if (!this.weak) core.activeSessions--
+    if (isGone) this.ongc?.(this.self)
+  }
+
+  async #open (storage: StorageInput | null, options: HypercoreOptions): Promise<void> {
+    const preload = options.preload ?? (options.parent ? options.parent.preload : null)
+    if (preload) {
+      this.preload = preload
+      options = { ...options, ...(await preload) }
+      this.preload = null
+    }
+    const { parent } = options
+    try {
+      if (options.core && !parent) {
+        this.core = options.core
+      } else if (parent) {
+        // A parent with a preload has no core before it.
+        if (parent.core === null) await parent.opening
+        this.core = parent.core
+      } else {
+        this.core = new Core(storage ?? missingStorage(), options)
+        this.core.replicator.updateFindingPeers(this._findingPeers)
+      }
+      this._join()
+      await this.#openSession(options)
+    } catch (error) {
+      await this.#giveUp()
+      throw error
+    }
+    this.emit('ready')
+    // The core of a weak session may have closed meanwhile.
+    if (this.core!.closing) this.close().catch(() => {})
+  }
+
+  async #openSession (options: HypercoreOptions): Promise<void> {
+    const { parent = null } = options
+    const core = this.core!
+    if (!core.opened) await core.ready()
+    if (parent && !parent.opened) await parent.opening
+    this.keyPair ??= core.keyPair ?? parent?.keyPair ?? null
+    this.encryption = parent?.encryption ?? createEncryption(encryptionOption(options), core)
+    if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
+    if (options.encodeBatch) this.encodeBatch = options.encodeBatch
+    if (options.pushOnly === true) core.replicator.setPushOnly(true)
+    if (options.exclusive && options.writable !== false) await this.#lock()
+    // At once where it can be: a snapshot is of the log as it is now.
+    this.state = options.name || options.atom ? await this.#openState(options) : (parent?.state ?? core.state).ref()
+    this.state.sessions.push(this.self)
+    if (parent !== null && parent._snapshot) {
+      this._snapshot = parent._snapshot
+      this._snapshot.users++
+      this._compatLength = parent._compatLength
+    } else if (this.snapshotted) {
+      this.#takeSnapshot()
+    }
+    for (const [key, value] of Object.entries(options.userData ?? {})) {
+      const bytes = isBytes(value) ? value : fromUtf8(value)
+      await this.state.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
+    }
+    core.replicator.updateActivity(this._active ? 1 : 0)
+    this.opened = true
+    this.writable = this.#isWritable()
+    for (const extension of this.extensions.values()) this._register(extension)
+  }
+
+  async #openState ({ parent = null, name, atom, overwrite, checkout = -1 }: HypercoreOptions): Promise<State> {
+    const from = parent?.state ?? this.core!.state
+    const state = atom ? await from.atomic(atom) : name ? await from.branch(name, !!overwrite) : from.ref()
+    if (checkout === -1 || state === from) return state
+    try {
+      const { length } = state
+      const prologue = this.manifest?.prologue?.length ?? 0
+      if (checkout > length) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, length is ${length}`, this.discoveryKey)
+      if (checkout < prologue) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, prologue length is ${prologue}`, this.discoveryKey)
+      // A signed log never has two histories of one fork.
+      const fork = state.isDefault() ? state.fork + 1 : state.fork
+      if (checkout < length) await state.request((handle, engine) => engine.coreTruncate(handle, checkout, { fork })).promise
+      return state
+    } catch (error) {
+      await state.unref()
+      throw error
+    }
+  }
+
+  async #leaveState (): Promise<void> {
+    const { state } = this
+    const index = state?.sessions.indexOf(this.self) ?? -1
+    if (index === -1) return
+    state!.sessions.splice(index, 1)
+    await state!.unref()
+  }
+
+  async #giveUp (): Promise<void> {
+    if (this.core) {
+      this._leave()
+      await this.#leaveState().catch(() => {})
+      this._unlock?.()
+      if (this.core.autoClose && !this.core.hasSession()) await this.core.close().catch(() => {})
+    }
+    this.closed = true
+    this.emit('close')
+  }
+
+  async #close (error: Error | null): Promise<void> {
+    if (!this.opened) {
+      try {
+        await this.opening
+      } catch (failure) {
+        if (!this.closed) throw failure
+      }
+    }
+    if (this.closed) return
+    const core = this.core!
+    for (const extension of [...this.extensions.values()]) extension.destroy()
+    this._leave()
+    this.readable = false
+    this.writable = false
+    this.opened = false
+    clearRequests(this.activeRequests, error)
+    core.replicator.updateFindingPeers(-this._findingPeers)
+    this._findingPeers = 0
+    if (!core.closed) core.replicator.updateActivity(this._active ? -1 : 0)
+    this.#releaseSnapshot()
+    const leaving = core.closed ? null : this.#leaveState().catch(() => {})
+    this._unlock?.()
+    if (this.state?.parent || !core.hasSession()) await leaving
+    if (!core.hasSession() && core.autoClose) {
+      await core.close()
+      for (const session of core.allSessions()) await session.close()
+    }
+    this.closed = true
+    this.emit('close')
+  }
+
+  #takeSnapshot (): void {
+    const core = this.state!
+    const taken = call((engine) => engine.coreSnapshot?.(core.handle))
+    this._snapshot = taken
+      ? { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, id: taken.snapshot, users: 1 }
+      : { length: core.length, byteLength: core.byteLength, fork: core.fork, id: null, users: 1 }
+  }
+
+  #releaseSnapshot (): void {
+    const id = this._snapshot?.id
+    if (id == null || --this._snapshot!.users > 0 || this.core!.closed) return
+    call((engine) => { engine.coreCloseSnapshot?.(this.state!.handle, id) })
+  }
+
+  async #lock (): Promise<void> {
+    const core = this.core!
+    const before = core.exclusive
+    core.exclusive = new Promise((resolve) => { this._unlock = resolve })
+    await before
+    this.exclusive = true
+  }
+
+  #isWritable (): boolean {
+    if (this._readonly || this._snapshot) return false
+    return (this.state !== null && !this.state.isDefault()) || !!this.keyPair?.secretKey
+  }
+}
+
+function isPlainOptions (value: unknown): value is HypercoreOptions {
+  return typeof value === 'object' && value !== null && !(value instanceof Storage) && !isBytes(value) &&
+    !('db' in value) && !('rocks' in value) && !('href' in value)
+}
+
+function missingStorage (): never {
+  throw new TypeError('Cannot open a core without storage: give a path, or memory() from hypertab/storage')
+}
