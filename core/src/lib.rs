@@ -26,7 +26,11 @@ pub mod error;
 pub mod flat_tree;
 #[cfg(feature = "bee")]
 pub mod hyperbee;
+#[cfg(feature = "drive")]
+pub mod hyperblobs;
 pub mod hypercore;
+#[cfg(feature = "drive")]
+pub mod hyperdrive;
 pub mod hyperswarm;
 pub mod id;
 pub mod noise;

@@ -1,0 +1,24 @@
+//! Hyperdrive: files as entries of a bee, and their content as blobs of a second core.
+//!
+//! One key names both cores: that of the blobs is derived from the bee's [manifest](content_manifest), unless the bee's
+//! header names another.
+//!
+//! - [`path`] says what a file name means.
+//! - [`Entry`] is what the bee keeps of a file.
+//! - [`Listing`] and [`Children`] walk folders.
+//!
+//! Source: hyperdrive 13.3.
+
+pub use entry::{BadEntry, Entry};
+pub use folder::{Children, Listing, entry_key, path_of};
+pub use keys::{content_key, content_manifest};
+pub use path::{BadPath, resolve};
+
+pub mod entry;
+mod folder;
+mod json;
+mod keys;
+pub mod path;
+
+/// Most links that are followed from one to the next.
+pub const MAX_LINKS: usize = 16;
