@@ -98,6 +98,12 @@ export interface PeerStatus {
   lengthAcked?: number
 }
 
+/** Cuts bytes where their content says; it returns where chunks end. */
+export interface Chunker {
+  push (data: Uint8Array): Uint32Array
+  free (): void
+}
+
 /** The exports of the engine. Those with `?` may be missing from an engine of another build. */
 export interface Engine {
   start (wake: () => void, setTimer?: (milliseconds: number) => void): void
@@ -205,6 +211,11 @@ export interface Engine {
   closeServer? (server: ServerHandle): RequestHandle
   acceptConnection? (handshake: number): void
   denyConnection? (handshake: number): void
+
+  contentManifest (manifest: Uint8Array, key: Uint8Array): Uint8Array | undefined
+  encodeBlockMap (numbers: Float64Array): Uint8Array[]
+  decodeBlockMap (blocks: Uint8Array[]): Float64Array
+  Chunker: new (min: number, max: number) => Chunker
 
   keyPair (seed?: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
   discoveryKey (key: Uint8Array): Uint8Array

@@ -2,6 +2,7 @@
 
 export { isReady, ready } from './runtime.js'
 export { Hypercore } from './hypercore/hypercore.js'
+export { Hyperblobs } from './hyperblobs/hyperblobs.js'
 export { Hyperswarm } from './hyperswarm/hyperswarm.js'
 export { DHT } from './dht/dht.js'
 export { Connection } from './links/connection.js'
@@ -27,3 +28,5 @@ export type { Server, ServerEvents, ServerKeys, ServerOptions } from './dht/serv
 export type { HyperswarmEvents, HyperswarmOptions } from './hyperswarm/hyperswarm.js'
 export type { JoinOptions, PeerDiscovery } from './hyperswarm/discovery.js'
 export type { PeerInfo } from './hyperswarm/peer-info.js'
+export type { BlobId, BlobReadOptions, BlobWriteOptions, HyperblobsBatch, HyperblobsOptions } from './hyperblobs/hyperblobs.js'
+export type { BlobReadStream, BlobWriteStream, BlockMapReadStream } from './hyperblobs/streams.js'

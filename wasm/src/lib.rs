@@ -5,6 +5,7 @@
 
 pub mod cores;
 pub mod crypto;
+pub mod drives;
 mod events;
 pub mod imports;
 pub mod links;

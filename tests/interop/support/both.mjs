@@ -96,6 +96,11 @@ export async function eventually (condition, what = 'a condition', patience = 10
   }
 }
 
+/** Waits until a stream has closed, whether it failed or not. */
+export function closed (stream) {
+  return new Promise((resolve) => { stream.on('close', resolve) })
+}
+
 /** What a promise comes to, as something to note. */
 export async function outcome (promise) {
   try {
@@ -105,7 +110,8 @@ export async function outcome (promise) {
   }
 }
 
-function plain (value) {
+/** A value as it can be compared. */
+export function plain (value) {
   if (value instanceof Error) return { code: value.code, message: value.message, name: value.name }
   if (value instanceof Uint8Array) return `${Buffer.isBuffer(value) ? 'buffer' : 'bytes'}:${Buffer.from(value).toString('hex')}`
   if (Array.isArray(value)) return value.map(plain)

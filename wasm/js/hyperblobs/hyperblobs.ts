@@ -1,0 +1,259 @@
+// Byte strings of any size, as consecutive blocks of a core.
+
+import type { Hypercore } from '../hypercore/hypercore.js'
+import type { ReplicateOptions } from '../hypercore/options.js'
+import type { Peer } from '../hypercore/peer.js'
+import { bytesFrom, userBytes } from '../platform.js'
+import { concat, isBytes } from '../support/bytes.js'
+import { Lock } from '../support/lock.js'
+import { getBlockMap, type BlockMap } from './block-map.js'
+import { Monitor } from './monitor.js'
+import type { ByteRange } from './range.js'
+import { BlobReadStream, BlobWriter, BlobWriteStream, BlockMapReadStream } from './streams.js'
+
+/** Bytes of a block, unless the writer chooses. */
+const DEFAULT_BLOCK_SIZE = 2 ** 16
+
+/** Where a blob is. Keep it: nothing else knows. */
+export interface BlobId {
+  /** First block. */
+  blockOffset: number
+  /** Bytes of the core before it. */
+  byteOffset: number
+  /** Blocks. */
+  blockLength: number
+  byteLength: number
+  /** Whether these are the blocks of a map of the content. */
+  blockMap?: boolean
+}
+
+export interface HyperblobsOptions {
+  /** Bytes of a block; 65536. */
+  blockSize?: number
+}
+
+export interface BlobReadOptions extends ByteRange {
+  /** False to fail when a block is not here. */
+  wait?: boolean
+  /** Milliseconds to wait for a block; 0 for as long as it takes. */
+  timeout?: number
+  /** False not to fetch ahead. */
+  prefetch?: boolean
+  /** Another core to read. */
+  core?: Hypercore
+  highWaterMark?: number
+}
+
+export interface BlobWriteOptions {
+  blockSize?: number
+  /** Stores chunks that are there already only once. */
+  dedup?: boolean
+  /** Stores a map of the blocks, too. */
+  blockMap?: boolean
+  /** The blob that is replaced, whose chunks are used again. */
+  blob?: BlobId | null
+  /** Another core to write. */
+  core?: Hypercore
+  highWaterMark?: number
+}
+
+/** Collects blobs, and appends them together. */
+export class HyperblobsBatch {
+  readonly blobs: Hyperblobs
+  blocks: Uint8Array[] = []
+  bytes = 0
+
+  /** @internal */
+  constructor (blobs: Hyperblobs) {
+    this.blobs = blobs
+  }
+
+  ready (): Promise<void> {
+    return this.blobs.ready()
+  }
+
+  async put (blob: Uint8Array): Promise<BlobId> {
+    const { core, blockSize } = this.blobs
+    if (!core.opened) await core.ready()
+    const id: BlobId = {
+      blockOffset: core.length + this.blocks.length,
+      blockLength: 0,
+      byteOffset: core.byteLength + this.bytes,
+      byteLength: blob.byteLength
+    }
+    for (const block of pieces(blob, blockSize)) {
+      this.blocks.push(block)
+      id.blockLength++
+    }
+    this.bytes += blob.byteLength
+    return id
+  }
+
+  /** A blob of this batch, or one that is stored; null when it is neither. */
+  async get (id: BlobId): Promise<Uint8Array | null> {
+    const first = id.blockOffset - this.blobs.core.length
+    if (first < 0) return await this.blobs.get(id)
+    const blocks = this.blocks.slice(first, first + id.blockLength)
+    if (blocks.length < id.blockLength) return null
+    return blocks.length === 1 ? blocks[0]! : userBytes(concat(blocks))
+  }
+
+  async flush (): Promise<void> {
+    await this.blobs.core.append(this.blocks)
+    this.blocks = []
+    this.bytes = 0
+  }
+
+  close (): void {}
+}
+
+/** Blobs in a core. */
+export class Hyperblobs {
+  readonly core: Hypercore
+  readonly blockSize: number
+  readonly #lock = new Lock()
+  readonly #monitors = new Set<Monitor>()
+
+  constructor (core: Hypercore, options: HyperblobsOptions = {}) {
+    this.core = core
+    this.blockSize = options.blockSize || DEFAULT_BLOCK_SIZE
+  }
+
+  get key (): Uint8Array | null { return this.core.key }
+  get discoveryKey (): Uint8Array | null { return this.core.discoveryKey }
+  get feed (): Hypercore { return this.core }
+  /** Whether a blob is being written. */
+  get locked (): boolean { return this.#lock.locked }
+
+  ready (): Promise<void> {
+    return this.core.ready()
+  }
+
+  close (): Promise<void> {
+    return this.core.close()
+  }
+
+  replicate (isInitiator: boolean | object, options?: ReplicateOptions): any {
+    return this.core.replicate(isInitiator, options)
+  }
+
+  batch (): HyperblobsBatch {
+    return new HyperblobsBatch(this)
+  }
+
+  snapshot (): Hyperblobs {
+    return new Hyperblobs(this.core.snapshot())
+  }
+
+  /** Stores a blob. */
+  async put (blob: Uint8Array | string, options: BlobWriteOptions = {}): Promise<BlobId> {
+    const bytes = isBytes(blob) ? blob : bytesFrom(blob)
+    const given = options ?? {}
+    const writer = new BlobWriter(given.core ?? this.core, this.#lock, given)
+    try {
+      await writer.open()
+      for (const block of pieces(bytes, given.blockSize || this.blockSize)) await writer.write(block)
+      await writer.finish()
+      return writer.id
+    } finally {
+      writer.release()
+    }
+  }
+
+  /** Reads a blob, or a part of it; null when it is not here and not to be waited for. */
+  async get (id: BlobId, options?: BlobReadOptions): Promise<Uint8Array | null> {
+    if (isAll(id, options)) return await this.#getAll(id, options)
+    const blocks: Uint8Array[] = []
+    try {
+      for await (const block of this.createReadStream(id, options)) blocks.push(block as Uint8Array)
+    } catch (error) {
+      if ((error as { code?: string }).code === 'BLOCK_NOT_AVAILABLE') return null
+      throw error
+    }
+    return blocks.length === 1 ? blocks[0]! : userBytes(concat(blocks))
+  }
+
+  /** The map of a blob that has one. */
+  getBlockMap (id: BlobId): Promise<BlockMap | null> | null {
+    return id.blockMap ? getBlockMap(this.core, id) : null
+  }
+
+  /** Bytes of the content, which the id of a mapped blob does not tell. */
+  async getByteLength (id: BlobId): Promise<number> {
+    if (!id.blockMap || id.byteLength === 0) return id.byteLength
+    const map = await getBlockMap(this.core, id)
+    return map!.blocks.reduce((sum, block) => sum + block.byteLength, 0)
+  }
+
+  /** Drops the local blocks of a blob. */
+  async clear (id: BlobId, options?: { diff?: boolean }): Promise<{ blocks: number } | null> {
+    if (id.blockMap) {
+      const map = await getBlockMap(this.core, id)
+      for (const { index } of map?.blocks ?? []) await this.core.clear(index, index + 1, options)
+    }
+    return await this.core.clear(id.blockOffset, id.blockOffset + id.blockLength, options)
+  }
+
+  createReadStream (id: BlobId, options?: BlobReadOptions): BlobReadStream | BlockMapReadStream {
+    const core = options?.core ?? this.core
+    return id.blockMap ? new BlockMapReadStream(core, id, options) : new BlobReadStream(core, id, options)
+  }
+
+  createWriteStream (options?: BlobWriteOptions): BlobWriteStream {
+    return new BlobWriteStream(options?.core ?? this.core, this.#lock, options)
+  }
+
+  /** Follows how the blocks of a blob travel. */
+  monitor (id: BlobId): Monitor {
+    const monitor = new Monitor(this, id)
+    if (this.#monitors.size === 0) this.#listen()
+    this.#monitors.add(monitor)
+    return monitor
+  }
+
+  /** @internal */
+  _removeMonitor (monitor: Monitor): void {
+    if (this.#monitors.delete(monitor) && this.#monitors.size === 0) this.#unlisten()
+  }
+
+  async #getAll (id: BlobId, options?: BlobReadOptions): Promise<Uint8Array | null> {
+    if (id.blockLength === 1) return await this.core.get(id.blockOffset, options) as Uint8Array | null
+    const indexes = Array.from({ length: id.blockLength }, (_, i) => id.blockOffset + i)
+    const blocks = await Promise.all(indexes.map((index) => this.core.get(index, options) as Promise<Uint8Array | null>))
+    return blocks.includes(null) ? null : userBytes(concat(blocks as Uint8Array[]))
+  }
+
+  readonly #onpeers = (): void => { for (const monitor of this.#monitors) monitor._updatePeers() }
+
+  readonly #onupload = (index: number, bytes: number, from: Peer | null): void => {
+    for (const monitor of this.#monitors) monitor._onUpload(index, bytes, from)
+  }
+
+  readonly #ondownload = (index: number, bytes: number, from: Peer | null): void => {
+    for (const monitor of this.#monitors) monitor._onDownload(index, bytes, from)
+  }
+
+  #listen (): void {
+    this.core.on('peer-add', this.#onpeers)
+    this.core.on('peer-remove', this.#onpeers)
+    this.core.on('upload', this.#onupload)
+    this.core.on('download', this.#ondownload)
+  }
+
+  #unlisten (): void {
+    this.core.off('peer-add', this.#onpeers)
+    this.core.off('peer-remove', this.#onpeers)
+    this.core.off('upload', this.#onupload)
+    this.core.off('download', this.#ondownload)
+  }
+}
+
+function * pieces (bytes: Uint8Array, size: number): Generator<Uint8Array> {
+  for (let offset = 0; offset < bytes.byteLength; offset += size) yield bytes.subarray(offset, offset + size)
+}
+
+function isAll (id: BlobId, options: BlobReadOptions | undefined): boolean {
+  if (id.blockMap) return false
+  if (!options) return true
+  return !options.start && options.length === undefined && options.end === undefined && !options.core
+}
