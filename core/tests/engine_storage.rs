@@ -6,11 +6,14 @@ mod sim;
 use std::collections::BTreeMap;
 
 use hypertab_core::compact_encoding::Decode;
-use hypertab_core::engine::{OpenCore, OpenOptions};
-use hypertab_core::storage::MemoryStore;
+use hypertab_core::corestore::keys::{self as names, Namespace};
+use hypertab_core::corestore::query::{Answer, Question};
+use hypertab_core::engine::{OpenCore, OpenOptions, Response};
 use hypertab_core::storage::keys::{self, DataKeys};
-use hypertab_core::storage::records::{Alias, Auth};
+use hypertab_core::storage::records::{Alias, Auth, StoreHead};
+use hypertab_core::storage::{Batch, MemoryStore, Op};
 use sim::Host;
+use zeroize::Zeroizing;
 
 #[test]
 fn our_store_has_upstreams_keys_and_values() {
@@ -25,6 +28,10 @@ fn our_store_has_upstreams_keys_and_values() {
         .collect();
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
+    let upstreams_head = StoreHead::from_slice(&upstream[&keys::store_head().to_vec()]).unwrap();
+    let seed = Zeroizing::new(upstreams_head.seed.unwrap());
+    let asked = host.engine.ask_store(store, Question::Seed(Some(seed.clone())));
+    assert_eq!(host.settled(asked), Ok(Response::Store(Box::new(Answer::Seed(Some(seed))))));
     let mut cores = Vec::new();
     for (pointer, name) in [(0, "main"), (1, "db")] {
         let auth = Auth::from_slice(&upstream[&keys::auth(pointer).to_vec()]).unwrap();
@@ -51,7 +58,7 @@ fn our_store_has_upstreams_keys_and_values() {
         if *key == head {
             // Upstream adds when it was stored, which is nobody's business.
             assert_eq!(value[..value.len() - 1], upstream[key][..value.len() - 1]);
-        } else if *key != keys::store_head().to_vec() {
+        } else {
             assert_eq!(value, &upstream[key], "{key:?}");
         }
     }
@@ -59,20 +66,74 @@ fn our_store_has_upstreams_keys_and_values() {
 
 #[test]
 fn an_upstream_store_opens_and_goes_on() {
-    let vectors = common::load("corestore-storage.json");
-    let mut data = MemoryStore::new();
-    let ops = common::entries(&vectors, "entries").iter().map(|entry| {
-        let mut value = common::hex(&entry["value"]);
-        value.resize(value.len() + entry["trailingZeros"].as_u64().unwrap_or(0) as usize, 0);
-        hypertab_core::storage::Op::Put { key: common::hex(&entry["key"]).into(), value: value.into() }
-    });
-    data.apply(hypertab_core::storage::Batch { ops: ops.collect() });
     let mut host = Host::new(1);
-    let store = host.store(data);
+    let store = host.store(upstreams_store());
 
     let core = host.open(store, OpenCore::default());
 
     assert_eq!(host.engine.core(core).unwrap().length(), 2);
     assert_eq!(host.get_now(core, 1).unwrap(), "b");
     assert_eq!(host.append(core, &[b"c"]), 3);
+}
+
+#[test]
+fn an_upstream_store_answers_without_opening_a_core() {
+    let mut host = Host::new(1);
+    let store = host.store(upstreams_store());
+    let mut ask = |question| {
+        let request = host.engine.ask_store(store, question);
+        match host.settled(request) {
+            Ok(Response::Store(answer)) => *answer,
+            other => panic!("{other:?}"),
+        }
+    };
+
+    let Answer::Seed(Some(seed)) = ask(Question::Seed(Some(Zeroizing::new([9; 32])))) else {
+        panic!("no seed")
+    };
+    let main = Alias { name: "main".into(), namespace: Namespace::ROOT.0 };
+    let Answer::Core(Some(discovery_key)) = ask(Question::Alias(main.clone())) else { panic!("no core") };
+    assert_eq!(ask(Question::DefaultCore), Answer::Core(Some(discovery_key)));
+    let Answer::Infos(infos) = ask(Question::Infos(vec![[7; 32], discovery_key])) else { panic!("no infos") };
+    let [None, Some(info)] = infos.as_slice() else { panic!("{infos:?}") };
+    assert_eq!(info.pointers.alias, Some(main.clone()));
+    assert_eq!(info.head.as_ref().unwrap().length, 2);
+    let pair = names::key_pair(&seed, &Namespace::ROOT, b"main");
+    assert_eq!(info.auth.key, names::manifest(pair.public_key, 1).key());
+
+    let page = |answer| match answer {
+        Answer::Cores(cores, next) => (cores, next),
+        other => panic!("{other:?}"),
+    };
+    let (first, next) = page(ask(Question::Cores { from: None, limit: 1 }));
+    let (second, end) = page(ask(Question::Cores { from: next, limit: 1 }));
+    assert_eq!((first.len(), second.len(), first[0].0 < second[0].0), (1, 1, true));
+    assert_eq!(end, None);
+    let question = |namespace| Question::Aliases { namespace, from: None, limit: 10 };
+    assert_eq!(ask(question(Some(main.namespace))), Answer::Aliases(vec![(main, discovery_key)], None));
+    let Answer::Aliases(all, None) = ask(question(None)) else { panic!("no names") };
+    assert_eq!(all.iter().map(|(alias, _)| alias.name.as_str()).collect::<Vec<_>>(), ["main", "db"]);
+}
+
+#[test]
+fn questions_about_a_store_that_is_closed_fail() {
+    let mut host = Host::new(1);
+    let store = host.store(MemoryStore::new());
+    host.engine.close_store(store, host.now);
+
+    let request = host.engine.ask_store(store, Question::DefaultCore);
+
+    assert!(host.settled(request).is_err());
+}
+
+fn upstreams_store() -> MemoryStore {
+    let vectors = common::load("corestore-storage.json");
+    let ops = common::entries(&vectors, "entries").iter().map(|entry| {
+        let mut value = common::hex(&entry["value"]);
+        value.resize(value.len() + entry["trailingZeros"].as_u64().unwrap_or(0) as usize, 0);
+        Op::Put { key: common::hex(&entry["key"]).into(), value: value.into() }
+    });
+    let mut data = MemoryStore::new();
+    data.apply(Batch { ops: ops.collect() });
+    data
 }

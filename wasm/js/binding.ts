@@ -50,6 +50,7 @@ export interface OpenCoreOptions {
   pushOnly?: boolean
   notDownloadingLinger?: number
   inflightRange?: [number, number]
+  alias?: { name: string, namespace: Uint8Array }
 }
 
 /** The key that blocks are encrypted with, or that theirs is derived from. */
@@ -114,6 +115,14 @@ export interface Engine {
   openFileStore (file: SyncFile): StoreHandle
   openIndexedDbStore (name: string): Promise<StoreHandle>
   closeStore (store: StoreHandle): RequestHandle
+  suspendStore (store: StoreHandle): RequestHandle
+  resumeStore (store: StoreHandle): void
+  storeSeed (store: StoreHandle, seed: Uint8Array | undefined, overwrite: boolean): RequestHandle
+  storeDefaultCore (store: StoreHandle): RequestHandle
+  storeAlias (store: StoreHandle, namespace: Uint8Array, name: string): RequestHandle
+  storeInfos (store: StoreHandle, discoveryKeys: Uint8Array[]): RequestHandle
+  storeCores (store: StoreHandle, from: Uint8Array | undefined, limit: number): RequestHandle
+  storeAliases (store: StoreHandle, namespace: Uint8Array | undefined, from: Uint8Array | undefined, limit: number): RequestHandle
 
   openCore (store: StoreHandle, options: OpenCoreOptions): [CoreHandle, RequestHandle]
   closeCore (core: CoreHandle): RequestHandle
@@ -217,6 +226,8 @@ export interface Engine {
   decodeBlockMap (blocks: Uint8Array[]): Float64Array
   Chunker: new (min: number, max: number) => Chunker
 
+  namedKeyPair (primaryKey: Uint8Array, namespace: Uint8Array, name: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
+  childNamespace (namespace: Uint8Array, name: Uint8Array): Uint8Array
   keyPair (seed?: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
   discoveryKey (key: Uint8Array): Uint8Array
   hash (parts: Uint8Array[]): Uint8Array

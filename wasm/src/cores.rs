@@ -8,6 +8,7 @@ use hypertab_core::engine::{
 };
 use hypertab_core::hypercore::opening::OpenOptions;
 use hypertab_core::storage::StoreId;
+use hypertab_core::storage::records::Alias;
 use js_sys::{Array, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -39,6 +40,7 @@ pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
         create_if_missing: options.flag("createIfMissing").unwrap_or(true),
         overwrite: options.flag("overwrite").unwrap_or(false),
         force: options.flag("force").unwrap_or(false),
+        alias: alias(options)?,
         user_data: user_data(options)?,
         ..OpenOptions::default()
     };
@@ -54,6 +56,17 @@ pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
     }
     open.is_active = options.flag("active").unwrap_or(true);
     Ok(open)
+}
+
+fn alias(options: &Options<'_>) -> Result<Option<Alias>, JsError> {
+    let Some(alias) = options.get("alias") else { return Ok(None) };
+    let alias = Options(&alias);
+    let (Some(name), Some(namespace)) =
+        (alias.get("name").and_then(|name| name.as_string()), alias.key("namespace")?)
+    else {
+        return Err(JsError::new("an alias has a name and a namespace"));
+    };
+    Ok(Some(Alias { name, namespace }))
 }
 
 fn user_data(options: &Options<'_>) -> Result<Vec<(String, Bytes)>, JsError> {

@@ -7,7 +7,7 @@ use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::proofs::proof_object;
-use crate::upkeep;
+use crate::{stores, upkeep};
 
 macro_rules! event {
     ($kind:literal $(, $value:expr)*) => {{
@@ -102,6 +102,7 @@ fn response(response: Response) -> JsValue {
             Array::of2(&number(block).into(), &number(offset).into()).into()
         }),
         Response::Signable(signable) => bytes(&signable).into(),
+        Response::Store(answer) => stores::answer(*answer),
         Response::TreeHash(hash) => bytes(&hash).into(),
         Response::Updated(changed) => changed.into(),
         Response::UserData(value) => value.map_or(JsValue::NULL, |value| bytes(&value).into()),

@@ -16,6 +16,7 @@ mod runtime;
 pub mod sessions;
 mod socket;
 mod storage;
+pub mod stores;
 pub mod upkeep;
 
 use hypertab_core::storage::StoreId;

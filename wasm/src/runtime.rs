@@ -38,12 +38,23 @@ fn unix_millis() -> u64 {
     (js_sys::Date::now() - performance_now()).max(0.0) as u64
 }
 
+/// A store that does nothing for now. The engine asks for one commit and a few reads at once, so little waits.
+#[derive(Default)]
+struct Suspended {
+    requests: Vec<f64>,
+    intents: Vec<Intent>,
+}
+
 /// The engine and its surroundings.
 pub(crate) struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) backends: BTreeMap<StoreId, Backend>,
     /// Stores that are closing, with the request that waits for it.
     pub(crate) closing: BTreeMap<StoreId, f64>,
+    /// Stores that do nothing for now: who waits until nothing is under way, and what waits to be done.
+    suspended: BTreeMap<StoreId, Suspended>,
+    /// Intents that a store works on.
+    under_way: BTreeMap<StoreId, usize>,
     pub(crate) sockets: BTreeMap<LinkId, Socket>,
     /// Files whose blocks are being read.
     pub(crate) imports: BTreeMap<CoreId, Import>,
@@ -77,6 +88,8 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             },
             backends: BTreeMap::new(),
             closing: BTreeMap::new(),
+            suspended: BTreeMap::new(),
+            under_way: BTreeMap::new(),
             sockets: BTreeMap::new(),
             imports: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -211,7 +224,11 @@ impl Runtime {
     }
 
     fn store(&mut self, store: StoreId, intent: Intent) {
+        if let Some(suspended) = self.suspended.get_mut(&store) {
+            return suspended.intents.push(intent);
+        }
         let Some(backend) = self.backends.get_mut(&store) else { return };
+        *self.under_way.entry(store).or_default() += 1;
         let mut outcomes = Vec::new();
         backend.handle_intent(intent, &mut outcomes);
         self.start_ops(store);
@@ -233,12 +250,46 @@ impl Runtime {
         self.finish_closing(store);
     }
 
+    /// Begins nothing more in a store. The request ends once what is under way is done.
+    pub(crate) fn suspend_store(&mut self, store: StoreId) -> f64 {
+        let request = self.own_request();
+        self.suspended.entry(store).or_default().requests.push(request);
+        self.finish_suspending(store);
+        request
+    }
+
+    /// Goes on with a store.
+    pub(crate) fn resume_store(&mut self, store: StoreId) {
+        let Some(suspended) = self.suspended.remove(&store) else { return };
+        for request in suspended.requests {
+            self.events.push(events::done(request, Ok(JsValue::UNDEFINED)));
+        }
+        for intent in suspended.intents {
+            self.store(store, intent);
+        }
+    }
+
+    fn finish_suspending(&mut self, store: StoreId) {
+        if self.under_way.get(&store).is_some_and(|count| *count > 0) {
+            return;
+        }
+        let Some(suspended) = self.suspended.get_mut(&store) else { return };
+        for request in core::mem::take(&mut suspended.requests) {
+            self.events.push(events::done(request, Ok(JsValue::UNDEFINED)));
+        }
+    }
+
     fn finish_intents(&mut self, store: StoreId, outcomes: Vec<Outcome>) {
+        if let Some(count) = self.under_way.get_mut(&store) {
+            *count = count.saturating_sub(outcomes.len());
+        }
+        self.finish_suspending(store);
         outcomes.into_iter().for_each(|outcome| self.input(Input::Storage { store, outcome }));
     }
 
     /// Begins to close a store: whatever is under way is written first.
     pub(crate) fn close_store(&mut self, store: StoreId) -> f64 {
+        self.resume_store(store);
         let request = self.own_request();
         self.engine.close_store(store, now());
         if let Some(backend) = self.backends.get_mut(&store) {
@@ -261,6 +312,7 @@ impl Runtime {
         if let Some(backend) = self.backends.remove(&store) {
             backend.release();
         }
+        self.under_way.remove(&store);
         if let Some(request) = self.closing.remove(&store) {
             self.events.push(events::done(request, Ok(JsValue::UNDEFINED)));
         }

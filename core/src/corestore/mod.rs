@@ -3,3 +3,4 @@
 //! Source: corestore 7.12.
 
 pub mod keys;
+pub mod query;

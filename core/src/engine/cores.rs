@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::corestore::query::{Found, Query};
 use crate::hypercore::conflict::Verdict;
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::{CoreEvent, JobId, Value, Work};
@@ -33,6 +34,8 @@ use super::{Engine, Output, Sleeper};
 pub(super) struct StoreEntry {
     pub(super) machine: Store,
     pub(super) reads: BTreeMap<ReadTicket, Reader>,
+    /// Questions about it that are not answered yet.
+    pub(super) queries: BTreeMap<RequestId, Query>,
     /// Set when it is an atom.
     pub(super) atom: Option<Atom>,
     /// Whose changes the commit in flight holds.
@@ -44,6 +47,7 @@ pub(super) struct StoreEntry {
 pub(super) enum Reader {
     Atom(StoreId),
     Core(CoreId),
+    Query(RequestId),
 }
 
 /// A core and all that belongs to it.
@@ -494,6 +498,10 @@ impl Engine {
                             self.handle_atom_values(atom, ticket, Ok(values));
                             continue;
                         }
+                        Some(Reader::Query(request)) => {
+                            self.run_query(id, request, Some(Found::Values(values)));
+                            continue;
+                        }
                         None => continue,
                     };
                     self.dirty_cores.insert(core);
@@ -504,7 +512,14 @@ impl Engine {
                     }
                 }
                 StoreEvent::Entries { ticket, entries, more } => {
-                    let Some(Reader::Core(core)) = store.reads.remove(&ticket) else { continue };
+                    let core = match store.reads.remove(&ticket) {
+                        Some(Reader::Core(core)) => core,
+                        Some(Reader::Query(request)) => {
+                            self.run_query(id, request, Some(Found::Entries(entries, more)));
+                            continue;
+                        }
+                        _ => continue,
+                    };
                     self.dirty_cores.insert(core);
                     if let Some(CoreState::Opening(opening)) =
                         self.cores.get_mut(&core).map(|entry| &mut entry.state)
@@ -517,6 +532,10 @@ impl Engine {
                         Some(Reader::Core(core)) => core,
                         Some(Reader::Atom(atom)) => {
                             self.handle_atom_values(atom, ticket, Err(failure));
+                            continue;
+                        }
+                        Some(Reader::Query(request)) => {
+                            self.fail_query(id, request, failure);
                             continue;
                         }
                         None => continue,
@@ -553,6 +572,7 @@ impl Engine {
                 None => {}
             }
         }
+        self.queries_committed(id, commit);
         if self.stores.get_mut(&id).is_some_and(|store| store.machine.take_refusal()) {
             // Those who found no room have some again.
             let waiting = self.cores.iter().filter(|(_, entry)| entry.store == id && !entry.jobs.is_empty());
@@ -562,6 +582,7 @@ impl Engine {
 
     fn store_stopped(&mut self, id: StoreId, failure: StorageFailure, now: Instant) {
         self.emit(Event::StoreFailed { store: id, failure });
+        self.fail_queries(id, failure);
         let cores: Vec<CoreId> =
             self.cores.iter().filter(|(_, entry)| entry.store == id).map(|(core, _)| *core).collect();
         for core in cores {

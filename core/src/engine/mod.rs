@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::crypto::blake2b_256_keyed;
 use crate::id::DiscoveryKey;
-use crate::storage::StoreId;
+use crate::storage::{StorageFailure, StoreId};
 use crate::time::Instant;
 
 use cores::{CoreEntry, StoreEntry};
@@ -38,6 +38,7 @@ mod relay;
 mod replication;
 mod requests;
 mod sessions;
+mod stores;
 pub mod types;
 
 /// Everything: stores, cores, links, and what replicates between them.
@@ -231,6 +232,7 @@ impl Engine {
         for core in cores {
             self.abandon_core(core, Error::Closed, now);
         }
+        self.fail_queries(store, StorageFailure::Closed);
         self.stores.remove(&store);
         self.dirty_stores.remove(&store);
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::corestore::query::Answer;
 use crate::hypercore::proof::Proof;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::protomux::{ChannelId, RemoteOpenId};
@@ -360,6 +361,8 @@ pub enum Response {
     Seek(Option<(u64, u64)>),
     /// The bytes to sign.
     Signable(Bytes),
+    /// What is known about a store.
+    Store(Box<Answer>),
     /// The hash of a tree.
     TreeHash(Hash),
     /// Stored blocks without marks, and where to go on looking.

@@ -500,7 +500,7 @@ impl Opening {
     }
 }
 
-pub(super) fn decode<'a, T: Decode<'a>>(value: &'a Option<Bytes>) -> Result<Option<T>, StorageFailure> {
+pub(crate) fn decode<'a, T: Decode<'a>>(value: &'a Option<Bytes>) -> Result<Option<T>, StorageFailure> {
     value.as_ref().map(|value| T::from_slice(value)).transpose().map_err(|_| StorageFailure::Corrupted)
 }
 

@@ -20,6 +20,7 @@
 //!
 //! Source: hypercore-storage 3.2, `lib/keys.js`; index-encoder 3.4, `lib/codecs`.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -76,6 +77,20 @@ pub fn aliases(namespace: Option<&Hash>) -> (Bytes, Bytes) {
     let mut end = start.clone();
     end.push(0xff);
     (start.into(), end.into())
+}
+
+/// Returns the namespace and name inside a key of [`aliases`].
+pub fn alias_parts(key: &[u8]) -> Option<(Hash, String)> {
+    let (namespace, rest) = key.strip_prefix(&[ALIAS])?.split_first_chunk::<32>()?;
+    let mut text = rest.strip_prefix(&[0])?.strip_suffix(&[0, 1])?.iter().copied();
+    let mut name = Vec::with_capacity(text.len());
+    while let Some(byte) = text.next() {
+        name.push(byte);
+        if byte == 0 && text.next() != Some(2) {
+            return None;
+        }
+    }
+    Some((*namespace, String::from_utf8(name).ok()?))
 }
 
 /// Returns the key of a core's [`Auth`](super::records::Auth).
@@ -274,6 +289,15 @@ mod tests {
         }
         assert_eq!(keys.page_index(&keys.node(0)), None);
         assert_eq!(DataKeys { data: 8 }.page_index(&keys.page(0)), None);
+    }
+
+    #[test]
+    fn alias_reads_back() {
+        for name in ["", "main", "a\0b", "\0", "é"] {
+            assert_eq!(alias_parts(&alias(&[7; 32], name)), Some(([7; 32], name.into())));
+        }
+        assert_eq!(alias_parts(&store_head()), None);
+        assert_eq!(alias_parts(&alias(&[7; 32], "a")[..35]), None);
     }
 
     #[test]

@@ -74,6 +74,10 @@ export class Core {
   /** The store that it is in, once opening. */
   store: StoreHandle = 0
   exclusive: Promise<void> = Promise.resolve()
+  /** How often a store found it idle. */
+  gc = 0
+  /** Called when nobody uses it any more. */
+  onidle: () => void = () => {}
 
   #handle: CoreHandle | null = null
   #state: State | null = null
@@ -163,6 +167,15 @@ export class Core {
     return this.activeSessions > 0
   }
 
+  /** Whether neither a session nor a peer uses it. */
+  isIdle (): boolean {
+    return !this.hasSession() && this.replicator.idle()
+  }
+
+  checkIfIdle (): void {
+    if (this.opened && this.closing === null && this.isIdle()) this.onidle()
+  }
+
   allSessions (): Hypercore[] {
     return [...this.sessions]
   }
@@ -193,7 +206,18 @@ export class Core {
   attach (mux: Mux): void {
     if (this.closing !== null || mux.destroyed) return
     this.muxes.add(mux)
-    if (!this.#isFull && this.#frozen === null) mux.attach(this.handle)
+    if (!this.#isFull && this.#frozen === null) mux.attach(this.handle, this)
+  }
+
+  /** @internal The handshake of a stream is done. */
+  muxOpened (): void {
+    this.checkIfIdle()
+  }
+
+  /** @internal A stream is over. */
+  muxOver (mux: Mux): void {
+    this.muxes.delete(mux)
+    this.checkIfIdle()
   }
 
   /** Closes the core, and the storage if nothing else is in it. */
@@ -224,8 +248,15 @@ export class Core {
       this.#opened(options)
     } catch (error) {
       await this.#giveUp()
-      throw error
+      this.onidle()
+      throw this.#named(error)
     }
+  }
+
+  // Upstream says which core it was that is not there.
+  #named (error: unknown): unknown {
+    if (!(error instanceof HypercoreError) || error.code !== 'STORAGE_EMPTY' || error.discoveryKey) return error
+    return HypercoreError.STORAGE_EMPTY('No Hypercore is stored here', this.discoveryKey)
   }
 
   #openImported (store: StoreHandle, opening: OpenCoreOptions, { oplog, header, tree, bitfield }: LegacyFiles): [CoreHandle, number] {
@@ -252,6 +283,7 @@ export class Core {
     this.compat = look((engine) => engine.coreIsCompat(handle))
     this.keyPair = this.#storedKeyPair(handle, options)
     this.opened = true
+    if (this.replicator.findingPeers > 0) call((engine) => { engine.coreSetFindingPeers(handle, this.replicator.findingPeers) })
   }
 
   #storedKeyPair (handle: CoreHandle, options: HypercoreOptions): KeyPair | null {
@@ -319,7 +351,7 @@ export class Core {
   stored (): void {
     if (!this.#isFull) return
     this.#isFull = false
-    for (const mux of this.muxes) mux.attach(this.handle)
+    for (const mux of this.muxes) mux.attach(this.handle, this)
   }
 
   // What waits for blocks would wait for ever: nothing is stored any more.
@@ -335,6 +367,7 @@ export class Core {
       return
     }
     const handle = this.handle
+    for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()
     try {
       await request((engine) => engine.closeCore(handle))
@@ -441,8 +474,8 @@ export class Core {
     if (!peer) return
     this.#peers.delete(id)
     peer.removed = true
-    for (const mux of this.muxes) if (mux.destroyed) this.muxes.delete(mux)
     this.#emit((session) => { session.emit('peer-remove', peer) })
+    this.checkIfIdle()
   }
 }
 
@@ -450,6 +483,8 @@ export class Core {
 export class Replicator {
   readonly core: Core
   findingPeers = 0
+  /** Called when blocks are wanted that were not wanted before. */
+  ondownloading: (() => void) | null = null
   /** @internal */
   readonly failures = { data: 0, requests: 0 }
   #traffic: [number[], number[]] | null = null
@@ -472,6 +507,11 @@ export class Replicator {
 
   get downloading (): boolean {
     return this.isDownloading()
+  }
+
+  /** Whether no peer is there, and none may come with a stream that is being opened. */
+  idle (): boolean {
+    return this.core.peers.length === 0 && [...this.core.muxes].every((mux) => mux.open)
   }
 
   /** Whether blocks are wanted. */
@@ -517,7 +557,11 @@ export class Replicator {
     if (change === 0) return
     const was = this.#active > 0
     this.#active += change
-    if (was !== this.#active > 0) call((engine) => { engine.coreSetActive(this.core.handle, this.#active > 0) })
+    const is = this.#active > 0
+    if (was === is) return
+    call((engine) => { engine.coreSetActive(this.core.handle, is) })
+    if (is) this.ondownloading?.()
+    else this.core.checkIfIdle()
   }
 
   /** @internal One more or one less search for peers is under way. */
@@ -552,6 +596,7 @@ function openOptions (options: HypercoreOptions): OpenCoreOptions {
   if (manifest) opening.manifest = encodeManifest(manifest)
   if (options.notDownloadingLinger !== undefined) opening.notDownloadingLinger = options.notDownloadingLinger
   if (options.inflightRange) opening.inflightRange = options.inflightRange
+  if (options.alias) opening.alias = options.alias
   return opening
 }
 

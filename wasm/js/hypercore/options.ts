@@ -57,6 +57,10 @@ export interface HypercoreOptions {
   /** Cuts a branch to this length at once. */
   checkout?: number
   parent?: Hypercore | null
+  /** The list that the session enters itself into, and those made from it. */
+  sessions?: Hypercore[]
+  /** Under which name a store finds the core that is made. */
+  alias?: { name: string, namespace: Uint8Array } | null
   /** A core that is open already. */
   core?: Core
   class?: new (storage: any, key: any, options: any) => Hypercore

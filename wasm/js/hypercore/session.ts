@@ -68,6 +68,8 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   closing: Promise<void> | null = null
   readonly opening: Promise<void>
 
+  /** @internal The list of a store that made the session, or the one it comes from. */
+  _listed: Hypercore[] | null = null
   /** @internal */
   _readonly: boolean
   /** @internal */
@@ -210,7 +212,8 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   _join (): void {
     const core = this.core!
     core.sessions.push(this.self)
-    this.sessions = core.sessions
+    if (this._listed?.includes(this.self) === false) this._listed.push(this.self)
+    this.sessions = this._listed ?? core.sessions
     if (!this.weak) core.activeSessions++
   }
 
@@ -221,7 +224,10 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     if (index === -1) return
     core.sessions.splice(index, 1)
     if (!this.weak) core.activeSessions--
-    if (isGone) this.ongc?.(this.self)
+    if (!isGone) return
+    const listed = this._listed
+    if (listed?.includes(this.self)) listed.splice(listed.indexOf(this.self), 1)
+    this.ongc?.(this.self)
   }
 
   async #open (storage: StorageInput | null, options: HypercoreOptions): Promise<void> {
@@ -232,6 +238,8 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       this.preload = null
     }
     const { parent } = options
+    this._listed = options.sessions ?? parent?._listed ?? null
+    this.ongc ??= options.ongc ?? parent?.ongc ?? null
     try {
       if (options.core && !parent) {
         this.core = options.core

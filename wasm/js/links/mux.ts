@@ -22,6 +22,12 @@ export interface ChannelName {
 
 type Notify = (id: any) => unknown
 
+/** A core that wants to know how a stream goes on. */
+interface Attached {
+  muxOpened (): void
+  muxOver (mux: Mux): void
+}
+
 const REPLICATION = 'hypercore/alpha'
 
 /** The one for each Protomux of upstream's. */
@@ -40,7 +46,7 @@ export class Mux implements ChannelCarrier {
   /** The handshake is done: channels can be opened. */
   #open = false
   #over = false
-  #cores = new Set<CoreHandle>()
+  #cores = new Map<CoreHandle, Attached>()
   #notify = new Map<string, Notify>()
   #channels: Channel[] = []
   #byHandle = new Map<number, Channel>()
@@ -85,6 +91,11 @@ export class Mux implements ChannelCarrier {
       carryOn(foreign, mux)
     }
     return mux
+  }
+
+  /** Whether the handshake is done. */
+  get open (): boolean {
+    return this.#open
   }
 
   /** Whether the stream is over. */
@@ -156,9 +167,9 @@ export class Mux implements ChannelCarrier {
   }
 
   /** Replicates a core on the stream, from its opening on. */
-  attach (core: CoreHandle): void {
+  attach (core: CoreHandle, attached: Attached): void {
     if (this.#over || this.#cores.has(core)) return
-    this.#cores.add(core)
+    this.#cores.set(core, attached)
     this.foreign?.pair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) }, async () => {
       await this.#linked
       this.#attach(core)
@@ -229,7 +240,7 @@ export class Mux implements ChannelCarrier {
     if (this.#link !== null) return
     this.#link = link
     call((engine) => { engine.linkStartChannels?.(link) })
-    for (const core of this.#cores) call((engine) => { engine.attach(core, link) })
+    for (const core of this.#cores.keys()) call((engine) => { engine.attach(core, link) })
     this.#settleLinked()
   }
 
@@ -238,6 +249,7 @@ export class Mux implements ChannelCarrier {
     if (this.#open || this.#link === null) return
     this.#open = true
     for (const step of this.#waiting.splice(0)) step(this.#link)
+    for (const attached of this.#cores.values()) attached.muxOpened()
   }
 
   /** @internal The stream is over. */
@@ -245,7 +257,9 @@ export class Mux implements ChannelCarrier {
     if (this.#over) return
     this.#over = true
     this.#settleLinked()
+    const cores = [...this.#cores.values()]
     this.#cores.clear()
+    for (const attached of cores) attached.muxOver(this)
     this.#waiting = []
     this.#byHandle.clear()
     for (const channel of this.#channels.splice(0)) channel.ended(true)
@@ -304,7 +318,7 @@ export class Mux implements ChannelCarrier {
   }
 
   #hasCore (discoveryKey: Uint8Array): boolean {
-    return look((engine) => [...this.#cores].some((core) => equal(engine.coreDiscoveryKey(core), discoveryKey)))
+    return look((engine) => [...this.#cores.keys()].some((core) => equal(engine.coreDiscoveryKey(core), discoveryKey)))
   }
 
   #whenOpen (step: (link: LinkHandle) => void): void {

@@ -1,9 +1,13 @@
 // Where a store is kept, opened once for however many cores share it.
 
-import type { Failure, StoreHandle } from '../binding.js'
+import type { Engine, Failure, RequestHandle, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { Atom } from '../hypercore/state.js'
-import { listen, request, unlisten } from '../runtime.js'
+import { userBytes } from '../platform.js'
+import { call, listen, ready, request, unlisten } from '../runtime.js'
+import {
+  pages, userFields, userInfo, type Alias, type EntryStream, type InfoOptions, type Page, type StoredAuth, type StoredCore, type StoredInfo
+} from './records.js'
 
 /** The files of a hypercore 10. */
 export interface LegacyFiles {
@@ -114,6 +118,106 @@ export class Storage {
   async destroy (): Promise<void> {
     await this.close()
     await this.#opener.destroy?.()
+  }
+
+  /** Reads the primary key, which becomes this one or a random one if there is none. */
+  async seed (seed?: Uint8Array | null, { overwrite = false } = {}): Promise<Uint8Array> {
+    return userBytes(await this.#ask<Uint8Array>((engine, store) => engine.storeSeed(store, seed ?? engine.randomBytes(32), overwrite)))
+  }
+
+  /** The primary key; null when there is none yet. */
+  async getSeed (): Promise<Uint8Array | null> {
+    return userFields(await this.#ask<Uint8Array | null>((engine, store) => engine.storeSeed(store, undefined, false)))
+  }
+
+  /** Replaces the primary key: cores that have names keep them, and new ones are derived from it. */
+  async setSeed (seed: Uint8Array, { overwrite = true } = {}): Promise<Uint8Array> {
+    return await this.seed(seed, { overwrite })
+  }
+
+  /** The core of a name; null when there is none. */
+  async getAlias ({ name, namespace }: Alias): Promise<Uint8Array | null> {
+    return userFields(await this.#ask<Uint8Array | null>((engine, store) => engine.storeAlias(store, namespace, name)))
+  }
+
+  /** The core that is opened when none is named. */
+  async getDefaultDiscoveryKey (): Promise<Uint8Array | null> {
+    return userFields(await this.#ask<Uint8Array | null>((engine, store) => engine.storeDefaultCore(store)))
+  }
+
+  async hasCore (discoveryKey: Uint8Array, _options?: { ifMigrated?: boolean }): Promise<boolean> {
+    return (await this.getInfo(discoveryKey)) !== null
+  }
+
+  async getAuth (discoveryKey: Uint8Array): Promise<StoredAuth | null> {
+    return (await this.getInfo(discoveryKey))?.auth ?? null
+  }
+
+  async getInfo (discoveryKey: Uint8Array, options?: InfoOptions): Promise<StoredInfo | null> {
+    return (await this.getInfos([discoveryKey], options))[0] ?? null
+  }
+
+  /** What is stored about cores, without opening them; null for those that are not here. */
+  async getInfos (discoveryKeys: Uint8Array[], { auth = true, head = true, hints = true }: InfoOptions = {}): Promise<Array<StoredInfo | null>> {
+    const infos = await this.#ask<Array<Parameters<typeof userInfo>[0]>>((engine, store) => engine.storeInfos(store, discoveryKeys))
+    return infos.map(userInfo).map((info) => info && {
+      ...info, auth: auth ? info.auth : null, head: head ? info.head : null, hints: hints ? info.hints : null
+    })
+  }
+
+  /** All cores, in the order of their discovery keys. */
+  createCoreStream (): EntryStream<{ discoveryKey: Uint8Array, core: StoredCore }> {
+    return this.#cores(userFields)
+  }
+
+  /** All names, or those of a namespace. */
+  createAliasStream (namespace?: Uint8Array | null): EntryStream<{ alias: Alias, discoveryKey: Uint8Array }> {
+    return this.#aliases(namespace, userFields)
+  }
+
+  /** The discovery keys of all cores, or of those with a name in a namespace. */
+  createDiscoveryKeyStream (namespace?: Uint8Array | null): EntryStream<Uint8Array> {
+    return namespace
+      ? this.#aliases(namespace, ({ discoveryKey }) => userBytes(discoveryKey))
+      : this.#cores(({ discoveryKey }) => userBytes(discoveryKey))
+  }
+
+  /** Lets what is under way end, and starts nothing more until {@link resume}: whatever is asked meanwhile waits. */
+  async suspend ({ log = () => {} }: { log?: (message: string) => unknown } = {}): Promise<void> {
+    await log('Suspending hypercore storage...')
+    const store = await this.acquire()
+    try {
+      await request((engine) => engine.suspendStore(store))
+    } finally {
+      await this.release()
+    }
+    await log('db suspended')
+  }
+
+  async resume (): Promise<void> {
+    const store = await this.acquire()
+    call((engine) => { engine.resumeStore(store) })
+    await this.release()
+  }
+
+  #cores (pick: (entry: { discoveryKey: Uint8Array, core: StoredCore }) => unknown): EntryStream<any> {
+    return pages((from, limit) => this.#ask<Page<{ discoveryKey: Uint8Array, core: StoredCore }>>((engine, store) => engine.storeCores(store, from ?? undefined, limit)), pick)
+  }
+
+  #aliases (namespace: Uint8Array | null | undefined, pick: (entry: { alias: Alias, discoveryKey: Uint8Array }) => unknown): EntryStream<any> {
+    return pages((from, limit) => this.#ask<Page<{ alias: Alias, discoveryKey: Uint8Array }>>(
+      (engine, store) => engine.storeAliases(store, namespace ?? undefined, from ?? undefined, limit)
+    ), pick)
+  }
+
+  async #ask<T> (command: (engine: Engine, store: StoreHandle) => RequestHandle): Promise<T> {
+    await ready()
+    const store = await this.acquire()
+    try {
+      return await request<T>((engine) => command(engine, store))
+    } finally {
+      await this.release()
+    }
   }
 
   async #open (open = this.#opener.open): Promise<StoreHandle> {

@@ -1,0 +1,89 @@
+// One program over stores of cores, run with upstream's classes and with ours: what it says must be the same.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import Corestore from 'corestore'
+import Hypercore from 'hypercore'
+import Hypertab from 'hypertab/hypercore'
+import HypertabStore from 'hypertab/corestore'
+
+import { plain } from './both.mjs'
+import { defer } from './cleanup.mjs'
+import { temporaryFolder } from './folder.mjs'
+
+/** The implementations, by name. */
+const implementations = {
+  upstream: { Corestore, Hypercore },
+  hypertab: { Corestore: HypertabStore, Hypercore: Hypertab }
+}
+
+/**
+ * Runs a program with each implementation and compares what it notes.
+ *
+ * @param {string} name
+ * @param {(scene: object) => unknown} program
+ */
+export function sameWithBothStores (name, program) {
+  test(name, async (t) => {
+    const notes = {}
+    for (const [implementation, classes] of Object.entries(implementations)) {
+      notes[implementation] = await play(t, classes, classes, program)
+    }
+    assert.deepEqual(notes.hypertab, notes.upstream)
+  })
+}
+
+/** Runs a program with one implementation on each side, in every combination. */
+export function sameWithEveryPairOfStores (name, program) {
+  test(name, async (t) => {
+    const { upstream, hypertab } = implementations
+    const expected = await play(t, upstream, upstream, program)
+    for (const [what, one, other] of [
+      ['ours and upstream\'s', hypertab, upstream], ['upstream\'s and ours', upstream, hypertab], ['ours and ours', hypertab, hypertab]
+    ]) {
+      await t.test(what, async (t) => {
+        assert.deepEqual(await play(t, one, other, program), expected)
+      })
+    }
+  })
+}
+
+async function play (t, one, other, program) {
+  const notes = []
+  const undo = []
+  const open = ({ Corestore }, [storage, options]) => {
+    const store = new Corestore(storage ?? temporaryFolder(t), options)
+    // Upstream's does not close when a core of it could not be opened.
+    undo.push(() => store.close().catch(() => {}))
+    return store
+  }
+  defer(t, async () => { for (const step of undo.reverse()) await step() })
+  await program({
+    ...one,
+    note: (...values) => { notes.push(values.map(plain)) },
+    folder: () => temporaryFolder(t),
+    create: (...args) => open(one, args),
+    createA: (...args) => open(one, args),
+    createB: (...args) => open(other, args),
+    defer: (step) => { undo.push(step) },
+    replicate: (a, b, options) => replicate(undo, a, b, options)
+  })
+  return notes
+}
+
+/** Joins two stores by a pipe in memory. */
+function replicate (undo, a, b, options = {}) {
+  const one = a.replicate(true, { keepAlive: false, ...options })
+  const other = b.replicate(false, { keepAlive: false, ...options })
+  one.on('error', () => {})
+  other.on('error', () => {})
+  one.pipe(other).pipe(one)
+  const end = () => Promise.all([one, other].map((stream) => new Promise((resolve) => {
+    if (stream.destroyed) return resolve()
+    stream.on('close', resolve)
+    stream.destroy()
+  })))
+  undo.push(end)
+  return { one, other, end }
+}

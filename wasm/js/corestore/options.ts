@@ -1,0 +1,48 @@
+// What may be given to stores and to their methods.
+
+import type { HypercoreOptions } from '../hypercore/options.js'
+import type { Corestore } from './corestore.js'
+
+export interface CorestoreOptions {
+  /** What every key of the store is derived from; 32 bytes. Needs {@link unsafe}. */
+  primaryKey?: Uint8Array | null
+  /** Says that whoever gives the primary key knows what follows from it. */
+  unsafe?: boolean
+  /** Where the names of this session are; 32 bytes. */
+  namespace?: Uint8Array | null
+  /** Of the manifests that are made for names and key pairs. */
+  manifestVersion?: number
+  /** False makes sessions that cannot write. */
+  writable?: boolean
+  readOnly?: boolean
+  /** False serves what peers ask for, and begins nothing. */
+  active?: boolean
+  /** False makes `suspend()` do nothing. */
+  suspend?: boolean
+  /** Kept for programs that give one; the engine has its own. */
+  globalCache?: unknown
+  /** @internal */
+  root?: Corestore | null
+  [storageOption: string]: unknown
+}
+
+export interface GetCoreOptions extends HypercoreOptions {
+  /** Derives the key pair, and finds the core again. */
+  name?: string
+  /** Options that are not known yet. */
+  preload?: Promise<Partial<GetCoreOptions>> | null
+  globalCache?: unknown
+  draft?: boolean
+  group?: unknown
+  [sessionOption: string]: unknown
+}
+
+export interface SuspendOptions {
+  log?: (message: string) => unknown
+}
+
+/** Signing keys. */
+export interface NamedKeyPair {
+  publicKey: Uint8Array
+  secretKey: Uint8Array
+}

@@ -1,0 +1,193 @@
+//! Stores as a whole: the primary key, names, and what cores are in them.
+
+use bytes::Bytes;
+use hypertab_core::compact_encoding::Encode as _;
+use hypertab_core::corestore::keys::{self, Namespace};
+use hypertab_core::corestore::query::{Answer, CoreInfo, Question};
+use hypertab_core::crypto::KeyPair;
+use hypertab_core::storage::StoreId;
+use hypertab_core::storage::records::{Alias, Auth, CorePointers};
+use js_sys::{Array, Object, Uint8Array};
+use wasm_bindgen::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::events::{bytes, number, object};
+use crate::options::fixed;
+use crate::runtime::with;
+
+/// The key pair of a name.
+#[wasm_bindgen(js_name = namedKeyPair)]
+pub fn named_key_pair(primary_key: &[u8], namespace: &[u8], name: &[u8]) -> Result<Object, JsError> {
+    let primary_key = Zeroizing::new(fixed(primary_key, "primaryKey")?);
+    let pair = keys::key_pair(&primary_key, &Namespace(fixed(namespace, "namespace")?), name);
+    Ok(key_pair(&pair))
+}
+
+/// The namespace of a name inside another.
+#[wasm_bindgen(js_name = childNamespace)]
+pub fn child_namespace(namespace: &[u8], name: &[u8]) -> Result<Uint8Array, JsError> {
+    Ok(bytes(&Namespace(fixed(namespace, "namespace")?).child(name).0))
+}
+
+fn key_pair(pair: &KeyPair) -> Object {
+    object(&[
+        ("publicKey", bytes(&pair.public_key).into()),
+        ("secretKey", bytes(&pair.secret_key.to_bytes()[..]).into()),
+    ])
+}
+
+fn ask(store: u32, question: Question) -> Result<f64, JsError> {
+    with(|runtime| number(runtime.engine.ask_store(StoreId(store), question).0))
+}
+
+/// Lets what is under way in a store end, and begins nothing more. Returns the request.
+#[wasm_bindgen(js_name = suspendStore)]
+pub fn suspend_store(store: u32) -> Result<f64, JsError> {
+    with(|runtime| runtime.suspend_store(StoreId(store)))
+}
+
+/// Goes on with a store.
+#[wasm_bindgen(js_name = resumeStore)]
+pub fn resume_store(store: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.resume_store(StoreId(store)))
+}
+
+/// Reads the primary key, or null. A store without one gets the one that is given; with `overwrite`, any does.
+#[wasm_bindgen(js_name = storeSeed)]
+pub fn store_seed(store: u32, seed: Option<Vec<u8>>, overwrite: bool) -> Result<f64, JsError> {
+    let seed = seed.map(Zeroizing::new);
+    let seed = seed.map(|seed| fixed(&seed, "primaryKey").map(Zeroizing::new)).transpose()?;
+    match seed {
+        Some(seed) if overwrite => ask(store, Question::ReplaceSeed(seed)),
+        seed => ask(store, Question::Seed(seed)),
+    }
+}
+
+/// Finds the core that is opened when none is named. The request ends with its discovery key or null.
+#[wasm_bindgen(js_name = storeDefaultCore)]
+pub fn store_default_core(store: u32) -> Result<f64, JsError> {
+    ask(store, Question::DefaultCore)
+}
+
+/// Finds the core of a name. The request ends with its discovery key or null.
+#[wasm_bindgen(js_name = storeAlias)]
+pub fn store_alias(store: u32, namespace: &[u8], name: String) -> Result<f64, JsError> {
+    ask(store, Question::Alias(Alias { name, namespace: fixed(namespace, "namespace")? }))
+}
+
+/// Tells what cores are. The request ends with an object for each, or null for one that is not here.
+#[wasm_bindgen(js_name = storeInfos)]
+pub fn store_infos(store: u32, discovery_keys: Array) -> Result<f64, JsError> {
+    let discovery_keys =
+        discovery_keys.iter().map(|key| fixed(&Uint8Array::new(&key).to_vec(), "discoveryKey"));
+    ask(store, Question::Infos(discovery_keys.collect::<Result<_, _>>()?))
+}
+
+/// Lists cores. The request ends with `[cores, next]`.
+#[wasm_bindgen(js_name = storeCores)]
+pub fn store_cores(store: u32, from: Option<Vec<u8>>, limit: u32) -> Result<f64, JsError> {
+    ask(store, Question::Cores { from: from.map(Bytes::from), limit })
+}
+
+/// Lists names, of one namespace or of all. The request ends with `[names, next]`.
+#[wasm_bindgen(js_name = storeAliases)]
+pub fn store_aliases(
+    store: u32,
+    namespace: Option<Vec<u8>>,
+    from: Option<Vec<u8>>,
+    limit: u32,
+) -> Result<f64, JsError> {
+    let namespace = namespace.map(|namespace| fixed(&namespace, "namespace")).transpose()?;
+    ask(store, Question::Aliases { namespace, from: from.map(Bytes::from), limit })
+}
+
+/// What is known about a store, as JavaScript gets it.
+pub(crate) fn answer(answer: Answer) -> JsValue {
+    match answer {
+        Answer::Seed(seed) => seed.map_or(JsValue::NULL, |seed| bytes(&*seed).into()),
+        Answer::Core(core) => core.map_or(JsValue::NULL, |key| bytes(&key).into()),
+        Answer::Infos(infos) => {
+            infos.into_iter().map(|info| info.map_or(JsValue::NULL, info_object)).collect::<Array>().into()
+        }
+        Answer::Cores(cores, next) => {
+            let entries = cores.into_iter().map(|(key, pointers)| {
+                entry(&[("discoveryKey", bytes(&key).into()), ("core", pointers_object(&pointers))])
+            });
+            page(entries, next)
+        }
+        Answer::Aliases(aliases, next) => {
+            let entries = aliases.into_iter().map(|(alias, key)| {
+                entry(&[("alias", alias_object(&alias)), ("discoveryKey", bytes(&key).into())])
+            });
+            page(entries, next)
+        }
+    }
+}
+
+fn entry(fields: &[(&str, JsValue)]) -> JsValue {
+    object(fields).into()
+}
+
+fn page(entries: impl Iterator<Item = JsValue>, next: Option<Bytes>) -> JsValue {
+    let next = next.map_or(JsValue::NULL, |next| bytes(&next).into());
+    Array::of2(&entries.collect::<Array>().into(), &next).into()
+}
+
+fn alias_object(alias: &Alias) -> JsValue {
+    entry(&[("name", alias.name.as_str().into()), ("namespace", bytes(&alias.namespace).into())])
+}
+
+fn pointers_object(pointers: &CorePointers) -> JsValue {
+    entry(&[
+        ("version", 2.into()),
+        ("corePointer", number(pointers.core).into()),
+        ("dataPointer", number(pointers.data).into()),
+        ("alias", pointers.alias.as_ref().map_or(JsValue::NULL, alias_object)),
+    ])
+}
+
+fn auth_object(auth: &Auth) -> JsValue {
+    let pair = auth.key_pair.as_ref().map_or(JsValue::NULL, |stored| {
+        let secret_key = stored.key_pair.as_ref().map(|pair| bytes(&pair.secret_key.to_bytes()[..]).into());
+        entry(&[
+            ("publicKey", bytes(&stored.public_key).into()),
+            ("secretKey", secret_key.unwrap_or(JsValue::NULL)),
+        ])
+    });
+    entry(&[
+        ("key", bytes(&auth.key).into()),
+        ("discoveryKey", bytes(&auth.discovery_key).into()),
+        (
+            "manifest",
+            auth.manifest.as_ref().map_or(JsValue::NULL, |manifest| bytes(&manifest.to_vec()).into()),
+        ),
+        ("keyPair", pair),
+        ("encryptionKey", auth.encryption_key.as_ref().map_or(JsValue::NULL, |key| bytes(key).into())),
+    ])
+}
+
+fn info_object(info: CoreInfo) -> JsValue {
+    let head = info.head.map_or(JsValue::NULL, |head| {
+        entry(&[
+            ("fork", number(head.fork).into()),
+            ("length", number(head.length).into()),
+            ("rootHash", bytes(&head.root_hash).into()),
+            ("signature", head.signature.map_or(JsValue::NULL, |signature| bytes(&signature).into())),
+            ("timestamp", number(head.timestamp).into()),
+        ])
+    });
+    let hints = info.hints.map_or(JsValue::NULL, |hints| {
+        entry(&[
+            ("contiguousLength", number(hints.contiguous_length).into()),
+            ("remoteContiguousLength", number(hints.remote_contiguous_length).into()),
+            ("recovering", number(hints.recovering).into()),
+        ])
+    });
+    entry(&[
+        ("discoveryKey", bytes(&info.auth.discovery_key).into()),
+        ("core", pointers_object(&info.pointers)),
+        ("auth", auth_object(&info.auth)),
+        ("head", head),
+        ("hints", hints),
+    ])
+}
