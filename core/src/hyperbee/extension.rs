@@ -55,7 +55,7 @@ pub fn ask_range(version: u64, cursor: &RangeCursor) -> Option<Bytes> {
     Some(Extension { iterator: Some(iterator), ..Extension::default() }.encode_to_vec().into())
 }
 
-/// Returns the payloads that answer a question, often none.
+/// Returns the payloads that answer a question, often none, from what is loaded.
 ///
 /// `source` gives what is stored here and fetches nothing; `version` is the newest there is here.
 pub fn answer(
@@ -64,82 +64,156 @@ pub fn answer(
     cache: &mut BlockCache,
     version: u64,
 ) -> Vec<Bytes> {
-    let is_known = |asked: Option<u64>| asked.filter(|asked| (1..=version).contains(asked));
-    let mut answers = Vec::new();
-    if let Some(get) = &question.get
-        && let Some(version) = is_known(get.version)
-    {
-        let key = get.key.as_deref().unwrap_or_default();
-        if get.evidence() {
-            answers.extend(View::new(source, cache, version).evidence(key).ok().map(payload));
-        } else {
-            answers.extend(encode(&blocks_of_get(source, cache, version, key)));
+    let mut answering = Answering::new(question, version);
+    // Wherever it ends: as far as it came is what can be told.
+    let _ = answering.run(source, cache);
+    answering.finish()
+}
+
+/// The work on the answer to one question, which can stop for blocks to be read from storage.
+#[derive(Debug)]
+pub struct Answering {
+    get: Option<(u64, GetMessage)>,
+    iterator: Option<Iterating>,
+    answers: Vec<Bytes>,
+    touched: Vec<u64>,
+}
+
+impl Answering {
+    /// Begins. `version` is the newest there is here; what asks for another is not answered.
+    pub fn new(question: &Extension, version: u64) -> Self {
+        let known = |asked: Option<u64>| asked.filter(|asked| (1..=version).contains(asked));
+        let get = question.get.clone().and_then(|get| Some((known(get.version)?, get)));
+        let iterator = question.iterator.as_ref();
+        let iterator = iterator.and_then(|iterator| Some(Iterating::new(iterator, known(iterator.version)?)));
+        Self { get, iterator, answers: Vec::new(), touched: Vec::new() }
+    }
+
+    /// Returns whether there is something to answer.
+    pub fn is_question(&self) -> bool {
+        self.get.is_some() || self.iterator.is_some()
+    }
+
+    /// Goes on until everything is found.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] when blocks are missing or wrong. Run it again once more blocks are loaded, or
+    /// [`finish`](Self::finish).
+    pub fn run(&mut self, source: &dyn BlockSource, cache: &mut BlockCache) -> Result<(), ReadError> {
+        if let Some((version, get)) = &self.get {
+            let key = get.key.as_deref().unwrap_or_default();
+            if get.evidence() {
+                let mut evidence = View::new(source, cache, *version).evidence(key)?;
+                evidence.key = get.key.clone();
+                self.answers.push(payload(evidence));
+            } else {
+                let mut trace = Trace::of_lookup();
+                let found = View::new(source, cache, *version).traced(&mut trace).get(key);
+                self.touched = trace.touched;
+                found?;
+            }
+            self.finish_get();
+        }
+        match &mut self.iterator {
+            Some(iterator) => iterator.run(source, cache),
+            None => Ok(()),
         }
     }
-    if let Some(iterator) = &question.iterator
-        && let Some(version) = is_known(iterator.version)
-    {
-        answers.extend(encode(&blocks_of_range(source, cache, version, iterator)));
+
+    /// Returns the payloads to send, with what was found so far.
+    pub fn finish(mut self) -> Vec<Bytes> {
+        self.finish_get();
+        let Self { iterator, mut answers, .. } = self;
+        answers.extend(iterator.iter().flat_map(|iterator| encode(&iterator.blocks)));
+        answers
     }
-    answers
+
+    fn finish_get(&mut self) {
+        self.get = None;
+        let touched = core::mem::take(&mut self.touched);
+        self.answers.extend(encode(&touched));
+    }
+}
+
+/// A walk over a range for a peer.
+#[derive(Debug)]
+struct Iterating {
+    version: u64,
+    range: Range,
+    checkpoint: Vec<u64>,
+    cursor: Option<RangeCursor>,
+    /// Touches that the peer knows of.
+    skip: usize,
+    blocks: Vec<u64>,
+    told: BTreeSet<u64>,
+    trace: Trace,
+}
+
+impl Iterating {
+    fn new(question: &IteratorMessage, version: u64) -> Self {
+        let range = Range {
+            gt: question.gt.clone(),
+            gte: question.gte.clone(),
+            lt: question.lt.clone(),
+            lte: question.lte.clone(),
+            reverse: question.reverse(),
+            limit: question.limit.filter(|limit| *limit > 0),
+        };
+        let checkpoint = question.checkpoint[..question.checkpoint.len().min(MAX_CHECKPOINT)].to_vec();
+        Self {
+            version,
+            range,
+            skip: checkpoint.len(),
+            checkpoint,
+            cursor: None,
+            blocks: Vec::new(),
+            told: BTreeSet::new(),
+            trace: Trace::default(),
+        }
+    }
+
+    fn run(&mut self, source: &dyn BlockSource, cache: &mut BlockCache) -> Result<(), ReadError> {
+        while self.blocks.len() < MAX_BLOCKS {
+            let mut view = View::new(source, cache, self.version).traced(&mut self.trace);
+            let step = match &mut self.cursor {
+                Some(cursor) => cursor.next(&mut view).map(|entry| entry.is_none()),
+                None => RangeCursor::resume(self.range.clone(), &self.checkpoint, &mut view).map(|cursor| {
+                    self.cursor = Some(cursor);
+                    false
+                }),
+            };
+            match step {
+                // A step that stopped touches its blocks once more when it is taken again.
+                Err(error) => {
+                    self.trace.rewind();
+                    return Err(error);
+                }
+                Ok(is_done) => {
+                    self.collect();
+                    if is_done {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self) {
+        for seq in self.trace.touched.drain(..) {
+            if self.skip > 0 {
+                self.skip -= 1;
+            } else if self.told.insert(seq) {
+                self.blocks.push(seq);
+            }
+        }
+    }
 }
 
 /// Returns what a peer says is worth downloading; nothing if it says nothing.
 pub fn hints(message: Extension) -> CacheMessage {
     message.cache.unwrap_or_default()
-}
-
-fn blocks_of_get(source: &dyn BlockSource, cache: &mut BlockCache, version: u64, key: &[u8]) -> Vec<u64> {
-    let mut trace = Trace::of_lookup();
-    // Wherever it ends: as far as it came is what can be told.
-    let _ = View::new(source, cache, version).traced(&mut trace).get(key);
-    trace.touched
-}
-
-fn blocks_of_range(
-    source: &dyn BlockSource,
-    cache: &mut BlockCache,
-    version: u64,
-    question: &IteratorMessage,
-) -> Vec<u64> {
-    let range = Range {
-        gt: question.gt.clone(),
-        gte: question.gte.clone(),
-        lt: question.lt.clone(),
-        lte: question.lte.clone(),
-        reverse: question.reverse(),
-        limit: question.limit.filter(|limit| *limit > 0),
-    };
-    let checkpoint = &question.checkpoint[..question.checkpoint.len().min(MAX_CHECKPOINT)];
-    let mut blocks = Vec::new();
-    let mut told = BTreeSet::new();
-    let mut skip = checkpoint.len();
-    let mut collect = |trace: &mut Trace| {
-        for seq in trace.touched.drain(..) {
-            if skip > 0 {
-                skip -= 1;
-            } else if told.insert(seq) {
-                blocks.push(seq);
-            }
-        }
-        blocks.len()
-    };
-
-    let mut trace = Trace::default();
-    let cursor =
-        RangeCursor::resume(range, checkpoint, &mut View::new(source, cache, version).traced(&mut trace));
-    let mut count = collect(&mut trace);
-    if let Ok(mut cursor) = cursor {
-        while count < MAX_BLOCKS {
-            let next = cursor.next(&mut View::new(source, cache, version).traced(&mut trace));
-            count = collect(&mut trace);
-            match next {
-                Ok(Some(_)) | Err(ReadError::Paused) => {}
-                Ok(None) | Err(_) => break,
-            }
-        }
-    }
-    blocks
 }
 
 fn encode(blocks: &[u64]) -> impl Iterator<Item = Bytes> {

@@ -157,13 +157,16 @@ pub struct CacheMessage {
     /// Which child to take in each node, from the root on; only as answer to [`GetMessage::evidence`]. Ours.
     #[prost(uint64, repeated, tag = "100")]
     pub turns: Vec<u64>,
+    /// The key that was asked for; only as answer to [`GetMessage::evidence`]. Ours.
+    #[prost(bytes = "bytes", optional, tag = "101")]
+    pub key: Option<Bytes>,
 }
 
 impl CacheMessage {
     /// Makes a message that names blocks.
     pub(super) fn of(blocks: Vec<u64>, turns: Vec<u64>) -> Self {
         let end = blocks.iter().max().map(|last| last.saturating_add(1));
-        Self { start: blocks.iter().min().copied(), end, blocks, turns }
+        Self { start: blocks.iter().min().copied(), end, blocks, turns, key: None }
     }
 }
 

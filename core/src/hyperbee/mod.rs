@@ -19,9 +19,10 @@ pub use batch::BatchWriter;
 pub use cache::BlockCache;
 pub use error::{BadBlock, Missing, Problem, ReadError};
 pub use keys::{Prefix, Range};
+pub use loaded::LoadedBlocks;
 pub use messages::{Header, Metadata, decode_header, header_block, is_hyperbee};
 pub use tree::{
-    BlockSource, Change, DiffCursor, Difference, Entry, HistoryCursor, HistoryRange, RangeCursor, View,
+    BlockSource, Change, DiffCursor, Difference, Entry, HistoryCursor, HistoryRange, RangeCursor, Trace, View,
 };
 
 pub mod batch;
@@ -30,6 +31,7 @@ pub mod error;
 pub mod extension;
 pub mod hypertrie;
 pub mod keys;
+pub mod loaded;
 pub mod messages;
 pub mod tree;
 

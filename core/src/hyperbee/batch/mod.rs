@@ -53,6 +53,12 @@ impl BatchWriter {
         }
     }
 
+    /// Changes another version than the newest.
+    pub fn based_on(mut self, version: u64) -> Self {
+        self.base = version;
+        self
+    }
+
     /// Returns the version that reads of this batch see.
     pub fn version(&self) -> u64 {
         if self.blocks.is_empty() { self.base } else { self.next_seq() }

@@ -39,6 +39,11 @@ pub trait BlockSource {
     ///
     /// [`Missing`] when it is not loaded; the source records the index.
     fn block(&self, seq: u64) -> Result<Bytes, Missing>;
+
+    /// Returns a block that will be needed soon, if it is loaded. The read goes on without it.
+    fn ahead(&self, seq: u64) -> Option<Bytes> {
+        self.block(seq).ok()
+    }
 }
 
 /// One key of a bee.
@@ -59,6 +64,7 @@ pub struct View<'a> {
     reader: Reader<'a>,
     version: u64,
     pending: Option<&'a BatchWriter>,
+    asks_ahead: bool,
 }
 
 impl<'a> View<'a> {
@@ -66,17 +72,29 @@ impl<'a> View<'a> {
     ///
     /// The cache belongs to the core and fork that the source reads.
     pub fn new(source: &'a dyn BlockSource, cache: &'a mut BlockCache, version: u64) -> Self {
-        Self { reader: Reader { source, cache, trace: None }, version, pending: None }
+        Self { reader: Reader { source, cache, trace: None }, version, pending: None, asks_ahead: false }
     }
 
     /// Reads what a batch would leave, were it written.
     pub fn of_batch(source: &'a dyn BlockSource, cache: &'a mut BlockCache, batch: &'a BatchWriter) -> Self {
         let version = batch.version();
-        Self { reader: Reader { source, cache, trace: None }, version, pending: Some(batch) }
+        Self {
+            reader: Reader { source, cache, trace: None },
+            version,
+            pending: Some(batch),
+            asks_ahead: false,
+        }
     }
 
-    pub(super) fn traced(mut self, trace: &'a mut Trace) -> Self {
+    /// Notes the blocks that are read.
+    pub fn traced(mut self, trace: &'a mut Trace) -> Self {
         self.reader.trace = Some(trace);
+        self
+    }
+
+    /// Asks for all keys of a node once one of them is missing: more blocks, and fewer times to wait.
+    pub fn asking_ahead(mut self, asks_ahead: bool) -> Self {
+        self.asks_ahead = asks_ahead;
         self
     }
 
@@ -132,10 +150,16 @@ impl<'a> View<'a> {
         let (mut low, mut high) = (0, self.key_count(node));
         while low < high {
             let middle = (low + high) / 2;
-            match self.compare(key, node, middle)? {
-                Ordering::Equal => return Ok(Found::Key(middle)),
-                Ordering::Less => high = middle,
-                Ordering::Greater => low = middle + 1,
+            match self.compare(key, node, middle) {
+                Ok(Ordering::Equal) => return Ok(Found::Key(middle)),
+                Ok(Ordering::Less) => high = middle,
+                Ok(Ordering::Greater) => low = middle + 1,
+                Err(error) => {
+                    if self.asks_ahead {
+                        self.ask_ahead(node, low..high, 0..0);
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(Found::Gap(low))
@@ -394,7 +418,7 @@ impl<'a> Reader<'a> {
     /// Asks for a block that will be needed.
     pub(super) fn ask(&mut self, seq: u64) {
         if !self.cache.contains(seq)
-            && let Ok(block) = self.source.block(seq)
+            && let Some(block) = self.source.ahead(seq)
         {
             // If it is no block of a bee, the read that needs it will say so.
             let _ = self.cache.insert(seq, block);
@@ -409,8 +433,8 @@ impl Slot {
 }
 
 /// The blocks that a read touches, in order, as upstream's `onseq` sees them.
-#[derive(Debug, Default)]
-pub(super) struct Trace {
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
     /// Whether a block counts only once. An iterator keeps nothing but keys.
     once: bool,
     pub(super) touched: Vec<u64>,
@@ -419,8 +443,20 @@ pub(super) struct Trace {
 
 impl Trace {
     /// Makes the trace of a lookup, which keeps the blocks that it read.
-    pub(super) fn of_lookup() -> Self {
+    pub fn of_lookup() -> Self {
         Self { once: true, ..Self::default() }
+    }
+
+    /// Returns the blocks, in order.
+    pub fn touched(&self) -> &[u64] {
+        &self.touched
+    }
+
+    /// Forgets a step that did not end.
+    pub(super) fn rewind(&mut self) {
+        for seq in self.touched.drain(..) {
+            self.seen.remove(&seq);
+        }
     }
 
     fn block(&mut self, seq: u64) {
