@@ -11,7 +11,7 @@ const dist = join(root, 'wasm', 'dist')
 const entries = (classes) => ({
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperblobs', 'hyperswarm', 'dht'].map((name) => [name, join(classes, `${name}.ts`)]))
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperswarm', 'dht'].map((name) => [name, join(classes, `${name}.ts`)]))
 })
 
 /** Writes wasm/dist/browser and wasm/dist/node. */

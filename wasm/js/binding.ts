@@ -105,6 +105,49 @@ export interface Chunker {
   free (): void
 }
 
+/** Decoded blocks of a bee. */
+export interface BeeCacheHandle {
+  truncate (length: number): void
+  clear (): void
+}
+
+/** An entry of a bee as it crosses the border. */
+export type RawEntry = [seq: number, key: Uint8Array, value: Uint8Array | null]
+export type RawChange = [entry: RawEntry, isDeletion: boolean]
+export type RawDifference = [left: RawEntry | null, right: RawEntry | null]
+
+/** A read, walk or batch of a bee. A step is undefined when blocks are missing, and false when others are to have their turn. */
+export interface BeeWalkHandle {
+  give (seq: number, block: Uint8Array): void
+  needed (): Float64Array
+  ahead (): Float64Array
+  clear (): void
+  askAhead (): void
+  startTrace (): void
+  touched (): Float64Array
+  hint (message: Uint8Array): boolean
+  get (key: Uint8Array): unknown
+  getBySeq (seq: number): unknown
+  isLinked (seq: number, skipMissing: boolean): unknown
+  next (): unknown
+  nextPending (batch: BeeWalkHandle): unknown
+  finish (): Uint8Array[]
+  askRange (version: number): Uint8Array | undefined
+  checkpoint (): Float64Array
+  extend (version: number): void
+  current (key: Uint8Array): unknown
+  put (key: Uint8Array, value: Uint8Array | undefined): unknown
+  refusePut (key: Uint8Array): unknown
+  del (key: Uint8Array): unknown
+  takeBlocks (): Uint8Array[]
+}
+
+/** Block 0 of a bee. */
+export interface BeeHeader {
+  protocol: string
+  metadata: { contentFeed: Uint8Array | null, userData: Uint8Array | null } | null
+}
+
 /** The exports of the engine. Those with `?` may be missing from an engine of another build. */
 export interface Engine {
   start (wake: () => void, setTimer?: (milliseconds: number) => void): void
@@ -225,6 +268,19 @@ export interface Engine {
   encodeBlockMap (numbers: Float64Array): Uint8Array[]
   decodeBlockMap (blocks: Uint8Array[]): Float64Array
   Chunker: new (min: number, max: number) => Chunker
+  BeeCache: new () => BeeCacheHandle
+  BeeWalk: {
+    new (cache: BeeCacheHandle, version: number): BeeWalkHandle
+    range (cache: BeeCacheHandle, version: number, options: object): BeeWalkHandle
+    history (cache: BeeCacheHandle, start: number, end: number, reverse: boolean, limit: number): BeeWalkHandle
+    diff (cache: BeeCacheHandle, left: number, right: number, options: object): BeeWalkHandle
+    batch (cache: BeeCacheHandle, length: number, version: number, alwaysDuplicate: boolean): BeeWalkHandle
+    answer (cache: BeeCacheHandle, version: number, message: Uint8Array): BeeWalkHandle | undefined
+    askGet (version: number, key: Uint8Array, evidence: boolean): Uint8Array
+  }
+  beeHeader (metadata: unknown): Uint8Array
+  beeDecodeHeader (block: Uint8Array): BeeHeader | undefined
+  beeHints (message: Uint8Array): [version: number, key: Uint8Array | null, blocks: number[]] | undefined
 
   namedKeyPair (primaryKey: Uint8Array, namespace: Uint8Array, name: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
   childNamespace (namespace: Uint8Array, name: Uint8Array): Uint8Array

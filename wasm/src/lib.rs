@@ -3,6 +3,7 @@
 //! Every export returns before anything of the user's runs. What a call started ends with an event that repeats its
 //! request id; [`poll_events`] hands events over.
 
+pub mod bees;
 pub mod cores;
 pub mod crypto;
 pub mod drives;

@@ -1,0 +1,332 @@
+// Reads of one version, and writes that are appended together.
+
+import type { BeeCacheHandle, BeeWalkHandle, RawEntry } from '../binding.js'
+import { userBytes } from '../platform.js'
+import { look } from '../runtime.js'
+import type { LockFunction } from '../support/lock.js'
+import type { Hypercore } from '../hypercore/hypercore.js'
+import { finalEntry, take, type Entry, type Hooks, type ReadOptions } from './blocks.js'
+import { codec, encode, encodeRange, keyBytes, valueBytes, type BeeEncoding, type Encoding } from './encodings.js'
+import { HyperbeeExtension, type Lookup } from './extension.js'
+import type { Hyperbee } from './hyperbee.js'
+import { first, RangeIterator, streamOf, type BeeStream, type RangeOptions } from './iterators.js'
+
+export interface EncodingOptions {
+  keyEncoding?: BeeEncoding | null
+  valueEncoding?: BeeEncoding | null
+}
+
+export interface BatchOptions extends ReadOptions, EncodingOptions {
+  /** The version that is read. */
+  checkout?: number
+  maxBlocksCached?: number
+  /** False never asks peers for a newer version. */
+  update?: boolean
+  extension?: boolean
+}
+
+/** Decides whether an entry is replaced by another. */
+export type Cas<K = any, V = any> = (prev: Entry<K, V>, next: Entry<K, V>) => boolean | Promise<boolean>
+
+export interface PutOptions extends EncodingOptions {
+  cas?: Cas
+}
+
+/** Puts and deletes that reach the core in one append, and reads that see them before. */
+export class Batch {
+  readonly tree: Hyperbee
+  /** @deprecated use `core` */
+  readonly feed: Hypercore
+  readonly core: Hypercore
+  /** @internal */
+  index: number
+  readonly autoFlush: boolean
+  rootSeq = 0
+  /** Changes that are not appended. */
+  length = 0
+  readonly checkout: number
+  readonly options: BatchOptions
+  locked: (() => void) | null = null
+  readonly batchLock: LockFunction | null
+  readonly onseq: ((seq: number) => unknown) | null
+  appending: Uint8Array[] | null = null
+  readonly isSnapshot: boolean
+  readonly shouldUpdate: boolean
+  updating: Promise<boolean> | null = null
+  readonly encoding: Encoding
+  /** @internal The walk that collects changes. */
+  pending: BeeWalkHandle | null = null
+
+  /** @internal */
+  constructor (tree: Hyperbee, core: Hypercore, batchLock: LockFunction | null, options: BatchOptions | null = {}) {
+    options ??= {}
+    this.tree = tree
+    this.feed = core
+    this.core = core
+    this.index = tree._batches.push(this) - 1
+    this.autoFlush = batchLock === null
+    this.checkout = options.checkout === undefined ? -1 : options.checkout
+    this.options = options
+    this.batchLock = batchLock
+    this.onseq = options.onseq ?? null
+    this.isSnapshot = core !== tree.core
+    this.shouldUpdate = options.update !== false
+    this.encoding = {
+      key: options.keyEncoding ? codec(options.keyEncoding) : tree.keyEncoding,
+      value: options.valueEncoding ? codec(options.valueEncoding) : tree.valueEncoding
+    }
+  }
+
+  async ready (): Promise<void> {
+    if (!this.core.opened) await this.core.ready()
+    if (!this.tree.opened) await this.tree.ready()
+  }
+
+  /** Keeps other writers out until the batch is flushed or closed. */
+  async lock (): Promise<void> {
+    if (this.tree.readonly) throw new Error('Hyperbee is marked as read-only')
+    if (this.locked === null) this.locked = await this.tree.lock()
+  }
+
+  get version (): number {
+    if (this.checkout !== -1) return Math.max(1, this.checkout)
+    return Math.max(1, this.tree._checkout || this.core.length + this.length)
+  }
+
+  /** @internal */
+  get cache (): BeeCacheHandle {
+    return this.tree.blocks.of(this.core)
+  }
+
+  /** @internal What comes before any read: everything is open, and the newest version is known. */
+  async prepare (ensureHeader: boolean): Promise<void> {
+    await this.ready()
+    if (ensureHeader && this.core.length === 0 && this.core.writable && !this.tree.readonly) {
+      await this.core.append(userBytes(look((engine) => engine.beeHeader(this.tree.metadata))))
+    }
+    if (this.tree._checkout === 0 && this.checkout === -1 && this.shouldUpdate) {
+      this.updating ??= this.core.update()
+      await this.updating
+    }
+  }
+
+  async peek (range?: RangeOptions | null, options?: RangeOptions & EncodingOptions): Promise<Entry | null> {
+    return await first(this.createRangeIterator(range, { ...options, limit: 1 }))
+  }
+
+  createRangeIterator (range?: RangeOptions | null, options: (RangeOptions & EncodingOptions) | null = {}): RangeIterator {
+    const given = options ? { ...options, ...range } : { ...range }
+    const encoding = this.#encoding(given)
+    return new RangeIterator(this, encoding, encodeRange(encoding.key, given, this.tree._sub))
+  }
+
+  createReadStream (range?: RangeOptions | null, options?: (RangeOptions & EncodingOptions) | null): BeeStream<Entry> {
+    const iterator = this.createRangeIterator(range, options)
+    return streamOf(async () => iterator, { signal: options?.signal })
+  }
+
+  async getBySeq (seq: number, options?: EncodingOptions | null): Promise<{ key: any, value: any }> {
+    const encoding = this.#encoding(options)
+    try {
+      await this.ready()
+      const walk = this.#walk()
+      this.onseq?.(seq)
+      const found = await take(walk, this.core, this.options, () => walk.getBySeq(seq) as RawEntry | undefined | false)
+      const { key, value } = finalEntry(found, encoding)
+      return { key, value }
+    } finally {
+      await this.closeSnapshot()
+    }
+  }
+
+  async get (key: unknown, options?: EncodingOptions | null): Promise<Entry | null> {
+    const encoding = this.#encoding(options)
+    try {
+      const found = await this.find(keyBytes(encode(encoding.key, key)))
+      return found && finalEntry(found, encoding)
+    } finally {
+      await this.closeSnapshot()
+    }
+  }
+
+  /** @internal Looks an encoded key up. */
+  async find (key: Uint8Array): Promise<RawEntry | null> {
+    await this.prepare(false)
+    const { version } = this
+    if (this.pending === null && version < 2) return null
+    this.rootSeq ||= version - 1
+    const walk = this.#walk()
+    if (this.onseq) walk.startTrace()
+    const lookup = this.#lookup(walk, version, key)
+    try {
+      return await take(walk, this.core, this.options, lookup.step, lookup.hooks)
+    } finally {
+      lookup.end()
+      if (this.onseq) for (const seq of walk.touched()) this.onseq(seq)
+    }
+  }
+
+  async put (key: unknown, value?: unknown, options?: PutOptions | null): Promise<void> {
+    await this.#change(options, async (encoding, cas) => {
+      const next: Entry = { seq: 0, key, value }
+      const [keyOf, valueOf] = [keyBytes(encode(encoding.key, key)), valueBytes(encode(encoding.value, value))]
+      const walk = await this.#writer()
+      next.seq = this.core.length + this.length
+      if (cas) {
+        const prev = await this.#take(walk, () => walk.current(keyOf) as RawEntry | null)
+        if (prev !== null && !(await cas(finalEntry(prev, encoding), next))) {
+          await this.#take(walk, () => walk.refusePut(keyOf) as number)
+          return false
+        }
+      }
+      return await this.#take(walk, () => walk.put(keyOf, valueOf) as number) === 1
+    })
+  }
+
+  async del (key: unknown, options?: PutOptions | null): Promise<void> {
+    await this.#change(options, async (encoding, cas) => {
+      const next: Entry = { seq: 0, key, value: null }
+      const keyOf = keyBytes(encode(encoding.key, key))
+      const walk = await this.#writer()
+      next.seq = this.core.length + this.length
+      if (cas) {
+        const prev = await this.#take(walk, () => walk.current(keyOf) as RawEntry | null)
+        if (prev === null || !(await cas(finalEntry(prev, encoding), next))) return false
+      }
+      return await this.#take(walk, () => walk.del(keyOf) as number) === 1
+    })
+  }
+
+  async close (): Promise<void> {
+    if (this.isSnapshot) return await this.closeSnapshot()
+    this.#reset()
+    this.#unlock()
+  }
+
+  /** @deprecated use `close()` */
+  destroy (): void {
+    this.close().catch(() => {})
+  }
+
+  /** The blocks that a flush appends. Nothing can be added after. */
+  toBlocks (): Uint8Array[] {
+    this.appending ??= this.pending ? this.pending.takeBlocks().map(userBytes) : []
+    return this.appending
+  }
+
+  /** Appends everything. */
+  async flush (): Promise<void> {
+    if (this.length === 0) return await this.close()
+    const blocks = this.toBlocks()
+    this.#reset()
+    await this.#append(blocks)
+  }
+
+  /** @internal */
+  async closeSnapshot (): Promise<void> {
+    if (!this.isSnapshot) return
+    await this.core.close()
+    this.#finalize()
+  }
+
+  async #change (options: PutOptions | null | undefined, change: (encoding: Encoding, cas: Cas | null) => Promise<boolean>): Promise<void> {
+    const release = this.batchLock ? await this.batchLock() : null
+    const cas = options?.cas ?? null
+    const encoding = this.#encoding(options)
+    try {
+      if (this.locked === null) await this.lock()
+      const appends = await change(encoding, cas)
+      if (appends && !this.autoFlush) this.length++
+      else if (appends) await this.#append(this.toBlocks())
+    } finally {
+      if (this.autoFlush) {
+        this.#reset()
+        this.#unlock()
+      }
+      release?.()
+    }
+  }
+
+  async #writer (): Promise<BeeWalkHandle> {
+    await this.prepare(true)
+    this.pending ??= look((engine) => engine.BeeWalk.batch(this.cache, this.core.length, this.version, this.tree.alwaysDuplicate))
+    return this.pending
+  }
+
+  #walk (): BeeWalkHandle {
+    return this.pending ?? look((engine) => new engine.BeeWalk(this.cache, this.version))
+  }
+
+  #take<T> (walk: BeeWalkHandle, step: () => T | undefined | false): Promise<T> {
+    return take(walk, this.core, this.options, step)
+  }
+
+  /** How a key is looked up, with the help of peers where that is wanted. */
+  #lookup (walk: BeeWalkHandle, version: number, key: Uint8Array): { step: () => RawEntry | null | undefined | false, hooks: Hooks, end: () => void } {
+    const step = () => walk.get(key) as RawEntry | null | undefined | false
+    const extension = this.options.extension === false ? null : this.tree.extension
+    if (extension === null) return { step, hooks: {}, end: () => {} }
+    let lookup: Lookup | null = null
+    let asked = false
+    return {
+      step: () => {
+        if (lookup?.message && walk.hint(lookup.message)) {
+          lookup.end()
+          lookup = null
+        }
+        return step()
+      },
+      hooks: {
+        onwait: () => {
+          if (asked) return
+          asked = true
+          if (extension instanceof HyperbeeExtension) lookup = extension.lookup(version, key)
+          else extension.get(version, key)
+          if (extension instanceof HyperbeeExtension && !extension.isAnswered) walk.askAhead()
+        },
+        onload: () => lookup === null ? null : lookup.patience().then(() => {
+          if (lookup?.message === null) walk.askAhead()
+        })
+      },
+      end: () => { lookup?.end() }
+    }
+  }
+
+  #encoding (options?: EncodingOptions | null): Encoding {
+    if (!options) return this.encoding
+    return {
+      key: options.keyEncoding ? codec(options.keyEncoding) : this.encoding.key,
+      value: options.valueEncoding ? codec(options.valueEncoding) : this.encoding.value
+    }
+  }
+
+  async #append (blocks: Uint8Array[]): Promise<void> {
+    try {
+      await this.core.append(blocks)
+    } finally {
+      this.#unlock()
+    }
+  }
+
+  #reset (): void {
+    this.pending = null
+    this.appending = null
+    this.length = 0
+  }
+
+  #unlock (): void {
+    const locked = this.locked
+    this.locked = null
+    locked?.()
+    this.#finalize()
+  }
+
+  #finalize (): void {
+    const { _batches: batches } = this.tree
+    if (this.index >= batches.length || batches[this.index] !== this) return
+    const last = batches.pop()!
+    if (last === this) return
+    last.index = this.index
+    batches[last.index] = last
+  }
+}

@@ -1,0 +1,168 @@
+// Where the steps of a bee get their blocks: from a session of the core, which decrypts, waits and gives up.
+
+import type { BeeCacheHandle, BeeWalkHandle, RawEntry } from '../binding.js'
+import { HypercoreError } from '../errors.js'
+import { userBytes } from '../platform.js'
+import { look } from '../runtime.js'
+import { raw } from '../support/encoding.js'
+import type { Hypercore } from '../hypercore/hypercore.js'
+import type { Encoding } from './encodings.js'
+
+/** What reads may be told. Whatever else is given goes to the session's `get`. */
+export interface ReadOptions {
+  wait?: boolean
+  timeout?: number
+  onwait?: ((seq: number, session: Hypercore) => unknown) | null
+  /** Called with every block that is read. */
+  onseq?: (seq: number) => unknown
+  [other: string]: any
+}
+
+/** One key of a bee. */
+export interface Entry<K = any, V = any> {
+  seq: number
+  key: K
+  value: V
+}
+
+/** What happens beside the loading of blocks. */
+export interface Hooks {
+  /** A block has to come from a peer. */
+  onwait? (seq: number): void
+  /** A block came: there may be something else to wait for. */
+  onload? (): Promise<void> | null
+}
+
+/** Decoded blocks, shared by every view of a core. */
+export class Blocks {
+  readonly core: Hypercore
+  #cache: BeeCacheHandle | null = null
+  #fork = 0
+
+  constructor (core: Hypercore) {
+    this.core = core
+  }
+
+  /** The cache for what a session shows; one of its own for a history that is over. */
+  of (session: Hypercore): BeeCacheHandle {
+    const { fork } = session
+    this.#cache ??= look((engine) => new engine.BeeCache())
+    if (fork === this.#fork) return this.#cache
+    if (fork !== this.core.fork) return look((engine) => new engine.BeeCache())
+    this.#fork = fork
+    this.#cache.clear()
+    return this.#cache
+  }
+
+  truncate (length: number): void {
+    this.#cache?.truncate(length)
+    this.#fork = this.core.fork
+  }
+
+  clear (): void {
+    this.#cache?.clear()
+  }
+}
+
+/** Takes a step of a walk until it ends, and gives it the blocks that it stops for. */
+export async function take<T> (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, step: () => T | undefined | false, hooks: Hooks = {}): Promise<T> {
+  const loading = new Map<number, Promise<void>>()
+  for (;;) {
+    const value = attempt(session, step)
+    if (value === false) {
+      await new Promise((resolve) => setTimeout(resolve))
+    } else if (value !== undefined) {
+      walk.clear()
+      return value as T
+    } else {
+      await load(walk, session, options, hooks, loading)
+    }
+  }
+}
+
+/** As {@link take}, with what is stored here alone; null when that is not enough. */
+export async function takeLocal<T> (walk: BeeWalkHandle, session: Hypercore, step: () => T | undefined | false): Promise<T | null> {
+  for (;;) {
+    const value = attempt(session, step)
+    if (value === false) {
+      await new Promise((resolve) => setTimeout(resolve))
+    } else if (value !== undefined) {
+      return value as T
+    } else {
+      const seqs = walk.needed()
+      const found = await Promise.all([...seqs].map((seq) => giveLocal(walk, session, seq)))
+      await Promise.all([...walk.ahead()].map((seq) => giveLocal(walk, session, seq)))
+      if (!found.some((isFound) => isFound)) return null
+    }
+  }
+}
+
+/** Makes an entry of what the engine found. */
+export function finalEntry ([seq, key, value]: RawEntry, encoding: Encoding): Entry {
+  const [keyOf, valueOf] = [userBytes(key), value === null ? null : userBytes(value)]
+  return {
+    seq,
+    key: encoding.key ? encoding.key.decode(keyOf) : keyOf,
+    value: valueOf && (encoding.value ? encoding.value.decode(valueOf) : valueOf)
+  }
+}
+
+async function load (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, hooks: Hooks, loading: Map<number, Promise<void>>): Promise<void> {
+  const needed = [...walk.needed()]
+  const ahead = [...walk.ahead()]
+  for (const seq of needed) {
+    if (!loading.has(seq)) start(seq, fetchBlock(walk, session, seq, options, hooks))
+  }
+  const fresh = ahead.filter((seq) => !loading.has(seq))
+  if (fresh.length > 0) await loadAhead(walk, session, options, fresh)
+  // One at a time: a peer may lack what another read would do without.
+  await Promise.race(needed.map((seq) => loading.get(seq)))
+  const wait = hooks.onload?.()
+  if (wait) await wait
+
+  function start (seq: number, work: Promise<void>): void {
+    const entry = work.finally(() => { loading.delete(seq) })
+    entry.catch(() => {})
+    loading.set(seq, entry)
+  }
+}
+
+async function fetchBlock (walk: BeeWalkHandle, session: Hypercore, seq: number, options: ReadOptions, hooks: Hooks): Promise<void> {
+  const block = await session.get(seq, {
+    ...options,
+    valueEncoding: raw,
+    onwait: (index: number, session: Hypercore) => {
+      if (hooks.onwait) hooks.onwait(index)
+      else options.onwait?.(index, session)
+    }
+  }) as Uint8Array | null
+  if (block === null) throw HypercoreError.BLOCK_NOT_AVAILABLE(undefined, session.discoveryKey)
+  walk.give(seq, block)
+}
+
+// What is here is given at once, the rest comes by itself.
+async function loadAhead (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, seqs: number[]): Promise<void> {
+  const found = await Promise.all(seqs.map((seq) => giveLocal(walk, session, seq)))
+  const blocks = seqs.filter((seq, i) => !found[i] && seq < session.length)
+  if (blocks.length > 0 && options.wait !== false && !session.closing) session.download({ blocks })
+}
+
+async function giveLocal (walk: BeeWalkHandle, session: Hypercore, seq: number): Promise<boolean> {
+  try {
+    const block = await session.get(seq, { wait: false, valueEncoding: raw }) as Uint8Array | null
+    if (block === null) return false
+    walk.give(seq, block)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function attempt<T> (session: Hypercore, step: () => T): T {
+  try {
+    return step()
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError || error instanceof TypeError) throw error
+    throw HypercoreError.DECODING_ERROR((error as Error).message, session.discoveryKey)
+  }
+}

@@ -1,0 +1,306 @@
+// Walks over the entries of a range, over history and over differences, and streams of them.
+
+import { Readable } from 'streamx'
+
+import type { BeeWalkHandle, RawChange, RawDifference, RawEntry } from '../binding.js'
+import { look } from '../runtime.js'
+import type { Batch } from './batch.js'
+import { finalEntry, take, type Entry, type ReadOptions } from './blocks.js'
+import { engineBounds, type Bounds, type Encoding } from './encodings.js'
+import { ENTRIES_PER_QUESTION, HyperbeeExtension } from './extension.js'
+
+export interface RangeOptions<K = any> extends Bounds<K>, ReadOptions {
+  /** The last key first. */
+  reverse?: boolean
+  /** Most entries; -1 for all. */
+  limit?: number
+  /** Where another walk was, to go on from there. */
+  checkpoint?: number[]
+  signal?: AbortSignal
+}
+
+export interface HistoryOptions extends ReadOptions {
+  gt?: number
+  gte?: number
+  since?: number
+  lt?: number
+  lte?: number
+  end?: number
+  reverse?: boolean
+  limit?: number
+  /** Goes on with what is yet to be written. */
+  live?: boolean
+  signal?: AbortSignal
+}
+
+/** One block of the history. */
+export interface HistoryEntry<K = any, V = any> extends Entry<K, V> {
+  type: 'put' | 'del'
+}
+
+/** A key whose entries differ. */
+export interface Difference<K = any, V = any> {
+  left: Entry<K, V> | null
+  right: Entry<K, V> | null
+}
+
+/** Where a walk is, and over what. */
+export interface RangeSnapshot {
+  version: number
+  gte: Uint8Array | null
+  gt: Uint8Array | null
+  lte: Uint8Array | null
+  lt: Uint8Array | null
+  limit: number
+  reverse: boolean
+  ended: boolean
+  checkpoint: number[]
+}
+
+/** What a stream is made of. */
+export interface BeeIterator<T> {
+  open (): Promise<void>
+  next (): Promise<T | null>
+  close (): Promise<void>
+}
+
+/** A walk over a range of a batch or of one version. */
+export class RangeIterator implements BeeIterator<Entry> {
+  readonly batch: Batch
+  readonly encoding: Encoding
+  opened = false
+  #options: RangeOptions
+  #limit: number
+  #walk: BeeWalkHandle | null = null
+  #version = 0
+  #extension: HyperbeeExtension | null
+  /** Entries until peers are asked again. */
+  #quiet = 0
+
+  /** @internal The bounds are encoded already. */
+  constructor (batch: Batch, encoding: Encoding | null, options: RangeOptions = {}, extension: HyperbeeExtension | null = null) {
+    this.batch = batch
+    this.encoding = encoding ?? batch.encoding
+    this.#options = options
+    this.#limit = typeof options.limit === 'number' ? options.limit : -1
+    this.#extension = extension
+  }
+
+  async open (): Promise<void> {
+    await this.batch.prepare(false)
+    this.#version = this.batch.version
+    const { limit, reverse, checkpoint } = { ...this.#options, limit: this.#limit }
+    const options = { ...engineBounds(this.#options), limit: limit < -1 ? 0 : limit, reverse: !!reverse, ...(checkpoint?.length ? { checkpoint } : {}) }
+    this.#walk = look((engine) => engine.BeeWalk.range(this.batch.cache, this.#version, options))
+    if (this.#options.onseq) this.#walk.startTrace()
+    this.opened = true
+  }
+
+  async next (): Promise<Entry | null> {
+    const walk = this.#walk
+    if (walk === null || (this.#limit !== -1 && this.#limit <= 0)) return null
+    const { pending } = this.batch
+    const step = (pending ? () => walk.nextPending(pending) : () => walk.next()) as () => RawEntry | null | undefined | false
+    const entry = await take(walk, this.batch.core, this.#options, step, {
+      onwait: (seq) => {
+        this.#ask()
+        this.#options.onwait?.(seq, this.batch.core)
+      }
+    })
+    if (this.#options.onseq) for (const seq of walk.touched()) this.#options.onseq(seq)
+    if (this.#quiet > 0) this.#quiet--
+    if (entry === null) return null
+    if (this.#limit > 0) this.#limit--
+    return finalEntry(entry, this.encoding)
+  }
+
+  async close (): Promise<void> {
+    await this.batch.closeSnapshot()
+  }
+
+  /** Where the walk is; give its checkpoint to another walk to go on from there. */
+  snapshot (version = this.batch.version): RangeSnapshot {
+    const { gt, gte, lt, lte } = engineBounds(this.#options)
+    const checkpoint = this.#walk ? [...this.#walk.checkpoint()] : []
+    return {
+      version,
+      gte: gt ? null : gte ?? null,
+      gt: gt ?? null,
+      lte: lt ? null : lte ?? null,
+      lt: lt ?? null,
+      limit: this.#limit,
+      reverse: !!this.#options.reverse,
+      ended: this.opened && checkpoint.length === 0,
+      checkpoint
+    }
+  }
+
+  /** @internal What to ask peers. */
+  question (version: number): Uint8Array | null {
+    return this.#walk?.askRange(version) ?? null
+  }
+
+  #ask (): void {
+    if (this.#extension === null || this.#quiet > 0) return
+    this.#quiet = ENTRIES_PER_QUESTION
+    this.#extension.iterator(this, this.#version)
+  }
+}
+
+/** A walk over everything that was ever put or deleted. */
+export class HistoryIterator implements BeeIterator<HistoryEntry> {
+  readonly batch: Batch
+  readonly live: boolean
+  readonly reverse: boolean
+  readonly encoding: Encoding
+  gte = 0
+  lt = 0
+  limit: number
+  #options: HistoryOptions
+  #walk: BeeWalkHandle | null = null
+
+  constructor (batch: Batch, options: HistoryOptions = {}) {
+    this.batch = batch
+    this.#options = options
+    this.live = !!options.live
+    this.reverse = !!options.reverse
+    this.limit = typeof options.limit === 'number' ? options.limit : -1
+    this.encoding = batch.encoding
+    if (this.live && this.reverse) throw new Error('Cannot have both live and reverse enabled')
+  }
+
+  async open (): Promise<void> {
+    await this.batch.prepare(false)
+    const { version } = this.batch
+    this.gte = Math.max(1, lowerBound(this.#options, version))
+    this.lt = this.live ? Infinity : upperBound(this.#options, version)
+    const end = this.live ? this.gte : Math.max(0, this.lt)
+    this.#walk = look((engine) => engine.BeeWalk.history(this.batch.cache, this.gte, end, this.reverse, -1))
+  }
+
+  async next (): Promise<HistoryEntry | null> {
+    const walk = this.#walk
+    if (walk === null || this.limit === 0 || this.gte >= this.lt) return null
+    if (this.limit > 0) this.limit--
+    if (this.live) walk.extend(this.gte + 1)
+    const change = await take(walk, this.batch.core, this.#options, () => walk.next() as RawChange | null | undefined | false)
+    if (change === null) return null
+    if (this.reverse) this.lt--
+    else this.gte++
+    const [entry, isDeletion] = change
+    return { type: isDeletion ? 'del' : 'put', ...finalEntry(entry, this.encoding) }
+  }
+
+  async close (): Promise<void> {
+    await this.batch.closeSnapshot()
+  }
+}
+
+/** A walk over what differs between two versions. */
+export class DiffIterator implements BeeIterator<Difference> {
+  readonly left: Batch
+  readonly right: Batch
+  limit: number
+  #options: RangeOptions
+  #walk: BeeWalkHandle | null = null
+
+  constructor (left: Batch, right: Batch, options: RangeOptions = {}) {
+    this.left = left
+    this.right = right
+    this.#options = options
+    this.limit = typeof options.limit === 'number' ? options.limit : -1
+  }
+
+  async open (): Promise<void> {
+    await Promise.all([this.left.prepare(false), this.right.prepare(false)])
+    const bounds = engineBounds(this.#options)
+    this.#walk = look((engine) => engine.BeeWalk.diff(this.left.cache, this.left.version, this.right.version, bounds))
+  }
+
+  async next (): Promise<Difference | null> {
+    const walk = this.#walk
+    if (walk === null || this.limit === 0) return null
+    const found = await take(walk, this.left.core, this.#options, () => walk.next() as RawDifference | null | undefined | false)
+    if (found === null) return null
+    this.limit--
+    const [left, right] = found
+    return {
+      left: left && finalEntry(left, this.left.encoding),
+      right: right && finalEntry(right, this.right.encoding)
+    }
+  }
+
+  async close (): Promise<void> {
+    await Promise.all([this.left.closeSnapshot(), this.right.closeSnapshot()])
+  }
+}
+
+/** The first block of a history. */
+export function lowerBound (options: HistoryOptions, version: number): number {
+  if (options.gt) return (options.gt < 0 ? options.gt + version : options.gt) + 1
+  const gte = options.gte || options.since || 1
+  return gte < 0 ? gte + version : gte
+}
+
+/** The block after the last one of a history. */
+export function upperBound (options: HistoryOptions, version: number): number {
+  if (options.lte === 0 || options.lt === 0 || options.end === 0) return 0
+  if (options.lte) return (options.lte < 0 ? options.lte + version : options.lte) + 1
+  const lt = options.lt || options.end || version
+  return lt < 0 ? lt + version : lt
+}
+
+type Done = (error?: Error | null) => void
+
+interface StreamOptions {
+  signal?: AbortSignal | null | undefined
+  eagerOpen?: boolean
+}
+
+/** A stream of what a walk gives. */
+export type BeeStream<T> = Readable & AsyncIterable<T>
+
+/** What a walk gives, as a stream. The walk is made when the stream opens; null when it was closed before. */
+export function streamOf<T> (begin: (isClosing: () => boolean) => Promise<BeeIterator<T> | null>, { signal = null, ...options }: StreamOptions = {}): BeeStream<T> {
+  let iterator: BeeIterator<T> | null = null
+  let closing: Promise<void> | null = null
+  const close = (): Promise<void> => {
+    closing ??= iterator ? iterator.close() : Promise.resolve()
+    closing.catch(() => {})
+    return closing
+  }
+  const settle = (work: Promise<unknown>, done: Done): void => { work.then(() => { done(null) }, done) }
+  const stream = new Readable({
+    ...options,
+    ...(signal ? { signal } : {}),
+    open (done: Done) {
+      settle(begin(() => closing !== null).then(async (begun) => {
+        iterator = begun
+        await begun?.open()
+      }), done)
+    },
+    read (done: Done) {
+      iterator!.next().then((value) => {
+        stream.push(value)
+        done(null)
+      }, done)
+    },
+    predestroy () {
+      close()
+    },
+    destroy (done: Done) {
+      settle(close(), done)
+    }
+  } as object) as BeeStream<T>
+  return stream
+}
+
+/** The first that a walk gives. */
+export async function first<T> (iterator: BeeIterator<T>): Promise<T | null> {
+  try {
+    await iterator.open()
+    return await iterator.next()
+  } finally {
+    await iterator.close()
+  }
+}
