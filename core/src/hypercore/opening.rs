@@ -415,8 +415,8 @@ impl Opening {
                 pointers
             }
             None => {
-                let pointers =
-                    CorePointers { core: head.cores, data: head.datas, alias: options.alias.clone() };
+                let alias = options.alias.clone().or_else(|| import.and_then(Import::alias));
+                let pointers = CorePointers { core: head.cores, data: head.datas, alias };
                 head.cores += 1;
                 head.datas += 1;
                 pointers
@@ -441,7 +441,7 @@ impl Opening {
                 ops.push(put(data.head(), head.to_vec()));
             }
             ops.extend(import.nodes().map(|node| put(data.node(node.index), node.to_vec())));
-            let user_data = import.user_data.iter();
+            let user_data = import.user_data.iter().filter(|(name, _)| !import.is_alias(name));
             ops.extend(user_data.map(|(name, value)| put(data.user_data(name), value.to_vec())));
         }
         self.discovery_key = Some(auth.discovery_key);

@@ -16,7 +16,7 @@ import type { HypercoreOptions, KeyPairInput, ReplicateOptions } from '../hyperc
 import { Mux } from '../links/mux.js'
 import { parseStorage, type StorageInput } from '../storage/parse.js'
 import type { EntryStream, StoredAuth } from '../storage/records.js'
-import type { Storage } from '../storage/storage.js'
+import type { LegacyStore, Storage } from '../storage/storage.js'
 import { audit, type AuditedCore } from './audit.js'
 import { FindingPeers } from './finding-peers.js'
 import type { CorestoreOptions, GetCoreOptions, NamedKeyPair, SuspendOptions } from './options.js'
@@ -233,10 +233,12 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     await this.storage.acquire()
     this.#holdsStorage = true
     try {
+      const legacy = this.storage.legacyStore()
       const wanted = this.primaryKey
-      const seed = await this.storage.seed(wanted)
+      const seed = await this.storage.seed(legacy?.primaryKey ?? wanted)
       if (wanted !== null && !equal(seed, wanted)) throw new Error('Another corestore is stored here')
       this.primaryKey ??= seed
+      if (legacy) await this.#import(legacy)
     } catch (error) {
       await this.#release()
       throw error
@@ -261,6 +263,16 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     await Promise.all(closing)
     await this.cores.close()
     await this.#release()
+  }
+
+  // Once and for all: what an attempt that was cut short has stored is found again.
+  async #import (legacy: LegacyStore): Promise<void> {
+    for (const legacyFiles of legacy.cores) {
+      const core = Hypercore.createCore(this.storage, { legacyFiles, compat: false })
+      await core.ready()
+      await core.close()
+    }
+    legacy.imported()
   }
 
   async #release (): Promise<void> {
@@ -342,8 +354,9 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     if (existing && existing.closing === null) return existing
     const core = Hypercore.createCore(this.storage, {
       ...identity,
-      preopen: existing?.opened ? existing.closing : null,
+      preopen: this.#before(existing),
       compat: false,
+      legacyFiles: null,
       eagerUpgrade: true,
       allowFork: given.allowFork !== false,
       allowPush: !!given.allowPush,
@@ -356,6 +369,14 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     }
     this.cores.set(id, core)
     return core
+  }
+
+  // The one that closes has to be closed, and what an older version left has to be taken in.
+  #before (closing: Core | null): Promise<unknown> | null {
+    const root = this.root ?? this
+    const opening = root.opened ? null : root.ready()
+    const closed = closing?.opened ? closing.closing : null
+    return opening && closed ? Promise.all([opening, closed]) : opening ?? closed
   }
 
   /** Who is meant. What is stored under a name goes before what the name says. */

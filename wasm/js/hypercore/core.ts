@@ -227,11 +227,11 @@ export class Core {
   }
 
   async #open (options: HypercoreOptions): Promise<void> {
-    if (options.preopen) await options.preopen
-    await ready()
-    const opening = openOptions(options)
-    if (this.key) this.discoveryKey = discoveryKey(this.key)
     try {
+      if (options.preopen) await options.preopen
+      await ready()
+      const opening = openOptions(options)
+      if (this.key) this.discoveryKey = discoveryKey(this.key)
       const store = this.store = await this.storage.acquire()
       this.#acquired = true
       this.#unwatch = this.storage.watch({
@@ -239,7 +239,7 @@ export class Core {
         resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
         lost: (failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) }
       })
-      const legacy = this.storage.legacyFiles()
+      const legacy = options.legacyFiles === undefined ? this.storage.legacyFiles() : options.legacyFiles
       const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
       listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
       this.#handle = handle

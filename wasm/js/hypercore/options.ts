@@ -2,6 +2,7 @@
 
 import type { KeyPair } from '../binding.js'
 import type { StorageInput } from '../storage/parse.js'
+import type { LegacyFiles } from '../storage/storage.js'
 import type { ValueEncoding } from '../support/encoding.js'
 import type { OnDiscoveryKey } from '../links/mux.js'
 import type { ConnectionKeys } from '../links/connection.js'
@@ -59,6 +60,8 @@ export interface HypercoreOptions {
   parent?: Hypercore | null
   /** The list that the session enters itself into, and those made from it. */
   sessions?: Hypercore[]
+  /** @internal Files of an older version to take the core from; by default those that are beside the store. */
+  legacyFiles?: LegacyFiles | null
   /** Under which name a store finds the core that is made. */
   alias?: { name: string, namespace: Uint8Array } | null
   /** A core that is open already. */

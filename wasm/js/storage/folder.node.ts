@@ -1,7 +1,7 @@
 // Storage in a folder, for Node, Bun and Deno: one file with everything, and one that says whose it is.
 
 import {
-  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, readSync, realpathSync, rmdirSync, rmSync, writeFileSync, writeSync
+  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, realpathSync, rmdirSync, rmSync, writeFileSync, writeSync
 } from 'node:fs'
 import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -9,11 +9,13 @@ import { join, resolve } from 'node:path'
 import type { SyncFile } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { call } from '../runtime.js'
-import { Storage, type LegacyFiles } from './storage.js'
+import { Storage, type LegacyFiles, type LegacyStore } from './storage.js'
 
 const STORE = 'store'
 const LOCK = 'lock'
 const IMPORTED = 'imported'
+const PRIMARY_KEY = 'primary-key'
+const CORES = 'cores'
 
 /** What this process has locked: taken back at its end, however that comes. */
 const locks = new Set<string>()
@@ -41,6 +43,7 @@ export function folder (path: string): Storage {
       unlock = null
     },
     legacyFiles: () => legacyFiles(directory),
+    legacyStore: () => legacyStore(directory),
     async destroy () {
       if (!existsSync(directory)) return
       const unlock = lock(realpathSync(directory))
@@ -77,6 +80,31 @@ function legacyFiles (directory: string): LegacyFiles | null {
     imported () {
       if (data !== null) closeSync(data)
       writeFileSync(path(IMPORTED), 'The core in these files was imported into `store`.\n')
+    }
+  }
+}
+
+// Corestore 6 kept each core in a folder of its own, below the first two bytes of its discovery key.
+function legacyStore (directory: string): LegacyStore | null {
+  const key = join(directory, PRIMARY_KEY)
+  const cores = join(directory, CORES)
+  const done = join(directory, IMPORTED)
+  if ((!existsSync(key) && !existsSync(cores)) || existsSync(done)) return null
+  return {
+    primaryKey: existsSync(key) ? readFileSync(key) : null,
+    cores: legacyCores(cores),
+    imported: () => { writeFileSync(done, 'The cores below `cores` were imported into `store`.\n') }
+  }
+}
+
+function * legacyCores (directory: string): Generator<LegacyFiles> {
+  const names = (path: string) => existsSync(path) ? readdirSync(path) : []
+  for (const first of names(directory)) {
+    for (const second of names(join(directory, first))) {
+      for (const core of names(join(directory, first, second))) {
+        const files = legacyFiles(join(directory, first, second, core))
+        if (files) yield files
+      }
     }
   }
 }

@@ -21,6 +21,14 @@ export interface LegacyFiles {
   imported (): void
 }
 
+/** A folder of a corestore 6: the primary key, and each core in a folder of its own. */
+export interface LegacyStore {
+  primaryKey: Uint8Array | null
+  cores: Iterable<LegacyFiles>
+  /** Notes that all of it is in the store. */
+  imported (): void
+}
+
 /** What opens a store and gives up whatever guards it. */
 export interface StoreOpener {
   /** Opens the store. The engine is loaded. */
@@ -31,6 +39,8 @@ export interface StoreOpener {
   reopen? (): Promise<StoreHandle>
   /** What an older version left in the same place, unless it was imported. */
   legacyFiles? (): LegacyFiles | null
+  /** A store of an older version in the same place, unless it was imported. */
+  legacyStore? (): LegacyStore | null
   /** Deletes what is stored. Nothing of it is open in this module. */
   destroy? (): Promise<void>
 }
@@ -90,6 +100,11 @@ export class Storage {
   /** @internal What an older version left in the same place, unless it was imported. */
   legacyFiles (): LegacyFiles | null {
     return this.#opener.legacyFiles?.() ?? null
+  }
+
+  /** @internal A store of an older version in the same place, unless it was imported. */
+  legacyStore (): LegacyStore | null {
+    return this.#opener.legacyStore?.() ?? null
   }
 
   /** @internal Tells when the store fails: from then on it neither reads nor writes, until it is opened again. */

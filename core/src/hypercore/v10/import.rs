@@ -15,7 +15,7 @@ use crate::hypercore::bitfield::{BITS_PER_PAGE, Bitfield};
 use crate::hypercore::manifest::Manifest;
 use crate::hypercore::merkle_tree::{Missing, NodeSource, Tree, byte_range, roots_at};
 use crate::hypercore::verifier::Verifier;
-use crate::storage::records::Auth;
+use crate::storage::records::{Alias, Auth};
 
 use super::oplog::{Header, Oplog};
 
@@ -179,6 +179,19 @@ impl Import {
         &self.user_data
     }
 
+    /// Returns the name that a corestore 6 gave the core.
+    pub fn alias(&self) -> Option<Alias> {
+        let part = |wanted| self.user_data.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+        let (name, namespace) = (part(NAME)?, part(NAMESPACE)?);
+        let name = core::str::from_utf8(name).ok()?.into();
+        Some(Alias { name, namespace: namespace.as_ref().try_into().ok()? })
+    }
+
+    /// Returns whether a piece of user data is in [`alias`](Self::alias).
+    pub fn is_alias(&self, name: &str) -> bool {
+        [NAME, NAMESPACE].contains(&name) && self.alias().is_some()
+    }
+
     /// Returns which blocks `data` holds.
     pub fn bitfield(&self) -> &Bitfield {
         &self.bits
@@ -256,3 +269,7 @@ const NODE: usize = 40;
 
 /// Bytes of a page in the file `bitfield`.
 const PAGE: usize = (BITS_PER_PAGE / 8) as usize;
+
+/// Where a corestore 6 kept the name of a core, and the namespace of the name.
+const NAME: &str = "corestore/name";
+const NAMESPACE: &str = "corestore/namespace";
