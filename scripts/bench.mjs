@@ -9,7 +9,7 @@ import { cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
 import { ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
-const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'open']
+const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'drive', 'open']
 
 await main(async () => {
   const args = process.argv.slice(2)
@@ -29,7 +29,7 @@ await main(async () => {
       say(`round ${round} of ${rounds}: ${name}`)
       collect(figures, 'ours', [ours, name])
       collect(figures, 'upstream', [...upstream, name])
-      if (name.startsWith('append')) collect(figures, 'forced', [ours, '--forced', name])
+      if (name.startsWith('append') || name === 'drive') collect(figures, 'forced', [ours, '--forced', name])
     }
   }
   const limits = new Map()

@@ -43,7 +43,7 @@ const suites = {
     targets: BARE_TARGETS,
     steps: () => BARE_TARGETS.flatMap((target) => [
       cargo('build', '-p', 'hypertab-core', '--target', target, '--locked'),
-      cargo('build', '-p', 'hypertab-core', '--target', target, '--locked', '--features', 'dht')
+      cargo('build', '-p', 'hypertab-core', '--target', target, '--locked', '--features', 'dht,drive')
     ])
   },
   types: {

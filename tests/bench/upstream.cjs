@@ -8,7 +8,9 @@ const net = require('node:net')
 const os = require('node:os')
 const path = require('node:path')
 
+const Corestore = require('corestore')
 const Hypercore = require('hypercore')
+const Hyperdrive = require('hyperdrive')
 
 const only = new Set(process.argv.slice(2))
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'hypertab-bench-'))
@@ -110,6 +112,22 @@ const cases = {
 
   async 'replicate-64k' () {
     out('replicate-64k', 1000 * 65536 / await replicate(1000, 65536, 50) / 1e6, 'MB/s')
+  },
+
+  async drive () {
+    const count = 2000
+    const drive = new Hyperdrive(new Corestore(folder()))
+    await drive.ready()
+    const path = (i) => `/dir${i % 20}/file${i}`
+    const contents = blocks(0, count, 8192)
+    const put = await timed(async () => { for (let i = 0; i < count; i++) await drive.put(path(i), contents[i]) })
+    out('drive-put-8k', count / put, 'files/s')
+    const get = await timed(async () => { for (let i = 0; i < count; i++) await drive.get(path(i)) })
+    out('drive-get-8k', count / get, 'files/s')
+    let files = 0
+    const list = await timed(async () => { for await (const _ of drive.list('/')) files++ })
+    out('drive-list', files / list, 'entries/s')
+    await drive.close()
   },
 
   async open () {

@@ -19,7 +19,7 @@ pub const BLOCK_SIZE: usize = 1 << 16;
 pub const APPEND_BLOCKS: usize = 16;
 
 /// Where a blob is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlobId {
     /// First block.
     pub block_offset: u64,

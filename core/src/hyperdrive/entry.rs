@@ -13,7 +13,7 @@ use super::json::{Scanner, push_string};
 use crate::hyperblobs::BlobId;
 
 /// A file, or a link to one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Whether it can be run.
     pub executable: bool,

@@ -5,15 +5,18 @@
 //!
 //! - [`path`] says what a file name means.
 //! - [`Entry`] is what the bee keeps of a file.
+//! - [`Drive`] puts, finds and lists files for a host.
 //! - [`Listing`] and [`Children`] walk folders.
 //!
 //! Source: hyperdrive 13.3.
 
+pub use drive::{Drive, DriveError, File, Step};
 pub use entry::{BadEntry, Entry};
 pub use folder::{Children, Listing, entry_key, path_of};
 pub use keys::{content_key, content_manifest};
 pub use path::{BadPath, resolve};
 
+mod drive;
 pub mod entry;
 mod folder;
 mod json;

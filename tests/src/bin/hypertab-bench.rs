@@ -13,6 +13,7 @@ use hypertab_core::crypto::{self, KeyPair};
 use hypertab_core::engine::{AppendOptions, CoreId, GetOptions, OpenOptions, RangeWish, Role, UpdateOptions};
 use hypertab_core::secret_stream::cipher::{Push, Tag};
 use hypertab_core::storage::log_store::SyncFile as _;
+use hypertab_tests::bench_drive::DriveHost;
 use hypertab_tests::bench_host::Host;
 use hypertab_tests::disk_file::DiskFile;
 
@@ -23,12 +24,13 @@ fn main() {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let is_relaxed = !only.iter().any(|argument| argument == "--forced");
     only.retain(|argument| argument != "--forced");
-    let cases: [(&str, Case); 7] = [
+    let cases: [(&str, Case); 8] = [
         ("append-single-1k", append_single),
         ("append-batch-1k", append_batch_and_get),
         ("append-batch-64k", append_large),
         ("replicate-1k", |relaxed| replicate("replicate-1k", 20_000, 1024, relaxed)),
         ("replicate-64k", |relaxed| replicate("replicate-64k", 1000, 65536, relaxed)),
+        ("drive", drive),
         ("open", open),
         ("limits", |_| limits()),
     ];
@@ -156,6 +158,23 @@ fn replicate(name: &str, count: u32, size: usize, is_relaxed: bool) {
         1024 => out(name, f64::from(count) / seconds, "blocks/s"),
         _ => out(name, f64::from(count) * size as f64 / seconds / 1e6, "MB/s"),
     }
+}
+
+fn drive(is_relaxed: bool) {
+    const COUNT: u32 = 2000;
+    let mut drive = DriveHost::open(Host::new(1, is_relaxed), &file(), &file());
+    let path = |i: u32| format!("/dir{}/file{i}", i % 20);
+    let contents = blocks(0..COUNT, 8192);
+    let seconds = timed(|| (0..).zip(&contents).for_each(|(i, content)| drive.put(&path(i), content)));
+    out("drive-put-8k", f64::from(COUNT) / seconds, "files/s");
+    let seconds = timed(|| {
+        (0..).zip(&contents).for_each(|(i, content)| assert_eq!(drive.get(&path(i)).as_ref(), Some(content)));
+    });
+    out("drive-get-8k", f64::from(COUNT) / seconds, "files/s");
+    let mut files = 0;
+    let seconds = timed(|| files = drive.list("/"));
+    assert_eq!(files, COUNT);
+    out("drive-list", f64::from(COUNT) / seconds, "entries/s");
 }
 
 fn open(is_relaxed: bool) {
