@@ -11,7 +11,7 @@ const dist = join(root, 'wasm', 'dist')
 const entries = (classes) => ({
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperswarm', 'dht'].map((name) => [name, join(classes, `${name}.ts`)]))
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht'].map((name) => [name, join(classes, `${name}.ts`)]))
 })
 
 /** Writes wasm/dist/browser and wasm/dist/node. */
@@ -43,7 +43,7 @@ export async function bundleApi () {
       }),
       esbuild.build({
         ...common,
-        entryPoints: entries(join(source, 'entries', 'node')),
+        entryPoints: { ...entries(join(source, 'entries', 'node')), localdrive: join(source, 'entries', 'node', 'localdrive.ts') },
         platform: 'node',
         outdir: join(dist, 'node'),
         external: ['ws'],

@@ -1,0 +1,157 @@
+// What only our drives have, and what upstream's are meant to do and do not.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { defer } from './support/cleanup.mjs'
+import { collect, kits, noise, tree } from './support/drives.mjs'
+import { temporaryFolder } from './support/folder.mjs'
+
+const { Corestore, Hyperdrive } = kits.hypertab
+
+function storeOf (t) {
+  const store = new Corestore(temporaryFolder(t))
+  defer(t, () => store.close())
+  return store
+}
+
+async function open (t, store, ...args) {
+  const drive = new Hyperdrive(store, ...args)
+  defer(t, () => drive.close())
+  await drive.ready()
+  return drive
+}
+
+const paths = async (entries) => (await collect(entries)).map((entry) => entry.key)
+
+test('purged drives are gone', async (t) => {
+  const store = storeOf(t)
+  const drive = await open(t, store.namespace('a'))
+  await drive.put('/a', 'x')
+  await drive.put('/b', noise(100_000))
+  const checkout = drive.checkout(2)
+  await assert.rejects(checkout.purge(), { message: 'Can only purge the main session' })
+  await assert.rejects(drive.batch().purge(), { message: 'Can only purge the main session' })
+  await drive.purge()
+  assert.ok(drive.closed)
+})
+
+test('snapshots stay as they are', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await drive.put('/a', 'first')
+  const snapshot = drive.snapshot()
+  await drive.put('/a', 'second')
+  assert.equal(String(await snapshot.get('/a')), 'first')
+  assert.equal(String(await drive.get('/a')), 'second')
+  await snapshot.close()
+})
+
+test('parts of a file end with it', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await drive.put('/a', 'content')
+  await drive.put('/b', 'behind it')
+  assert.equal(String(await drive.get('/a', { start: 3, length: 100 })), 'tent')
+  assert.equal(String(await drive.get('/a', { start: 3, end: 100 })), 'tent')
+  assert.equal((await drive.get('/a', { start: 100 })).byteLength, 0)
+})
+
+test('links are cleared without a word', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await drive.symlink('/link', '/a')
+  assert.equal(await drive.clear('/link'), null)
+  assert.deepEqual(await drive.clear('/link', { diff: true }), { blocks: 0 })
+})
+
+test('drives are shown in others', async (t) => {
+  const store = storeOf(t)
+  const [root, home, shared] = await Promise.all(['root', 'home', 'shared'].map((name) => open(t, store.namespace(name))))
+  await root.put('/readme', 'of the root')
+  await home.put('/letters/one', 'a letter')
+  await shared.put('/file', 'first')
+  const version = shared.version
+  await shared.put('/file', 'second')
+  await shared.put('/later', 'x')
+  await root.mount('/home', home.key)
+  await home.mount('/shared', shared.id)
+  await home.mount('/old', shared.key, { version })
+  await shared.mount('/back', root.key)
+  await root.put('/home2', 'no mount')
+
+  const all = root.mounts()
+  t.after(() => all.close())
+  assert.equal(String(await all.get('/readme')), 'of the root')
+  assert.equal(String(await all.get('/home/letters/one')), 'a letter')
+  assert.equal(String(await all.get('/home/shared/file')), 'second')
+  assert.equal(String(await all.get('/home/old/file')), 'first')
+  assert.equal(await all.get('/home/old/later'), null)
+  assert.equal(await all.get('/home/nothing'), null)
+  assert.equal(await all.exists('/home/letters/one'), true)
+  assert.equal((await all.entry('/home/letters/one')).key, '/letters/one')
+  assert.deepEqual(await collect(all.readdir('/')), ['home', 'home2', 'readme'])
+  assert.deepEqual(await collect(all.readdir('/home')), ['letters', 'old', 'shared'])
+  assert.deepEqual(await collect(all.readdir('/home/shared')), ['back', 'file', 'later'])
+  assert.equal(String(Buffer.concat(await collect(await all.createReadStream('/home/shared/file', { start: 1, length: 3 })))), 'eco')
+
+  // A mount is live, and one of a version is not.
+  await shared.put('/file', 'third')
+  assert.equal(String(await all.get('/home/shared/file')), 'third')
+  assert.equal(String(await all.get('/home/old/file')), 'first')
+
+  // And it is to read only.
+  const { drive } = await all.resolve('/home/shared/file')
+  assert.equal(drive.writable, false)
+  await assert.rejects(drive.put('/x', 'x'))
+
+  // What leads back is not gone through.
+  await assert.rejects(all.get('/home/shared/back/readme'), { code: 'MOUNT_LOOP' })
+  const found = await paths(all.list('/'))
+  assert.deepEqual(found.sort(), ['/home/letters/one', '/home/old/file', '/home/shared/back', '/home/shared/file', '/home/shared/later', '/home2', '/readme'])
+  assert.deepEqual((await paths(all.list('/home/shared'))).sort(), ['/home/shared/back', '/home/shared/file', '/home/shared/later'])
+
+  // Without a reader of mounts, it is an entry as any other; upstream shows it as a file without content.
+  assert.equal(await root.get('/home/letters/one'), null)
+  assert.equal(await root.get('/home'), null)
+  await all.close()
+  await assert.rejects(all.get('/home/letters/one'), { code: 'SESSION_CLOSED' })
+  assert.equal(String(await root.get('/readme')), 'of the root')
+})
+
+test('a drive that is mounted in itself', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await drive.mount('/self', drive.key)
+  await drive.put('/file', 'x')
+  const all = drive.mounts()
+  t.after(() => all.close())
+  await assert.rejects(all.get('/self/file'), { code: 'MOUNT_LOOP' })
+  assert.deepEqual(await paths(all.list('/')), ['/file', '/self'])
+})
+
+test('what cannot be mounted', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await assert.rejects(drive.mount('/', drive.key))
+  await assert.rejects(drive.mount('/a', 'no key'))
+  await assert.rejects(drive.mount('/a', drive.key, { version: -1 }), { code: 'BAD_ARGUMENT' })
+  // What others have written is no mount unless it is a whole one.
+  for (const mount of [null, 5, {}, { key: 'x' }, { key: drive.id, version: 'x' }, { key: drive.id, version: 1.5 }]) await drive.putEntry('/a', { metadata: { mount } })
+  const all = drive.mounts()
+  t.after(() => all.close())
+  assert.equal(await all.get('/a/b'), null)
+  assert.deepEqual(await paths(all.list('/')), ['/a'])
+})
+
+test('a mount in a drive of upstream is kept by a mirror', async (t) => {
+  const store = storeOf(t)
+  const shared = await open(t, store.namespace('shared'))
+  await shared.put('/file', 'content')
+  const drive = await open(t, store.namespace('drive'))
+  await drive.mount('/mnt', shared.key)
+  const theirs = new kits.upstream.Hyperdrive(new kits.upstream.Corestore(temporaryFolder(t)))
+  defer(t, () => theirs.close())
+  await drive.mirror(theirs).done()
+  const copy = await open(t, store.namespace('copy'))
+  await new kits.hypertab.MirrorDrive(theirs, copy).done()
+  const all = copy.mounts()
+  t.after(() => all.close())
+  assert.equal(String(await all.get('/mnt/file')), 'content')
+  assert.equal((await tree(copy)).length, 1)
+})

@@ -1,0 +1,6 @@
+// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
+
+import { Hyperdrive } from '../hyperdrive.js'
+
+export { Hyperdrive as default, Hyperdrive, Hyperdrive as 'module.exports' }
+export { formatUrl, openUrl, parseUrl, urlOf } from '../hyperdrive.js'
