@@ -153,6 +153,8 @@ export interface Engine {
   start (wake: () => void, setTimer?: (milliseconds: number) => void): void
   pollEvents (): EngineEvent[]
   handleTimeout? (): void
+  /** Writes what waits since the event `commit`. */
+  writeCommits (): void
 
   openMemoryStore (): StoreHandle
   openFileStore (file: SyncFile): StoreHandle

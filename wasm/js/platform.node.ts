@@ -33,6 +33,10 @@ export function unrefTimer (timer: unknown): void {
   (timer as { unref?: () => void } | null)?.unref?.()
 }
 
+export function nextTurn (step: () => void): void {
+  setImmediate(step)
+}
+
 export function openSocket (url: string): unknown {
   const Socket = globalThis.WebSocket ?? NodeWebSocket
   const socket = new Socket(url)

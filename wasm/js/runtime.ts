@@ -5,7 +5,7 @@
 
 import { exports as engine, type Engine, type EngineEvent, type Failure, type RequestHandle } from './binding.js'
 import { fromFailure, HypercoreError, HypertabError } from './errors.js'
-import { loadEngine, unrefTimer } from './platform.js'
+import { loadEngine, nextTurn, unrefTimer } from './platform.js'
 
 /** Takes the events of one core, link, relay or server. */
 export type EventHandler = (kind: string, rest: unknown[]) => void
@@ -246,6 +246,9 @@ function drain (): void {
 function dispatch ([kind, ...rest]: EngineEvent): void {
   if (kind === 'done') {
     settle(rest[0] as RequestHandle, rest[1] as Failure | null, rest[2])
+  } else if (kind === 'commit') {
+    // What else is written in this turn is written along; and timers and sockets have theirs.
+    nextTurn(() => { if (failure === null) call((engine) => { engine.writeCommits() }) })
   } else if (kind === 'firewall') {
     handlers.server.get(rest[1] as number)?.(kind, [rest[0], rest[2]])
   } else {

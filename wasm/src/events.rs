@@ -54,6 +54,11 @@ pub(crate) fn close_link(link: LinkId, reason: &CloseReason) -> JsValue {
     event!("link-close", link.0, close_reason(reason))
 }
 
+/// Something waits to be written in the next turn.
+pub(crate) fn commit() -> JsValue {
+    event!("commit")
+}
+
 pub(crate) fn done(request: f64, result: Result<JsValue, JsValue>) -> JsValue {
     match result {
         Ok(value) => event!("done", request, JsValue::NULL, value),

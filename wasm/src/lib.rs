@@ -46,6 +46,12 @@ pub fn poll_events() -> Result<Array, JsError> {
     runtime::look(runtime::Runtime::take_events)
 }
 
+/// Writes what waits to be written to files, in the turn after the event `commit`.
+#[wasm_bindgen(js_name = writeCommits)]
+pub fn write_commits() -> Result<(), JsError> {
+    with(runtime::Runtime::write_commits)
+}
+
 /// Opens a store that is gone with the page.
 #[wasm_bindgen(js_name = openMemoryStore)]
 pub fn open_memory_store() -> Result<u32, JsError> {

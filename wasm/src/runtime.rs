@@ -53,6 +53,9 @@ pub(crate) struct Runtime {
     pub(crate) closing: BTreeMap<StoreId, f64>,
     /// Stores that do nothing for now: who waits until nothing is under way, and what waits to be done.
     suspended: BTreeMap<StoreId, Suspended>,
+    /// Commits to files, which wait for the next turn of JavaScript: what it writes until then is written together and
+    /// synced once, and whoever only writes does not keep timers and sockets from theirs.
+    commits: Vec<(StoreId, Intent)>,
     /// Intents that a store works on.
     under_way: BTreeMap<StoreId, usize>,
     pub(crate) sockets: BTreeMap<LinkId, Socket>,
@@ -89,6 +92,7 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             backends: BTreeMap::new(),
             closing: BTreeMap::new(),
             suspended: BTreeMap::new(),
+            commits: Vec::new(),
             under_way: BTreeMap::new(),
             sockets: BTreeMap::new(),
             imports: BTreeMap::new(),
@@ -227,6 +231,27 @@ impl Runtime {
         if let Some(suspended) = self.suspended.get_mut(&store) {
             return suspended.intents.push(intent);
         }
+        if matches!(intent, Intent::Commit { .. }) && self.backends.get(&store).is_some_and(Backend::is_file)
+        {
+            if self.commits.is_empty() {
+                self.events.push(events::commit());
+            }
+            return self.commits.push((store, intent));
+        }
+        self.carry_out(store, intent);
+    }
+
+    /// Writes what waits for the next turn, and what follows from it.
+    pub(crate) fn write_commits(&mut self) {
+        while !self.commits.is_empty() {
+            for (store, intent) in core::mem::take(&mut self.commits) {
+                self.carry_out(store, intent);
+            }
+            self.drain();
+        }
+    }
+
+    fn carry_out(&mut self, store: StoreId, intent: Intent) {
         let Some(backend) = self.backends.get_mut(&store) else { return };
         *self.under_way.entry(store).or_default() += 1;
         let mut outcomes = Vec::new();
@@ -252,6 +277,7 @@ impl Runtime {
 
     /// Begins nothing more in a store. The request ends once what is under way is done.
     pub(crate) fn suspend_store(&mut self, store: StoreId) -> f64 {
+        self.write_commits();
         let request = self.own_request();
         self.suspended.entry(store).or_default().requests.push(request);
         self.finish_suspending(store);
@@ -290,6 +316,7 @@ impl Runtime {
     /// Begins to close a store: whatever is under way is written first.
     pub(crate) fn close_store(&mut self, store: StoreId) -> f64 {
         self.resume_store(store);
+        self.write_commits();
         let request = self.own_request();
         self.engine.close_store(store, now());
         if let Some(backend) = self.backends.get_mut(&store) {

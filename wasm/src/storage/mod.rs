@@ -49,6 +49,11 @@ impl Backend {
         Ok(Backend::IndexedDb { log: Box::default(), database })
     }
 
+    /// Whether it writes at once, and slowly.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Backend::File(_))
+    }
+
     /// Takes an intent. What can be answered at once is pushed to `outcomes`.
     pub(crate) fn handle_intent(&mut self, intent: Intent, outcomes: &mut Vec<Outcome>) {
         match self {
