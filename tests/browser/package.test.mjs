@@ -25,6 +25,7 @@ const PROGRAM = `
   assert.equal(Core, Hypercore)
   assert.equal(require('hypertab/hypercore'), Hypercore)
   assert.equal(memory, also)
+  assert.equal(typeof require('hypertab/corestore'), 'function')
   assert.equal(typeof require('hypertab/hyperswarm'), 'function')
   assert.equal(typeof require('hypertab/dht').keyPair, 'function')
   const a = new Hypercore('./log')

@@ -109,6 +109,7 @@ test('the classes come by require as upstream\'s do', () => {
   const require = createRequire(import.meta.url)
   assert.equal(require('hypertab/hypercore'), Hypercore)
   assert.equal(require('hypertab').Hypercore, Hypercore)
+  assert.equal(typeof require('hypertab/corestore'), 'function')
   assert.equal(typeof require('hypertab/hyperswarm'), 'function')
   assert.equal(typeof require('hypertab/dht').keyPair, 'function')
 })
