@@ -39,6 +39,12 @@ impl BlockCache {
         *self = Self::default();
     }
 
+    /// Keeps a block that was written, if it is one of a bee.
+    pub fn keep(&mut self, seq: u64, block: Bytes) {
+        // A read that needs it will say what is wrong with it.
+        let _ = self.insert(seq, block);
+    }
+
     pub(super) fn contains(&self, seq: u64) -> bool {
         self.find(seq).is_some()
     }
@@ -161,8 +167,8 @@ fn decode_index(index: Bytes) -> Result<Arc<[Level]>, Problem> {
 /// Places at first.
 const MIN_SLOTS: usize = 64;
 
-/// Places at most. A bee of 100 byte blocks then takes 5 MiB at most.
-const MAX_SLOTS: usize = 16_384;
+/// Places at most: what fits in [`MAX_BYTES`] when the blocks of a bee are small.
+const MAX_SLOTS: usize = 65_536;
 
 /// Bytes of blocks at most, or one block.
 const MAX_BYTES: usize = 16 << 20;

@@ -5,11 +5,15 @@
 //! that one key is found by a pointer to it, or that none lies between two neighbours, is all there is to
 //! show. So a peer that has the blocks names those few, and the way. Both are hints: what they do not show is
 //! searched for.
+//!
+//! A peer that runs upstream names every block that its search touched, in order, and no way. But the order tells
+//! it: which key a binary search compares next says how the one before compared, without reading either.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use core::ops::Range;
 
-use super::{Entry, Found, MAX_DEPTH, NodeRef, ReadError, StoredNode, View};
+use super::{Entry, Found, MAX_DEPTH, MAX_KEYS, NodeRef, ReadError, StoredNode, View};
 use crate::hyperbee::messages::CacheMessage;
 
 impl View<'_> {
@@ -22,14 +26,20 @@ impl View<'_> {
     /// [`ReadError`] when blocks are missing or wrong.
     pub fn get_hinted(&mut self, key: &[u8], hints: &CacheMessage) -> Result<Option<Entry>, ReadError> {
         let turns = &hints.turns;
-        let hints = &hints.blocks[..hints.blocks.len().min(MAX_HINTS)];
-        for seq in hints.iter().filter(|seq| (1..self.version).contains(*seq)) {
-            self.reader.ask(*seq);
+        let blocks = &hints.blocks[..hints.blocks.len().min(MAX_HINTS)];
+        let starts_here = blocks.first().copied() == self.version.checked_sub(1);
+        let mut steps = (turns.is_empty() && starts_here).then_some(Steps { touched: blocks, next: 1 });
+        if steps.is_none() {
+            self.ask_all(blocks);
         }
         let Some(NodeRef::Stored(mut node)) = self.root()? else { return self.get(key) };
         // Whether the keys beside the subtree are known to be smaller and larger.
         let (mut before, mut after) = (Neighbour::End, Neighbour::End);
-        for depth in 0..MAX_DEPTH {
+        let mut depth = 0;
+        for _ in 0..MAX_DEPTH * (MAX_KEYS + 1) {
+            if depth == MAX_DEPTH {
+                break;
+            }
             // As in `get`, but a hint alone does not show that this is the way to the key.
             if [before, after].iter().all(|neighbour| !matches!(neighbour, Neighbour::Unknown(_))) {
                 let slot = self.reader.known(node.seq)?;
@@ -39,12 +49,36 @@ impl View<'_> {
             }
             let keys = node.level().keys.len();
             let is_leaf = node.level().children.is_empty();
-            let (mut low, mut high) = match self.narrow(&node, key, hints)? {
+            let shown = if steps.is_some() { &[] } else { blocks };
+            let (mut low, mut high) = match self.narrow(&node, key, shown)? {
                 Narrowed::Key(seq) => return self.entry(seq).map(Some),
                 Narrowed::Gaps { low, high } => (low, high),
             };
-            let turn = turns.get(depth).and_then(|turn| usize::try_from(*turn).ok());
+            let mut turn = turns.get(depth).and_then(|turn| usize::try_from(*turn).ok());
+            if let Some(known) = steps {
+                match self.follow(&node, key, known, 0..keys)? {
+                    Some((Turn::Look(seq), _)) => {
+                        // Compared with by the next round, as a key that is known.
+                        if let Err(error) = self.reader.key(seq) {
+                            self.ask_steps(known, depth == 0);
+                            return Err(error);
+                        }
+                        continue;
+                    }
+                    Some((Turn::Gap(gap), after)) => (turn, steps) = (Some(gap), Some(after)),
+                    None => (turn, steps) = (self.own_child(&node, key)?, None),
+                }
+            }
             let hinted = turn.filter(|turn| !is_leaf && (low..=high).contains(turn));
+            if is_leaf && let Some(turn) = turn.filter(|turn| (low..=high).contains(turn)) {
+                if turn > 0 {
+                    before = Neighbour::Unknown(node.key_seq(turn - 1)?);
+                }
+                if turn < keys {
+                    after = Neighbour::Unknown(node.key_seq(turn)?);
+                }
+                return self.absent(key, before, after);
+            }
             if low < high && hinted.is_none() {
                 match self.search(&NodeRef::Stored(node.clone()), key)? {
                     Found::Key(i) => return self.entry(node.key_seq(i)?).map(Some),
@@ -62,9 +96,99 @@ impl View<'_> {
                 return self.absent(key, before, after);
             }
             let (seq, offset) = node.child(gap)?;
-            node = self.reader.child(node.seq, seq, offset)?;
+            node = match (self.reader.child(node.seq, seq, offset), steps) {
+                (Err(error), Some(steps)) => {
+                    self.ask_steps(steps, depth == 0);
+                    return Err(error);
+                }
+                (child, _) => child?,
+            };
+            depth += 1;
         }
         Err(self.too_deep())
+    }
+
+    fn ask_all(&mut self, blocks: &[u64]) {
+        for seq in blocks.iter().filter(|seq| (1..self.version).contains(*seq)) {
+            self.reader.ask(*seq);
+        }
+    }
+
+    /// Asks for what may be a node on the rest of the way, and for its end.
+    ///
+    /// No node is younger than its parent, nor is a key than its node: only what nothing younger follows can be one.
+    /// At first there is room for some of the keys that the search compared with last, too.
+    fn ask_steps(&mut self, steps: Steps<'_>, is_first: bool) {
+        let rest = steps.touched.get(steps.next..).unwrap_or_default();
+        let mut youngest = 0;
+        let mut others = Vec::new();
+        let mut room = FIRST_ASKED;
+        for seq in rest.iter().rev() {
+            if *seq >= youngest {
+                youngest = *seq;
+                self.ask_all(&[*seq]);
+                room = room.saturating_sub(1);
+            } else {
+                others.push(*seq);
+            }
+        }
+        if is_first {
+            others.truncate(room);
+            self.ask_all(&others);
+        }
+    }
+
+    /// Finds out how a search went on in a node, from the steps that it took.
+    fn follow<'s>(
+        &mut self,
+        node: &StoredNode,
+        key: &[u8],
+        steps: Steps<'s>,
+        range: Range<usize>,
+    ) -> Result<Option<(Turn, Steps<'s>)>, ReadError> {
+        let Range { start, end } = range;
+        if start >= end {
+            if node.level().children.is_empty() {
+                return Ok(steps.is_over().then_some((Turn::Gap(start), steps)));
+            }
+            let (child, _) = node.child(start)?;
+            let steps = if child == node.seq { Some(steps) } else { steps.touch(child) };
+            return Ok(steps.map(|steps| (Turn::Gap(start), steps)));
+        }
+        let middle = (start + end) / 2;
+        let seq = node.key_seq(middle)?;
+        let steps = if seq == node.seq { Some(steps) } else { steps.touch(seq) };
+        let Some(steps) = steps else { return Ok(None) };
+        let look = Some((Turn::Look(seq), steps));
+        if let Some(place) = self.reader.cache.find(seq) {
+            return match key.cmp(&self.reader.cache.at(place).key) {
+                Ordering::Less => self.follow(node, key, steps, start..middle),
+                Ordering::Greater => self.follow(node, key, steps, middle + 1..end),
+                Ordering::Equal => Ok(None),
+            };
+        }
+        // A search ends with the key that it is for.
+        if steps.is_over() {
+            return Ok(look);
+        }
+        let less = self.follow(node, key, steps, start..middle)?;
+        let greater = self.follow(node, key, steps, middle + 1..end)?;
+        Ok(match (less, greater) {
+            (None, None) => None,
+            (Some(_), Some(_)) => look,
+            (less, greater) => less.or(greater),
+        })
+    }
+
+    /// Returns the only child that was written together with a node for this key.
+    fn own_child(&mut self, node: &StoredNode, key: &[u8]) -> Result<Option<usize>, ReadError> {
+        if self.reader.known(node.seq)?.key != key {
+            return Ok(None);
+        }
+        let children = node.children()?;
+        let mut own = children.iter().enumerate().filter(|(_, (seq, _))| *seq == node.seq).map(|(i, _)| i);
+        let first = own.next();
+        Ok(first.filter(|_| own.next().is_none()))
     }
 
     /// Returns the blocks that show what [`get`](Self::get) returns, and the way through them.
@@ -150,6 +274,35 @@ impl View<'_> {
     }
 }
 
+/// What a peer's search touched, and how much of it is accounted for.
+#[derive(Clone, Copy)]
+struct Steps<'s> {
+    touched: &'s [u64],
+    next: usize,
+}
+
+impl Steps<'_> {
+    fn is_over(&self) -> bool {
+        self.next >= self.touched.len()
+    }
+
+    /// Goes past a block that is read, which counts only once; `None` when another was.
+    fn touch(self, seq: u64) -> Option<Self> {
+        if self.touched.iter().take(self.next).any(|touched| *touched == seq) {
+            return Some(self);
+        }
+        (self.touched.get(self.next) == Some(&seq)).then_some(Self { next: self.next + 1, ..self })
+    }
+}
+
+/// How a search went on.
+enum Turn {
+    /// Into the child here, or to the end in a leaf.
+    Gap(usize),
+    /// It compared with the key in this block, and what came of it is not known.
+    Look(u64),
+}
+
 enum Narrowed {
     /// The key is in this block.
     Key(u64),
@@ -176,3 +329,7 @@ impl Neighbour {
 
 /// Hints that are used: an upstream peer names about three blocks for each level of the tree.
 const MAX_HINTS: usize = 128;
+
+/// Blocks that are asked for at once for the steps of a search; with the root, a lookup then needs no more than twelve
+/// in most trees.
+const FIRST_ASKED: usize = 8;
