@@ -276,6 +276,10 @@ impl Engine {
     }
 
     pub(super) fn answer(&mut self, request: RequestId, result: Result<Response, Error>) {
+        #[cfg(feature = "bee")]
+        if self.answer_bee(request, &result) {
+            return;
+        }
         self.outputs.push_back(Output::Event(Event::Done { request, result }));
     }
 
@@ -384,6 +388,8 @@ impl Engine {
             CoreEvent::Upgraded => return self.emit(Event::CoreAppend { core: id }),
             CoreEvent::Truncated { ancestors, old_length, fork, is_reorg } => {
                 self.emit(Event::CoreTruncate { core: id, ancestors, fork });
+                #[cfg(feature = "bee")]
+                self.bees_truncated(id, ancestors);
                 if is_reorg {
                     let length =
                         self.cores.get(&id).and_then(CoreEntry::open).map_or(0, |core| core.tree().length);

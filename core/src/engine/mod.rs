@@ -23,12 +23,16 @@ use link::Link;
 use relay::{Dialling, RelayEntry};
 use replication::LinkEntry;
 
+#[cfg(feature = "bee")]
+pub use bees::{BeeChange, BeeId, BeeOptions, BeeRead, BeeResponse};
 pub use channels::{LinkStats, Traffic};
 pub use handle::CoreHandle;
 pub use relay::{IncomingId, RelayEvent, RelayId, ServerId};
 pub use types::*;
 
 mod atoms;
+#[cfg(feature = "bee")]
+mod bees;
 mod channels;
 mod cores;
 mod handle;
@@ -61,6 +65,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     flows: VecDeque<sessions::Flow>,
     running: Option<sessions::Running>,
+    #[cfg(feature = "bee")]
+    bees: bees::Bees,
     /// The flow that runs may be able to go on.
     dirty_flow: bool,
 
@@ -140,6 +146,8 @@ impl Engine {
             outputs: VecDeque::new(),
             flows: VecDeque::new(),
             running: None,
+            #[cfg(feature = "bee")]
+            bees: bees::Bees::default(),
             dirty_flow: false,
             dirty_cores: BTreeSet::new(),
             dirty_links: BTreeSet::new(),
@@ -210,12 +218,18 @@ impl Engine {
             self.drive_link(link, now);
         } else if let Some(relay) = self.dirty_relays.pop_first() {
             self.drive_relay(relay, now);
+        } else if self.advance_bees(now) {
         } else if let Some(store) = self.dirty_stores.pop_first() {
             self.drive_store(store, now);
         } else {
             return false;
         }
         true
+    }
+
+    #[cfg(not(feature = "bee"))]
+    fn advance_bees(&mut self, _now: Instant) -> bool {
+        false
     }
 
     /// Adds a store about which nothing is known yet.

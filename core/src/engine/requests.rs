@@ -115,6 +115,10 @@ impl Engine {
         if self.cancel_query(request) {
             return;
         }
+        #[cfg(feature = "bee")]
+        if self.cancel_bee(request, now) {
+            return;
+        }
         self.give_up(request, Error::RequestCancelled, now);
     }
 

@@ -342,6 +342,9 @@ pub enum Response {
     Applied(bool),
     /// What an audit found in a part of the log.
     Audited(Audited),
+    /// What a bee answers.
+    #[cfg(feature = "bee")]
+    Bee(super::BeeResponse),
     /// A block, decrypted when the command said so; `None` when it is not here and was not to be waited for.
     Block(Option<Bytes>),
     /// The length and stored bytes of a log that took a branch's blocks; `None` when the branch does not fit.

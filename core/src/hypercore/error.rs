@@ -17,6 +17,11 @@ use super::verify::VerifyError;
 pub enum CoreError {
     /// An argument makes no sense.
     BadArgument(&'static str),
+    /// A block is not here, and was not to be waited for.
+    BlockNotAvailable {
+        /// Which.
+        index: u64,
+    },
     /// A block is larger than [`MAX_BLOCK_SIZE`](super::core::MAX_BLOCK_SIZE).
     BlockTooLarge {
         /// Its stored bytes.
@@ -24,7 +29,7 @@ pub enum CoreError {
     },
     /// The core is closed or closing.
     Closed,
-    /// A stored block is shorter than the padding that encryption needs.
+    /// A block is not of the form that it should have.
     Decoding,
     /// A node does not have the hash or size that is stored.
     InvalidChecksum {
@@ -63,6 +68,7 @@ impl CoreError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadArgument(_) | Self::BlockTooLarge { .. } => "BAD_ARGUMENT",
+            Self::BlockNotAvailable { .. } => "BLOCK_NOT_AVAILABLE",
             Self::Closed => "SESSION_CLOSED",
             Self::Decoding => "DECODING_ERROR",
             Self::InvalidChecksum { .. } => "INVALID_CHECKSUM",
@@ -89,8 +95,9 @@ impl fmt::Display for CoreError {
             Self::BlockTooLarge { found } => {
                 write!(f, "block of {found} bytes is over the limit of {}", super::core::MAX_BLOCK_SIZE)
             }
+            Self::BlockNotAvailable { index } => write!(f, "block {index} is not available"),
             Self::Closed => f.write_str("core is closed"),
-            Self::Decoding => f.write_str("stored block is shorter than its padding"),
+            Self::Decoding => f.write_str("block cannot be decoded"),
             Self::InvalidChecksum { index } => write!(f, "invalid checksum at node {index}"),
             Self::InvalidProof => f.write_str("proof does not prove what it contains"),
             Self::InvalidSignature => f.write_str("invalid signature"),
