@@ -9,7 +9,7 @@ import { cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
 import { ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
-const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'drive', 'open']
+const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'bee', 'drive', 'open']
 
 await main(async () => {
   const args = process.argv.slice(2)

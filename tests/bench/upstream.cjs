@@ -9,6 +9,7 @@ const os = require('node:os')
 const path = require('node:path')
 
 const Corestore = require('corestore')
+const Hyperbee = require('hyperbee')
 const Hypercore = require('hypercore')
 const Hyperdrive = require('hyperdrive')
 
@@ -112,6 +113,30 @@ const cases = {
 
   async 'replicate-64k' () {
     out('replicate-64k', 1000 * 65536 / await replicate(1000, 65536, 50) / 1e6, 'MB/s')
+  },
+
+  async bee () {
+    const count = 20000
+    const core = await writer(0, 0, 1)
+    const bee = new Hyperbee(core, { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
+    await bee.ready()
+    const key = (i) => 'key-' + String((Math.imul(i, 2654435761) >>> 0) % 1000000007).padStart(10, '0')
+    const put = await timed(async () => {
+      for (let i = 0; i < count; i += 1000) {
+        const batch = bee.batch()
+        for (let k = i; k < i + 1000; k++) await batch.put(key(k), 'value-' + k)
+        await batch.flush()
+      }
+    })
+    out('bee-put-batch', count / put, 'puts/s')
+    const get = await timed(async () => { for (let i = 0; i < count; i++) await bee.get(key(i)) })
+    out('bee-get', count / get, 'gets/s')
+    let rows = 0
+    const scan = await timed(async () => { for await (const _ of bee.createReadStream()) rows++ })
+    out('bee-scan', rows / scan, 'entries/s')
+    const single = await timed(async () => { for (let i = 0; i < 2000; i++) await bee.put('single-' + i, 'v' + i) })
+    out('bee-put-single', 2000 / single, 'puts/s')
+    await bee.close()
   },
 
   async drive () {

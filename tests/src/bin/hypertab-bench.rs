@@ -10,7 +10,11 @@ use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use hypertab_core::crypto::{self, KeyPair};
-use hypertab_core::engine::{AppendOptions, CoreId, GetOptions, OpenOptions, RangeWish, Role, UpdateOptions};
+use hypertab_core::engine::{
+    AppendOptions, BeeChange, BeeOptions, BeeRead, BeeResponse, CoreId, GetOptions, OpenOptions, RangeWish,
+    Response, Role, UpdateOptions,
+};
+use hypertab_core::hyperbee::Range;
 use hypertab_core::secret_stream::cipher::{Push, Tag};
 use hypertab_core::storage::log_store::SyncFile as _;
 use hypertab_tests::bench_drive::DriveHost;
@@ -24,12 +28,13 @@ fn main() {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let is_relaxed = !only.iter().any(|argument| argument == "--forced");
     only.retain(|argument| argument != "--forced");
-    let cases: [(&str, Case); 8] = [
+    let cases: [(&str, Case); 9] = [
         ("append-single-1k", append_single),
         ("append-batch-1k", append_batch_and_get),
         ("append-batch-64k", append_large),
         ("replicate-1k", |relaxed| replicate("replicate-1k", 20_000, 1024, relaxed)),
         ("replicate-64k", |relaxed| replicate("replicate-64k", 1000, 65536, relaxed)),
+        ("bee", bee),
         ("drive", drive),
         ("open", open),
         ("limits", |_| limits()),
@@ -158,6 +163,58 @@ fn replicate(name: &str, count: u32, size: usize, is_relaxed: bool) {
         1024 => out(name, f64::from(count) / seconds, "blocks/s"),
         _ => out(name, f64::from(count) * size as f64 / seconds / 1e6, "MB/s"),
     }
+}
+
+/// Puts, gets and walks of a bee, every command one after the other as a program that awaits each has them.
+fn bee(is_relaxed: bool) {
+    const COUNT: u32 = 20_000;
+    let mut host = Host::new(1, is_relaxed);
+    let core = host.open(&file(), OpenOptions::default());
+    let bee = host.engine.open_bee(core, BeeOptions::default()).expect("the core is open");
+    let key = |i: u32| Bytes::from(format!("key-{:010}", i.wrapping_mul(2_654_435_761) % 1_000_000_007));
+    let write = |host: &mut Host, changes: Vec<BeeChange>| {
+        let now = host.now();
+        let request = host.engine.bee_write(bee, changes, now);
+        host.wait(request);
+    };
+    let put = |key: Bytes, value: String| BeeChange::Put(key, Some(value.into()));
+    let seconds = timed(|| {
+        for start in (0..COUNT).step_by(1000) {
+            write(&mut host, (start..start + 1000).map(|i| put(key(i), format!("value-{i}"))).collect());
+        }
+    });
+    out("bee-put-batch", f64::from(COUNT) / seconds, "puts/s");
+    let seconds = timed(|| {
+        for i in 0..COUNT {
+            let now = host.now();
+            let request = host.engine.bee_get(bee, key(i), BeeRead::default(), now);
+            let found = host.wait(request);
+            assert!(matches!(found, Response::Bee(BeeResponse::Entry(Some(_)))));
+        }
+    });
+    out("bee-get", f64::from(COUNT) / seconds, "gets/s");
+    let mut rows = 0_u32;
+    let seconds = timed(|| {
+        let mut range = Range::default();
+        loop {
+            let now = host.now();
+            let request = host.engine.bee_range(bee, range.clone(), BeeRead::default(), now);
+            let Response::Bee(BeeResponse::Entries(entries, more)) = host.wait(request) else {
+                unreachable!()
+            };
+            rows += u32::try_from(entries.len()).expect("a page");
+            range.gt = entries.last().map(|entry| entry.key.clone());
+            if !more {
+                break;
+            }
+        }
+    });
+    assert_eq!(rows, COUNT);
+    out("bee-scan", f64::from(rows) / seconds, "entries/s");
+    let seconds = timed(|| {
+        (0..2000).for_each(|i| write(&mut host, vec![put(format!("single-{i}").into(), format!("v{i}"))]));
+    });
+    out("bee-put-single", 2000.0 / seconds, "puts/s");
 }
 
 fn drive(is_relaxed: bool) {
