@@ -320,6 +320,7 @@ fn extension_messages() {
                 end: cache["end"].as_u64(),
                 blocks: list(&cache["blocks"]),
                 turns: Vec::new(),
+                key: None,
             }),
             get: get.is_object().then(|| GetMessage {
                 version: get["version"].as_u64(),
