@@ -222,7 +222,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   }
 
   /** @internal */
-  protected async _open (): Promise<void> {
+  protected override async _open (): Promise<void> {
     if (this.root !== null) {
       this.corestores.add(this)
       if (!this.root.opened) await this.root.ready()
@@ -246,7 +246,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   }
 
   /** @internal */
-  protected async _close (): Promise<void> {
+  protected override async _close (): Promise<void> {
     const closing: Array<Promise<void>> = [...this.sessions].map((session) => session.close())
     if (this.watchers !== null) {
       this.cores.unwatch(this)

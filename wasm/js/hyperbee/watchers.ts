@@ -1,7 +1,7 @@
 // What tells that something in a bee changed.
 
 import { createLock, debounce } from '../support/lock.js'
-import { ReadyResource } from '../support/resource.js'
+import { ReadyResource } from '../support/ready-resource.js'
 import type { EncodingOptions } from './batch.js'
 import type { Entry } from './blocks.js'
 import type { BeeEncoding } from './encodings.js'

@@ -8,7 +8,7 @@ export type ReadyEvents = {
 }
 
 /** Opens at the first `ready()`, and closes once. */
-export abstract class ReadyResource<M extends EventMap> extends EventEmitter<M & ReadyEvents> {
+export class ReadyResource<M extends EventMap = {}> extends EventEmitter<M & ReadyEvents> {
   opening: Promise<void> | null = null
   closing: Promise<void> | null = null
   opened = false
@@ -25,9 +25,9 @@ export abstract class ReadyResource<M extends EventMap> extends EventEmitter<M &
   }
 
   /** @internal */
-  protected abstract _open (): Promise<void>
+  protected async _open (): Promise<void> {}
   /** @internal */
-  protected abstract _close (): Promise<void>
+  protected async _close (): Promise<void> {}
 
   async #open (): Promise<void> {
     if (this.closing !== null) return
