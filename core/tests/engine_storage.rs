@@ -116,6 +116,44 @@ fn an_upstream_store_answers_without_opening_a_core() {
 }
 
 #[test]
+fn a_core_is_forgotten_and_others_stay() {
+    let mut host = Host::new(1);
+    let store = host.store(upstreams_store());
+    let ask = |host: &mut Host, question| {
+        let request = host.engine.ask_store(store, question);
+        host.settled(request).map(|response| match response {
+            Response::Store(answer) => *answer,
+            other => panic!("{other:?}"),
+        })
+    };
+    let name = |name: &str| Question::Alias(Alias { name: name.into(), namespace: Namespace::ROOT.0 });
+    let Ok(Answer::Core(Some(main))) = ask(&mut host, name("main")) else { panic!("no core") };
+    let core = host.open(store, OpenCore::default());
+    assert_eq!(host.append(core, &[b"c"]), 3);
+
+    assert!(ask(&mut host, Question::Forget(main)).is_err());
+    let closed = host.engine.close_core(core, host.now);
+    host.settled(closed).unwrap();
+    let keys = host.disks[&store].data.entries().count();
+    assert_eq!(ask(&mut host, Question::Forget(main)).unwrap(), Answer::Core(Some(main)));
+    assert_eq!(ask(&mut host, Question::Forget(main)).unwrap(), Answer::Core(None));
+
+    assert_eq!(ask(&mut host, Question::DefaultCore).unwrap(), Answer::Core(None));
+    assert_eq!(ask(&mut host, name("main")).unwrap(), Answer::Core(None));
+    assert!(host.disks[&store].data.entries().count() + 8 < keys);
+    let Answer::Cores(left, None) = ask(&mut host, Question::Cores { from: None, limit: 10 }).unwrap() else {
+        panic!("no cores")
+    };
+    assert_eq!(left.len(), 1);
+    let other = OpenCore {
+        core: OpenOptions { discovery_key: Some(left[0].0), ..OpenOptions::default() },
+        ..OpenCore::default()
+    };
+    let other = host.open(store, other);
+    assert!(host.engine.core(other).unwrap().manifest().is_some());
+}
+
+#[test]
 fn questions_about_a_store_that_is_closed_fail() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());

@@ -26,6 +26,8 @@ const paths = async (entries) => (await collect(entries)).map((entry) => entry.k
 
 test('purged drives are gone', async (t) => {
   const store = storeOf(t)
+  const other = await open(t, store.namespace('b'))
+  await other.put('/kept', 'kept')
   const drive = await open(t, store.namespace('a'))
   await drive.put('/a', 'x')
   await drive.put('/b', noise(100_000))
@@ -34,6 +36,12 @@ test('purged drives are gone', async (t) => {
   await assert.rejects(drive.batch().purge(), { message: 'Can only purge the main session' })
   await drive.purge()
   assert.ok(drive.closed)
+  const again = await open(t, store.namespace('a'))
+  assert.deepEqual(again.key, drive.key)
+  assert.equal(again.core.length, 0)
+  assert.equal(again.blobs.core.length, 0)
+  assert.equal(await again.get('/a'), null)
+  assert.equal(String(await other.get('/kept')), 'kept')
 })
 
 test('snapshots stay as they are', async (t) => {

@@ -165,6 +165,7 @@ export interface Engine {
   storeSeed (store: StoreHandle, seed: Uint8Array | undefined, overwrite: boolean): RequestHandle
   storeDefaultCore (store: StoreHandle): RequestHandle
   storeAlias (store: StoreHandle, namespace: Uint8Array, name: string): RequestHandle
+  storeForget (store: StoreHandle, discoveryKey: Uint8Array): RequestHandle
   storeInfos (store: StoreHandle, discoveryKeys: Uint8Array[]): RequestHandle
   storeCores (store: StoreHandle, from: Uint8Array | undefined, limit: number): RequestHandle
   storeAliases (store: StoreHandle, namespace: Uint8Array | undefined, from: Uint8Array | undefined, limit: number): RequestHandle

@@ -83,6 +83,12 @@ pub fn store_infos(store: u32, discovery_keys: Array) -> Result<f64, JsError> {
     ask(store, Question::Infos(discovery_keys.collect::<Result<_, _>>()?))
 }
 
+/// Deletes what is stored of a core that is not open. The request ends with its discovery key, or null when it was not here.
+#[wasm_bindgen(js_name = storeForget)]
+pub fn store_forget(store: u32, discovery_key: &[u8]) -> Result<f64, JsError> {
+    ask(store, Question::Forget(fixed(discovery_key, "discoveryKey")?))
+}
+
 /// Lists cores. The request ends with `[cores, next]`.
 #[wasm_bindgen(js_name = storeCores)]
 pub fn store_cores(store: u32, from: Option<Vec<u8>>, limit: u32) -> Result<f64, JsError> {

@@ -15,7 +15,7 @@ use crate::error::StorageFailure;
 use crate::hypercore::opening::decode;
 use crate::id::{DiscoveryKey, Hash};
 use crate::storage::keys::{self, DataKeys};
-use crate::storage::records::{Alias, Auth, CorePointers, Head, Hints, StoreHead};
+use crate::storage::records::{Alias, Auth, CorePointers, Head, Hints, Sessions, StoreHead};
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 
 /// What is to be known about a store.
@@ -31,6 +31,9 @@ pub enum Question {
     Alias(Alias),
     /// Whether a core is here, and what it is.
     Infos(Vec<DiscoveryKey>),
+    /// Deletes all that is stored of a core, its branches and its name, and answers whether it was here. Not for one
+    /// that is open.
+    Forget(DiscoveryKey),
     /// Cores in the order of their discovery keys, some at a time.
     Cores {
         /// Where the answer before this one ended.
@@ -86,6 +89,7 @@ impl fmt::Debug for Question {
             Self::DefaultCore => "DefaultCore",
             Self::Alias(_) => "Alias",
             Self::Infos(_) => "Infos",
+            Self::Forget(_) => "Forget",
             Self::Cores { .. } => "Cores",
             Self::Aliases { .. } => "Aliases",
         })
@@ -120,6 +124,8 @@ enum State {
     Reading,
     /// The parts of those cores that are here.
     Parts(Vec<Option<CorePointers>>),
+    /// The branches of a core that is to be forgotten.
+    Branches(CorePointers),
     Committing(CommitId, Answer),
 }
 
@@ -165,6 +171,9 @@ impl Query {
             (State::Reading, Some(Found::Values(values))) => self.take_values(&values, party, store),
             (State::Reading, Some(Found::Entries(entries, more))) => self.take_entries(&entries, more),
             (State::Parts(pointers), Some(Found::Values(values))) => take_parts(pointers, &values),
+            (State::Branches(pointers), Some(Found::Values(values))) => {
+                self.forget(&pointers, &values, party, store)
+            }
             (State::Committing(commit, answer), _) => {
                 self.state = State::Committing(commit, answer);
                 Ok(Step::Committing)
@@ -188,6 +197,7 @@ impl Query {
             }
             Question::Alias(alias) => alloc::vec![keys::alias(&alias.namespace, &alias.name)],
             Question::Infos(discovery_keys) => discovery_keys.iter().map(keys::core).collect(),
+            Question::Forget(discovery_key) => alloc::vec![keys::core(discovery_key)],
             Question::Cores { from, limit } => {
                 let (start, end) = keys::cores();
                 return scan(store, from.as_ref().unwrap_or(&start), end, *limit);
@@ -220,15 +230,53 @@ impl Query {
                 self.state = State::Parts(pointers);
                 Ok(Step::Reading(ticket))
             }
-            Question::Seed(_) | Question::ReplaceSeed(_) | Question::DefaultCore => {
-                if store.head.is_none() {
-                    let head = first.map(|value| StoreHead::from_slice(&value)).transpose();
-                    store.head = Some(head.map_err(|_| StorageFailure::Corrupted)?.unwrap_or_default());
+            Question::Forget(_) => match decode::<CorePointers>(&first)? {
+                Some(pointers) => {
+                    let ticket = store.read(alloc::vec![keys::sessions(pointers.core), keys::store_head()]);
+                    self.state = State::Branches(pointers);
+                    Ok(Step::Reading(ticket))
                 }
+                None => Ok(Step::Done(Answer::Core(None))),
+            },
+            Question::Seed(_) | Question::ReplaceSeed(_) | Question::DefaultCore => {
+                load_head(store, first)?;
                 self.take_head(party, store)
             }
             Question::Cores { .. } | Question::Aliases { .. } => Err(StorageFailure::Corrupted),
         }
+    }
+
+    fn forget(
+        &mut self,
+        pointers: &CorePointers,
+        values: &[Option<Bytes>],
+        party: Party,
+        store: &mut Store,
+    ) -> Result<Step, StorageFailure> {
+        let (Question::Forget(discovery_key), [sessions, head]) = (&self.question, values) else {
+            return Err(StorageFailure::Corrupted);
+        };
+        let branches = decode::<Sessions>(sessions)?.map_or_else(Vec::new, |sessions| sessions.0);
+        load_head(store, head.clone())?;
+        let mut ops = alloc::vec![Op::Delete { key: keys::core(discovery_key) }];
+        if let Some(alias) = &pointers.alias {
+            ops.push(Op::Delete { key: keys::alias(&alias.namespace, &alias.name) });
+        }
+        let (start, end) = keys::core_parts(pointers.core);
+        ops.push(Op::DeleteRange { start, end });
+        for data in branches.iter().map(|branch| branch.data).chain([pointers.data]) {
+            let (start, end) = DataKeys { data }.all();
+            ops.push(Op::DeleteRange { start, end });
+        }
+        if let Some(head) =
+            store.head.as_mut().filter(|head| head.default_discovery_key == Some(*discovery_key))
+        {
+            head.default_discovery_key = None;
+            ops.push(Op::Put { key: keys::store_head(), value: head.to_vec().into() });
+        }
+        let commit = store.stage(party, ops, Durability::Strict);
+        self.state = State::Committing(commit, Answer::Core(Some(*discovery_key)));
+        Ok(Step::Committing)
     }
 
     fn take_head(&mut self, party: Party, store: &mut Store) -> Result<Step, StorageFailure> {
@@ -264,6 +312,14 @@ impl Query {
         });
         Ok(Step::Done(Answer::Cores(cores.collect::<Result<_, _>>()?, next)))
     }
+}
+
+fn load_head(store: &mut Store, value: Option<Bytes>) -> Result<(), StorageFailure> {
+    if store.head.is_none() {
+        let head = value.map(|value| StoreHead::from_slice(&value)).transpose();
+        store.head = Some(head.map_err(|_| StorageFailure::Corrupted)?.unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn take_parts(pointers: Vec<Option<CorePointers>>, values: &[Option<Bytes>]) -> Result<Step, StorageFailure> {

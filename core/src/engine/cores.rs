@@ -230,6 +230,12 @@ impl Engine {
             .find(|id| self.cores.get(id).is_some_and(|entry| entry.store == store && !entry.is_closing()))
     }
 
+    /// Returns whether a core of a store is open, or not yet closed.
+    pub(super) fn has_core(&self, store: StoreId, discovery_key: &DiscoveryKey) -> bool {
+        self.cores_named(discovery_key)
+            .any(|id| self.cores.get(&id).is_some_and(|entry| entry.store == store))
+    }
+
     /// Returns the cores of all stores that have a discovery key.
     pub(super) fn cores_named(&self, discovery_key: &DiscoveryKey) -> impl Iterator<Item = CoreId> + '_ {
         let range = (*discovery_key, CoreId(0))..=(*discovery_key, CoreId(u32::MAX));

@@ -14,6 +14,12 @@ impl Engine {
     /// Asks something about a store. Answered with [`Response::Store`].
     pub fn ask_store(&mut self, store: StoreId, question: Question) -> RequestId {
         let request = self.next_request();
+        if let Question::Forget(discovery_key) = &question
+            && self.has_core(store, discovery_key)
+        {
+            self.answer(request, Err(Error::InvalidOperation("the core is open")));
+            return request;
+        }
         match self.stores.get_mut(&store) {
             Some(entry) => {
                 entry.queries.insert(request, Query::new(question));

@@ -103,6 +103,11 @@ pub fn sessions(core: u64) -> Bytes {
     core_part(core, SESSIONS)
 }
 
+/// Returns the keys of all records about a core: first and end, exclusive. Its log is elsewhere.
+pub fn core_parts(core: u64) -> (Bytes, Bytes) {
+    (core_part(core, 0), core_part(core, u8::MAX))
+}
+
 fn core_part(core: u64, part: u8) -> Bytes {
     let mut key = Vec::with_capacity(11);
     key.push(CORE_PARTS);
@@ -182,6 +187,11 @@ impl DataKeys {
         let mut key = self.part(USER_DATA, name.len() + 4);
         put_text(&mut key, name);
         key.into()
+    }
+
+    /// Returns the keys of everything: first and end, exclusive.
+    pub fn all(&self) -> (Bytes, Bytes) {
+        (self.part(0, 0).into(), self.part(u8::MAX, 0).into())
     }
 
     fn numbered(&self, part: u8, index: u64) -> Bytes {

@@ -279,13 +279,14 @@ export class Hypercore extends BlockSession {
   /** Nothing is left to be done: the store compacts itself. */
   async compact (): Promise<void> {}
 
-  /** Closes every session, and deletes the store when the core is alone in it. */
+  /** Closes every session and deletes what is stored of the core, and the store when nothing else is in it. */
   async purge (): Promise<void> {
     if (!this.opened) await this.opening
-    const core = this.core!
-    for (const session of core.allSessions()) await session.close()
-    await core.close()
-    await core.storage.destroy()
+    const { storage, discoveryKey } = this.core!
+    for (const session of this.core!.allSessions()) await session.close()
+    await this.core!.close()
+    await storage.deleteCore(discoveryKey!)
+    if (storage.users === 0 && await storage.isEmpty()) await storage.destroy()
   }
 
   /** Groups are not followed here: nothing is stored. */

@@ -249,8 +249,9 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   async purge (): Promise<void> {
     if (this.#checkout || this.#batched) throw new Error('Can only purge the main session')
     await this.ready()
-    for (const core of [this.core, this.blobs?.core]) await core?.clear(0, core.length)
     await this.close()
+    await this.core.purge()
+    await this.blobs?.core.purge()
   }
 
   /** Drops versions: those after this one. The content that only they have goes with them. */

@@ -155,6 +155,13 @@ export class Storage {
     return userFields(await this.#ask<Uint8Array | null>((engine, store) => engine.storeAlias(store, namespace, name)))
   }
 
+  /** Whether nothing is stored: no primary key, and no core. */
+  async isEmpty (): Promise<boolean> {
+    if (await this.getSeed()) return false
+    for await (const _ of this.createCoreStream()) return false
+    return true
+  }
+
   /** The core that is opened when none is named. */
   async getDefaultDiscoveryKey (): Promise<Uint8Array | null> {
     return userFields(await this.#ask<Uint8Array | null>((engine, store) => engine.storeDefaultCore(store)))
@@ -178,6 +185,11 @@ export class Storage {
     return infos.map(userInfo).map((info) => info && {
       ...info, auth: auth ? info.auth : null, head: head ? info.head : null, hints: hints ? info.hints : null
     })
+  }
+
+  /** Deletes what is stored of a core that is not open; false when it was not here. */
+  async deleteCore (discoveryKey: Uint8Array): Promise<boolean> {
+    return await this.#ask<Uint8Array | null>((engine, store) => engine.storeForget(store, discoveryKey)) !== null
   }
 
   /** All cores, in the order of their discovery keys. */
