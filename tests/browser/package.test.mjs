@@ -21,6 +21,7 @@ const PROGRAM = `
   import { destroyStorage, folder, Hypercore, memory } from 'hypertab'
   import Core from 'hypertab/hypercore'
   import { memory as also } from 'hypertab/storage'
+  import * as everything from 'hypertab'
   const require = createRequire(import.meta.url)
   assert.equal(Core, Hypercore)
   assert.equal(require('hypertab/hypercore'), Hypercore)
@@ -28,6 +29,11 @@ const PROGRAM = `
   assert.equal(typeof require('hypertab/corestore'), 'function')
   assert.equal(typeof require('hypertab/hyperswarm'), 'function')
   assert.equal(typeof require('hypertab/dht').keyPair, 'function')
+  for (const [entry, name] of [['hyperblobs', 'Hyperblobs'], ['hyperdrive', 'Hyperdrive'], ['mirror-drive', 'MirrorDrive']]) {
+    assert.equal((await import('hypertab/' + entry)).default, everything[name])
+    assert.equal(require('hypertab/' + entry), everything[name])
+  }
+  assert.equal((await import('hypertab/localdrive')).default, require('hypertab/localdrive'))
   const a = new Hypercore('./log')
   await a.append(['hello', 'world'])
   const b = new Core(memory(), a.key, { valueEncoding: 'utf-8' })
