@@ -1,9 +1,9 @@
-//! A drive on an engine, for measurements: both cores in files of their own.
+//! A drive on an engine, for measurements: both cores in one file.
 
 use std::path::Path;
 
 use bytes::Bytes;
-use hypertab_core::engine::{AppendOptions, CoreId, GetOptions, OpenOptions, Response};
+use hypertab_core::engine::{AppendOptions, CoreId, GetOptions, OpenOptions, RequestId, Response};
 use hypertab_core::hyperblobs::{BLOCK_SIZE, BlobId};
 use hypertab_core::hyperdrive::{Drive, DriveError, Entry, Listing, Step, content_manifest};
 
@@ -18,13 +18,14 @@ pub struct DriveHost {
 }
 
 impl DriveHost {
-    /// Makes a drive in two files.
-    pub fn open(mut host: Host, db: &Path, blobs: &Path) -> Self {
-        let db = host.open(db, OpenOptions::default());
+    /// Makes a drive in a file.
+    pub fn open(mut host: Host, path: &Path) -> Self {
+        let store = host.store(path);
+        let db = host.open_in(store, OpenOptions::default());
         let core = host.engine.core(db).expect("open");
         let manifest = content_manifest(core.manifest().expect("just made"), &core.key());
         let key_pair = core.key_pair().cloned();
-        let blobs = host.open(blobs, OpenOptions { manifest, key_pair, ..OpenOptions::default() });
+        let blobs = host.open_in(store, OpenOptions { manifest, key_pair, ..OpenOptions::default() });
         Self { host, db, blobs, drive: Drive::default() }
     }
 
@@ -43,10 +44,13 @@ impl DriveHost {
             byte_length: content.len() as u64,
             block_map: false,
         };
-        self.append(self.blobs, blocks);
+        // Commits of one store are in order: no entry is there before its content.
+        let stored = self.append(self.blobs, blocks);
         let entry = Entry { blob: Some(blob), ..Entry::default() };
         let blocks = self.run(|drive, length| drive.put(length, path, &entry));
-        self.append(self.db, blocks);
+        let put = self.append(self.db, blocks);
+        self.host.wait(stored);
+        self.host.wait(put);
     }
 
     /// Returns the content of a file.
@@ -82,9 +86,8 @@ impl DriveHost {
         }
     }
 
-    fn append(&mut self, core: CoreId, blocks: Vec<Bytes>) {
-        let request = self.host.engine.core(core).expect("open").append(blocks, AppendOptions::default());
-        self.host.wait(request);
+    fn append(&mut self, core: CoreId, blocks: Vec<Bytes>) -> RequestId {
+        self.host.engine.core(core).expect("open").append(blocks, AppendOptions::default())
     }
 
     fn block(&mut self, core: CoreId, index: u64) -> Bytes {

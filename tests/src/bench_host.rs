@@ -56,8 +56,19 @@ impl Host {
 
     /// Opens a core whose store is a file.
     pub fn open(&mut self, path: &Path, core: OpenOptions) -> CoreId {
+        let store = self.store(path);
+        self.open_in(store, core)
+    }
+
+    /// Opens a store that is a file.
+    pub fn store(&mut self, path: &Path) -> StoreId {
         let store = self.engine.create_store();
         self.stores.insert(store, FileStore::open(DiskFile::open(path).expect("a file")));
+        store
+    }
+
+    /// Opens a core in a store.
+    pub fn open_in(&mut self, store: StoreId, core: OpenOptions) -> CoreId {
         let now = self.now();
         let (core, request) = self.engine.open_core(store, OpenCore { core, ..OpenCore::default() }, now);
         self.wait(request);

@@ -219,7 +219,7 @@ fn bee(is_relaxed: bool) {
 
 fn drive(is_relaxed: bool) {
     const COUNT: u32 = 2000;
-    let mut drive = DriveHost::open(Host::new(1, is_relaxed), &file(), &file());
+    let mut drive = DriveHost::open(Host::new(1, is_relaxed), &file());
     let path = |i: u32| format!("/dir{}/file{i}", i % 20);
     let contents = blocks(0..COUNT, 8192);
     let seconds = timed(|| (0..).zip(&contents).for_each(|(i, content)| drive.put(&path(i), content)));
