@@ -10,7 +10,7 @@ import Hyperdrive from 'hypertab/hyperdrive'
 
 import { temporaryFolder } from './support/folder.mjs'
 
-const STEPS = Number(process.env.HYPERTAB_DRIVE_STEPS ?? 3000)
+const STEPS = Number(process.env.HYPERTAB_DRIVE_STEPS ?? 2000)
 const SEED = Number(process.env.HYPERTAB_SEED ?? 1)
 
 /** Versions that are kept to look at again, and content that a file has at most, in bytes. */
