@@ -4,6 +4,7 @@ mod sim;
 
 use bytes::Bytes;
 use hypertab_core::engine::*;
+use hypertab_core::hypercore::proof::{ProofRequest, UpgradeRequest};
 use hypertab_core::storage::keys::DataKeys;
 use hypertab_core::storage::{Batch, CommitId, Durability, Intent, MemoryStore, Op};
 use sim::{Host, block};
@@ -63,6 +64,46 @@ fn audit_counts_what_fits_and_drops_what_does_not() {
     assert_eq!(handle.contiguous_length(), 7);
     let again = audit(&mut host, core, false);
     assert_eq!((again.blocks, again.bits, again.dropped_blocks, again.dropped_bits), (147, 147, 0, 0));
+}
+
+#[test]
+fn lost_roots_are_taken_from_a_proof_before_anything_is_written() {
+    let (mut host, core) = log(5);
+    let upgrade = Some(UpgradeRequest { start: 0, length: 5 });
+    let request = host.engine.core(core).unwrap().proof(ProofRequest { upgrade, ..ProofRequest::default() });
+    let Ok(Response::Proof(proof)) = host.settled(request) else { panic!("no proof") };
+    let hash = host.tree_hash(core);
+    let store = *host.disks.keys().next().unwrap();
+    let mut data = host.disks.remove(&store).unwrap().data;
+    let ops = vec![Op::Delete { key: DataKeys { data: 0 }.node(3) }];
+    data.handle_intent(Intent::Commit {
+        id: CommitId(0),
+        batch: Batch { ops },
+        durability: Durability::Relaxed,
+    });
+
+    let mut again = Host::new(2);
+    let store = again.store(data);
+    let core = again.open(store, OpenCore::default());
+    let handle = again.engine.core(core).unwrap();
+    assert!(handle.is_lost());
+    assert_eq!((handle.length(), handle.contiguous_length()), (5, 5));
+    let append =
+        again.engine.core(core).unwrap().append(vec![Bytes::from_static(b"x")], AppendOptions::default());
+    assert!(matches!(again.settled(append), Err(Error::InvalidOperation(_))));
+
+    let mut forged = (*proof).clone();
+    forged.upgrade.as_mut().unwrap().nodes[0].hash = [0; 32];
+    let request = again.engine.core(core).unwrap().repair(forged);
+    assert_eq!(again.settled(request), Ok(Response::Applied(false)));
+    let request = again.engine.core(core).unwrap().repair(*proof);
+    assert_eq!(again.settled(request), Ok(Response::Applied(true)));
+
+    assert!(!again.engine.core(core).unwrap().is_lost());
+    assert_eq!(again.tree_hash(core), hash);
+    let append =
+        again.engine.core(core).unwrap().append(vec![Bytes::from_static(b"x")], AppendOptions::default());
+    assert!(matches!(again.settled(append), Ok(Response::Appended { length: 6, .. })));
 }
 
 fn log(blocks: u64) -> (Host, CoreId) {

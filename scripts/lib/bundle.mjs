@@ -1,5 +1,6 @@
 // Makes plain JavaScript modules of wasm/js: once for browsers, once for Node and its like.
 
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { Failure, root } from './run.mjs'
@@ -8,11 +9,24 @@ const source = join(root, 'wasm', 'js')
 const dist = join(root, 'wasm', 'dist')
 
 /** The entry points of the package; those for Node also answer `require`. */
-const entries = (classes) => ({
+const entries = (own) => ({
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht'].map((name) => [name, join(classes, `${name}.ts`)]))
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht'].map((name) => [name, join(own, `${name}.ts`)])),
+  ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
 })
+
+/** What programs import from inside upstream's package. */
+const partsOfHypercore = [
+  'errors', 'messages',
+  ...[
+    'audit', 'caps', 'copy-prologue', 'default-encryption', 'fully-remote-proof', 'info', 'merkle-tree', 'multisig', 'streams', 'verifier'
+  ].map((name) => `lib/${name}`)
+]
+
+function firstOf (...paths) {
+  return paths.find((path) => existsSync(path))
+}
 
 /** Writes wasm/dist/browser and wasm/dist/node. */
 export async function bundleApi () {

@@ -51,6 +51,8 @@ export interface OpenCoreOptions {
   notDownloadingLinger?: number
   inflightRange?: [number, number]
   alias?: { name: string, namespace: Uint8Array }
+  legacy?: boolean
+  allowLatestBlock?: boolean
 }
 
 /** The key that blocks are encrypted with, or that theirs is derived from. */
@@ -229,6 +231,19 @@ export interface Engine {
     length?: number, treeLength?: number, keyPair?: KeyPair, signature?: Uint8Array
   }): RequestHandle
   coreCopyPrologue (core: CoreHandle, source: CoreHandle): RequestHandle
+  coreCatchUp (branch: CoreHandle, source: CoreHandle, length: number): RequestHandle
+  coreUserDataList (core: CoreHandle, from: string, to: string | undefined, limit: number): RequestHandle
+  coreSetManifest (core: CoreHandle, manifest: Uint8Array): RequestHandle
+  coreSetGroup (core: CoreHandle, topic: Uint8Array): RequestHandle
+  coreRoots (core: CoreHandle): Array<{ index: number, size: number, hash: Uint8Array }>
+  coreSignature (core: CoreHandle): Uint8Array | undefined | null
+  coreIsLost (core: CoreHandle): boolean
+  coreRepair (core: CoreHandle, proof: unknown): RequestHandle
+  coreAskForRepair (core: CoreHandle): void
+  coreSetInFlight (core: CoreHandle, least: number, most: number): void
+  coreGroup (core: CoreHandle): Uint8Array | undefined | null
+  coreRecovering (core: CoreHandle): number
+  coreSetRecovering (core: CoreHandle, milliseconds: number): void
   coreSharedLength (core: CoreHandle): number
   coreHasStored (core: CoreHandle, start: number, end: number): RequestHandle
   coreVerifyFullyRemote? (core: CoreHandle, proof: unknown): [Failure | null, unknown]

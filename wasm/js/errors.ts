@@ -100,6 +100,34 @@ export class HypercoreError extends Error {
     return new HypercoreError(message, 'WRITE_FAILED', discoveryKey)
   }
 
+  static SESSION_MOVED (message = 'Session moved', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'SESSION_MOVED', discoveryKey)
+  }
+
+  static BATCH_UNFLUSHED (message = 'Batch not yet flushed', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'BATCH_UNFLUSHED', discoveryKey)
+  }
+
+  static BATCH_ALREADY_EXISTS (message = 'Batch already exists', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'BATCH_ALREADY_EXISTS', discoveryKey)
+  }
+
+  static BATCH_ALREADY_FLUSHED (message = 'Batch has already been flushed', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'BATCH_ALREADY_FLUSHED', discoveryKey)
+  }
+
+  static OPLOG_CORRUPT (message = 'Oplog file appears corrupt or out of date', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'OPLOG_CORRUPT', discoveryKey)
+  }
+
+  static OPLOG_HEADER_OVERFLOW (message = 'Oplog header exceeds page size', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'OPLOG_HEADER_OVERFLOW', discoveryKey)
+  }
+
+  static INVALID_OPLOG_VERSION (message = 'Invalid header version', discoveryKey: Uint8Array | null = null): HypercoreError {
+    return new HypercoreError(message, 'INVALID_OPLOG_VERSION', discoveryKey)
+  }
+
   static NOT_SUPPORTED (message: string, discoveryKey: Uint8Array | null = null): HypercoreError {
     return new HypercoreError(message, 'NOT_SUPPORTED', discoveryKey)
   }
@@ -107,6 +135,8 @@ export class HypercoreError extends Error {
 
 /** What upstream says where the engine has words of its own. */
 const WORDS: Record<string, string> = {
+  INVALID_PROOF: 'Proof not verifiable',
+  INVALID_SIGNATURE: 'Proof contains an invalid signature',
   STORAGE_EMPTY: 'No Hypercore is stored here',
   BLOCK_NOT_AVAILABLE: 'Block is not available',
   REQUEST_CANCELLED: 'Request was cancelled',

@@ -25,6 +25,7 @@ const DOMAINS: Record<string, Domain> = {
   'verification-error': 'core',
   'invalid-request': 'core',
   conflict: 'core',
+  repair: 'core',
   extension: 'core',
   'core-closed': 'core',
   transmit: 'link',
@@ -47,7 +48,7 @@ const DOMAINS: Record<string, Domain> = {
   'query-result': 'query'
 }
 
-const handlers: Record<Domain, Map<number, EventHandler>> = {
+const handlers: Record<Domain, Map<number, EventHandler[]>> = {
   core: new Map(),
   link: new Map(),
   relay: new Map(),
@@ -62,6 +63,8 @@ const WAITING = 0
 interface Pending {
   resolve: (value: unknown) => void
   reject: (error: Error) => void
+  /** Which core it is about, for its errors. */
+  core: { discoveryKey: Uint8Array | null } | null
 }
 
 const pending = new Map<RequestHandle, Pending>()
@@ -115,11 +118,16 @@ export function look<T> (question: (engine: Engine) => T): T {
 
 /** Registers who takes the events of a core, link, relay, server, store or query. */
 export function listen (domain: Domain, id: number, handler: EventHandler): void {
-  handlers[domain].set(id, handler)
+  const list = handlers[domain].get(id)
+  if (list) list.push(handler)
+  else handlers[domain].set(id, [handler])
 }
 
-export function unlisten (domain: Domain, id: number): void {
-  handlers[domain].delete(id)
+/** Takes them no longer; without a handler, nobody does. */
+export function unlisten (domain: Domain, id: number, handler?: EventHandler): void {
+  const left = handler ? (handlers[domain].get(id) ?? []).filter((other) => other !== handler) : []
+  if (left.length > 0) handlers[domain].set(id, left)
+  else handlers[domain].delete(id)
 }
 
 /** Something under way in the engine. */
@@ -129,8 +137,8 @@ export class Request<T> {
   #settle!: Pending
 
   /** Starts a command that answers with its request, at once or after something. */
-  constructor (command: (engine: Engine) => RequestHandle, after: Promise<unknown> | null = null) {
-    this.promise = new Promise((resolve, reject) => { this.#settle = { resolve: resolve as (value: unknown) => void, reject } })
+  constructor (command: (engine: Engine) => RequestHandle, after: Promise<unknown> | null = null, core: Pending['core'] = null) {
+    this.promise = new Promise((resolve, reject) => { this.#settle = { resolve: resolve as (value: unknown) => void, reject, core } })
     if (after === null) {
       this.#start(command)
     } else {
@@ -250,17 +258,21 @@ function dispatch ([kind, ...rest]: EngineEvent): void {
     // What else is written in this turn is written along; and timers and sockets have theirs.
     nextTurn(() => { if (failure === null) call((engine) => { engine.writeCommits() }) })
   } else if (kind === 'firewall') {
-    handlers.server.get(rest[1] as number)?.(kind, [rest[0], rest[2]])
+    tell('server', rest[1] as number, kind, [rest[0], rest[2]])
   } else {
     const domain = DOMAINS[kind]
-    if (domain) handlers[domain].get(rest[0] as number)?.(kind, rest.slice(1))
+    if (domain) tell(domain, rest[0] as number, kind, rest.slice(1))
   }
+}
+
+function tell (domain: Domain, id: number, kind: string, rest: unknown[]): void {
+  for (const handler of [...handlers[domain].get(id) ?? []]) handler(kind, rest)
 }
 
 function settle (id: RequestHandle, failed: Failure | null | undefined, value: unknown): void {
   const waiting = pending.get(id)
   if (!waiting) return
   pending.delete(id)
-  if (failed) waiting.reject(fromFailure(failed))
+  if (failed) waiting.reject(fromFailure(failed, waiting.core?.discoveryKey ?? null))
   else waiting.resolve(value)
 }

@@ -381,7 +381,7 @@ pub fn core_close_snapshot(core: u32, snapshot: u32) -> Result<(), JsError> {
 }
 
 /// Does something to a core that may be gone by now.
-fn act(core: u32, action: impl FnOnce(&mut CoreHandle<'_>)) -> Result<(), JsError> {
+pub(crate) fn act(core: u32, action: impl FnOnce(&mut CoreHandle<'_>)) -> Result<(), JsError> {
     with(|runtime| {
         if let Ok(mut core) = runtime.engine.core(CoreId(core)) {
             action(&mut core);

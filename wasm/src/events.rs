@@ -1,7 +1,9 @@
 //! Events as JavaScript gets them: an array each, its kind first.
 
 use hypertab_core::dht_relay::messages::{LookupResult, Node};
-use hypertab_core::engine::{ApplyError, CloseReason, CoreId, Error, Event, LinkId, RelayEvent, Response};
+use hypertab_core::engine::{
+    ApplyError, CloseReason, CoreId, Error, Event, LinkId, RelayEvent, RepairStage, Response,
+};
 use hypertab_core::error::StorageFailure;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -110,9 +112,17 @@ fn response(response: Response) -> JsValue {
         Response::Store(answer) => stores::answer(*answer),
         Response::TreeHash(hash) => bytes(&hash).into(),
         Response::Updated(changed) => changed.into(),
+        Response::UserDataList { entries, more } => user_data_list(&entries, more),
         Response::UserData(value) => value.map_or(JsValue::NULL, |value| bytes(&value).into()),
         _ => JsValue::UNDEFINED,
     }
+}
+
+fn user_data_list(entries: &[(String, bytes::Bytes)], more: bool) -> JsValue {
+    let entry = |(name, value): &(String, bytes::Bytes)| {
+        JsValue::from(Array::of2(&JsValue::from_str(name), &bytes(value).into()))
+    };
+    object(&[("entries", entries.iter().map(entry).collect::<Array>().into()), ("more", more.into())]).into()
 }
 
 fn address(address: std::net::SocketAddrV4) -> JsValue {
@@ -206,8 +216,16 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
             failure("INVALID_OPERATION", "peer asked for something impossible"),
             number(peer.0)
         ),
-        Event::Conflict { core, length, fork, .. } => {
-            event!("conflict", core_number(core), number(length), number(fork))
+        Event::Conflict { core, length, fork, proof } => {
+            event!("conflict", core_number(core), number(length), number(fork), proof_object(&proof))
+        }
+        Event::Repair { core, stage, proof } => {
+            let stage = match stage {
+                RepairStage::Begun => "repairing",
+                RepairStage::Done => "repaired",
+                RepairStage::Failed => "repair-failed",
+            };
+            event!("repair", core_number(core), stage, proof_object(&proof))
         }
         Event::RemoteContiguousLength { core, length } => {
             event!("remote-contiguous-length", core_number(core), number(length))

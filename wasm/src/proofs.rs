@@ -61,7 +61,7 @@ fn request_of(options: &Options<'_>) -> Result<ProofRequest, JsError> {
     })
 }
 
-fn proof_of(options: &Options<'_>) -> Result<Proof, JsError> {
+pub(crate) fn proof_of(options: &Options<'_>) -> Result<Proof, JsError> {
     let number = |options: &Options<'_>, name: &str| Ok::<_, JsError>(options.integer(name)?.unwrap_or(0));
     let mut proof = Proof { fork: number(options, "fork")?, ..Proof::default() };
     if let Some(value) = options.get("block") {
@@ -159,7 +159,7 @@ fn head_object(head: &FromEmpty) -> JsValue {
     .into()
 }
 
-fn node_objects(nodes: &[Node]) -> JsValue {
+pub(crate) fn node_objects(nodes: &[Node]) -> JsValue {
     let object = |node: &Node| {
         JsValue::from(object(&[
             ("index", number(node.index).into()),

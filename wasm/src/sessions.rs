@@ -65,6 +65,13 @@ pub fn core_copy_prologue(core: u32, source: u32) -> Result<f64, JsError> {
     with(|runtime| number(runtime.engine.copy_prologue(CoreId(core), CoreId(source)).0))
 }
 
+/// Lets a branch start over from the log that it branched off.
+#[wasm_bindgen(js_name = coreCatchUp)]
+pub fn core_catch_up(branch: u32, source: u32, length: f64) -> Result<f64, JsError> {
+    let length = integer(length, "length")?;
+    with(|runtime| number(runtime.engine.catch_up(CoreId(branch), CoreId(source), length).0))
+}
+
 /// Blocks of a branch that are read in the log that it branched off.
 #[wasm_bindgen(js_name = coreSharedLength)]
 pub fn core_shared_length(core: u32) -> Result<f64, JsError> {

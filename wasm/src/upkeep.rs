@@ -1,12 +1,14 @@
 //! Marks and sweeps, and the audit of what is stored.
 
 use hypertab_core::engine::{AuditOptions, Audited};
-use js_sys::Array;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use crate::cores::command;
-use crate::events::{number, object};
-use crate::options::{Options, integer};
+use crate::cores::{act, ask, command};
+use crate::crypto::decode_manifest;
+use crate::events::{bytes, number, object};
+use crate::options::{Options, fixed, integer};
+use crate::proofs::{node_objects, proof_of};
 
 /// Notes that blocks are to stay when the others are dropped.
 #[wasm_bindgen(js_name = coreMark)]
@@ -40,6 +42,82 @@ pub fn core_audit(core: u32, start: f64, options: JsValue) -> Result<f64, JsErro
         dry_run: flags.flag("dryRun").unwrap_or(false),
     };
     command(core, |core| core.audit(options))
+}
+
+/// Lists user data from a name on, up to another. The request ends with names, values, and whether there are more.
+#[wasm_bindgen(js_name = coreUserDataList)]
+pub fn core_user_data_list(core: u32, from: String, to: Option<String>, limit: u32) -> Result<f64, JsError> {
+    command(core, |core| core.user_data_list(&from, to.as_deref(), limit))
+}
+
+/// Stores the manifest, unless it is known.
+#[wasm_bindgen(js_name = coreSetManifest)]
+pub fn core_set_manifest(core: u32, manifest: Vec<u8>) -> Result<f64, JsError> {
+    let manifest = decode_manifest(&manifest)?;
+    command(core, |core| core.set_manifest(manifest))
+}
+
+/// Puts the core into a group.
+#[wasm_bindgen(js_name = coreSetGroup)]
+pub fn core_set_group(core: u32, topic: Vec<u8>) -> Result<f64, JsError> {
+    let topic = fixed(&topic, "topic")?;
+    command(core, |core| core.set_group(topic))
+}
+
+/// The topic of the core's group.
+#[wasm_bindgen(js_name = coreGroup)]
+pub fn core_group(core: u32) -> Result<Option<Uint8Array>, JsError> {
+    ask(core, |core| core.group().map(|topic| bytes(topic)))
+}
+
+/// Whether roots of the tree are lost.
+#[wasm_bindgen(js_name = coreIsLost)]
+pub fn core_is_lost(core: u32) -> Result<bool, JsError> {
+    ask(core, |core| core.is_lost())
+}
+
+/// Takes lost roots from a proof. The request ends with whether they are there.
+#[wasm_bindgen(js_name = coreRepair)]
+pub fn core_repair(core: u32, proof: JsValue) -> Result<f64, JsError> {
+    let proof = proof_of(&Options(&proof))?;
+    command(core, |core| core.repair(proof))
+}
+
+/// Asks every peer for its head, to take lost roots from it.
+#[wasm_bindgen(js_name = coreAskForRepair)]
+pub fn core_ask_for_repair(core: u32) -> Result<(), JsError> {
+    act(core, |core| core.ask_for_repair())
+}
+
+/// Sets how many requests a peer gets at once.
+#[wasm_bindgen(js_name = coreSetInFlight)]
+pub fn core_set_in_flight(core: u32, least: u32, most: u32) -> Result<(), JsError> {
+    act(core, |core| core.set_in_flight((least, most)))
+}
+
+/// The full roots of the tree.
+#[wasm_bindgen(js_name = coreRoots)]
+pub fn core_roots(core: u32) -> Result<JsValue, JsError> {
+    ask(core, |core| node_objects(core.roots()))
+}
+
+/// The signature of the head.
+#[wasm_bindgen(js_name = coreSignature)]
+pub fn core_signature(core: u32) -> Result<Option<Uint8Array>, JsError> {
+    ask(core, |core| core.signature().map(|signature| bytes(&signature)))
+}
+
+/// When the store was repaired, in milliseconds; 0 when the log is known to be whole.
+#[wasm_bindgen(js_name = coreRecovering)]
+pub fn core_recovering(core: u32) -> Result<f64, JsError> {
+    ask(core, |core| number(core.recovering()))
+}
+
+/// Notes when the store was repaired.
+#[wasm_bindgen(js_name = coreSetRecovering)]
+pub fn core_set_recovering(core: u32, milliseconds: f64) -> Result<(), JsError> {
+    let milliseconds = integer(milliseconds, "milliseconds")?;
+    act(core, |core| core.set_recovering(milliseconds))
 }
 
 pub(crate) fn unmarked(ranges: &[(u64, u64)], next: Option<u64>) -> JsValue {

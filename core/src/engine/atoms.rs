@@ -205,8 +205,8 @@ impl Engine {
             }
         }
         let holder = parents.first().copied().or_else(|| Some(self.twins(id).first()?.1));
-        for (twin, parent) in &changed {
-            let Some(entry) = self.cores.get_mut(twin) else { continue };
+        for (id_of_twin, parent) in &changed {
+            let Some(entry) = self.cores.get_mut(id_of_twin) else { continue };
             let (Some(state), Some(twin)) = (entry.open().map(Core::state), entry.twin.as_mut()) else {
                 continue;
             };
@@ -214,9 +214,13 @@ impl Engine {
             let cut = twin.cut.take();
             twin.is_changed = false;
             twin.base = state.tree.clone();
+            let length = state.tree.length;
             let Some(below) = self.stores.get_mut(&store) else { continue };
             if let Some((open, _)) = self.cores.get_mut(parent).and_then(CoreEntry::parts) {
                 open.adopt(state, &bits, cut, &mut below.machine);
+            }
+            if let Some((open, _)) = self.cores.get_mut(id_of_twin).and_then(CoreEntry::parts) {
+                open.seen_up_to(length);
             }
         }
         let Some(below) = self.stores.get_mut(&store) else { return Err(Error::Closed) };

@@ -5,6 +5,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::corestore::query::{Found, Query};
 use crate::hypercore::conflict::Verdict;
 use crate::hypercore::core::Core;
@@ -19,6 +21,7 @@ use crate::replicator::{
     Applied, ApplyTicket, ConflictFinding, LocalChange, ProveError, ProveTicket, ReorgStep, Reorged,
     Replicator, SeekStep, WishId,
 };
+use crate::storage::keys::DataKeys;
 use crate::storage::{CommitId, Party, ReadTicket, StorageFailure, Store, StoreEvent, StoreId};
 use crate::time::Instant;
 
@@ -26,7 +29,9 @@ use super::atoms::{Atom, Twin};
 use super::channels::Traffic;
 use super::replication::Attachment;
 use super::requests::Pending;
-use super::types::{ApplyError, CoreId, Error, Event, LinkId, OpenCore, PeerId, RequestId, Response};
+use super::types::{
+    ApplyError, CoreId, Error, Event, LinkId, OpenCore, PeerId, RepairStage, RequestId, Response,
+};
 use super::{Engine, Output, Sleeper};
 
 /// A store, and whose reads it works on.
@@ -48,6 +53,8 @@ pub(super) enum Reader {
     Atom(StoreId),
     Core(CoreId),
     Query(RequestId),
+    /// A list of user data that was asked for.
+    UserData(RequestId, DataKeys),
 }
 
 /// A core and all that belongs to it.
@@ -96,6 +103,7 @@ pub(super) enum Purpose {
     CheckReorg(ApplyTicket),
     ApplyReorg,
     CheckConflict(ApplyTicket, Box<Proof>),
+    Repair(Option<RequestId>, Box<Proof>),
     CanUpgrade(PeerId, u64),
     Seek(WishId),
     Flow,
@@ -352,8 +360,12 @@ impl Engine {
         let Some(entry) = self.cores.get_mut(&id) else { return };
         entry.discovery_key = Some(discovery_key);
         self.discovery_keys.insert((discovery_key, id));
+        let is_lost = core.is_lost();
         entry.state = CoreState::Open(core);
         let is_active = entry.is_active;
+        if is_lost && let Some((core, replicator)) = entry.parts() {
+            replicator.set_push_only(true, core, now);
+        }
         if let Some((core, replicator)) = entry.parts()
             && is_active
         {
@@ -397,11 +409,6 @@ impl Engine {
                 #[cfg(feature = "bee")]
                 self.bees_truncated(id, ancestors);
                 if is_reorg {
-                    let length =
-                        self.cores.get(&id).and_then(CoreEntry::open).map_or(0, |core| core.tree().length);
-                    if length > ancestors {
-                        self.emit(Event::CoreAppend { core: id });
-                    }
                     return;
                 }
                 LocalChange::Truncated { length: ancestors, old_length }
@@ -442,9 +449,18 @@ impl Engine {
                 core.freeze();
             }
         }
-        let Some((core, replicator)) = entry.parts() else { return };
+        if let Purpose::Repair(request, proof) = purpose {
+            return self.repaired(id, request, proof, result, now);
+        }
+        if let (Purpose::CheckConflict(_, proof), Ok(Value::Conflict(verdict))) = (&purpose, &result)
+            && let Verdict::Repair(_) = verdict.as_ref()
+        {
+            let proof = proof.clone();
+            self.repair(id, None, proof);
+        }
+        let Some((core, replicator)) = self.cores.get_mut(&id).and_then(CoreEntry::parts) else { return };
         match purpose {
-            Purpose::Flow | Purpose::Request(_) => {}
+            Purpose::Flow | Purpose::Request(_) | Purpose::Repair(..) => {}
             Purpose::Prove(ticket) => replicator.proved(ticket, proved(result), core, now),
             Purpose::Apply(ticket) => replicator.applied(ticket, applied(result), core, now),
             Purpose::CheckReorg(ticket) => {
@@ -496,6 +512,41 @@ impl Engine {
         }
     }
 
+    /// Lets a core that has lost roots take them from a peer's proof.
+    pub(super) fn repair(&mut self, id: CoreId, request: Option<RequestId>, proof: Box<Proof>) {
+        let Some(entry) = self.cores.get_mut(&id) else { return };
+        if !entry.open().is_some_and(Core::is_lost) {
+            if let Some(request) = request {
+                self.answer(request, Ok(Response::Applied(false)));
+            }
+            return;
+        }
+        entry.submit(Work::Repair(proof.clone()), Purpose::Repair(request, proof.clone()));
+        self.dirty_cores.insert(id);
+        self.emit(Event::Repair { core: id, stage: RepairStage::Begun, proof });
+    }
+
+    fn repaired(
+        &mut self,
+        id: CoreId,
+        request: Option<RequestId>,
+        proof: Box<Proof>,
+        result: Result<Value, Error>,
+        now: Instant,
+    ) {
+        let is_done = matches!(result, Ok(Value::Repaired(true)));
+        if let Some((core, replicator)) = self.cores.get_mut(&id).and_then(CoreEntry::parts)
+            && is_done
+        {
+            replicator.set_push_only(false, core, now);
+        }
+        let stage = if is_done { RepairStage::Done } else { RepairStage::Failed };
+        self.emit(Event::Repair { core: id, stage, proof });
+        if let Some(request) = request {
+            self.answer(request, result.map(|_| Response::Applied(is_done)));
+        }
+    }
+
     /// Hands the answers of a store to the cores they belong to.
     pub(super) fn handle_store_events(&mut self, id: StoreId, now: Instant) {
         self.dirty_stores.insert(id);
@@ -514,7 +565,7 @@ impl Engine {
                             self.run_query(id, request, Some(Found::Values(values)));
                             continue;
                         }
-                        None => continue,
+                        Some(Reader::UserData(..)) | None => continue,
                     };
                     self.dirty_cores.insert(core);
                     match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
@@ -528,6 +579,13 @@ impl Engine {
                         Some(Reader::Core(core)) => core,
                         Some(Reader::Query(request)) => {
                             self.run_query(id, request, Some(Found::Entries(entries, more)));
+                            continue;
+                        }
+                        Some(Reader::UserData(request, keys)) => {
+                            let named =
+                                |(key, value): (Bytes, Bytes)| Some((keys.user_data_name(&key)?, value));
+                            let entries = entries.into_iter().filter_map(named).collect();
+                            self.answer(request, Ok(Response::UserDataList { entries, more }));
                             continue;
                         }
                         _ => continue,
@@ -548,6 +606,10 @@ impl Engine {
                         }
                         Some(Reader::Query(request)) => {
                             self.fail_query(id, request, failure);
+                            continue;
+                        }
+                        Some(Reader::UserData(request, _)) => {
+                            self.answer(request, Err(failure.into()));
                             continue;
                         }
                         None => continue,

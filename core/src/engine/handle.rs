@@ -1,17 +1,18 @@
 //! The getters and commands of one core.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::crypto::KeyPair;
+use crate::crypto::{KeyPair, Node};
 use crate::hypercore::conflict::{FromEmpty, verify_from_empty};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::Work;
 use crate::hypercore::manifest::Manifest;
 use crate::hypercore::proof::{Proof, ProofRequest};
-use crate::id::{DiscoveryKey, PublicKey};
+use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::time::Instant;
 
 use super::Engine;
@@ -96,6 +97,11 @@ impl<'a> CoreHandle<'a> {
     /// Returns the stored bytes of all blocks of the log.
     pub fn byte_length(&self) -> u64 {
         self.core().tree().byte_length
+    }
+
+    /// Returns the full roots of the tree.
+    pub fn roots(&self) -> &[Node] {
+        &self.core().tree().roots
     }
 
     /// Returns the signature of the head.
@@ -201,6 +207,60 @@ impl<'a> CoreHandle<'a> {
     /// Reads a piece of user data. Answered with [`Response::UserData`].
     pub fn user_data(&mut self, name: String) -> RequestId {
         self.engine.request_job(self.id, Work::UserData { name })
+    }
+
+    /// Lists the user data from a name on, up to another, in the order of names. Answered with
+    /// [`Response::UserDataList`]; what is not durable is not listed.
+    pub fn user_data_list(&mut self, from: &str, to: Option<&str>, limit: u32) -> RequestId {
+        self.engine.request_user_data_list(self.id, from, to, limit)
+    }
+
+    /// Returns whether roots of the tree are lost: nothing can be written before they are repaired.
+    pub fn is_lost(&self) -> bool {
+        self.core().is_lost()
+    }
+
+    /// Takes lost roots from a proof. Answered with [`Response::Applied`].
+    pub fn repair(&mut self, proof: Proof) -> RequestId {
+        let request = self.engine.next_request();
+        self.engine.repair(self.id, Some(request), Box::new(proof));
+        request
+    }
+
+    /// Asks every peer for its head, to take lost roots from it.
+    pub fn ask_for_repair(&mut self) {
+        self.replicate(|core, replicator| replicator.ask_heads(core));
+    }
+
+    /// Sets how many requests a peer gets at once: at least, and at most.
+    pub fn set_in_flight(&mut self, range: (u32, u32)) {
+        self.replicate(|_, replicator| replicator.set_in_flight(range));
+    }
+
+    /// Stores the manifest, unless it is known. Answered with [`Response::Done`].
+    pub fn set_manifest(&mut self, manifest: Manifest) -> RequestId {
+        self.engine.request_job(self.id, Work::SetManifest(Box::new(manifest)))
+    }
+
+    /// Puts the core into a group, once and for all. Answered with [`Response::Done`].
+    pub fn set_group(&mut self, topic: Hash) -> RequestId {
+        self.engine.request_job(self.id, Work::SetGroup { topic })
+    }
+
+    /// Returns the topic of the group that the core belongs to.
+    pub fn group(&self) -> Option<&Hash> {
+        self.core().group()
+    }
+
+    /// Returns when the store was repaired, in milliseconds of Unix time; 0 when the log is known to be whole.
+    pub fn recovering(&self) -> u64 {
+        self.core().recovering()
+    }
+
+    /// Notes when the store was repaired, in milliseconds of Unix time; 0 once the log is known to be whole.
+    pub fn set_recovering(&mut self, milliseconds: u64) {
+        self.core_mut().set_recovering(milliseconds);
+        self.engine.dirty_cores.insert(self.id);
     }
 
     /// Makes a proof, block included. Answered with [`Response::Proof`].

@@ -10,7 +10,7 @@ use crate::hypercore::merkle_tree::Seek;
 use crate::replicator::{GetWish, LocalChange, RangeWish, Resolution, SeekWish, WishError, WishId};
 use crate::time::{Duration, Instant};
 
-use super::cores::{CoreEntry, Purpose};
+use super::cores::{CoreEntry, Purpose, Reader};
 use super::types::{CoreId, Error, GetOptions, RequestId, Response, SeekOptions, SnapshotId};
 use super::{Engine, Sleeper};
 
@@ -47,6 +47,29 @@ impl Engine {
         let request = self.begin(core, Pending::Job);
         if let Some(entry) = self.cores.get_mut(&core) {
             entry.submit(work, Purpose::Request(request));
+        }
+        request
+    }
+
+    pub(super) fn request_user_data_list(
+        &mut self,
+        core: CoreId,
+        from: &str,
+        to: Option<&str>,
+        limit: u32,
+    ) -> RequestId {
+        let request = self.next_request();
+        let entry = self.cores.get(&core);
+        let keys = entry.and_then(CoreEntry::open).map(|core| core.data_keys());
+        let Some((keys, id)) = keys.zip(entry.map(|entry| entry.store)) else {
+            self.answer(request, Err(Error::Closed));
+            return request;
+        };
+        if let Some(store) = self.stores.get_mut(&id) {
+            let (start, end) = keys.user_data_range(from, to);
+            let ticket = store.machine.scan(start, end, false, limit);
+            store.reads.insert(ticket, Reader::UserData(request, keys));
+            self.dirty_stores.insert(id);
         }
         request
     }

@@ -29,6 +29,7 @@ pub(super) enum Flow {
     Commit { request: RequestId, target: CoreId, source: CoreId, options: Box<CommitOptions> },
     Flush { request: RequestId, atom: StoreId },
     Prologue { request: RequestId, target: CoreId, source: CoreId },
+    CatchUp { request: RequestId, branch: CoreId, source: CoreId, length: u64 },
 }
 
 /// The flow that runs.
@@ -115,6 +116,14 @@ impl Engine {
         request
     }
 
+    /// Lets a branch start over from the first `length` blocks of the log that it branched off. Answered with
+    /// [`Response::Done`].
+    pub fn catch_up(&mut self, branch: CoreId, source: CoreId, length: u64) -> RequestId {
+        let request = self.next_request();
+        self.start_flow(Flow::CatchUp { request, branch, source, length });
+        request
+    }
+
     /// Writes all that an atom holds in one commit. Answered with [`Response::Done`].
     pub fn flush_atom(&mut self, atom: StoreId) -> RequestId {
         let request = self.next_request();
@@ -184,7 +193,9 @@ impl Engine {
         let Some(flow) = self.flows.pop_front() else { return };
         let held = match &flow {
             Flow::Branch { parent, .. } | Flow::Atomic { parent, .. } => alloc::vec![*parent],
-            Flow::Commit { source, .. } | Flow::Prologue { source, .. } => alloc::vec![*source],
+            Flow::Commit { source, .. } | Flow::Prologue { source, .. } | Flow::CatchUp { source, .. } => {
+                alloc::vec![*source]
+            }
             Flow::Flush { atom, .. } => {
                 let mut cores: Vec<CoreId> =
                     self.twins(*atom).into_iter().flat_map(|(twin, parent)| [twin, parent]).collect();
@@ -287,7 +298,10 @@ impl Engine {
             }
             (Flow::Branch { .. } | Flow::Atomic { .. }, None) => {}
             (
-                Flow::Commit { request, .. } | Flow::Flush { request, .. } | Flow::Prologue { request, .. },
+                Flow::Commit { request, .. }
+                | Flow::Flush { request, .. }
+                | Flow::Prologue { request, .. }
+                | Flow::CatchUp { request, .. },
                 Some(error),
             ) => {
                 self.answer(request, Err(error));
@@ -299,9 +313,10 @@ impl Engine {
                 };
                 self.answer(request, Ok(Response::Committed(committed)));
             }
-            (Flow::Flush { request, .. } | Flow::Prologue { request, .. }, None) => {
-                self.answer(request, Ok(Response::Done))
-            }
+            (
+                Flow::Flush { request, .. } | Flow::Prologue { request, .. } | Flow::CatchUp { request, .. },
+                None,
+            ) => self.answer(request, Ok(Response::Done)),
         }
         self.next_flow();
     }
@@ -353,6 +368,15 @@ impl Engine {
                             "a prologue is copied from a log of the same store",
                         ));
                     }
+                }
+            }
+            Flow::CatchUp { branch, source, length, .. } => {
+                let (branch, source, length) = (*branch, *source, *length);
+                match self.cores.get(&source).and_then(CoreEntry::open).map(Core::state) {
+                    Some(state) if branch != source => {
+                        self.submit_step(branch, Work::CatchUp { source: Box::new(state), length });
+                    }
+                    _ => running.failed = Some(Error::InvalidOperation("a branch catches up with its log")),
                 }
             }
             Flow::Flush { atom, .. } => {

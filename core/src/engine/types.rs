@@ -121,6 +121,17 @@ pub enum Output {
     },
 }
 
+/// How far a repair came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairStage {
+    /// The proof is looked at.
+    Begun,
+    /// The roots are there.
+    Done,
+    /// They are not in the proof.
+    Failed,
+}
+
 /// Something to tell the user.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -220,6 +231,15 @@ pub enum Event {
         /// The fork.
         fork: u64,
         /// The other history.
+        proof: Box<Proof>,
+    },
+    /// A core that has lost roots of its tree takes them from a peer.
+    Repair {
+        /// Which core.
+        core: CoreId,
+        /// How far it came.
+        stage: RepairStage,
+        /// What they are taken from.
         proof: Box<Proof>,
     },
     /// A peer has more blocks from the start without a gap than any before.
@@ -379,6 +399,13 @@ pub enum Response {
     Updated(bool),
     /// A piece of user data.
     UserData(Option<Bytes>),
+    /// Pieces of user data in the order of their names.
+    UserDataList {
+        /// Name and value.
+        entries: Vec<(String, Bytes)>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
 }
 
 /// Which core to open, and how it replicates.

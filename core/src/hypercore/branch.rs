@@ -67,6 +67,11 @@ impl Core {
             ops.push(Op::Put { key: self.keys.block(index), value });
         }
 
+        // A branch that went its own way is of another history: what it would be signed as is not what is committed.
+        if is_longer && options.signature.is_none() && source.fork != self.tip.fork {
+            return Step::Failed(CoreError::InvalidSignature);
+        }
+
         let mut tree = Tree::from_roots(self.tip.fork, length, roots, self.tip.prologue);
         if is_longer || options.signature.is_some() {
             if tree.prologue.is_some_and(|prologue| length < prologue.length) {
@@ -185,7 +190,9 @@ impl Core {
     ///
     /// [`CoreError`] when the manifest contradicts itself.
     pub fn atomic(&self, party: Party) -> Result<Core, CoreError> {
-        Core::new(self.parts(party))
+        let mut core = Core::new(self.parts(party))?;
+        core.seen_up_to(self.tip.length);
+        Ok(core)
     }
 
     /// Returns whether the head is the one that a second core started from.
@@ -207,7 +214,7 @@ impl Core {
         let State { tree, layers, manifest } = state;
         let old_length = self.tip.length;
         let kept = cut.map_or(old_length, |cut| cut.min(old_length));
-        if cut.is_some() {
+        if kept < old_length {
             self.cut(kept);
             let event =
                 CoreEvent::Truncated { ancestors: kept, old_length, fork: tree.fork, is_reorg: false };
@@ -250,6 +257,12 @@ pub struct State {
     pub tree: Tree,
     layers: Layers,
     manifest: Option<Manifest>,
+}
+
+impl State {
+    pub(super) fn layers(&self) -> &Layers {
+        &self.layers
+    }
 }
 
 /// What a commit takes from a branch.

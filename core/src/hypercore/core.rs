@@ -22,7 +22,7 @@ use crate::error::StorageFailure;
 use crate::flat_tree;
 use crate::id::{DiscoveryKey, PublicKey};
 use crate::storage::keys::{self, DataKeys};
-use crate::storage::records::{Auth, Head, Hints};
+use crate::storage::records::{Auth, GroupPointer, Head, Hints};
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 
 use super::bitfield::{BITS_PER_PAGE, BitChange, Bitfield};
@@ -53,6 +53,14 @@ pub struct Core {
     pub(super) layers: Layers,
     /// The name, if this is a branch: unsigned, and written by whoever opens it.
     branch: Option<String>,
+    /// Where it is noted that the log changed.
+    pub(super) group: Option<GroupPointer>,
+    /// When the stored head was made, in milliseconds of Unix time.
+    pub(super) head_timestamp: u64,
+    /// A second core over a log: what lies beyond this length nobody has seen, so no fork is needed to cut it.
+    pub(super) unseen_from: Option<u64>,
+    /// The stored head, when its roots are not stored: nothing can be written before they are repaired.
+    pub(super) lost: Option<Head>,
     /// Somebody needs the log as it is: jobs that write wait.
     is_held: bool,
     verifier: Option<Verifier>,
@@ -154,6 +162,9 @@ pub(super) struct Parts {
     pub(super) core_pointer: u64,
     pub(super) layers: Layers,
     pub(super) branch: Option<String>,
+    pub(super) group: Option<GroupPointer>,
+    pub(super) head_timestamp: u64,
+    pub(super) lost: Option<Head>,
     pub(super) tree: Tree,
     pub(super) bitfield: Bitfield,
     pub(super) hints: Hints,
@@ -169,6 +180,9 @@ impl Core {
             core_pointer,
             layers,
             branch,
+            group,
+            head_timestamp,
+            lost,
             tree,
             bitfield,
             mut hints,
@@ -185,6 +199,10 @@ impl Core {
             keys: layers.own(),
             layers,
             branch,
+            group,
+            head_timestamp,
+            unseen_from: None,
+            lost,
             is_held: false,
             verifier: None,
             is_legacy,
@@ -277,6 +295,10 @@ impl Core {
             core_pointer: self.core_pointer,
             layers: self.layers.clone(),
             branch: self.branch.clone(),
+            // What another core over the log writes, this one notes.
+            group: None,
+            head_timestamp: 0,
+            lost: None,
             tree: self.tree.clone(),
             bitfield: self.bitfield.clone(),
             hints: self.hints,
@@ -285,10 +307,25 @@ impl Core {
         }
     }
 
+    /// Says up to where the log is known outside the atom.
+    pub fn seen_up_to(&mut self, length: u64) {
+        self.unseen_from = Some(length);
+    }
+
+    /// Returns whether roots of the tree are not stored: nothing can be written before they are repaired.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
     /// Lets jobs write again after [`Work::Hold`].
     pub fn release(&mut self) {
         self.is_held = false;
         self.ready.extend(self.parked.drain(..));
+    }
+
+    /// Returns where the log is stored.
+    pub fn data_keys(&self) -> DataKeys {
+        self.keys
     }
 
     /// Returns whether a conflict was proven.
@@ -324,6 +361,17 @@ impl Core {
     /// Returns the blocks that some peer had without a gap from the start.
     pub fn remote_contiguous_length(&self) -> u64 {
         self.hints.remote_contiguous_length.min(self.tree.length)
+    }
+
+    /// Returns when the store was repaired, in milliseconds of Unix time; 0 when the log is known to be whole.
+    pub fn recovering(&self) -> u64 {
+        self.hints.recovering
+    }
+
+    /// Notes when the store was repaired, or 0; stored by the next [`run`](Self::run).
+    pub fn set_recovering(&mut self, milliseconds: u64) {
+        self.hints.recovering = milliseconds;
+        self.has_new_hints = true;
     }
 
     /// Notes what a peer has; stored by the next [`run`](Self::run).
@@ -589,6 +637,8 @@ impl Core {
                 timestamp,
             };
             ops.push(put(self.keys.head(), head.to_vec()));
+            self.note_group_update(timestamp, &mut ops);
+            self.head_timestamp = timestamp;
             self.open.tree = Some(self.tip.clone());
         }
         for (index, page) in self.bitfield.pages_after(&self.open.bits) {
@@ -655,6 +705,9 @@ impl Core {
         if !self.is_idle() {
             return Step::Park;
         }
+        if self.is_lost() {
+            return Step::Failed(LOST);
+        }
         self.is_held = true;
         Step::Done(Value::Done)
     }
@@ -665,6 +718,23 @@ impl Core {
 
     pub(super) fn verifier(&self) -> Option<&Verifier> {
         self.verifier.as_ref()
+    }
+
+    /// Stores a manifest that somebody here knows.
+    pub(super) fn learn_manifest(&mut self, manifest: &Manifest, store: &mut Store) -> Step {
+        if self.is_cutting || !store.has_room(0) {
+            return Step::Park;
+        }
+        if self.manifest().is_some() {
+            return self.staged_already(Value::Done);
+        }
+        if !manifest.belongs_to(&self.auth.key) {
+            return Step::Failed(CoreError::BadArgument("manifest does not hash to the key"));
+        }
+        match self.set_manifest(store, manifest.clone(), false) {
+            Ok(()) => Step::Staged(Value::Done),
+            Err(error) => Step::Failed(error),
+        }
     }
 
     /// Learns the manifest and stages it.
@@ -742,6 +812,10 @@ impl Work {
                 | Self::Clear { .. }
                 | Self::PutUserData { .. }
                 | Self::ApplyReorg { .. }
+                | Self::CatchUp { .. }
+                | Self::Repair(_)
+                | Self::SetManifest(_)
+                | Self::SetGroup { .. }
                 | Self::Commit(_)
                 | Self::CopyPrologue(_)
                 | Self::Hold
@@ -759,7 +833,7 @@ impl Work {
 
     /// Whether it shortens the log.
     fn is_cut(&self) -> bool {
-        matches!(self, Self::Truncate { .. } | Self::ApplyReorg { .. })
+        matches!(self, Self::Truncate { .. } | Self::ApplyReorg { .. } | Self::CatchUp { .. })
     }
 
     /// Whether it changes nothing.
@@ -768,6 +842,10 @@ impl Work {
             && !matches!(self, Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle | Self::Retain { .. })
     }
 }
+
+/// Why nothing is written to a log that has lost roots.
+pub(super) const LOST: CoreError =
+    CoreError::InvalidOperation("roots of the tree are lost; they have to be repaired first");
 
 /// Largest stored block, in bytes: with its proof it must fit one message of a secret stream.
 ///

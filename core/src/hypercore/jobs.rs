@@ -12,6 +12,7 @@ use crate::id::Hash;
 use super::branch::State;
 use super::conflict::Verdict;
 use super::error::CoreError;
+use super::manifest::Manifest;
 use super::merkle_tree::Seek;
 use super::proof::{Proof, ProofRequest};
 use super::prove::Refused;
@@ -61,8 +62,24 @@ pub enum Work {
     },
     /// Takes blocks of a branch in, and signs them.
     Commit(Box<Committing>),
+    /// Lets a branch start over from the log that it branched off.
+    CatchUp {
+        /// The log.
+        source: Box<State>,
+        /// Blocks that are shared from then on.
+        length: u64,
+    },
     /// Takes the blocks that the manifest fixes from another log of the same store.
     CopyPrologue(Box<State>),
+    /// Takes the roots that were lost from a peer's proof of the head or of a shorter log.
+    Repair(Box<Proof>),
+    /// Stores the manifest, unless it is known.
+    SetManifest(Box<Manifest>),
+    /// Puts the core into a group.
+    SetGroup {
+        /// The group's topic.
+        topic: Hash,
+    },
     /// Waits until nothing is staged, and keeps it so until [`Core::release`](super::core::Core::release).
     Hold,
     /// Waits until nothing is staged.
@@ -235,6 +252,8 @@ pub enum Value {
     Proof(Result<Box<Proof>, Refused>),
     /// To [`Work::CheckReorg`]: what is still wanted.
     ReorgStep(Result<Option<ReorgWant>, VerifyError>),
+    /// To [`Work::Repair`]: whether the roots are there.
+    Repaired(bool),
     /// To [`Work::ApplyReorg`]: the shared blocks and the length before; `None` when the log changed meanwhile.
     Reorged(Option<(u64, u64)>),
     /// To [`Work::Seek`].

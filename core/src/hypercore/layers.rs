@@ -49,6 +49,12 @@ impl Layers {
         self.dependency().map_or(0, |dependency| dependency.length)
     }
 
+    /// Returns how many blocks are read in the log of that data pointer; `None` when this is that log.
+    pub fn shared_with(&self, data: u64) -> Option<u64> {
+        let dependency = self.below.iter().rfind(|dependency| dependency.data == data);
+        (self.own != data).then(|| dependency.map_or(0, |dependency| dependency.length))
+    }
+
     /// Returns the key under which a block is read.
     pub fn block(&self, index: u64) -> Bytes {
         self.holding(|dependency| index < dependency.length).block(index)

@@ -232,7 +232,12 @@ impl Opening {
         let Some(record) = values.next().flatten() else { return self.create(None, store) };
         let pointers = CorePointers::from_slice(&record).map_err(|_| StorageFailure::Corrupted)?;
         let data = DataKeys { data: pointers.data };
-        let wanted = alloc::vec![keys::auth(pointers.core), data.head(), data.hints()];
+        let wanted = alloc::vec![
+            keys::auth(pointers.core),
+            data.head(),
+            data.hints(),
+            keys::core_group(pointers.core),
+        ];
         self.state = State::Records(pointers);
         Ok(Progress::Reading(store.read(wanted)))
     }
@@ -243,7 +248,7 @@ impl Opening {
         values: &[Option<Bytes>],
         store: &mut Store,
     ) -> Result<Progress, CoreError> {
-        let [auth, head, hints] = values else { return Err(StorageFailure::Corrupted.into()) };
+        let [auth, head, hints, group] = values else { return Err(StorageFailure::Corrupted.into()) };
         let auth: Auth = decode(auth)?.ok_or(StorageFailure::Missing)?;
         let is_other = self.options.key.is_some_and(|key| key != auth.key);
         if self.options.overwrite || (self.options.force && is_other) {
@@ -254,7 +259,9 @@ impl Opening {
         }
         let hints: Hints = decode(hints)?.unwrap_or_default();
         let head: Option<Head> = decode(head)?;
-        let parts = self.parts(auth, &pointers, hints, store)?;
+        let mut parts = self.parts(auth, &pointers, hints, store)?;
+        parts.group = decode(group)?;
+        parts.head_timestamp = head.as_ref().map_or(0, |head| head.timestamp);
         let Some(head) = head.filter(|head| head.length > 0 || head.fork > 0) else {
             return self.finish(parts);
         };
@@ -277,14 +284,21 @@ impl Opening {
     ) -> Result<Progress, CoreError> {
         let mut roots = Vec::with_capacity(values.len());
         for value in values {
-            let node: Node = decode(value)?.ok_or(StorageFailure::Missing)?;
-            roots.push(node);
+            roots.extend(decode::<Node>(value)?);
         }
         let prologue = parts.tree.prologue;
+        if roots.len() < values.len() {
+            if parts.branch.is_some() {
+                return Err(StorageFailure::Missing.into());
+            }
+            // What is there can be read; peers have the rest.
+            roots.clear();
+            parts.lost = Some(head.clone());
+        }
         parts.tree = Tree::from_roots(head.fork, head.length, roots, prologue);
         parts.tree.signature.clone_from(&head.signature);
         let in_place = flat_tree::full_roots(head.length).eq(parts.tree.roots.iter().map(|root| root.index));
-        if !in_place || parts.tree.tree_hash() != head.root_hash {
+        if parts.lost.is_none() && (!in_place || parts.tree.tree_hash() != head.root_hash) {
             return Err(StorageFailure::Corrupted.into());
         }
         if parts.branch.is_some() {
@@ -485,6 +499,9 @@ impl Opening {
             core_pointer: pointers.core,
             layers: Layers::new(pointers.data),
             branch: None,
+            group: None,
+            head_timestamp: 0,
+            lost: None,
             tree: Tree::empty(0, prologue),
             bitfield: Bitfield::new(),
             hints,

@@ -7,7 +7,7 @@ use crate::error::StorageFailure;
 use crate::storage::Store;
 
 use super::conflict::{Verdict, check_conflict};
-use super::core::{Core, Step};
+use super::core::{Core, LOST, Step};
 use super::error::CoreError;
 use super::jobs::{Value, Work};
 use super::merkle_tree::{self, Missing};
@@ -19,6 +19,21 @@ use super::verify::VerifyError;
 
 impl Core {
     pub(super) fn carry_out(&mut self, work: &mut Work, loaded: &ReadSet, store: &mut Store) -> Step {
+        if self.is_lost() {
+            match work {
+                Work::Append { .. }
+                | Work::Truncate { .. }
+                | Work::Clear { .. }
+                | Work::ApplyReorg { .. }
+                | Work::Commit(_)
+                | Work::CatchUp { .. }
+                | Work::CopyPrologue(_)
+                | Work::Restore(_)
+                | Work::CheckReorg(_) => return Step::Failed(LOST),
+                Work::Apply(_) => return Step::Done(Value::Applied(Err(VerifyError::Stale))),
+                _ => {}
+            }
+        }
         match work {
             Work::Append { blocks, options } => self.append(blocks, options, store),
             Work::Truncate { length, options } => self.truncate(*length, options, loaded, store),
@@ -26,6 +41,10 @@ impl Core {
             Work::PutUserData { name, value } => self.put_user_data(name, value.as_ref(), store),
             Work::ApplyReorg { fork } => self.apply_reorg(*fork, loaded, store),
             Work::Commit(commit) => self.commit_branch(commit, loaded, store),
+            Work::CatchUp { source, length } => self.catch_up(source, *length, loaded, store),
+            Work::Repair(proof) => self.repair(proof, loaded, store),
+            Work::SetManifest(manifest) => self.learn_manifest(manifest, store),
+            Work::SetGroup { topic } => self.set_group(topic, loaded, store),
             Work::CopyPrologue(source) => self.copy_prologue(source, loaded, store),
             Work::Hold => self.hold(),
             Work::Settle if self.is_idle() => Step::Done(Value::Done),

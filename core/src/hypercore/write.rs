@@ -109,10 +109,11 @@ impl Core {
             return Step::Failed(CoreError::NotWritable);
         }
         let old_length = self.tip.length;
+        let is_unseen = self.is_branch() || self.unseen_from.is_some_and(|seen| length >= seen);
         let Some(fork) = options
             .fork
             .or(self.tip.fork.checked_add(1))
-            .filter(|fork| *fork > self.tip.fork || (self.is_branch() && *fork == self.tip.fork))
+            .filter(|fork| *fork > self.tip.fork || (*fork == self.tip.fork && is_unseen))
         else {
             return Step::Failed(CoreError::InvalidOperation("a truncation needs a higher fork"));
         };

@@ -2,6 +2,8 @@
 //!
 //! Source: hypercore 11.35, `lib/replicator.js`, `onsync`, `onrange`, `onbitfield`, `ondata`, `onnodata`.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use crate::hypercore::proof::{Proof, ProofRequest, UpgradeRequest};
@@ -395,6 +397,16 @@ impl Replicator {
     }
 
     /// Asks a peer whose data does not fit for its signed head, to compare it with ours.
+    /// Asks every peer for the head of the same length, to compare with ours or to repair it.
+    pub fn ask_heads(&mut self, local: &dyn Local) {
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            let upgrade = Some(UpgradeRequest { start: 0, length: local.length() });
+            let what = ProofRequest { upgrade, ..ProofRequest::default() };
+            self.send(peer, Message::Request(wire::Request { id: 0, fork: local.fork(), what, priority: 0 }));
+        }
+    }
+
     fn suspect_conflict(&mut self, id: PeerId, local: &dyn Local) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.is_paused = true;

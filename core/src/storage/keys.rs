@@ -9,6 +9,7 @@
 //! | `2 ‖ namespace ‖ name` | discovery key |
 //! | `3 ‖ core ‖ 0` | [`Auth`](super::records::Auth) |
 //! | `3 ‖ core ‖ 1` | [`Sessions`](super::records::Sessions) |
+//! | `3 ‖ core ‖ 2` | [`GroupPointer`](super::records::GroupPointer) |
 //! | `4 ‖ data ‖ 0` | [`Head`](super::records::Head) |
 //! | `4 ‖ data ‖ 1` | [`Dependency`](super::records::Dependency) |
 //! | `4 ‖ data ‖ 2` | [`Hints`](super::records::Hints) |
@@ -17,6 +18,8 @@
 //! | `4 ‖ data ‖ 5 ‖ page ‖ 0` | bitfield page, 4096 bytes |
 //! | `4 ‖ data ‖ 6 ‖ name` | user data |
 //! | `4 ‖ data ‖ 8 ‖ page` | blocks marked to stay, 4096 bytes |
+//! | `5 ‖ topic` | group pointer, `uint` |
+//! | `6 ‖ group ‖ u64be milliseconds ‖ core` | key of a core of the group that changed then |
 //!
 //! Source: hypercore-storage 3.2, `lib/keys.js`; index-encoder 3.4, `lib/codecs`.
 
@@ -108,6 +111,34 @@ pub fn core_parts(core: u64) -> (Bytes, Bytes) {
     (core_part(core, 0), core_part(core, u8::MAX))
 }
 
+/// Returns the key of what a core belongs to.
+pub fn core_group(core: u64) -> Bytes {
+    core_part(core, GROUP)
+}
+
+/// Returns the key of a group's pointer.
+pub fn group(topic: &Hash) -> Bytes {
+    let mut key = Vec::with_capacity(33);
+    key.push(GROUPS);
+    key.extend_from_slice(topic);
+    key.into()
+}
+
+/// Returns the key of the last change of a core of a group.
+pub fn group_update(group: u64, milliseconds: u64, core: u64) -> Bytes {
+    let mut key = Vec::with_capacity(27);
+    key.push(GROUP_UPDATES);
+    put_uint(&mut key, group);
+    key.extend_from_slice(&milliseconds.to_be_bytes());
+    put_uint(&mut key, core);
+    key.into()
+}
+
+/// Returns the keys of all changes of a group since a moment: first and end, exclusive.
+pub fn group_updates(group: u64, since: u64) -> (Bytes, Bytes) {
+    (group_update(group, since, 0), group_update(group.saturating_add(1), 0, 0))
+}
+
 fn core_part(core: u64, part: u8) -> Bytes {
     let mut key = Vec::with_capacity(11);
     key.push(CORE_PARTS);
@@ -194,6 +225,27 @@ impl DataKeys {
         (self.part(0, 0).into(), self.part(u8::MAX, 0).into())
     }
 
+    /// Returns the keys of the user data from a name on, up to another: first and end, exclusive.
+    pub fn user_data_range(&self, from: &str, to: Option<&str>) -> (Bytes, Bytes) {
+        let end = to.map_or_else(|| self.part(USER_DATA + 1, 0).into(), |to| self.user_data(to));
+        (self.user_data(from), end)
+    }
+
+    /// Returns the name inside a key of [`user_data`](Self::user_data).
+    pub fn user_data_name(&self, key: &[u8]) -> Option<String> {
+        let text = key.strip_prefix(self.part(USER_DATA, 0).as_slice())?.strip_prefix(&[0])?;
+        let text = text.strip_suffix(&[0, 1])?;
+        let mut name = Vec::with_capacity(text.len());
+        let mut bytes = text.iter();
+        while let Some(&byte) = bytes.next() {
+            name.push(byte);
+            if byte == 0 {
+                bytes.next().filter(|&&escape| escape == 2)?;
+            }
+        }
+        String::from_utf8(name).ok()
+    }
+
     fn numbered(&self, part: u8, index: u64) -> Bytes {
         let mut key = self.part(part, 9);
         put_uint(&mut key, index);
@@ -260,9 +312,12 @@ const CORE: u8 = 1;
 const ALIAS: u8 = 2;
 const CORE_PARTS: u8 = 3;
 const DATA_PARTS: u8 = 4;
+const GROUPS: u8 = 5;
+const GROUP_UPDATES: u8 = 6;
 
 const AUTH: u8 = 0;
 const SESSIONS: u8 = 1;
+const GROUP: u8 = 2;
 
 const HEAD: u8 = 0;
 const DEPENDENCY: u8 = 1;
@@ -318,5 +373,9 @@ mod tests {
         for pair in texts.windows(2) {
             assert!(keys.user_data(pair[0]) < keys.user_data(pair[1]), "{pair:?}");
         }
+        for text in texts {
+            assert_eq!(keys.user_data_name(&keys.user_data(text)).as_deref(), Some(text));
+        }
+        assert_eq!(keys.user_data_name(&keys.block(1)), None);
     }
 }

@@ -126,6 +126,19 @@ pub struct Hints {
     pub recovering: u64,
 }
 
+/// The group that a core belongs to.
+///
+/// # Wire
+///
+/// `uint flags ‖ [1: fixed32 key] ‖ [2: uint pointer]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupPointer {
+    /// Its topic.
+    pub key: Hash,
+    /// Names the records of its changes.
+    pub pointer: u64,
+}
+
 /// The branches of a core, by name.
 ///
 /// # Wire
@@ -320,6 +333,28 @@ impl Decode<'_> for Hints {
         let flags = reader.uint()?;
         let mut take = |bit| if flags & bit != 0 { reader.uint() } else { Ok(0) };
         Ok(Self { contiguous_length: take(1)?, remote_contiguous_length: take(2)?, recovering: take(4)? })
+    }
+}
+
+impl Encode for GroupPointer {
+    fn encoded_len(&self) -> usize {
+        33 + if self.pointer == 0 { 0 } else { uint_len(self.pointer) }
+    }
+
+    fn encode(&self, writer: &mut Writer) {
+        writer.uint(1 | flag(self.pointer != 0, 2));
+        writer.fixed(&self.key);
+        if self.pointer != 0 {
+            writer.uint(self.pointer);
+        }
+    }
+}
+
+impl Decode<'_> for GroupPointer {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+        let flags = reader.uint()?;
+        let key = if flags & 1 != 0 { reader.fixed()? } else { [0; 32] };
+        Ok(Self { key, pointer: if flags & 2 != 0 { reader.uint()? } else { 0 } })
     }
 }
 

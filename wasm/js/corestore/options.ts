@@ -33,7 +33,6 @@ export interface GetCoreOptions extends HypercoreOptions {
   preload?: Promise<Partial<GetCoreOptions>> | null
   globalCache?: unknown
   draft?: boolean
-  group?: unknown
   [sessionOption: string]: unknown
 }
 

@@ -10,6 +10,7 @@ import type { Core } from './core.js'
 import { Download } from './download.js'
 import { DefaultEncryption, type EncryptionProvider } from './encryption.js'
 import { normalKeyPair, type AppendOptions, type DownloadRange, type GetOptions, type KeyPairInput, type TruncateOptions, type UpdateOptions, type WaitOptions } from './options.js'
+import { waitForRecovery } from './recovery.js'
 import { ensureAlive, track, trackWish } from './requests.js'
 import { Session } from './session.js'
 import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadStreamOptions } from './streams.js'
@@ -26,10 +27,11 @@ export abstract class BlockSession extends Session {
     const state = this.state!
     const defaultKeyPair = state.name === null ? this.keyPair : null
     const keyPair = options.keyPair === undefined ? defaultKeyPair : options.keyPair
-    const writable = state.parent !== null || !!options.signature || !!keyPair?.secretKey || options.writable === true
+    const writable = state.from !== null || !!options.signature || !!keyPair?.secretKey || options.writable === true
     if (this._readonly || this._snapshot || !writable) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a readonly core', this.discoveryKey)
     }
+    if (state.isDefault() && this.core!.recovering > 0) await waitForRecovery(state)
     const batch = Array.isArray(blocks) ? blocks : [blocks]
     const encryption = this.encryption instanceof DefaultEncryption ? this.encryption.forEngine : null
     const provider = encryption ? null : this.encryption
@@ -47,6 +49,7 @@ export abstract class BlockSession extends Session {
     })).promise
     const appended = await (provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers))
     this.core!.stored()
+    await options.postappend?.(buffers)
     return appended
   }
 
@@ -107,7 +110,7 @@ export abstract class BlockSession extends Session {
     if (update) await trackWish(list, core.request<boolean>((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
     const wait = this._shouldWait(options, this.wait)
     const seek = (wait: boolean): Parameters<Core['request']>[0] => (handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding })
-    if (this.state!.parent !== null) {
+    if (this.state!.from !== null) {
       const found = await this.state!.request<[number, number] | null>(seek(false)).promise
       if (found) return found
       if (!wait) return null
@@ -122,12 +125,15 @@ export abstract class BlockSession extends Session {
     if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot append to a closed session', this.discoveryKey)
     const given: TruncateOptions = typeof options === 'number' ? { fork: options } : options
     const state = this.state!
-    const isDefault = state.parent === null
+    const isDefault = state.from === null
     const fork = given.fork ?? state.fork + 1
     const keyPair = given.keyPair === undefined ? this.keyPair : given.keyPair
     const writable = !this._readonly && !this._snapshot && !!(given.signature || keyPair?.secretKey)
     if (isDefault && !writable && (newLength > 0 || fork !== state.fork)) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
+    }
+    if (state.prologue && newLength < state.prologue.length) {
+      throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', this.discoveryKey)
     }
     if (newLength > state.length) {
       throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${newLength} must be less or equal to ${state.length}`, this.discoveryKey)
@@ -201,11 +207,19 @@ export abstract class BlockSession extends Session {
     const core = this.core!
     const snapshot = this._snapshot
     const state = this.state!
-    const read = async () => await state.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
+    const ask = () => state.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
       wait: false,
       ...(encryption ? { encryption } : {}),
       ...(snapshot?.id != null ? { snapshot: snapshot.id } : {})
     })).promise
+    const read = async () => {
+      try {
+        return await ask()
+      } catch (error) {
+        if ((error as HypercoreError).code === 'SNAPSHOT_NOT_AVAILABLE') this.#checkSnapshot(index)
+        throw error
+      }
+    }
     if (state.mayHave(index) || (snapshot?.id != null && index < snapshot.length)) {
       if (snapshot && (snapshot.id === null || index >= snapshot.length)) this.#checkSnapshot(index)
       const block = await read()

@@ -4,7 +4,7 @@ import type { CoreHandle, Failure, KeyPair, OpenCoreOptions, StoreHandle } from 
 import { fromFailure, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, isReady, listen, look, ready, request, Request, unlisten } from '../runtime.js'
-import { equal, isBytes } from '../support/bytes.js'
+import { equal, toHex } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { encodeId } from '../support/id.js'
 import { parseStorage, type StorageInput } from '../storage/parse.js'
@@ -12,9 +12,14 @@ import type { LegacyFiles, Storage } from '../storage/storage.js'
 import { Mux } from '../links/mux.js'
 import type { HypercoreOptions } from './options.js'
 import type { Hypercore } from './hypercore.js'
-import { createManifest, decodeManifest, encodeManifest, isCompat, manifestKey, type Manifest } from './manifest.js'
-import { Peer, statsOf, type PeerStats } from './peer.js'
+import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
+import { openOptions } from './opening.js'
+import { Peer } from './peer.js'
+import { forEngine, fromEngine, type EngineProof, type Proof } from './proof.js'
+import { copyPrologue } from './prologue.js'
+import { Replicator } from './replicator.js'
 import { State } from './state.js'
+import { UserDataStream, type UserDataRange } from './user-data.js'
 
 /** What an audit looks at; everything by default. */
 export interface AuditOptions {
@@ -47,6 +52,8 @@ export interface CoreHeader {
   keyPair: KeyPair | null
   manifest: Manifest | null
   frozen: boolean
+  tree: { fork: number, length: number, rootHash: Uint8Array | null, signature: Uint8Array | null }
+  group: { key: Uint8Array } | null
   hints: { reorgs: never[], contiguousLength: number, remoteContiguousLength: number, recovering: number }
 }
 
@@ -73,11 +80,14 @@ export class Core {
   readonly states = new Map<CoreHandle, State>()
   /** The store that it is in, once opening. */
   store: StoreHandle = 0
-  exclusive: Promise<void> = Promise.resolve()
-  /** How often a store found it idle. */
+  /** Shared with whoever has the core. */
+  readonly globalCache: unknown
+  /** Runs when no session is left. */
+  onidle: () => unknown = () => {}
+  /** Runs when the log of a core in a group changed. */
+  ongroupupdate: (topic: Uint8Array, update: { key: Uint8Array, length: number, fork: number }) => unknown = () => {}
+  /** For stores that close what nobody uses. */
   gc = 0
-  /** Called when nobody uses it any more. */
-  onidle: () => void = () => {}
 
   #handle: CoreHandle | null = null
   #state: State | null = null
@@ -90,12 +100,15 @@ export class Core {
   #isFull = false
   #resumed: { resolve: () => void, reject: (error: Error) => void } | null = null
   #unwatch: () => void = () => {}
+  #locked = false
+  #waitsForLock: Array<() => void> = []
 
   constructor (storage: StorageInput, options: HypercoreOptions) {
-    this.replicator = new Replicator(this)
+    this.replicator = new Replicator(this, options.inflightRange)
     this.storage = parseStorage(storage)
+    this.globalCache = options.globalCache ?? null
     this.key = options.key as Uint8Array ?? null
-    this.discoveryKey = options.discoveryKey ?? (this.key && isReady() ? discoveryKey(this.key) : null)
+    this.discoveryKey = options.discoveryKey ?? (this.key?.byteLength === 32 && isReady() ? discoveryKey(this.key) : null)
     this.opening = this.#open(options)
     this.opening.catch(() => {})
   }
@@ -116,6 +129,21 @@ export class Core {
       if (bytes) this.#manifest = decodeManifest(bytes)
     }
     return this.#manifest
+  }
+
+  /** All of its states that are open: the log itself first. */
+  get sessionStates (): State[] {
+    return this.opened ? [this.state, ...this.states.values()] : []
+  }
+
+  /** Sessions that listen to more than appends and truncations. */
+  get monitors (): Hypercore[] {
+    return this.sessions.filter((session) => session.extensions.size > 0 ||
+      session.eventNames().some((name) => name !== 'append' && name !== 'truncate'))
+  }
+
+  get destroyed (): boolean {
+    return this.closed
   }
 
   get length (): number { return this.#frozen?.length ?? look((engine) => engine.coreLength(this.handle)) }
@@ -146,7 +174,16 @@ export class Core {
   get header (): CoreHeader | null {
     if (!this.opened || this.closed) return null
     const { key, keyPair, manifest, contiguousLength, remoteContiguousLength } = this
-    return { key: key!, keyPair, manifest, frozen: false, hints: { reorgs: [], contiguousLength, remoteContiguousLength, recovering: 0 } }
+    const { recovering, group } = this
+    return {
+      key: key!,
+      keyPair,
+      manifest,
+      frozen: false,
+      tree: this.#tree(),
+      group: group && { key: group },
+      hints: { reorgs: [], contiguousLength, remoteContiguousLength, recovering }
+    }
   }
 
   /** The log itself; a branch has its own. */
@@ -182,12 +219,83 @@ export class Core {
 
   /** Starts a command on the core. */
   request<T> (command: (core: CoreHandle, engine: Parameters<Parameters<typeof call>[0]>[0]) => number): Request<T> {
-    return new Request<T>((engine) => command(this.handle, engine), this.#resuming)
+    return new Request<T>((engine) => command(this.handle, engine), this.#resuming, this)
   }
 
-  /** Takes the blocks that the manifest fixes from another log in the same storage. */
+  /** Topic of the group that it belongs to. */
+  get group (): Uint8Array | null {
+    if (!this.opened || this.closed || this.#frozen) return null
+    const topic = look((engine) => engine.coreGroup(this.handle))
+    return topic ? userBytes(topic) : null
+  }
+
+  /** When the store was repaired, in milliseconds; 0 when the log is known to be whole. */
+  get recovering (): number {
+    return this.opened && !this.closed && !this.#frozen ? look((engine) => engine.coreRecovering(this.handle)) : 0
+  }
+
+  set recovering (milliseconds: number) {
+    call((engine) => { engine.coreSetRecovering(this.handle, milliseconds) })
+  }
+
+  /** Whether roots of its tree are lost: nothing can be written before peers have given them. */
+  get isLost (): boolean {
+    return this.opened && !this.closed && !this.#frozen && look((engine) => engine.coreIsLost(this.handle))
+  }
+
+  /** Puts the core into a group, once and for all. */
+  async setGroup (topic: Uint8Array): Promise<void> {
+    const { group } = this
+    if (group && !equal(group, topic)) {
+      throw HypercoreError.STORAGE_CONFLICT(`Core is already register to group: ${toHex(group)}`)
+    }
+    await this.request((core, engine) => engine.coreSetGroup(core, topic)).promise
+  }
+
+  /** Learns the manifest from a program, unless it is known. */
+  async setManifest (input: ManifestInput | Uint8Array | null): Promise<void> {
+    const manifest = createManifest(input)
+    if (manifest === null || this.manifest !== null) return
+    if (!equal(this.key!, manifestKey(manifest))) throw HypercoreError.INVALID_CHECKSUM('Manifest hash does not match', this.discoveryKey)
+    const bytes = encodeManifest(manifest)
+    await this.request((core, engine) => engine.coreSetManifest(core, bytes)).promise
+  }
+
+  /** Takes the blocks that the manifest fixes from another log, and what programs stored beside it. */
   async copyPrologue (source: State): Promise<void> {
-    await this.request((core, engine) => engine.coreCopyPrologue(core, source.handle)).promise
+    await copyPrologue(source, this)
+  }
+
+  /** Verifies a proof and stores what it proves; false when it is of no use. */
+  async verify (proof: Proof, _from?: unknown): Promise<boolean> {
+    if (proof.fork !== this.fork) return false
+    return !!(await this.request<boolean>((core, engine) => engine.coreApplyProof!(core, forEngine(proof))).promise)
+  }
+
+  /** What programs stored beside a log, in the order of names. */
+  createUserDataStream (range: UserDataRange = {}, state = this.state): UserDataStream {
+    return new UserDataStream(state, range)
+  }
+
+  /** Waits until nobody else has the core to himself. */
+  async lockExclusive (): Promise<void> {
+    if (this.#locked) await new Promise<void>((resolve) => { this.#waitsForLock.push(resolve) })
+    this.#locked = true
+  }
+
+  unlockExclusive (): void {
+    const next = this.#waitsForLock.shift()
+    if (next) next()
+    else this.#locked = false
+  }
+
+  /** The store compacts itself. */
+  async compact (): Promise<Array<[undefined, undefined]>> {
+    return this.sessionStates.map(() => [undefined, undefined])
+  }
+
+  async closeAllSessions (error: Error | null = null): Promise<void> {
+    await Promise.allSettled(this.allSessions().map((session) => session.close({ error })))
   }
 
   /** Looks whether what is stored fits together, and drops what does not. */
@@ -206,6 +314,7 @@ export class Core {
   attach (mux: Mux): void {
     if (this.closing !== null || mux.destroyed) return
     this.muxes.add(mux)
+    if (mux.linking !== null) this.replicator.awaitHandshake(mux.linking)
     if (!this.#isFull && this.#frozen === null) mux.attach(this.handle, this)
   }
 
@@ -234,29 +343,32 @@ export class Core {
       if (this.key) this.discoveryKey = discoveryKey(this.key)
       const store = this.store = await this.storage.acquire()
       this.#acquired = true
+      // Whoever names no core gets the first one, also when somebody has it open.
+      const isUnnamed = !opening.key && !opening.discoveryKey && !opening.manifest
+      if (isUnnamed && this.storage.unnamed) opening.discoveryKey = this.storage.unnamed.discoveryKey!
       this.#unwatch = this.storage.watch({
         letGo: (failure) => this.#letGo(fromFailure(failure, this.discoveryKey)),
         resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
+        close: async () => {
+          await this.closeAllSessions()
+          await this.close()
+        },
         lost: (failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) }
       })
       const legacy = options.legacyFiles === undefined ? this.storage.legacyFiles() : options.legacyFiles
       const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
-      listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
+      listen('core', handle, this.#onevent)
       this.#handle = handle
-      await new Request<void>(() => id).promise
+      await new Request<void>(() => id, null, this).promise
       if (legacy) await this.#importBlocks(handle, legacy)
       this.#opened(options)
+      if (isUnnamed) this.storage.unnamed ??= this
+      if (options.group) await this.setGroup(options.group)
     } catch (error) {
       await this.#giveUp()
       this.onidle()
-      throw this.#named(error)
+      throw error
     }
-  }
-
-  // Upstream says which core it was that is not there.
-  #named (error: unknown): unknown {
-    if (!(error instanceof HypercoreError) || error.code !== 'STORAGE_EMPTY' || error.discoveryKey) return error
-    return HypercoreError.STORAGE_EMPTY('No Hypercore is stored here', this.discoveryKey)
   }
 
   #openImported (store: StoreHandle, opening: OpenCoreOptions, { oplog, header, tree, bitfield }: LegacyFiles): [CoreHandle, number] {
@@ -306,7 +418,7 @@ export class Core {
     const handle = this.#handle
     this.#handle = null
     if (handle !== null) {
-      unlisten('core', handle)
+      unlisten('core', handle, this.#onevent)
       await request((engine) => engine.closeCore(handle)).catch(() => {})
     }
     this.#unwatch()
@@ -322,7 +434,7 @@ export class Core {
     this.#resuming.catch(() => {})
     for (const session of this.allSessions()) if (session.state !== this.state) void session.close({ error }).catch(() => {})
     for (const id of [...this.#peers.keys()]) this.#removePeer(id)
-    unlisten('core', handle)
+    unlisten('core', handle, this.#onevent)
     for (const mux of this.muxes) mux.forget(handle)
     for (const session of this.allSessions()) {
       for (const request of [...session.activeRequests]) request?.fail(error)
@@ -334,7 +446,7 @@ export class Core {
   async #resume (store: StoreHandle, opening: OpenCoreOptions): Promise<void> {
     if (this.#frozen === null) return
     const [handle, id] = call((engine) => engine.openCore(store, opening))
-    listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
+    listen('core', handle, this.#onevent)
     await new Request<void>(() => id).promise
     this.#handle = handle
     this.store = store
@@ -372,22 +484,25 @@ export class Core {
     try {
       await request((engine) => engine.closeCore(handle))
     } finally {
-      unlisten('core', handle)
+      unlisten('core', handle, this.#onevent)
       this.closed = true
       this.#unwatch()
+      if (this.storage.unnamed === this) this.storage.unnamed = null
       for (const peer of this.#peers.values()) peer.removed = true
       this.#peers.clear()
       await this.storage.release()
     }
   }
 
-  #onevent (kind: string, rest: unknown[]): void {
+  readonly #onevent = (kind: string, rest: unknown[]): void => {
     switch (kind) {
       case 'append':
         this.#emit((session) => { if (session.state === this.state) session.onappend() })
+        this.#updateGroup()
         break
       case 'truncate':
         this.#emit((session) => { if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number) })
+        this.#updateGroup()
         break
       case 'manifest':
         this.compat = look((engine) => engine.coreIsCompat(this.handle))
@@ -431,9 +546,19 @@ export class Core {
         break
       }
       case 'conflict': {
-        const [length, fork, proof] = rest as [number, number, unknown]
-        this.#emit((session) => { session.emit('conflict', length, fork, proof ?? null) })
-        for (const session of this.allSessions()) void session.close({ error: conflict(this.discoveryKey) }).catch(() => {})
+        const [length, fork, proof] = rest as [number, number, EngineProof]
+        const evidence = { request: 0, ...fromEngine(proof) }
+        this.#emit((session) => { session.emit('conflict', length, fork, evidence) })
+        void this.closeAllSessions(new Error(`Two conflicting signatures exist for length ${length}`))
+        break
+      }
+      case 'repair': {
+        const [stage, proof] = rest as ['repairing' | 'repaired' | 'repair-failed', EngineProof]
+        const taken = { request: 0, ...fromEngine(proof) }
+        this.#emit((session) => {
+          if (stage === 'repair-failed') session.emit(stage)
+          else session.emit(stage, taken)
+        })
         break
       }
       case 'extension': {
@@ -455,6 +580,17 @@ export class Core {
     for (let i = sessions.length - 1; i >= 0; i--) tell(sessions[i]!)
   }
 
+  #tree (): CoreHeader['tree'] {
+    const { fork, length } = this
+    if (this.#frozen || length === 0) return { fork, length, rootHash: null, signature: null }
+    return { fork, length, rootHash: this.state.hash(), signature: this.state.signature }
+  }
+
+  #updateGroup (): void {
+    const topic = this.group
+    if (topic) this.ongroupupdate(topic, { key: this.key!, length: this.length, fork: this.fork })
+  }
+
   #peer (id: number): Peer | null {
     return this.#peers.get(id) ?? null
   }
@@ -463,6 +599,7 @@ export class Core {
     const mux = [...this.muxes].find((mux) => mux.isOn(link)) ?? null
     const peer = new Peer(this, id, link, mux)
     this.#peers.set(id, peer)
+    if (this.isLost) call((engine) => { engine.coreAskForRepair(this.handle) })
     this.#emit((session) => {
       session.emit('peer-add', peer)
       for (const extension of session.extensions.values()) peer.extensions.set(extension.name, extension)
@@ -477,129 +614,4 @@ export class Core {
     this.#emit((session) => { session.emit('peer-remove', peer) })
     this.checkIfIdle()
   }
-}
-
-/** What programs reach through `core.replicator`. */
-export class Replicator {
-  readonly core: Core
-  findingPeers = 0
-  /** Called when blocks are wanted that were not wanted before. */
-  ondownloading: (() => void) | null = null
-  /** @internal */
-  readonly failures = { data: 0, requests: 0 }
-  #traffic: [number[], number[]] | null = null
-  #active = 0
-
-  constructor (core: Core) {
-    this.core = core
-  }
-
-  get peers (): Peer[] {
-    return this.core.peers
-  }
-
-  /** Messages of all peers so far. */
-  get stats (): PeerStats {
-    const { core } = this
-    if (core.opened && !core.closed) this.#traffic = look((engine) => engine.coreTraffic?.(core.handle)) ?? null
-    return statsOf(this.#traffic, this.failures)
-  }
-
-  get downloading (): boolean {
-    return this.isDownloading()
-  }
-
-  /** Whether no peer is there, and none may come with a stream that is being opened. */
-  idle (): boolean {
-    return this.core.peers.length === 0 && [...this.core.muxes].every((mux) => mux.open)
-  }
-
-  /** Whether blocks are wanted. */
-  isDownloading (): boolean {
-    return this.#active > 0
-  }
-
-  attachTo (mux: unknown): void {
-    this.core.attach(Mux.from(mux))
-  }
-
-  detachFrom (stream: unknown): void {
-    const mux = Mux.from(stream)
-    this.core.muxes.delete(mux)
-    mux.detach(this.core.handle)
-  }
-
-  attached (mux: unknown): boolean {
-    return this.core.opened && !this.core.closed && Mux.from(mux).attached(this.core.handle)
-  }
-
-  /** Sends a block to every peer that takes pushes and lacks it. */
-  async push (index: number): Promise<void> {
-    call((engine) => { engine.corePush?.(this.core.handle, index) })
-  }
-
-  setPushOnly (pushOnly: boolean): void {
-    call((engine) => { engine.coreSetPushOnly?.(this.core.handle, pushOnly) })
-  }
-
-  setAllowPush (allowPush: boolean): void {
-    call((engine) => { engine.coreSetAllowPush?.(this.core.handle, allowPush) })
-  }
-
-  /** @internal The engine has the core anew, and is told what it was told before. */
-  resumed (): void {
-    call((engine) => { engine.coreSetActive(this.core.handle, this.#active > 0) })
-    if (this.findingPeers > 0) call((engine) => { engine.coreSetFindingPeers(this.core.handle, this.findingPeers) })
-  }
-
-  /** @internal One more or one less session wants blocks. */
-  updateActivity (change: number): void {
-    if (change === 0) return
-    const was = this.#active > 0
-    this.#active += change
-    const is = this.#active > 0
-    if (was === is) return
-    call((engine) => { engine.coreSetActive(this.core.handle, is) })
-    if (is) this.ondownloading?.()
-    else this.core.checkIfIdle()
-  }
-
-  /** @internal One more or one less search for peers is under way. */
-  updateFindingPeers (change: number): void {
-    if (change === 0) return
-    this.findingPeers += change
-    if (this.core.opened && !this.core.closed) call((engine) => { engine.coreSetFindingPeers(this.core.handle, this.findingPeers) })
-  }
-}
-
-function openOptions (options: HypercoreOptions): OpenCoreOptions {
-  const manifest = createManifest(options.manifest)
-  const key = options.key as Uint8Array | null | undefined
-  const keyPair = options.keyPair
-  if (key && !isBytes(key)) throw HypercoreError.BAD_ARGUMENT('key must be a buffer or an id')
-  if (manifest && !options.compat && key && !equal(key, manifestKey(manifest)) && !isCompat(key, manifest)) {
-    throw HypercoreError.STORAGE_CONFLICT('Manifest does not hash to provided key', discoveryKey(key))
-  }
-  const opening: OpenCoreOptions = {
-    compat: options.compat === true,
-    createIfMissing: options.createIfMissing !== false,
-    overwrite: options.overwrite === true,
-    force: options.force === true,
-    eagerUpgrade: options.eagerUpgrade !== false,
-    allowFork: options.allowFork !== false,
-    allowPush: !!options.allowPush,
-    pushOnly: !!options.pushOnly
-  }
-  if (key) opening.key = key
-  if (options.discoveryKey) opening.discoveryKey = options.discoveryKey
-  if (keyPair) opening.keyPair = { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey ?? null }
-  if (manifest) opening.manifest = encodeManifest(manifest)
-  if (options.notDownloadingLinger !== undefined) opening.notDownloadingLinger = options.notDownloadingLinger
-  if (options.inflightRange) opening.inflightRange = options.inflightRange
-  if (options.alias) opening.alias = options.alias
-  return opening
-}
-
-function conflict (discoveryKey: Uint8Array | null): HypercoreError {
-  return new HypercoreError('Two conflicting signatures for one length', 'INVALID_SIGNATURE', discoveryKey)
 }

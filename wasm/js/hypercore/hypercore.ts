@@ -3,9 +3,8 @@
 import type { Duplex } from 'streamx'
 
 import { HypercoreError } from '../errors.js'
-import { userBytes } from '../platform.js'
-import { look } from '../runtime.js'
-import { equal, fromUtf8, isBytes } from '../support/bytes.js'
+import { call, look } from '../runtime.js'
+import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { Mux } from '../links/mux.js'
 import { parseStorage, type StorageInput } from '../storage/parse.js'
@@ -15,10 +14,12 @@ import { Core } from './core.js'
 import { createEncryption, DefaultEncryption, isEncryptionProvider, type EncryptionProvider } from './encryption.js'
 import { Extension, type ExtensionHandlers } from './extension.js'
 import { Info } from './info.js'
+import { decodeRemoteProof, proof as proveRemotely } from './lib/fully-remote-proof.js'
 import { createManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { normalKeyPair, type HypercoreOptions, type KeyPairInput, type ReplicateOptions } from './options.js'
 import { forEngine, fromEngine, verifyFullyRemote, type EngineProof, type Proof, type ProofOptions, type RemoteHead } from './proof.js'
 import { createProtocolStream, getProtocolMuxer, isMux } from './protocol-stream.js'
+import { setRecoveryPeers, waitForRecovery } from './recovery.js'
 import { clearRequests, destroyRequests, type ActiveRequests } from './requests.js'
 import type { CommitOptions } from './state.js'
 
@@ -69,7 +70,7 @@ export class Hypercore extends BlockSession {
   /** A core without a session. */
   static createCore (storage: StorageInput, options: HypercoreOptions = {}): Core {
     // Without a session in front, the key is the public key unless a manifest says otherwise.
-    const core = new Core(storage, { ...options, compat: options.compat ?? !options.manifest })
+    const core = new Core(storage, { ...options, compat: options.compat ?? (!options.manifest && !options.key) })
     core.autoClose = false
     return core
   }
@@ -93,7 +94,10 @@ export class Hypercore extends BlockSession {
   /** Switches of the whole process; the engine has none. */
   static enable (flags: number): void {}
 
-  static setRecoveryPeers (keys: Uint8Array[]): void {}
+  /** Whom a writer hears before it goes on after its store was repaired; null for any peer. */
+  static setRecoveryPeers (keys: Uint8Array[] | null): void {
+    setRecoveryPeers(keys)
+  }
 
   /** Another session of the core, with options of its own. */
   session (options: HypercoreOptions = {}): Hypercore {
@@ -177,14 +181,12 @@ export class Hypercore extends BlockSession {
 
   async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
     if (!this.opened) await this.opening
-    const bytes = value === null || value === undefined ? null : isBytes(value) ? value : fromUtf8(value)
-    await this.state!.request((core, engine) => engine.coreSetUserData(core, key, bytes)).promise
+    await this.state!.setUserData(key, value)
   }
 
   async getUserData (key: string): Promise<Uint8Array | null> {
     if (!this.opened) await this.opening
-    const value = await this.state!.request<Uint8Array | null>((core, engine) => engine.coreUserData(core, key)).promise
-    return value ? userBytes(value) : null
+    return await this.state!.getUserData(key)
   }
 
   getManifest ({ raw = false } = {}): Manifest | Uint8Array | null {
@@ -276,8 +278,10 @@ export class Hypercore extends BlockSession {
     return await this.state!.commit(session.state!, { keyPair: this.keyPair && normalKeyPair(this.keyPair), ...options })
   }
 
-  /** Nothing is left to be done: the store compacts itself. */
-  async compact (): Promise<void> {}
+  /** The store compacts itself: nothing is left to be done. */
+  compact (): Promise<Array<[undefined, undefined]>> {
+    return this.core!.compact()
+  }
 
   /** Closes every session and deletes what is stored of the core, and the store when nothing else is in it. */
   async purge (): Promise<void> {
@@ -289,25 +293,50 @@ export class Hypercore extends BlockSession {
     if (storage.users === 0 && await storage.isEmpty()) await storage.destroy()
   }
 
-  /** Groups are not followed here: nothing is stored. */
-  async setGroup (_topic: Uint8Array): Promise<void> {
+  /** Puts the core into a group, once and for all: its store keeps when each of its cores changed. */
+  async setGroup (topic: Uint8Array): Promise<void> {
     if (!this.opened) await this.opening
+    await this.core!.setGroup(topic)
   }
 
-  /** Moves the session to another core, as if it had been opened there. */
-  transferSession (core: Core): void {
-    const old = this.core!
-    this._leave(false)
-    old.replicator.updateActivity(this._active ? -1 : 0)
-    this.core = core
-    this._join()
-    core.replicator.updateActivity(this._active ? 1 : 0)
-    clearRequests(this.activeRequests, new HypercoreError('Session moved', 'SESSION_MOVED', this.discoveryKey))
-    this.emit('migrate', this.key!)
-  }
 
+  /** Resolves when a writer whose store was repaired can go on: its peers know of nothing longer. */
   async recover (): Promise<void> {
     if (!this.opened) await this.opening
+    await waitForRecovery(this.state!)
+  }
+
+  /** Takes what was lost of the tree from a proof that somebody made with {@link generateRemoteProofForTreeNode}. */
+  async recoverFromRemoteProof (bytes: Uint8Array): Promise<boolean> {
+    if (!this.opened) await this.opening
+    const core = this.core!
+    core.replicator.setPushOnly(true)
+    const proof = decodeRemoteProof(bytes, core.discoveryKey!)
+    if (proof === null) return false
+    if (core.isLost) return await core.request<boolean>((handle, engine) => engine.coreRepair(handle, forEngine(proof))).promise
+    try {
+      verifyFullyRemote(core, proof)
+    } catch {
+      return false
+    }
+    core.replicator.setPushOnly(false)
+    return proof.upgrade!.nodes.length > 0
+  }
+
+  /** Asks all peers for what was lost of the tree. */
+  recoverTreeNodeFromPeers (): void {
+    this.core!.replicator.setPushOnly(true)
+    call((engine) => { engine.coreAskForRepair(this.core!.handle) })
+  }
+
+  /** Proves the nodes that somebody needs who lost one of them. */
+  async generateRemoteProofForTreeNode (treeIndex: number): Promise<Uint8Array> {
+    let last = treeIndex
+    for (let at = treeIndex, span = 1; at % 2 === 1; span *= 2) {
+      last += span
+      at = (at - 1) / 2
+    }
+    return await proveRemotely(this, { index: last / 2, upgrade: { start: 0, length: last / 2 + 1 } })
   }
 
   /** @internal */

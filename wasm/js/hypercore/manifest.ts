@@ -99,7 +99,17 @@ export function encodeManifest (manifest: Manifest): Uint8Array {
 }
 
 export function decodeManifest (bytes: Uint8Array): Manifest {
+  return decodeManifestFrom(bytes).manifest
+}
+
+/** Decodes the manifest in front of other bytes, and says how many were its own. */
+export function decodeManifestFrom (bytes: Uint8Array): { manifest: Manifest, length: number } {
   const reader = new Reader(bytes)
+  const manifest = read(reader)
+  return { manifest, length: reader.offset }
+}
+
+function read (reader: Reader): Manifest {
   const version = reader.uint()
   if (version === 0) return decodeV0(reader)
   if (version > 2) throw new Error('Unknown version: ' + version)
@@ -211,6 +221,11 @@ class Reader {
   constructor (bytes: Uint8Array) {
     this.#bytes = bytes
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  }
+
+  /** Bytes that were read. */
+  get offset (): number {
+    return this.#offset
   }
 
   take (length: number): Uint8Array {

@@ -11,7 +11,7 @@ import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
 import type { ManifestInput } from './manifest.js'
 import type { ActiveRequests } from './requests.js'
-import type { Atom } from './state.js'
+import type { Atom, ForeignAtom } from './atom.js'
 
 /** A pair that a program gives; one without a secret only names who signs. */
 export type KeyPairInput = { publicKey: Uint8Array, secretKey?: Uint8Array | null } | KeyPair
@@ -25,6 +25,8 @@ export interface HypercoreOptions {
   keyPair?: KeyPairInput | null
   manifest?: ManifestInput | Uint8Array | null
   compat?: boolean
+  /** Signs and verifies as very old versions did; for cores whose key is their public key. */
+  legacy?: boolean
   discoveryKey?: Uint8Array | null
   valueEncoding?: ValueEncoding | null
   encodeBatch?: ((blocks: any[]) => Uint8Array[]) | null
@@ -51,10 +53,14 @@ export interface HypercoreOptions {
   pushOnly?: boolean
   allowLatestBlock?: boolean
   inflightRange?: [number, number]
+  /** Topic of 32 bytes: the group that the core belongs to, once and for all. */
+  group?: Uint8Array | null
+  /** Something that programs share among the sessions of a core. */
+  globalCache?: unknown
   /** Opens a branch of the log, which is found again by this name. */
   name?: string
   /** Opens a session whose writes are stored when the atom is flushed. */
-  atom?: Atom
+  atom?: Atom | ForeignAtom
   /** Cuts a branch to this length at once. */
   checkout?: number
   parent?: Hypercore | null
@@ -93,6 +99,8 @@ export interface AppendOptions {
   /** Appends nothing when the log would get longer. */
   maxLength?: number
   writable?: boolean
+  /** Runs once the blocks are stored, before anybody is told. */
+  postappend?: ((blocks: Uint8Array[]) => unknown) | null
 }
 
 export interface TruncateOptions {

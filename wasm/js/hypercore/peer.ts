@@ -106,6 +106,15 @@ export class Peer {
   get paused (): boolean { return this.#status().paused ?? false }
   get lengthAcked (): number { return this.#status().lengthAcked ?? 0 }
 
+  get inflightRange (): [number, number] {
+    return this.core.replicator.inflightRange
+  }
+
+  /** The channel that the core is replicated on. */
+  get channel (): { protocol: string, id: Uint8Array | null, opened: boolean, closed: boolean, protomux: Mux | null } {
+    return { protocol: 'hypercore/alpha', id: this.core.discoveryKey, opened: !this.removed, closed: this.removed, protomux: this.protomux }
+  }
+
   get replicator (): Core['replicator'] {
     return this.core.replicator
   }

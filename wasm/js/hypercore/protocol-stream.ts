@@ -2,6 +2,7 @@
 
 import type { Duplex } from 'streamx'
 
+import { HypercoreError } from '../errors.js'
 import { Connection } from '../links/connection.js'
 import { Mux } from '../links/mux.js'
 import type { ReplicateOptions } from './options.js'
@@ -20,6 +21,7 @@ export function createProtocolStream (isInitiator: boolean | object, options: Re
   }).rawStream
   const noise = (outer as { noiseStream?: { userData?: unknown, keepAlive?: number, setKeepAlive?: (milliseconds: number) => void } }).noiseStream
   const isFresh = !noise?.userData
+  if (!noise) throw HypercoreError.BAD_ARGUMENT('Invalid stream')
   const mux = Mux.from(outer)
   if (isFresh && options.keepAlive !== false && noise?.keepAlive === 0) noise.setKeepAlive?.(keepAliveOf(options.keepAlive))
   if (options.ondiscoverykey) mux.pair({ protocol: 'hypercore/alpha' }, options.ondiscoverykey)

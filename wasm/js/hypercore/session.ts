@@ -8,7 +8,7 @@ import { resolveEncoding, type CompactEncoding } from '../support/encoding.js'
 import { decodeId } from '../support/id.js'
 import type { StorageInput } from '../storage/parse.js'
 import { Storage } from '../storage/storage.js'
-import { Core, type Replicator } from './core.js'
+import { Core } from './core.js'
 import { createEncryption, encryptionOption, type EncryptionProvider } from './encryption.js'
 import type { Extension } from './extension.js'
 import type { Hypercore } from './hypercore.js'
@@ -16,6 +16,8 @@ import { inspect, type InspectOptions } from './inspect.js'
 import type { Manifest } from './manifest.js'
 import type { HypercoreOptions, KeyPairInput } from './options.js'
 import type { Peer } from './peer.js'
+import type { Proof } from './proof.js'
+import type { Replicator } from './replicator.js'
 import { clearRequests, type ActiveRequests } from './requests.js'
 import type { State } from './state.js'
 
@@ -32,8 +34,12 @@ export type HypercoreEvents = {
   'remote-contiguous-length': [length: number]
   'verification-error': [error: Error, request: unknown, response: unknown, peer: Peer | null]
   'invalid-request': [error: Error, request: unknown, peer: Peer | null]
-  conflict: [length: number, fork: number, proof: unknown]
+  conflict: [length: number, fork: number, proof: Proof]
   migrate: [key: Uint8Array]
+  /** Roots of the tree were lost, and are taken from a peer. */
+  repairing: [proof: Proof]
+  repaired: [proof: Proof]
+  'repair-failed': []
   /** Nothing more can be stored; what is there can be read. */
   'storage-full': [error: Error]
 }
@@ -83,8 +89,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   /** @internal Blocks that the log still shares with the snapshot. */
   _compatLength = Infinity
   /** @internal */
-  _unlock: (() => void) | null = null
-  /** @internal */
   _marking = false
 
   constructor (storage?: StorageInput | HypercoreOptions | null, key?: Uint8Array | string | HypercoreOptions | null, options?: HypercoreOptions | null) {
@@ -121,8 +125,9 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   get manifest (): Manifest | null { return this.core?.manifest ?? null }
   get replicator (): Replicator | null { return this.core?.replicator ?? null }
   get peers (): Peer[] { return this.opened ? this.core!.peers : [] }
-  get globalCache (): null { return null }
-  get recovering (): number { return 0 }
+  get globalCache (): unknown { return this.opened ? this.core!.globalCache : null }
+  /** When its store was repaired; 0 when nothing is to be waited for. */
+  get recovering (): number { return this.opened ? this.core!.recovering : 0 }
   get contiguousByteLength (): number { return 0 }
 
   get length (): number {
@@ -177,6 +182,33 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
   clearRequests (list: ActiveRequests, error: Error | null = null): void {
     clearRequests(list, error)
+  }
+
+  /** @internal Whether it shows the log as it was once. */
+  get isFixed (): boolean {
+    return this._snapshot !== null
+  }
+
+  /** @internal Reads and writes another state from now on, maybe of another core. */
+  async moveTo (state: State): Promise<void> {
+    const [old, core] = [this.state!, state.core]
+    this.state = state
+    state.sessions.push(this.self)
+    if (core !== this.core) this.transferSession(core)
+    old.sessions.splice(old.sessions.indexOf(this.self), 1)
+    await old.unref()
+  }
+
+  /** Moves the session to another core, as if it had been opened there. */
+  transferSession (core: Core): void {
+    const old = this.core!
+    this._leave(false)
+    old.replicator.updateActivity(this._active ? -1 : 0)
+    this.core = core
+    this._join()
+    core.replicator.updateActivity(this._active ? 1 : 0)
+    clearRequests(this.activeRequests, new HypercoreError('Session moved', 'SESSION_MOVED', this.discoveryKey))
+    this.emit('migrate', this.key!)
   }
 
   /** @internal The engine has the core anew, and knows nothing of snapshots. */
@@ -272,7 +304,10 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
     if (options.encodeBatch) this.encodeBatch = options.encodeBatch
     if (options.pushOnly === true) core.replicator.setPushOnly(true)
-    if (options.exclusive && options.writable !== false) await this.#lock()
+    if (options.exclusive && options.writable !== false) {
+      await core.lockExclusive()
+      this.exclusive = true
+    }
     // At once where it can be: a snapshot is of the log as it is now.
     this.state = options.name || options.atom ? await this.#openState(options) : (parent?.state ?? core.state).ref()
     this.state.sessions.push(this.self)
@@ -287,6 +322,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       const bytes = isBytes(value) ? value : fromUtf8(value)
       await this.state.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
     }
+    if (options.manifest) await core.setManifest(options.manifest)
     core.replicator.updateActivity(this._active ? 1 : 0)
     this.opened = true
     this.writable = this.#isWritable()
@@ -324,8 +360,13 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     if (this.core) {
       this._leave()
       await this.#leaveState().catch(() => {})
-      this._unlock?.()
-      if (this.core.autoClose && !this.core.hasSession()) await this.core.close().catch(() => {})
+      if (this.exclusive) this.core.unlockExclusive()
+      if (!this.core.hasSession()) {
+        const isOpen = this.core.opened
+        if (this.core.autoClose) await this.core.close().catch(() => {})
+        // What never was open is not closed either.
+        if (!isOpen && this.core.autoClose) return
+      }
     }
     this.closed = true
     this.emit('close')
@@ -352,12 +393,13 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     if (!core.closed) core.replicator.updateActivity(this._active ? -1 : 0)
     this.#releaseSnapshot()
     const leaving = core.closed ? null : this.#leaveState().catch(() => {})
-    this._unlock?.()
-    if (this.state?.parent || !core.hasSession()) await leaving
+    if (this.exclusive) core.unlockExclusive()
+    if (this.state?.from || !core.hasSession()) await leaving
     if (!core.hasSession() && core.autoClose) {
       await core.close()
       for (const session of core.allSessions()) await session.close()
     }
+    core.checkIfIdle()
     this.closed = true
     this.emit('close')
   }
@@ -374,14 +416,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const id = this._snapshot?.id
     if (id == null || --this._snapshot!.users > 0 || this.core!.closed) return
     call((engine) => { engine.coreCloseSnapshot?.(this.state!.handle, id) })
-  }
-
-  async #lock (): Promise<void> {
-    const core = this.core!
-    const before = core.exclusive
-    core.exclusive = new Promise((resolve) => { this._unlock = resolve })
-    await before
-    this.exclusive = true
   }
 
   #isWritable (): boolean {

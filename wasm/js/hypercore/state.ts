@@ -1,11 +1,15 @@
 // What a session looks at: the log itself, a branch of it, or either of them in an atom.
 
-import type { CoreHandle, KeyPair, StoreHandle } from '../binding.js'
+import type { CoreHandle, KeyPair } from '../binding.js'
 import { HypercoreError } from '../errors.js'
+import { userBytes } from '../platform.js'
 import { call, listen, look, request, Request, unlisten } from '../runtime.js'
-import type { Storage } from '../storage/storage.js'
+import { fromUtf8, isBytes } from '../support/bytes.js'
+import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
+import { MerkleTreeBatch, treeHash } from './lib/merkle-tree.js'
+import type { TreeNode } from './proof.js'
 
 /** How a branch is committed. */
 export interface CommitOptions {
@@ -17,50 +21,18 @@ export interface CommitOptions {
   signature?: Uint8Array | null
 }
 
-/** Writes of several sessions that reach storage together, or not at all. */
-export class Atom {
-  readonly storage: Storage
-  flushing = false
-  #handle: StoreHandle | null = null
-  #users = 0
-
-  constructor (storage: Storage) {
-    this.storage = storage
-  }
-
-  /** Writes everything, and shows it to the sessions outside. */
-  async flush (): Promise<void> {
-    if (this.flushing) throw new Error('Atom already flushing')
-    const handle = this.#handle
-    if (handle === null) return
-    this.flushing = true
-    try {
-      await request((engine) => engine.flushAtom(handle))
-    } finally {
-      this.flushing = false
-    }
-  }
-
-  /** @internal */
-  acquire (store: StoreHandle): StoreHandle {
-    this.#handle ??= call((engine) => engine.createAtom(store))
-    this.#users++
-    return this.#handle
-  }
-
-  /** @internal */
-  release (): void {
-    const handle = this.#handle
-    if (--this.#users > 0 || handle === null) return
-    this.#handle = null
-    call((engine) => { engine.closeAtom(handle) })
-  }
+export interface StateAppendOptions {
+  keyPair?: KeyPair | null
+  signature?: Uint8Array | null
+  /** Appends nothing when the log would get longer. */
+  maxLength?: number
 }
 
 /** A log that sessions read and write. */
 export class State {
   readonly core: Core
-  readonly parent: State | null
+  /** The log, branch or state outside the atom that it was made from. */
+  readonly from: State | null
   readonly name: string | null
   readonly atom: Atom | null
   readonly #handle: CoreHandle | null
@@ -72,10 +44,10 @@ export class State {
   #openings = 1
 
   /** @internal The log itself has its core's handle. */
-  constructor (core: Core, handle: CoreHandle | null, parent: State | null = null, name: string | null = null, atom: Atom | null = null) {
+  constructor (core: Core, handle: CoreHandle | null, from: State | null = null, name: string | null = null, atom: Atom | null = null) {
     this.core = core
     this.#handle = handle
-    this.parent = parent
+    this.from = from
     this.name = name
     this.atom = atom
   }
@@ -92,7 +64,44 @@ export class State {
 
   /** Whether it is the log itself, which is signed. */
   isDefault (): boolean {
-    return this.parent === null || (this.atom !== null && this.parent.isDefault())
+    return this.from === null || this.isAtomicDefault()
+  }
+
+  /** Whether it is the log itself, in an atom. */
+  isAtomicDefault (): boolean {
+    return this.atom !== null && this.from !== null && this.from.isDefault()
+  }
+
+  /** The state outside the atom. */
+  get parent (): State | null {
+    return this.atom === null ? null : this.from
+  }
+
+  /** Full roots of the tree. */
+  get roots (): TreeNode[] {
+    return look((engine) => engine.coreRoots(this.handle)).map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) }))
+  }
+
+  get signature (): Uint8Array | null {
+    const signature = look((engine) => engine.coreSignature(this.handle))
+    return signature ? userBytes(signature) : null
+  }
+
+  hash (): Uint8Array {
+    return treeHash(this.roots)
+  }
+
+  createTreeBatch (): MerkleTreeBatch {
+    return new MerkleTreeBatch(this)
+  }
+
+  get prologue (): { hash: Uint8Array, length: number } | null {
+    return this.core.manifest?.prologue ?? null
+  }
+
+  /** The fork that encryption takes into account. */
+  get encryptionFork (): number {
+    return this.core.fork
   }
 
   isSnapshot (): boolean {
@@ -123,7 +132,7 @@ export class State {
   }
 
   request<T> (command: Parameters<Core['request']>[0]): Request<T> {
-    return new Request<T>((engine) => command(this.handle, engine), this.core.resuming)
+    return new Request<T>((engine) => command(this.handle, engine), this.core.resuming, this.core)
   }
 
   /** Opens a branch, the one of this name if there is one. */
@@ -132,7 +141,8 @@ export class State {
   }
 
   /** Opens the same log in an atom. */
-  async atomic (atom: Atom): Promise<State> {
+  async atomic (input: Atom | ForeignAtom): Promise<State> {
+    const atom = atomOf(this.core.storage, input)
     const handle = atom.acquire(this.core.store)
     try {
       return await this.#child(call((engine) => engine.openAtomic(this.handle, handle)), this.name, atom)
@@ -146,13 +156,104 @@ export class State {
   async commit (source: State, { length, treeLength, keyPair, signature }: CommitOptions): Promise<{ length: number, byteLength: number } | null> {
     if (!this.isDefault()) throw HypercoreError.ASSERTION('Can only commit into default state', this.core.discoveryKey)
     if (source.core !== this.core || source === this) throw HypercoreError.ASSERTION('Cannot commit across cores', this.core.discoveryKey)
-    const committed = await this.request<{ length: number, byteLength: number } | null>((core, engine) => engine.coreCommit(core, source.handle, {
+    const committing = this.request<{ length: number, byteLength: number } | null>((core, engine) => engine.coreCommit(core, source.handle, {
       ...(length === undefined ? {} : { length }),
       ...(treeLength === undefined || treeLength === -1 ? {} : { treeLength }),
       ...(keyPair?.secretKey ? { keyPair } : {}),
       ...(signature ? { signature } : {})
     })).promise
-    return committed ?? null
+    try {
+      return await committing ?? null
+    } catch (error) {
+      if ((error as HypercoreError).code !== 'INVALID_SIGNATURE') throw error
+      throw HypercoreError.INVALID_SIGNATURE('Signature is not valid over committed tree', this.core.discoveryKey)
+    }
+  }
+
+  /** Opens a branch of that name, or this state in an atom. It has to be given up by {@link unref}. */
+  async createSession (name: string | null, overwrite = false, atom: Atom | ForeignAtom | null = null): Promise<State> {
+    return atom === null ? await this.branch(name!, overwrite) : await this.atomic(atom)
+  }
+
+  /** A picture of it, which has to be given up by `unref()`. */
+  async snapshot (): Promise<Picture> {
+    return new Picture(this)
+  }
+
+  /** What it is now. */
+  treeInfo (): { fork: number, length: number, prologue: { hash: Uint8Array, length: number } | null } {
+    return { fork: this.fork, length: this.length, prologue: this.prologue }
+  }
+
+  /** Appends blocks as they are. */
+  async append (blocks: Uint8Array[], { keyPair, signature, maxLength }: StateAppendOptions = {}): Promise<{ length: number, byteLength: number }> {
+    return await this.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, blocks, {
+      ...(keyPair?.secretKey ? { keyPair } : {}),
+      ...(signature ? { signature } : {}),
+      ...(maxLength === undefined || maxLength < 0 ? {} : { maxLength })
+    })).promise
+  }
+
+  async truncate (length: number, fork: number, { keyPair, signature }: { keyPair?: KeyPair | null, signature?: Uint8Array | null } = {}): Promise<void> {
+    if (this.prologue && length < this.prologue.length) {
+      throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', this.core.discoveryKey)
+    }
+    if (length > this.length) {
+      throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, this.core.discoveryKey)
+    }
+    await this.request((handle, engine) => engine.coreTruncate(handle, length, {
+      fork,
+      ...(keyPair?.secretKey ? { keyPair } : {}),
+      ...(signature ? { signature } : {})
+    })).promise
+  }
+
+  async clear (start: number, end: number): Promise<void> {
+    await this.request((handle, engine) => engine.coreClear(handle, start, end)).promise
+  }
+
+  async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
+    const bytes = value === null || value === undefined ? null : isBytes(value) ? value : fromUtf8(value)
+    await this.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
+  }
+
+  async getUserData (key: string): Promise<Uint8Array | null> {
+    const value = await this.request<Uint8Array | null>((handle, engine) => engine.coreUserData(handle, key)).promise
+    return value ? userBytes(value) : null
+  }
+
+  /** Lets a branch start over from the first blocks of the log. */
+  async catchup (length: number): Promise<void> {
+    if (this.isDefault()) throw new Error('Cannot catchup signed state')
+    const { core } = this
+    try {
+      await new Request<void>((engine) => engine.coreCatchUp(this.handle, core.handle, length), core.resuming).promise
+    } catch (error) {
+      if ((error as HypercoreError).code !== 'INVALID_OPERATION') throw error
+      throw HypercoreError.INVALID_OPERATION('Invalid catchup length, tree nodes not available', core.discoveryKey)
+    }
+  }
+
+  /** Moves the branch and its sessions to another log, which has the blocks below that length. */
+  async moveTo (target: Hypercore, length: number): Promise<void> {
+    const [old, to] = [this.length, target.state!]
+    const isCut = length < old
+    const next = await to.branch(this.name!, false)
+    try {
+      const fork = Math.max(isCut ? this.fork + 1 : this.fork, next.fork)
+      if (next.length > length || next.fork < fork) await next.truncate(length, fork)
+      for (const session of [...this.sessions].reverse()) {
+        // A snapshot goes on showing what it showed.
+        if (session.isFixed) continue
+        const { manifest } = session
+        await session.moveTo(next.ref())
+        if (!manifest && session.manifest) session.emit('manifest')
+        if (isCut) session.emit('truncate', old, fork)
+        if (length > old) session.emit('append')
+      }
+    } finally {
+      await next.unref()
+    }
   }
 
   ref (): this {
@@ -161,13 +262,13 @@ export class State {
   }
 
   async unref (): Promise<void> {
-    if (--this.#references > 0 || this.parent === null) return
+    if (--this.#references > 0 || this.from === null) return
     const { handle } = this
     unlisten('core', handle)
     this.core.states.delete(handle)
     for (; this.#openings > 0; this.#openings--) await request((engine) => engine.closeCore(handle))
     this.atom?.release()
-    await this.parent.unref()
+    await this.from.unref()
   }
 
   async #child ([handle, id]: [CoreHandle, number], name: string | null, atom: Atom | null): Promise<State> {
@@ -192,5 +293,59 @@ export class State {
     const sessions = [...this.sessions].reverse()
     if (kind === 'append') for (const session of sessions) session.onappend()
     if (kind === 'truncate') for (const session of sessions) session.ontruncate(rest[0] as number, rest[1] as number)
+  }
+}
+
+/** A state as it was once. */
+export class Picture {
+  readonly core: Core
+  readonly name: string | null
+  readonly length: number
+  readonly byteLength: number
+  readonly fork: number
+  readonly #state: State
+  readonly #id: number
+  #references = 1
+
+  /** @internal */
+  constructor (state: State) {
+    const taken = call((engine) => engine.coreSnapshot!(state.handle))
+    this.core = state.core
+    this.name = state.name
+    this.length = taken.length
+    this.byteLength = taken.byteLength
+    this.fork = taken.fork
+    this.#id = taken.snapshot
+    this.#state = state.ref()
+  }
+
+  isSnapshot (): boolean {
+    return true
+  }
+
+  isDefault (): boolean {
+    return false
+  }
+
+  flushedLength (): number {
+    return this.length
+  }
+
+  /** The block as it is stored, also when the log was cut meanwhile; null when it is not here. */
+  async get (index: number): Promise<Uint8Array | null> {
+    if (index >= this.length) return null
+    const block = await this.#state.request<Uint8Array | null>((core, engine) => engine.coreGet(core, index, { wait: false, snapshot: this.#id })).promise
+    return block ? userBytes(block) : null
+  }
+
+  ref (): this {
+    this.#references++
+    return this
+  }
+
+  unref (): void {
+    if (--this.#references > 0) return
+    if (!this.core.closed) call((engine) => { engine.coreCloseSnapshot?.(this.#state.handle, this.#id) })
+    void this.#state.unref()
   }
 }

@@ -230,6 +230,11 @@ export class Mux implements ChannelCarrier {
     return this.drained
   }
 
+  /** @internal Resolves when there is a link, or never will be; null when there is one. */
+  get linking (): Promise<void> | null {
+    return this.#link === null && !this.#over ? this.#linked : null
+  }
+
   /** @internal Whether this is the mux of a link of the engine. */
   isOn (link: LinkHandle): boolean {
     return this.#link === link

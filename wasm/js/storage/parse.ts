@@ -26,7 +26,7 @@ export function parseStorage (input: StorageInput): Storage {
   if (typeof input === 'function') return memory()
   if (typeof input === 'object' && input !== null) {
     const { path, db, rocks } = input as CoreStorageLike
-    if (typeof path === 'string' && (db || rocks)) return reuse(input, () => openFolder(`${path}/hypertab`))
+    if (typeof path === 'string' && (db || rocks)) return reuse(input, () => openFolder(`${path}/db/hypertab`))
     if ('href' in input && String(input.href).startsWith('file:')) return openPath(decodeURIComponent((input as URL).pathname))
   }
   throw new TypeError('storage must be a path or a storage object; memory() from hypertab/storage needs neither')

@@ -2,7 +2,7 @@
 
 import type { Engine, Failure, RequestHandle, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
-import { Atom } from '../hypercore/state.js'
+import { Atom } from '../hypercore/atom.js'
 import { userBytes } from '../platform.js'
 import { call, listen, ready, request, unlisten } from '../runtime.js'
 import {
@@ -50,6 +50,8 @@ export interface StoreWatcher {
   /** The store has no more room, and is opened again: nothing of it may be in use until {@link resume}. */
   letGo (failure: Failure): Promise<void>
   resume (store: StoreHandle): Promise<void>
+  /** The store is to be closed. */
+  close? (): Promise<void>
   /** The store failed for good. */
   lost (failure: Failure): void
 }
@@ -59,6 +61,8 @@ export interface StoreWatcher {
  * for the next.
  */
 export class Storage {
+  /** @internal The core that was opened without being named. */
+  unnamed: { readonly discoveryKey: Uint8Array | null } | null = null
   /** What it is, for messages: a path or a name. */
   readonly name: string
   #opener
@@ -77,6 +81,16 @@ export class Storage {
   /** Gathers writes of several cores, to be stored together. */
   createAtom (): Atom {
     return new Atom(this)
+  }
+
+  /** @internal How it opens, for another storage at the same place. */
+  get opener (): StoreOpener {
+    return this.#opener
+  }
+
+  /** @internal Closes the cores in it. */
+  protected async closeUsers (): Promise<void> {
+    await Promise.allSettled([...this.#watchers].map((watcher) => watcher.close?.()))
   }
 
   /** How many cores are open in it. */
@@ -116,11 +130,15 @@ export class Storage {
   /** Resolves when the store is closed, if that was its last user. */
   async release (): Promise<void> {
     this.#users--
-    if (this.#users === 0 && !this.#keepOpen) await this.close()
+    if (this.#users === 0 && !this.#keepOpen) await this.#closeStore()
   }
 
   /** Closes the store. Only for one that no core has open. */
   async close (): Promise<void> {
+    await this.#closeStore()
+  }
+
+  async #closeStore (): Promise<void> {
     if (this.#users > 0) throw new HypertabError('STORAGE_IN_USE', `${this.name} still has open cores`)
     const store = this.#store
     if (store === null) return await (this.#closing ?? undefined)
@@ -131,7 +149,7 @@ export class Storage {
 
   /** Deletes the store and everything in it. Only for one that no core has open. */
   async destroy (): Promise<void> {
-    await this.close()
+    await this.#closeStore()
     await this.#opener.destroy?.()
   }
 

@@ -1,0 +1,3 @@
+import { HypercoreError } from '../errors.js'
+
+export { HypercoreError as default, HypercoreError }

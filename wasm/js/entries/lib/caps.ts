@@ -1,0 +1,10 @@
+import { ready } from '../../runtime.js'
+import { caps } from '../../hypercore/lib/caps.js'
+
+// Constants, as upstream's: they are hashes, which the engine makes.
+await ready()
+
+export const MANIFEST = caps.MANIFEST
+export const DEFAULT_NAMESPACE = caps.DEFAULT_NAMESPACE
+export const DEFAULT_ENCRYPTION = caps.DEFAULT_ENCRYPTION
+export { replicate, treeSignable, treeSignableCompat } from '../../hypercore/lib/caps.js'

@@ -1,0 +1,3 @@
+import { copyPrologue } from '../../hypercore/prologue.js'
+
+export { copyPrologue as default, copyPrologue }

@@ -1,0 +1,3 @@
+import { DefaultEncryption } from '../../hypercore/encryption.js'
+
+export { DefaultEncryption as default, DefaultEncryption }

@@ -1,0 +1,3 @@
+import { Info } from '../../hypercore/info.js'
+
+export { Info as default, Info }

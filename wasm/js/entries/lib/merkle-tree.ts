@@ -1,0 +1,1 @@
+export { MerkleTree, MerkleTreeBatch } from '../../hypercore/lib/merkle-tree.js'

@@ -1,0 +1,1 @@
+export { ByteStream, ReadStream, WriteStream } from '../../hypercore/streams.js'

@@ -1,0 +1,3 @@
+import { Verifier } from '../../hypercore/lib/verifier.js'
+
+export { Verifier as default, Verifier }

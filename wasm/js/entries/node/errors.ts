@@ -1,0 +1,5 @@
+// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
+
+import { HypercoreError } from '../errors.js'
+
+export { HypercoreError as default, HypercoreError, HypercoreError as 'module.exports' }

@@ -1,0 +1,5 @@
+// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
+
+import { DefaultEncryption } from '../../lib/default-encryption.js'
+
+export { DefaultEncryption as default, DefaultEncryption, DefaultEncryption as 'module.exports' }

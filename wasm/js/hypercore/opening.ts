@@ -1,0 +1,40 @@
+// What the engine has to know to open a core.
+
+import type { OpenCoreOptions } from '../binding.js'
+import { HypercoreError } from '../errors.js'
+import { equal, isBytes } from '../support/bytes.js'
+import { discoveryKey } from '../support/crypto.js'
+import { createManifest, encodeManifest, isCompat, manifestKey } from './manifest.js'
+import type { HypercoreOptions } from './options.js'
+
+/** Translates a program's options, and refuses those that make no sense. */
+export function openOptions (options: HypercoreOptions): OpenCoreOptions {
+  const manifest = createManifest(options.manifest)
+  const key = options.key as Uint8Array | null | undefined
+  const keyPair = options.keyPair
+  if (key && !isBytes(key)) throw HypercoreError.BAD_ARGUMENT('key must be a buffer or an id')
+  if (key && key.byteLength !== 32) throw new Error('Must pass a 32 byte buffer')
+  if (manifest && !options.compat && key && !equal(key, manifestKey(manifest)) && !isCompat(key, manifest)) {
+    throw HypercoreError.STORAGE_CONFLICT('Manifest does not hash to provided key', discoveryKey(key))
+  }
+  const opening: OpenCoreOptions = {
+    compat: options.compat === true,
+    createIfMissing: options.createIfMissing !== false,
+    overwrite: options.overwrite === true,
+    force: options.force === true,
+    eagerUpgrade: options.eagerUpgrade !== false,
+    allowFork: options.allowFork !== false,
+    allowPush: !!options.allowPush,
+    pushOnly: !!options.pushOnly,
+    legacy: !!options.legacy,
+    allowLatestBlock: !!options.allowLatestBlock
+  }
+  if (key) opening.key = key
+  if (options.discoveryKey) opening.discoveryKey = options.discoveryKey
+  if (keyPair) opening.keyPair = { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey ?? null }
+  if (manifest) opening.manifest = encodeManifest(manifest)
+  if (options.notDownloadingLinger !== undefined) opening.notDownloadingLinger = options.notDownloadingLinger
+  if (options.inflightRange) opening.inflightRange = options.inflightRange
+  if (options.alias) opening.alias = options.alias
+  return opening
+}

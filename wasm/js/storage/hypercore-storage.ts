@@ -1,0 +1,51 @@
+// Storage as upstream's package hypercore-storage gives it: by a path, to be shared by cores and stores.
+
+import type { StoreHandle } from '../binding.js'
+import { openPath } from '../platform.js'
+import { Storage } from './storage.js'
+
+/** Storage at a path: a folder in Node, a database in a browser. */
+export class HypercoreStorage extends Storage {
+  readonly path: string
+  opened = false
+  closed = false
+  readonly readOnly = false
+  #opening: Promise<StoreHandle> | null = null
+
+  constructor (path: string | URL, _options?: unknown) {
+    const { name, opener } = openPath(typeof path === 'string' ? path : decodeURIComponent(path.pathname))
+    super(name, opener)
+    this.path = name
+  }
+
+  static isCoreStorage (value: unknown): value is Storage {
+    return value instanceof Storage
+  }
+
+  static from (value: Storage | string): Storage {
+    return value instanceof Storage ? value : new this(value)
+  }
+
+  /** Opens it; cores do so on their own. */
+  async ready (): Promise<void> {
+    this.#opening ??= this.acquire()
+    await this.#opening
+    this.opened = true
+  }
+
+  /** Closes it, with every core in it. */
+  override async close (): Promise<void> {
+    if (this.#opening !== null) {
+      await this.#opening.then(() => this.release(), () => {})
+      this.#opening = null
+    }
+    await this.closeUsers()
+    await super.close()
+    this.closed = this.users === 0
+  }
+
+  /** Everything that was written is there already. */
+  async flush (): Promise<void> {}
+
+  async compact (): Promise<void> {}
+}
