@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use hypertab_core::compact_encoding::Decode;
 use hypertab_core::corestore::keys::{self as names, Namespace};
 use hypertab_core::corestore::query::{Answer, Question};
-use hypertab_core::engine::{OpenCore, OpenOptions, Response};
+use hypertab_core::engine::{AppendOptions, Error, Event, OpenCore, OpenOptions, Response};
 use hypertab_core::storage::keys::{self, DataKeys};
 use hypertab_core::storage::records::{Alias, Auth, StoreHead};
-use hypertab_core::storage::{Batch, MemoryStore, Op};
+use hypertab_core::storage::{Batch, MemoryStore, Op, StorageFailure};
 use sim::Host;
 use zeroize::Zeroizing;
 
@@ -74,6 +74,40 @@ fn an_upstream_store_opens_and_goes_on() {
     assert_eq!(host.engine.core(core).unwrap().length(), 2);
     assert_eq!(host.get_now(core, 1).unwrap(), "b");
     assert_eq!(host.append(core, &[b"c"]), 3);
+}
+
+#[test]
+fn a_writer_whose_store_was_taken_over_is_told_and_writes_nothing() {
+    let mut first = Host::new(1);
+    let store = first.store(MemoryStore::new());
+    let core = first.open(store, OpenCore::default());
+    first.append(core, &[b"before"]);
+
+    let mut second = Host::new(2);
+    let shared = first.disks.get_mut(&store).unwrap();
+    let taken = second.store(std::mem::take(&mut shared.data));
+    let copy = second.open(taken, OpenCore::default());
+    let before: Vec<_> =
+        second.disks[&taken].data.entries().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let swap = |first: &mut Host, second: &mut Host| {
+        let ours = &mut first.disks.get_mut(&store).unwrap().data;
+        std::mem::swap(ours, &mut second.disks.get_mut(&taken).unwrap().data);
+    };
+    swap(&mut first, &mut second);
+    let failure = Error::Storage(StorageFailure::Fenced);
+    for _ in 0..2 {
+        let mut handle = first.engine.core(core).unwrap();
+        let request = handle.append(vec!["a second history".into()], AppendOptions::default());
+        assert_eq!(first.settled(request), Err(failure));
+    }
+    let failed = Event::StoreFailed { store, failure: StorageFailure::Fenced };
+    assert_eq!(first.events.iter().filter(|event| format!("{event:?}") == format!("{failed:?}")).count(), 1);
+    assert_eq!(first.engine.core(core).unwrap().length(), 1);
+    swap(&mut first, &mut second);
+
+    let data = &second.disks[&taken].data;
+    assert!(data.entries().map(|(key, value)| (key.clone(), value.clone())).eq(before));
+    assert_eq!(second.append(copy, &[b"after"]), 2);
 }
 
 #[test]

@@ -48,11 +48,7 @@ fn audit_counts_what_fits_and_drops_what_does_not() {
         Op::Put { key: keys.block(149), value: Bytes::from_static(b"also wrong") },
     ];
     let disk = host.disks.values_mut().next().unwrap();
-    disk.data.handle_intent(Intent::Commit {
-        id: CommitId(0),
-        batch: Batch { ops },
-        durability: Durability::Relaxed,
-    });
+    disk.data.apply(Batch { ops });
     let dry = audit(&mut host, core, true);
     assert_eq!((dry.dropped_blocks, dry.dropped_bits), (2, 1));
     assert!(host.engine.core(core).unwrap().has(0, 150));
@@ -76,11 +72,7 @@ fn lost_roots_are_taken_from_a_proof_before_anything_is_written() {
     let store = *host.disks.keys().next().unwrap();
     let mut data = host.disks.remove(&store).unwrap().data;
     let ops = vec![Op::Delete { key: DataKeys { data: 0 }.node(3) }];
-    data.handle_intent(Intent::Commit {
-        id: CommitId(0),
-        batch: Batch { ops },
-        durability: Durability::Relaxed,
-    });
+    data.apply(Batch { ops });
 
     let mut again = Host::new(2);
     let store = again.store(data);

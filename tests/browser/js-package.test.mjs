@@ -57,6 +57,34 @@ test('a second tab is refused while the first has the store, and let in after', 
   assert.equal(await second.evaluate(open), 2)
 })
 
+test('a tab without locks takes the store over, and the first one writes nothing more', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const { page: first } = await openPage(context, url)
+  const { page: second } = await openPage(context, url)
+  const open = async (isLocked) => {
+    if (!isLocked) Object.defineProperty(Navigator.prototype, 'locks', { get: () => undefined })
+    const { Hypercore } = await import('/hypertab/browser/index.js')
+    globalThis.core = new Hypercore('fenced')
+    await core.ready()
+    return core.length
+  }
+  const append = (text) => core.append(text).then(({ length }) => length, (error) => error.cause?.code)
+
+  await first.evaluate(open, true)
+  assert.equal(await first.evaluate(append, 'first'), 1)
+  assert.equal(await second.evaluate(open, false), 1)
+  assert.equal(await first.evaluate(append, 'a second history'), 'STORAGE_TAKEN_OVER')
+  assert.equal(await second.evaluate(append, 'second'), 2)
+  await first.close()
+  await second.evaluate(() => core.close())
+  assert.equal(await second.evaluate(open, false), 2)
+  assert.deepEqual(await second.evaluate(async () => {
+    const blocks = [await core.get(0), await core.get(1)]
+    return blocks.map((block) => new TextDecoder().decode(block))
+  }), ['first', 'second'])
+})
+
 test('two cores replicate in a page, through the classes of one module', async (t) => {
   const { url } = await servePackage(t)
   const { page, problems } = await openPage(await startBrowser(t), url)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use hypertab_core::storage::{Batch, Durability, Intent, Op, Outcome, StorageFailure};
+use hypertab_core::storage::{Batch, Durability, Intent, Op, Outcome, Owner, StorageFailure};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 /// A store in a file of its own. Blocks while it works: give it a thread.
@@ -39,8 +39,13 @@ impl RedbStore {
                     Err(_) => Outcome::ReadFailed { id, failure: StorageFailure::ReadFailed },
                 }
             }
-            Intent::Commit { id, batch, durability } => match self.commit(batch, durability) {
+            Intent::Claim { id, owner } => match self.claim(owner) {
                 Ok(()) => Outcome::Committed(id),
+                Err(_) => Outcome::CommitFailed { id, failure: StorageFailure::WriteFailed },
+            },
+            Intent::Commit { id, owner, batch, durability } => match self.commit(owner, batch, durability) {
+                Ok(true) => Outcome::Committed(id),
+                Ok(false) => Outcome::CommitFailed { id, failure: StorageFailure::Fenced },
                 Err(_) => Outcome::CommitFailed { id, failure: StorageFailure::WriteFailed },
             },
         }
@@ -79,8 +84,21 @@ impl RedbStore {
         Ok((entries, false))
     }
 
-    fn commit(&mut self, batch: Batch, durability: Durability) -> Result<(), redb::Error> {
+    fn claim(&mut self, owner: Owner) -> Result<(), redb::Error> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(OWNERS)?.insert((), owner.0)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Returns false, and does nothing, when the store is another's.
+    fn commit(&mut self, owner: Owner, batch: Batch, durability: Durability) -> Result<bool, redb::Error> {
         let mut transaction = self.database.begin_write()?;
+        let found = transaction.open_table(OWNERS)?.get(())?.map(|found| found.value());
+        if found != Some(owner.0) {
+            transaction.abort()?;
+            return Ok(false);
+        }
         transaction.set_durability(match durability {
             Durability::Relaxed => redb::Durability::None,
             Durability::Strict => redb::Durability::Immediate,
@@ -103,17 +121,18 @@ impl RedbStore {
             }
         }
         transaction.commit()?;
-        Ok(())
+        Ok(true)
     }
 }
 
+const OWNERS: TableDefinition<'static, (), [u8; 16]> = TableDefinition::new("owners");
 const ENTRIES: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("entries");
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
-    use hypertab_core::storage::conformance::{Backend, run};
+    use hypertab_core::storage::conformance::{Backend, run, run_fence};
 
     use super::*;
 
@@ -144,6 +163,12 @@ mod tests {
             let mut backend = Reopened { path: path.clone(), store };
 
             run(&mut backend, seed, 300);
+
+            let mut other = path.clone();
+            other.set_extension("fence");
+            let store = Some(RedbStore::open(&other).unwrap());
+            run_fence(&mut Reopened { path: other.clone(), store }, None);
+            std::fs::remove_file(other).unwrap();
 
             drop(backend);
             std::fs::remove_file(path).unwrap();

@@ -97,6 +97,8 @@ impl Engine {
                 atom.view.apply(batch);
                 machine.handle_outcome(Outcome::Committed(id));
             }
+            // Nobody else sees it.
+            Intent::Claim { id, .. } => machine.handle_outcome(Outcome::Committed(id)),
             // Nothing scans an atom: its cores are copies of open ones.
             Intent::Scan { id, .. } => {
                 machine.handle_outcome(Outcome::ReadFailed { id, failure: StorageFailure::Missing });

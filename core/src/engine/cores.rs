@@ -22,7 +22,7 @@ use crate::replicator::{
     Replicator, SeekStep, WishId,
 };
 use crate::storage::keys::DataKeys;
-use crate::storage::{CommitId, Party, ReadTicket, StorageFailure, Store, StoreEvent, StoreId};
+use crate::storage::{CommitId, Owner, Party, ReadTicket, StorageFailure, Store, StoreEvent, StoreId};
 use crate::time::Instant;
 
 use super::atoms::{Atom, Twin};
@@ -35,7 +35,7 @@ use super::types::{
 use super::{Engine, Output, Sleeper};
 
 /// A store, and whose reads it works on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StoreEntry {
     pub(super) machine: Store,
     pub(super) reads: BTreeMap<ReadTicket, Reader>,
@@ -45,6 +45,18 @@ pub(super) struct StoreEntry {
     pub(super) atom: Option<Atom>,
     /// Whose changes the commit in flight holds.
     sealed: Vec<Party>,
+}
+
+impl StoreEntry {
+    pub(super) fn new(owner: Owner) -> Self {
+        Self {
+            machine: Store::new(owner),
+            reads: BTreeMap::new(),
+            atom: None,
+            queries: Default::default(),
+            sealed: Vec::new(),
+        }
+    }
 }
 
 /// Who waits for a read.

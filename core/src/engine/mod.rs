@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::crypto::blake2b_256_keyed;
 use crate::id::DiscoveryKey;
-use crate::storage::{StorageFailure, StoreId};
+use crate::storage::{OWNER_LEN, Owner, StorageFailure, StoreId};
 use crate::time::Instant;
 
 use cores::{CoreEntry, StoreEntry};
@@ -50,6 +50,8 @@ pub mod types;
 pub struct Engine {
     config: Config,
     seed: [u8; 32],
+    /// The owner of its stores.
+    owner: Owner,
     stores: BTreeMap<StoreId, StoreEntry>,
     cores: BTreeMap<CoreId, CoreEntry>,
     /// Cores by discovery key, as soon as it is known.
@@ -132,9 +134,13 @@ impl Wakes {
 impl Engine {
     /// Returns an engine without stores. Whoever knows `seed` knows every key it makes.
     pub fn new(config: Config, seed: [u8; 32], _now: Instant) -> Self {
+        let mut owner = [0; OWNER_LEN];
+        let hash = blake2b_256_keyed(&seed, &[b"hypertab/owner"]);
+        owner.copy_from_slice(&hash[..OWNER_LEN]);
         Self {
             config,
             seed,
+            owner: Owner(owner),
             stores: BTreeMap::new(),
             cores: BTreeMap::new(),
             discovery_keys: BTreeSet::new(),
@@ -235,7 +241,7 @@ impl Engine {
     /// Adds a store about which nothing is known yet.
     pub fn create_store(&mut self) -> StoreId {
         let id = StoreId(self.next_id());
-        self.stores.insert(id, StoreEntry::default());
+        self.stores.insert(id, StoreEntry::new(self.owner));
         id
     }
 

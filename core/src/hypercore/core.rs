@@ -68,6 +68,8 @@ pub struct Core {
     is_compat: bool,
     is_frozen: bool,
     is_closing: bool,
+    /// Why the store stopped.
+    stopped: Option<StorageFailure>,
 
     /// The durable head.
     pub(super) tree: Tree,
@@ -209,6 +211,7 @@ impl Core {
             is_compat,
             is_frozen: false,
             is_closing: false,
+            stopped: None,
             tip: tree.clone(),
             tree,
             bitfield,
@@ -455,7 +458,8 @@ impl Core {
         let id = JobId(self.next_job);
         self.next_job += 1;
         if self.is_closing {
-            self.events.push_back(CoreEvent::Done { job: id, result: Err(CoreError::Closed) });
+            let error = self.stopped.map_or(CoreError::Closed, CoreError::Storage);
+            self.events.push_back(CoreEvent::Done { job: id, result: Err(error) });
             return id;
         }
         if work.is_ordered() {
@@ -488,6 +492,7 @@ impl Core {
     /// Notes that the store stopped: every job fails.
     pub fn stop(&mut self, failure: StorageFailure) {
         self.is_closing = true;
+        self.stopped = Some(failure);
         let staged = mem::take(&mut self.open).results.into_iter();
         for (job, _) in staged.chain(self.in_flight.take().into_iter().flat_map(|staged| staged.results)) {
             self.events.push_back(CoreEvent::Done { job, result: Err(failure.into()) });

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Batch, CommitId, Durability, Intent, Op, Outcome, ReadId};
+use super::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId, StorageFailure};
 
 /// A store that a test can run and crash.
 pub trait Backend {
@@ -36,6 +36,7 @@ pub fn run(backend: &mut dyn Backend, seed: u64, rounds: u32) {
     let mut random = Random(seed | 1);
     // The map after each commit since the last strict one: any of them may be what a crash leaves.
     let mut states: Vec<BTreeMap<Bytes, Bytes>> = alloc::vec![BTreeMap::new()];
+    let mut owner = claim(backend, 0);
     for round in 0..rounds {
         let state = states.last().expect("never empty").clone();
         match random.below(8) {
@@ -45,7 +46,7 @@ pub fn run(backend: &mut dyn Backend, seed: u64, rounds: u32) {
                 apply(&mut next, &batch);
                 let durability = if random.below(3) == 0 { Durability::Strict } else { Durability::Relaxed };
                 let id = CommitId(u64::from(round));
-                let outcome = backend.handle_intent(Intent::Commit { id, batch, durability });
+                let outcome = backend.handle_intent(Intent::Commit { id, owner, batch, durability });
                 assert_eq!(outcome, Outcome::Committed(id), "seed {seed}, round {round}");
                 if durability == Durability::Strict {
                     states.clear();
@@ -62,6 +63,7 @@ pub fn run(backend: &mut dyn Backend, seed: u64, rounds: u32) {
             6 => check_scan(backend, &state, &mut random, seed, round),
             _ if random.below(4) == 0 => {
                 let may_lose = backend.crash();
+                owner = claim(backend, round + 1);
                 let found = read_all(backend);
                 let kept = states.iter().rposition(|state| *state == found);
                 assert!(kept.is_some(), "seed {seed}, round {round}: a crash left what was never there");
@@ -74,6 +76,46 @@ pub fn run(backend: &mut dyn Backend, seed: u64, rounds: u32) {
             _ => {}
         }
     }
+}
+
+/// Claims the store for one that had it never before.
+fn claim(backend: &mut dyn Backend, number: u32) -> Owner {
+    let mut bytes = [7; 16];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    let (id, owner) = (CommitId(0), Owner(bytes));
+    assert_eq!(backend.handle_intent(Intent::Claim { id, owner }), Outcome::Committed(id));
+    owner
+}
+
+/// Opens one store twice: whoever claims it last writes it, and the other one is told and changes nothing.
+///
+/// `first` and `second` are two openings of the same new store. A backend that cannot be opened twice is given as
+/// `first` alone, claimed twice.
+///
+/// # Panics
+///
+/// When both write, or none.
+pub fn run_fence<'a>(first: &'a mut dyn Backend, mut second: Option<&'a mut dyn Backend>) {
+    let commit = |owner, value: &'static str| {
+        let put = Op::Put { key: Bytes::from_static(&[4, 1]), value: Bytes::from_static(value.as_bytes()) };
+        let batch = Batch { ops: [put].into() };
+        Intent::Commit { id: CommitId(1), owner, batch, durability: Durability::Strict }
+    };
+    let earlier = claim(first, 1);
+    assert_eq!(first.handle_intent(commit(earlier, "before")), Outcome::Committed(CommitId(1)));
+    let later = match &mut second {
+        Some(second) => claim(*second, 2),
+        None => claim(first, 2),
+    };
+    for _ in 0..2 {
+        let failure = StorageFailure::Fenced;
+        let outcome = first.handle_intent(commit(earlier, "never"));
+        assert_eq!(outcome, Outcome::CommitFailed { id: CommitId(1), failure });
+    }
+    let owner = second.unwrap_or(first);
+    assert_eq!(read_all(owner).into_values().collect::<Vec<_>>(), ["before"]);
+    assert_eq!(owner.handle_intent(commit(later, "after")), Outcome::Committed(CommitId(1)));
+    assert_eq!(read_all(owner).into_values().collect::<Vec<_>>(), ["after"]);
 }
 
 fn check_scan(
@@ -188,5 +230,6 @@ mod tests {
         for seed in 1..20 {
             run(&mut super::super::MemoryStore::new(), seed, 500);
         }
+        run_fence(&mut super::super::MemoryStore::new(), None);
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Batch, Intent, Op, Outcome};
+use super::{Batch, Intent, Op, Outcome, Owner, StorageFailure};
 
 /// An ordered map that carries out intents at once.
 ///
@@ -13,6 +13,7 @@ use super::{Batch, Intent, Op, Outcome};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     entries: BTreeMap<Bytes, Bytes>,
+    owner: Option<Owner>,
 }
 
 impl MemoryStore {
@@ -21,7 +22,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Carries out an intent and returns its outcome. Never fails.
+    /// Carries out an intent and returns its outcome. Fails only commits of those who do not own it.
     pub fn handle_intent(&mut self, intent: Intent) -> Outcome {
         match intent {
             Intent::Read { id, keys } => {
@@ -31,7 +32,14 @@ impl MemoryStore {
                 let (entries, more) = self.scan(&start, &end, reverse, limit);
                 Outcome::Scan { id, entries, more }
             }
-            Intent::Commit { id, batch, durability: _ } => {
+            Intent::Claim { id, owner } => {
+                self.owner = Some(owner);
+                Outcome::Committed(id)
+            }
+            Intent::Commit { id, owner, .. } if self.owner != Some(owner) => {
+                Outcome::CommitFailed { id, failure: StorageFailure::Fenced }
+            }
+            Intent::Commit { id, batch, .. } => {
                 self.apply(batch);
                 Outcome::Committed(id)
             }

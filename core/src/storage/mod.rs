@@ -11,8 +11,13 @@
 //!    of power; a [`Durability::Relaxed`] one may be lost, but then so is every commit after it.
 //! 4. Reads and scans may be answered in any order, and may or may not see a commit that is in flight. One read
 //!    need not see a single moment.
+//! 5. A store has one owner at a time. [`Intent::Claim`] makes it another one's, from one moment on: every commit of
+//!    an earlier owner then fails with [`StorageFailure::Fenced`] and changes nothing, and whatever of its was answered
+//!    before is there for the new one. The owner is no part of the entries. A host compares it where the entries are,
+//!    not in its own memory: the other owner may be another process.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -42,6 +47,19 @@ pub struct ReadId(pub u64);
 /// Names a commit of one store; rises from commit to commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommitId(pub u64);
+
+/// One opening of stores by one process or tab. Two never have the same.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Owner(pub [u8; OWNER_LEN]);
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner({:02x}{:02x}..)", self.0[0], self.0[1])
+    }
+}
+
+/// Bytes that name an owner.
+pub const OWNER_LEN: usize = 16;
 
 /// What a commit must outlive before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,10 +124,19 @@ pub enum Intent {
         /// Most entries wanted, at least 1.
         limit: u32,
     },
+    /// Make the store this owner's. The first intent of all, answered before the second one comes.
+    Claim {
+        /// Repeated by the outcome, which is that of a commit.
+        id: CommitId,
+        /// Whose it is from now on.
+        owner: Owner,
+    },
     /// Store a batch.
     Commit {
         /// Repeated by the outcome.
         id: CommitId,
+        /// Whose the store has to be.
+        owner: Owner,
         /// The changes.
         batch: Batch,
         /// What they must outlive.
@@ -136,7 +163,7 @@ pub enum Outcome {
         /// Whether the limit, the host's or the intent's, left some out.
         more: bool,
     },
-    /// To [`Intent::Commit`].
+    /// To [`Intent::Claim`] and [`Intent::Commit`].
     Committed(CommitId),
     /// To a read or scan that failed.
     ReadFailed {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::overlay::{Group, Overlay, Picture};
 use super::records::StoreHead;
-use super::{CommitId, Durability, Intent, MAX_READ_KEYS, Op, Outcome, ReadId, StorageFailure};
+use super::{CommitId, Durability, Intent, MAX_READ_KEYS, Op, Outcome, Owner, ReadId, StorageFailure};
 
 /// Names a read until [`StoreEvent`] answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +62,8 @@ pub enum StoreEvent {
 pub struct Store {
     /// The record about the store, once it was read. Whoever changes it stages it.
     pub head: Option<StoreHead>,
+    owner: Owner,
+    claim: Claim,
     overlay: Overlay,
     open: Group,
     parties: BTreeSet<Party>,
@@ -79,6 +81,14 @@ pub struct Store {
     refused: Cell<bool>,
     next_ticket: u64,
     next_read: u64,
+}
+
+/// Whether the store is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    Wanted,
+    Asked,
+    Held,
 }
 
 /// A read that waits for some of its values.
@@ -103,17 +113,14 @@ enum Asked {
     Scan { ticket: ReadTicket, picture: Picture, reverse: bool, limit: u32 },
 }
 
-impl Default for Store {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Store {
-    /// Returns the machine of a store about which nothing is known yet.
-    pub fn new() -> Self {
+    /// Returns the machine of a store about which nothing is known yet. It claims the store for `owner` before
+    /// anything else.
+    pub fn new(owner: Owner) -> Self {
         Self {
             head: None,
+            owner,
+            claim: Claim::Wanted,
             overlay: Overlay::default(),
             open: Group::new(CommitId(1)),
             parties: BTreeSet::new(),
@@ -230,7 +237,7 @@ impl Store {
             return;
         }
         self.in_flight = Some((id, keys));
-        self.intents.push_back(Intent::Commit { id, batch, durability });
+        self.intents.push_back(Intent::Commit { id, owner: self.owner, batch, durability });
     }
 
     /// Returns whether nothing is staged, in flight or waiting for an answer.
@@ -256,6 +263,8 @@ impl Store {
                     self.fail_read(asked, failure);
                 }
             }
+            Outcome::Committed(CLAIM) => self.claim = Claim::Held,
+            Outcome::CommitFailed { id: CLAIM, failure } => self.stop(failure),
             Outcome::Committed(id) => {
                 if let Some((_, keys)) = self.in_flight.take_if(|(in_flight, _)| *in_flight == id) {
                     self.overlay.confirm(id, &keys);
@@ -272,10 +281,19 @@ impl Store {
 
     /// Returns the next thing to ask the host for.
     pub fn poll_intent(&mut self) -> Option<Intent> {
+        match self.claim {
+            _ if self.stopped.is_some() => return None,
+            Claim::Wanted => {
+                self.claim = Claim::Asked;
+                return Some(Intent::Claim { id: CLAIM, owner: self.owner });
+            }
+            Claim::Asked => return None,
+            Claim::Held => {}
+        }
         if let Some(intent) = self.intents.pop_front() {
             return Some(intent);
         }
-        if self.asked.len() >= MAX_READS_IN_FLIGHT || self.stopped.is_some() {
+        if self.asked.len() >= MAX_READS_IN_FLIGHT {
             return None;
         }
         if let Some((ticket, scan)) = self.scans_wanted.pop_front() {
@@ -366,6 +384,9 @@ impl Store {
     }
 }
 
+/// The id of the claim; commits count from 1.
+const CLAIM: CommitId = CommitId(0);
+
 /// Reads and scans that storage works on at once. More would not make it faster, and those that wait merge.
 const MAX_READS_IN_FLIGHT: usize = 8;
 
@@ -376,7 +397,7 @@ mod tests {
 
     #[test]
     fn batches_wait_for_the_commit_in_flight_and_then_travel_together() {
-        let mut store = Store::new();
+        let mut store = claimed();
         let party = Party(1);
 
         assert_eq!(store.stage(party, [put("a", "1")], Durability::Relaxed), CommitId(1));
@@ -391,7 +412,9 @@ mod tests {
         store.handle_outcome(Outcome::Committed(CommitId(1)));
         assert_eq!(store.poll_event(), Some(StoreEvent::Committed(CommitId(1))));
         store.seal();
-        let Some(Intent::Commit { id, batch, durability }) = store.poll_intent() else { panic!("no commit") };
+        let Some(Intent::Commit { id, batch, durability, .. }) = store.poll_intent() else {
+            panic!("no commit")
+        };
 
         assert_eq!((id, batch.ops), (CommitId(2), alloc::vec![put("a", "3")]));
         assert_eq!(durability, Durability::Strict);
@@ -399,7 +422,7 @@ mod tests {
 
     #[test]
     fn reads_between_two_polls_travel_together_and_staged_values_do_not_travel() {
-        let mut store = Store::new();
+        let mut store = claimed();
         let mut host = MemoryStore::new();
         host.apply(super::super::Batch { ops: alloc::vec![put("b", "old"), put("c", "old")] });
         store.stage(Party(1), [put("b", "new")], Durability::Relaxed);
@@ -418,7 +441,7 @@ mod tests {
 
     #[test]
     fn failed_commit_stops_everything() {
-        let mut store = Store::new();
+        let mut store = claimed();
         store.stage(Party(1), [put("a", "1")], Durability::Strict);
         store.seal();
         store.poll_intent();
@@ -432,6 +455,32 @@ mod tests {
         store.stage(Party(1), [put("a", "2")], Durability::Strict);
         assert_eq!((store.to_seal(), store.poll_intent()), (None, None));
         assert!(!store.has_room(0));
+    }
+
+    #[test]
+    fn nothing_is_asked_before_the_store_is_ours() {
+        let mut store = Store::new(OWNER);
+        let read = store.read(alloc::vec![key("x")]);
+        store.stage(Party(1), [put("a", "1")], Durability::Strict);
+        store.seal();
+
+        assert_eq!(store.poll_intent(), Some(Intent::Claim { id: CLAIM, owner: OWNER }));
+        assert_eq!(store.poll_intent(), None);
+
+        let failure = StorageFailure::Fenced;
+        store.handle_outcome(Outcome::CommitFailed { id: CLAIM, failure });
+        assert_eq!(store.poll_event(), Some(StoreEvent::ReadFailed { ticket: read, failure }));
+        assert_eq!(store.poll_event(), Some(StoreEvent::Stopped(failure)));
+        assert_eq!(store.poll_intent(), None);
+    }
+
+    const OWNER: Owner = Owner([1; 16]);
+
+    fn claimed() -> Store {
+        let mut store = Store::new(OWNER);
+        assert_eq!(store.poll_intent(), Some(Intent::Claim { id: CLAIM, owner: OWNER }));
+        store.handle_outcome(Outcome::Committed(CLAIM));
+        store
     }
 
     fn put(at: &'static str, value: &'static str) -> Op {

@@ -1,13 +1,14 @@
 //! A log whose records are rows of an IndexedDB database.
 //!
-//! Two object stores: `log`, records by address, and `meta`, the two headers by place. Neither will ever need an
+//! Two object stores: `log`, records by address, and `meta`, the two headers by place and the owner after them. Neither will ever need an
 //! index, so the schema needs no migration.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hypertab_core::error::StorageFailure;
+use hypertab_core::storage::Owner;
 use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
 use indexed_db_futures::database::Database;
 use indexed_db_futures::error::Error;
@@ -20,11 +21,14 @@ use super::failure_of;
 
 const LOG: &str = "log";
 const META: &str = "meta";
+/// The key of the owner in `meta`.
+const OWNER: u8 = 2;
 
 /// The rows of one store.
 pub(crate) struct IndexedDb {
     database: RefCell<Option<Database>>,
     recent: RefCell<RecentRecords>,
+    owner: Cell<Option<Owner>>,
 }
 
 impl IndexedDb {
@@ -40,7 +44,11 @@ impl IndexedDb {
             .map_err(|error| {
                 JsError::new(&format!("this browser does not let us open IndexedDB: {error}"))
             })?;
-        Ok(IndexedDb { database: RefCell::new(Some(database)), recent: RefCell::default() })
+        Ok(IndexedDb {
+            database: RefCell::new(Some(database)),
+            recent: RefCell::default(),
+            owner: Cell::default(),
+        })
     }
 
     pub(crate) fn release(&self) {
@@ -53,13 +61,22 @@ impl IndexedDb {
     pub(crate) async fn carry_out(&self, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
         match op {
+            DeviceOp::Claim { owner, .. } => {
+                self.owner.set(Some(owner));
+                claim(&database, owner).await.map_err(write_failure)
+            }
             DeviceOp::ReadHeaders { .. } => self.read_headers(&database).await.map_err(read_failure),
             DeviceOp::Read { parts, .. } => self.read(&database, parts).await,
             DeviceOp::Replay { from, len, .. } => replay(&database, from, len).await.map_err(read_failure),
             DeviceOp::Write { records, durable, header, free, .. } => {
                 self.recent.borrow_mut().update(&records, &free);
                 let durable = durable || header.is_some();
-                write(&database, records, durable, header, free).await.map_err(write_failure)
+                let owner = self.owner.get();
+                match write(&database, owner, records, durable, header, free).await {
+                    Ok(true) => Ok(DeviceReply::Written),
+                    Ok(false) => Err(StorageFailure::Fenced),
+                    Err(error) => Err(write_failure(error)),
+                }
             }
         }
     }
@@ -130,13 +147,26 @@ async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply,
     Ok(DeviceReply::Bytes(vec![Bytes::from(joined)]))
 }
 
+async fn claim(database: &Database, owner: Owner) -> Result<DeviceReply, Error> {
+    let transaction = database.transaction(META).with_mode(TransactionMode::Readwrite).build()?;
+    let meta = transaction.object_store(META)?;
+    // Only when it has to be: a store that is full opens for reading.
+    if bytes_of(meta.get::<JsValue, _, _>(OWNER).primitive()?.await?).as_deref() != Some(&owner.0) {
+        meta.put(JsValue::from(Uint8Array::from(&owner.0[..]))).with_key(OWNER).primitive()?;
+    }
+    transaction.commit().await?;
+    Ok(DeviceReply::Written)
+}
+
+/// Returns false, and writes nothing, when the store is another's.
 async fn write(
     database: &Database,
+    owner: Option<Owner>,
     records: Vec<(u64, Bytes)>,
     durable: bool,
     header: Option<(u8, Bytes)>,
     free: Vec<std::ops::Range<u64>>,
-) -> Result<DeviceReply, Error> {
+) -> Result<bool, Error> {
     let mut options = TransactionOptions::new();
     options.set_durability(if durable {
         TransactionDurability::Strict
@@ -149,18 +179,24 @@ async fn write(
         .with_options(options)
         .build()?;
     let log = transaction.object_store(LOG)?;
+    let meta = transaction.object_store(META)?;
+    // Asked first and looked at last, so that nothing waits for it.
+    let found = meta.get::<JsValue, _, _>(OWNER).primitive()?;
     for (address, bytes) in records {
         log.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(address as f64).primitive()?;
     }
     if let Some((place, bytes)) = header {
-        let meta = transaction.object_store(META)?;
         meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(place).primitive()?;
     }
     for range in free {
         log.delete(range.start as f64..range.end as f64).primitive()?;
     }
+    if bytes_of(found.await?).as_deref() != owner.as_ref().map(|owner| &owner.0[..]) {
+        transaction.abort().await?;
+        return Ok(false);
+    }
     transaction.commit().await?;
-    Ok(DeviceReply::Written)
+    Ok(true)
 }
 
 fn bytes_of(value: Option<JsValue>) -> Option<Bytes> {

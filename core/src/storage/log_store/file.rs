@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{DeviceOp, DeviceReply, HEADER_LEN, LogStore};
 use crate::error::StorageFailure;
-use crate::storage::{Intent, Outcome};
+use crate::storage::{Intent, OWNER_LEN, Outcome, Owner};
 
 /// A file with synchronous access, as a native file or the sync access handle of the origin private file system.
 pub trait SyncFile {
@@ -35,19 +35,21 @@ pub trait SyncFile {
 /// Offset of the first segment. Each header has half of the page, so that one torn write spoils one of them.
 const PAGE: u64 = 8192;
 
+/// Offset of the owner, between the headers.
+const OWNER: u64 = PAGE / 4;
+
 /// A store in a file: intents in, outcomes out, at once.
 #[derive(Debug)]
 pub struct FileStore<F> {
     pub(super) store: LogStore,
     pub(super) file: F,
+    owner: Option<Owner>,
 }
 
 impl<F: SyncFile> FileStore<F> {
-    /// Opens the store that is in the file, or starts one when the file is empty.
+    /// Returns the store that is in the file, or a new one when the file is empty. Claiming it opens it.
     pub fn open(file: F) -> Self {
-        let mut store = FileStore { store: LogStore::new(), file };
-        store.drain();
-        store
+        FileStore { store: LogStore::new(), file, owner: None }
     }
 
     /// Carries out an intent, and whatever it entails.
@@ -82,6 +84,14 @@ impl<F: SyncFile> FileStore<F> {
 
     fn carry_out(&mut self, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
         match op {
+            DeviceOp::Claim { owner, .. } => {
+                self.owner = Some(owner);
+                // A store that is full opens for reading.
+                if self.check_owner().is_err() {
+                    self.file.write_at(OWNER, &owner.0)?;
+                }
+                Ok(DeviceReply::Written)
+            }
             DeviceOp::ReadHeaders { .. } => {
                 let first = self.read(0, HEADER_LEN as u64)?;
                 let second = self.read(PAGE / 2, HEADER_LEN as u64)?;
@@ -103,6 +113,7 @@ impl<F: SyncFile> FileStore<F> {
             }
             DeviceOp::Replay { from, len, .. } => Ok(DeviceReply::Bytes([self.read_log(from, len)?].into())),
             DeviceOp::Write { records, durable, header, .. } => {
+                self.check_owner()?;
                 let mut records = records.into_iter().peekable();
                 while let Some((address, bytes)) = records.next() {
                     // Neighbours go out in one write: a write is a system call, or crosses into another process.
@@ -117,12 +128,24 @@ impl<F: SyncFile> FileStore<F> {
                 if durable || header.is_some() {
                     self.file.sync()?;
                 }
+                // Once more: whoever claims the file reads it afterwards, so what is answered here it has seen.
+                self.check_owner()?;
                 if let Some((place, bytes)) = header {
                     self.file.write_at(u64::from(place) * (PAGE / 2), &bytes)?;
                     self.file.sync()?;
                 }
                 Ok(DeviceReply::Written)
             }
+        }
+    }
+
+    /// Compares the owner in the file with ours. A file knows no transaction: a process that is held up between
+    /// comparing and writing is kept out by the host's lock only.
+    fn check_owner(&mut self) -> Result<(), StorageFailure> {
+        let found = self.read(OWNER, OWNER_LEN as u64)?;
+        match self.owner {
+            Some(owner) if found[..] == owner.0 => Ok(()),
+            _ => Err(StorageFailure::Fenced),
         }
     }
 

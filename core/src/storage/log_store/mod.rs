@@ -38,7 +38,7 @@ use self::record::Kind;
 use self::recovery::Recovery;
 use self::segments::Segments;
 use crate::error::StorageFailure;
-use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, ReadId};
+use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
 
 pub use self::file::{FileStore, SyncFile};
 pub use self::manifest::HEADER_LEN;
@@ -46,6 +46,13 @@ pub use self::manifest::HEADER_LEN;
 /// What the machine asks of its device. Each op has an `id` that the answer repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceOp {
+    /// Note that the store is this owner's: a write of whoever was it before fails from now on.
+    Claim {
+        /// Repeated by [`DeviceReply::Written`].
+        id: u64,
+        /// Whose writes happen.
+        owner: Owner,
+    },
     /// Give both headers, as written last into each place; an absent one is empty.
     ReadHeaders {
         /// Repeated by [`DeviceReply::Headers`].
@@ -68,7 +75,8 @@ pub enum DeviceOp {
         /// Bytes wanted.
         len: u64,
     },
-    /// Append records, in order and as one transaction where the device has them.
+    /// Append records, in order and as one transaction where the device has them, unless the store was claimed by
+    /// another owner since: then nothing is written, and [`StorageFailure::Fenced`] is the answer.
     Write {
         /// Repeated by [`DeviceReply::Written`].
         id: u64,
@@ -86,7 +94,8 @@ pub enum DeviceOp {
 impl DeviceOp {
     /// The id that the reply repeats.
     pub const fn id(&self) -> u64 {
-        let (DeviceOp::ReadHeaders { id }
+        let (DeviceOp::Claim { id, .. }
+        | DeviceOp::ReadHeaders { id }
         | DeviceOp::Read { id, .. }
         | DeviceOp::Replay { id, .. }
         | DeviceOp::Write { id, .. }) = self;
@@ -122,6 +131,7 @@ pub enum DeviceReply {
 #[derive(Debug)]
 pub struct LogStore {
     phase: Phase,
+    owner: Option<Owner>,
     /// Where the next record goes, before [`Segments::place`].
     tail: u64,
     epoch: u32,
@@ -152,6 +162,8 @@ pub struct LogStore {
 
 #[derive(Debug)]
 enum Phase {
+    /// Waiting for whoever it is for.
+    Unclaimed,
     Recovering(Recovery),
     /// Serving; at most one commit in flight.
     Open {
@@ -166,6 +178,7 @@ enum Phase {
 /// What an answer of the device belongs to.
 #[derive(Debug)]
 enum Job {
+    Claim(CommitId),
     Recover,
     Commit(CommitId),
     Checkpoint,
@@ -206,10 +219,11 @@ const CACHED_LEAVES: usize = 1024;
 const MAX_KEY: usize = u16::MAX as usize;
 
 impl LogStore {
-    /// Opens what is on the device; intents may be handed in at once.
+    /// Opens what is on the device once it is claimed; intents may be handed in at once.
     pub fn new() -> Self {
-        let mut store = LogStore {
-            phase: Phase::Recovering(Recovery::default()),
+        LogStore {
+            phase: Phase::Unclaimed,
+            owner: None,
             tail: 0,
             epoch: 0,
             previous: 0,
@@ -229,10 +243,7 @@ impl LogStore {
             evacuation: Evacuation::default(),
             close_requested: false,
             memtable_limit: MEMTABLE_LIMIT,
-        };
-        let id = store.start(Job::Recover);
-        store.ops.push_back(DeviceOp::ReadHeaders { id });
-        store
+        }
     }
 
     /// Takes an intent; its outcome comes from [`poll_outcome`](Self::poll_outcome).
@@ -249,6 +260,11 @@ impl LogStore {
             reply => reply,
         };
         match (job, reply) {
+            (Job::Claim(id), DeviceReply::Written) => {
+                self.outcomes.push_back(Outcome::Committed(id));
+                let id = self.start(Job::Recover);
+                self.ops.push_back(DeviceOp::ReadHeaders { id });
+            }
             (Job::Recover, reply) => self.recover(reply),
             (Job::Commit(id), DeviceReply::Written) => {
                 self.outcomes.push_back(Outcome::Committed(id));
@@ -324,11 +340,27 @@ impl LogStore {
         loop {
             match &self.phase {
                 Phase::Recovering(_) => return,
+                Phase::Unclaimed => {
+                    let is_claim = |intent: &Intent| matches!(intent, Intent::Claim { .. });
+                    match self.queue.iter().position(is_claim).and_then(|at| self.queue.remove(at)) {
+                        Some(Intent::Claim { id, owner }) => {
+                            self.owner = Some(owner);
+                            self.phase = Phase::Recovering(Recovery::default());
+                            let id = self.start(Job::Claim(id));
+                            self.ops.push_back(DeviceOp::Claim { id, owner });
+                        }
+                        _ if self.close_requested => self.phase = Phase::Closed,
+                        _ => {}
+                    }
+                    return;
+                }
                 Phase::Failed(failure) => {
                     let failure = *failure;
                     while let Some(intent) = self.queue.pop_front() {
                         match intent {
-                            Intent::Commit { id, .. } => self.refuse_commit(id, failure),
+                            Intent::Claim { id, .. } | Intent::Commit { id, .. } => {
+                                self.refuse_commit(id, failure);
+                            }
                             read => self.fail_read(&read, failure),
                         }
                     }
@@ -357,7 +389,14 @@ impl LogStore {
                 self.queue.iter().position(|intent| may_write || !matches!(intent, Intent::Commit { .. }));
             let Some(intent) = next.and_then(|at| self.queue.remove(at)) else { break };
             match intent {
-                Intent::Commit { id, batch, durability } => self.commit(id, batch, durability),
+                // One machine is one owner's: it does not know what others did since it read the log.
+                Intent::Claim { id, owner } | Intent::Commit { id, owner, .. }
+                    if self.owner != Some(owner) =>
+                {
+                    self.refuse_commit(id, StorageFailure::Fenced);
+                }
+                Intent::Claim { id, .. } => self.outcomes.push_back(Outcome::Committed(id)),
+                Intent::Commit { id, batch, durability, .. } => self.commit(id, batch, durability),
                 Intent::Read { id, keys } => self.read(id, keys),
                 Intent::Scan { id, start, end, reverse, limit } => self.scan(id, start, end, reverse, limit),
             }
@@ -548,7 +587,7 @@ impl LogStore {
         match job {
             Job::Recover | Job::Checkpoint | Job::Moved => self.phase = Phase::Failed(failure),
             Job::Evacuate(_) => self.stop_evacuation(),
-            Job::Commit(id) => {
+            Job::Claim(id) | Job::Commit(id) => {
                 self.phase = Phase::Failed(failure);
                 self.refuse_commit(id, failure);
             }

@@ -1,13 +1,15 @@
 //! The store against a map, on a file that forgets what was not synced.
 
 use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 
 use bytes::Bytes;
 
 use super::{FileStore, SyncFile};
 use crate::error::StorageFailure;
-use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, ReadId};
+use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
 
 /// A file in memory. A crash keeps an arbitrary part of what was written since the last sync.
 #[derive(Debug, Clone, Default)]
@@ -89,6 +91,20 @@ impl Rng {
     }
 }
 
+/// Opens the store in a file for the one owner of these tests.
+fn open<F: SyncFile>(file: F) -> FileStore<F> {
+    claim(file, OWNER)
+}
+
+fn claim<F: SyncFile>(file: F, owner: Owner) -> FileStore<F> {
+    let mut store = FileStore::open(file);
+    store.handle_intent(Intent::Claim { id: CommitId(0), owner });
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(0))));
+    store
+}
+
+const OWNER: Owner = Owner([1; 16]);
+
 type Model = BTreeMap<Bytes, Bytes>;
 
 fn key(rng: &mut Rng, space: u64) -> Bytes {
@@ -155,7 +171,7 @@ fn crash_run(seed: u64) {
     let mut model = Model::new();
     for round in 0..6 {
         file.budget = Some(5 + rng.below(120) as u32);
-        let mut store = FileStore::open(file.clone());
+        let mut store = open(file.clone());
         assert_eq!(
             scan_all(&mut store).as_ref(),
             Some(&model),
@@ -169,7 +185,7 @@ fn crash_run(seed: u64) {
             let mut next = states.last().unwrap().clone();
             apply(&mut next, &batch);
             states.push(next);
-            store.handle_intent(Intent::Commit { id: CommitId(1), batch, durability });
+            store.handle_intent(Intent::Commit { id: CommitId(1), owner: OWNER, batch, durability });
             match store.poll_outcome() {
                 Some(Outcome::Committed(_)) if durability == Durability::Strict => safe = states.len() - 1,
                 Some(Outcome::Committed(_)) => {}
@@ -183,7 +199,7 @@ fn crash_run(seed: u64) {
             }
         }
         file = store.into_file().crash(&mut rng);
-        let mut store = FileStore::open(file.clone());
+        let mut store = open(file.clone());
         let found =
             scan_all(&mut store).unwrap_or_else(|| panic!("seed {seed} round {round}: store does not open"));
         let at = (safe..states.len()).find(|&at| states[at] == found);
@@ -206,13 +222,18 @@ fn a_crash_leaves_the_state_of_a_commit_and_loses_no_strict_one() {
 #[test]
 fn reads_and_scans_agree_with_a_map() {
     let mut rng = Rng(3);
-    let mut store = FileStore::open(CrashFile::default());
+    let mut store = open(CrashFile::default());
     store.store.memtable_limit = 30_000;
     let mut model = Model::new();
     for step in 0..1500 {
         let batch = random_batch(&mut rng, 3000);
         apply(&mut model, &batch);
-        store.handle_intent(Intent::Commit { id: CommitId(step), batch, durability: Durability::Relaxed });
+        store.handle_intent(Intent::Commit {
+            id: CommitId(step),
+            owner: OWNER,
+            batch,
+            durability: Durability::Relaxed,
+        });
         assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(step))));
 
         let keys: Vec<Bytes> = (0..8).map(|_| key(&mut rng, 3000)).collect();
@@ -230,7 +251,7 @@ fn reads_and_scans_agree_with_a_map() {
 
         if step % 200 == 199 {
             store.close();
-            store = FileStore::open(store.into_file());
+            store = open(store.into_file());
             store.store.memtable_limit = 30_000;
             assert_eq!(scan_all(&mut store), Some(model.clone()), "step {step}");
         }
@@ -239,7 +260,7 @@ fn reads_and_scans_agree_with_a_map() {
 
 #[test]
 fn space_of_overwritten_values_is_used_again() {
-    let mut store = FileStore::open(CrashFile::default());
+    let mut store = open(CrashFile::default());
     store.store.memtable_limit = 200_000;
     let mut rng = Rng(9);
     let mut model = Model::new();
@@ -250,7 +271,12 @@ fn space_of_overwritten_values_is_used_again() {
         let value = Bytes::from(alloc::vec![fill; 50 << 10]);
         model.insert(key.clone(), value.clone());
         let batch = Batch { ops: [Op::Put { key, value }].into() };
-        store.handle_intent(Intent::Commit { id: CommitId(step), batch, durability: Durability::Relaxed });
+        store.handle_intent(Intent::Commit {
+            id: CommitId(step),
+            owner: OWNER,
+            batch,
+            durability: Durability::Relaxed,
+        });
         assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(step))));
     }
     assert!(scan_all(&mut store) == Some(model.clone()));
@@ -258,24 +284,29 @@ fn space_of_overwritten_values_is_used_again() {
     store.close();
     let file = store.into_file();
     assert!(file.current.len() < 30 << 20, "{} bytes for 5 MiB of values", file.current.len());
-    assert!(scan_all(&mut FileStore::open(file)) == Some(model));
+    assert!(scan_all(&mut open(file)) == Some(model));
 }
 
 #[test]
 fn a_value_larger_than_a_segment_comes_back() {
-    let mut store = FileStore::open(CrashFile::default());
+    let mut store = open(CrashFile::default());
     let values: Vec<Bytes> =
         (0..5_u8).map(|i| Bytes::from(alloc::vec![i; (3 << 20) + usize::from(i)])).collect();
     for (i, value) in values.iter().enumerate() {
         let put = Op::Put { key: Bytes::from(alloc::vec![i as u8]), value: value.clone() };
         let batch = Batch { ops: [put].into() };
-        store.handle_intent(Intent::Commit { id: CommitId(0), batch, durability: Durability::Relaxed });
+        store.handle_intent(Intent::Commit {
+            id: CommitId(0),
+            owner: OWNER,
+            batch,
+            durability: Durability::Relaxed,
+        });
         assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(0))));
     }
 
-    let mut unclean = FileStore::open(store.file.clone());
+    let mut unclean = open(store.file.clone());
     store.close();
-    let mut clean = FileStore::open(store.into_file());
+    let mut clean = open(store.into_file());
 
     for store in [&mut unclean, &mut clean] {
         for (i, value) in values.iter().enumerate() {
@@ -287,4 +318,58 @@ fn a_value_larger_than_a_segment_comes_back() {
             assert_eq!(store.poll_outcome(), Some(Outcome::Read { id: ReadId(0), values }));
         }
     }
+}
+
+/// A file that two processes have open.
+#[derive(Clone, Default)]
+struct SharedFile(Rc<RefCell<CrashFile>>);
+
+impl SyncFile for SharedFile {
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StorageFailure> {
+        self.0.borrow_mut().read_at(offset, buffer)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
+        self.0.borrow_mut().write_at(offset, bytes)
+    }
+
+    fn sync(&mut self) -> Result<(), StorageFailure> {
+        self.0.borrow_mut().sync()
+    }
+}
+
+#[test]
+fn a_file_that_another_process_claimed_is_written_by_that_one_only() {
+    let put = |value: &'static str| {
+        let (key, value) = (Bytes::from_static(b"key"), Bytes::from_static(value.as_bytes()));
+        Batch { ops: [Op::Put { key, value }].into() }
+    };
+    let commit = |owner, value| Intent::Commit {
+        id: CommitId(1),
+        owner,
+        batch: put(value),
+        durability: Durability::Strict,
+    };
+    let file = SharedFile::default();
+    let mut first = claim(file.clone(), OWNER);
+    first.handle_intent(commit(OWNER, "first"));
+    assert_eq!(first.poll_outcome(), Some(Outcome::Committed(CommitId(1))));
+    let other = Owner([2; 16]);
+
+    let mut second = claim(file.clone(), other);
+    let before = file.0.borrow().current.clone();
+    let failure = StorageFailure::Fenced;
+    for _ in 0..2 {
+        first.handle_intent(commit(OWNER, "lost"));
+        assert_eq!(first.poll_outcome(), Some(Outcome::CommitFailed { id: CommitId(1), failure }));
+    }
+    first.close();
+    assert_eq!(file.0.borrow().current, before);
+
+    let found: Vec<Bytes> = scan_all(&mut second).unwrap().into_values().collect();
+    assert_eq!(found, ["first"]);
+    second.handle_intent(commit(other, "second"));
+    assert_eq!(second.poll_outcome(), Some(Outcome::Committed(CommitId(1))));
+    let found: Vec<Bytes> = scan_all(&mut claim(file, OWNER)).unwrap().into_values().collect();
+    assert_eq!(found, ["second"]);
 }
