@@ -369,7 +369,7 @@ impl Replicator {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         let refusals = self.peers.values().filter_map(|peer| peer.serving.next_refusal());
-        refusals.chain(self.linger_until).chain(self.update_all_at).min()
+        refusals.chain(self.linger_until).chain(self.update_all_at).chain(self.upgrade_timeout()).min()
     }
 
     /// Does what is due.
@@ -385,6 +385,7 @@ impl Replicator {
             self.update_all_at = None;
             self.update_every_peer(usize::MAX, local, now);
         }
+        self.handle_upgrade_timeout(local, now);
     }
 
     /// Wants a block.

@@ -236,6 +236,13 @@ impl Replicator {
             (self.options.allow_push || is_answer(request, &proof)) && proof.fork == local.fork()
         };
         if !fits || is_empty(&proof) {
+            // Nothing of use, over and over, is as good as a refusal, or asking would never end.
+            if !is_reorg && proof.fork == local.fork() && !is_answer(request, &proof) {
+                let block = request.block;
+                self.blame_answer(id, block);
+            } else {
+                self.count_refusal(id, key, wire::NOT_AVAILABLE);
+            }
             self.clear_request(key, local);
             self.update_all(local, now);
             return None;
@@ -394,6 +401,19 @@ impl Replicator {
         let block = applying.block.as_ref().map(|(index, _)| *index);
         let event = ReplicatorEvent::VerificationError { peer: applying.peer, error, block };
         self.actions.push_back(Action::Event(event));
+    }
+
+    /// Leaves a peer alone that answers what it was not asked, once too often.
+    fn blame_answer(&mut self, id: PeerId, block: Option<u64>) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.refused += 1;
+        if peer.refused < MAX_REFUSALS {
+            return;
+        }
+        peer.invalid_data += 1;
+        peer.is_paused = true;
+        let error = ApplyError::Malformed;
+        self.actions.push_back(Action::Event(ReplicatorEvent::VerificationError { peer: id, error, block }));
     }
 
     /// Asks a peer whose data does not fit for its signed head, to compare it with ours.

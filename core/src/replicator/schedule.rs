@@ -174,7 +174,7 @@ impl Replicator {
         now: Instant,
     ) -> Option<Draft> {
         let peer = self.peers.get(&id)?;
-        let can_upgrade = self.should_upgrade(peer, local);
+        let can_upgrade = self.should_upgrade(id, peer, local);
         if (needs_upgrade && !can_upgrade) || peer.remote_length < min_length {
             return None;
         }
@@ -193,6 +193,7 @@ impl Replicator {
         let Draft { request, mut what, priority } = draft;
         let (id, fork) = (request.peer, request.fork);
         let is_ours = fork == local.fork();
+        let now = request.sent_at;
         if let Some(block) = what.block.as_mut().filter(|_| is_ours) {
             block.nodes = local.missing_nodes(block.index.saturating_mul(2));
         }
@@ -201,7 +202,7 @@ impl Replicator {
         let cancelled = self.peers.get(&id).map_or(&empty, |peer| &peer.cancelled);
         let key = self.requests.start(request, cancelled);
         if is_upgrade {
-            self.upgrade(local).in_flight.push(key);
+            self.upgrade_requested(key, local, now);
         }
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.in_flight += 1;

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 use super::Replicator;
 use super::peer::Peer;
@@ -19,6 +19,10 @@ pub(super) struct Upgrade {
     length: u64,
     pub(super) waiting: Vec<WishId>,
     pub(super) in_flight: Vec<RequestKey>,
+    /// When whoever was asked last has had long enough.
+    pub(super) patient_until: Option<Instant>,
+    /// All who were asked have had long enough: another one may be asked too.
+    pub(super) is_overdue: bool,
 }
 
 impl Replicator {
@@ -29,20 +33,50 @@ impl Replicator {
             length: local.length(),
             waiting: Vec::new(),
             in_flight: Vec::new(),
+            patient_until: None,
+            is_overdue: false,
         })
     }
 
-    /// Whether an upgrade is wanted and nobody was asked for it.
+    /// Whether an upgrade is wanted and nobody was asked for it, or nobody who answers.
     pub(super) fn needs_upgrade_request(&self) -> bool {
-        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.in_flight.is_empty())
+        self.upgrade.as_ref().is_some_and(|upgrade| upgrade.in_flight.is_empty() || upgrade.is_overdue)
     }
 
     /// Whether to upgrade from this peer: it has more, it knows our length, and it can prove the rest.
-    pub(super) fn should_upgrade(&self, peer: &Peer, local: &dyn Local) -> bool {
-        self.upgrade.as_ref().is_none_or(|upgrade| upgrade.in_flight.is_empty())
-            && peer.remote_can_upgrade
+    pub(super) fn should_upgrade(&self, id: PeerId, peer: &Peer, local: &dyn Local) -> bool {
+        let is_asked = |key: &RequestKey| self.requests.get(*key).is_none_or(|sent| sent.peer == id);
+        self.upgrade.as_ref().is_none_or(|upgrade| {
+            upgrade.in_flight.is_empty() || (upgrade.is_overdue && !upgrade.in_flight.iter().any(is_asked))
+        }) && peer.remote_can_upgrade
             && peer.remote_length > local.length()
             && peer.length_acked == local.length()
+    }
+
+    /// Notes that an upgrade was asked for.
+    pub(super) fn upgrade_requested(&mut self, key: RequestKey, local: &dyn Local, now: Instant) {
+        let upgrade = self.upgrade(local);
+        upgrade.in_flight.push(key);
+        upgrade.patient_until = Some(now + PATIENCE);
+        upgrade.is_overdue = false;
+    }
+
+    /// Returns when to ask somebody else.
+    pub(super) fn upgrade_timeout(&self) -> Option<Instant> {
+        self.upgrade.as_ref().filter(|upgrade| !upgrade.in_flight.is_empty())?.patient_until
+    }
+
+    /// Asks somebody else when it is time.
+    pub(super) fn handle_upgrade_timeout(&mut self, local: &dyn Local, now: Instant) {
+        if self.upgrade_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.patient_until = None;
+            upgrade.is_overdue = true;
+        }
+        self.retry_all();
+        self.update_every_peer(usize::MAX, local, now);
     }
 
     pub(super) fn request_upgrade(&mut self, id: PeerId, local: &dyn Local, now: Instant) -> bool {
@@ -139,3 +173,6 @@ impl Replicator {
 
 /// Peers that are asked before `update` gives up. Source: `lib/replicator.js`, `MAX_PEERS_UPGRADE`.
 const ENOUGH_PEERS: usize = 3;
+
+/// How long one peer is waited for before another is asked too: one that never answers must not keep a log from growing.
+const PATIENCE: Duration = Duration::from_secs(5);
