@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hypertab_core::engine::*;
 use hypertab_core::hypercore::proof::{ProofRequest, UpgradeRequest};
 use hypertab_core::storage::keys::DataKeys;
-use hypertab_core::storage::{Batch, CommitId, Durability, Intent, MemoryStore, Op};
+use hypertab_core::storage::{Batch, MemoryStore, Op};
 use sim::{Host, block};
 
 #[test]

@@ -2,5 +2,7 @@
 
 pub mod bench_drive;
 pub mod bench_host;
+pub mod crash_disks;
 pub mod disk_file;
+pub mod log_model;
 pub mod redb_store;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use hypertab_core::storage::{Batch, Durability, Intent, Op, Outcome, Owner, StorageFailure};
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable as _, TableDefinition};
 
 /// A store in a file of its own. Blocks while it works: give it a thread.
 #[derive(Debug)]
@@ -19,7 +19,19 @@ impl RedbStore {
     ///
     /// What redb reports.
     pub fn open(path: &Path) -> Result<Self, redb::Error> {
-        let database = Database::create(path)?;
+        Self::start(Database::create(path)?)
+    }
+
+    /// Opens what is on a device, or makes a store on an empty one.
+    ///
+    /// # Errors
+    ///
+    /// What redb reports.
+    pub fn open_on(device: impl redb::StorageBackend) -> Result<Self, redb::Error> {
+        Self::start(Database::builder().create_with_backend(device)?)
+    }
+
+    fn start(database: Database) -> Result<Self, redb::Error> {
         let transaction = database.begin_write()?;
         transaction.open_table(ENTRIES)?;
         transaction.commit()?;
@@ -94,7 +106,9 @@ impl RedbStore {
     /// Returns false, and does nothing, when the store is another's.
     fn commit(&mut self, owner: Owner, batch: Batch, durability: Durability) -> Result<bool, redb::Error> {
         let mut transaction = self.database.begin_write()?;
-        let found = transaction.open_table(OWNERS)?.get(())?.map(|found| found.value());
+        let owners = transaction.open_table(OWNERS)?;
+        let found = owners.get(())?.map(|found| found.value());
+        drop(owners);
         if found != Some(owner.0) {
             transaction.abort()?;
             return Ok(false);

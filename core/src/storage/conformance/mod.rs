@@ -1,9 +1,13 @@
 //! The suite that every backend passes: random batches against an ordered map, with crashes.
 
+mod crash_file;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+
+pub use crash_file::CrashFile;
 
 use super::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId, StorageFailure};
 

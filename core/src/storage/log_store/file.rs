@@ -69,6 +69,12 @@ impl<F: SyncFile> FileStore<F> {
         self.drain();
     }
 
+    /// Makes checkpoints come sooner than the size of a test would let them.
+    #[cfg(any(test, feature = "test-support"))]
+    pub fn set_memtable_limit(&mut self, bytes: usize) {
+        self.store.memtable_limit = bytes;
+    }
+
     /// Gives the file back as it is.
     pub fn into_file(self) -> F {
         self.file

@@ -9,74 +9,8 @@ use bytes::Bytes;
 
 use super::{FileStore, SyncFile};
 use crate::error::StorageFailure;
+use crate::storage::conformance::CrashFile;
 use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
-
-/// A file in memory. A crash keeps an arbitrary part of what was written since the last sync.
-#[derive(Debug, Clone, Default)]
-struct CrashFile {
-    durable: Vec<u8>,
-    pending: Vec<(u64, Vec<u8>)>,
-    current: Vec<u8>,
-    /// Writes and syncs until everything fails; `None` for never.
-    budget: Option<u32>,
-}
-
-impl CrashFile {
-    fn spend(&mut self) -> Result<(), StorageFailure> {
-        match &mut self.budget {
-            Some(0) => Err(StorageFailure::WriteFailed),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn crash(&self, rng: &mut Rng) -> CrashFile {
-        let mut image = self.durable.clone();
-        for (offset, bytes) in &self.pending {
-            match rng.below(4) {
-                0 => {}
-                1 => write(&mut image, *offset, &bytes[..rng.below(bytes.len() as u64 + 1) as usize]),
-                _ => write(&mut image, *offset, bytes),
-            }
-        }
-        CrashFile { durable: image.clone(), pending: Vec::new(), current: image, budget: None }
-    }
-}
-
-fn write(image: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let end = offset as usize + bytes.len();
-    if image.len() < end {
-        image.resize(end, 0);
-    }
-    image[offset as usize..end].copy_from_slice(bytes);
-}
-
-impl SyncFile for CrashFile {
-    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StorageFailure> {
-        let start = (offset as usize).min(self.current.len());
-        let count = buffer.len().min(self.current.len() - start);
-        buffer[..count].copy_from_slice(&self.current[start..start + count]);
-        Ok(count)
-    }
-
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
-        self.spend()?;
-        write(&mut self.current, offset, bytes);
-        self.pending.push((offset, bytes.to_vec()));
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), StorageFailure> {
-        self.spend()?;
-        for (offset, bytes) in core::mem::take(&mut self.pending) {
-            write(&mut self.durable, offset, &bytes);
-        }
-        Ok(())
-    }
-}
 
 struct Rng(u64);
 
@@ -193,12 +127,12 @@ fn crash_run(seed: u64) {
                 other => panic!("seed {seed} round {round}: {other:?}"),
             }
             if rng.below(30) == 0 {
-                store.store.memtable_limit = 1;
+                store.set_memtable_limit(1);
             } else {
-                store.store.memtable_limit = 20_000;
+                store.set_memtable_limit(20_000);
             }
         }
-        file = store.into_file().crash(&mut rng);
+        file = store.into_file().crash(&mut |limit| rng.below(limit));
         let mut store = open(file.clone());
         let found =
             scan_all(&mut store).unwrap_or_else(|| panic!("seed {seed} round {round}: store does not open"));
@@ -223,7 +157,7 @@ fn a_crash_leaves_the_state_of_a_commit_and_loses_no_strict_one() {
 fn reads_and_scans_agree_with_a_map() {
     let mut rng = Rng(3);
     let mut store = open(CrashFile::default());
-    store.store.memtable_limit = 30_000;
+    store.set_memtable_limit(30_000);
     let mut model = Model::new();
     for step in 0..1500 {
         let batch = random_batch(&mut rng, 3000);
@@ -252,7 +186,7 @@ fn reads_and_scans_agree_with_a_map() {
         if step % 200 == 199 {
             store.close();
             store = open(store.into_file());
-            store.store.memtable_limit = 30_000;
+            store.set_memtable_limit(30_000);
             assert_eq!(scan_all(&mut store), Some(model.clone()), "step {step}");
         }
     }
@@ -261,7 +195,7 @@ fn reads_and_scans_agree_with_a_map() {
 #[test]
 fn space_of_overwritten_values_is_used_again() {
     let mut store = open(CrashFile::default());
-    store.store.memtable_limit = 200_000;
+    store.set_memtable_limit(200_000);
     let mut rng = Rng(9);
     let mut model = Model::new();
     for step in 0..4000 {
