@@ -1,0 +1,26 @@
+//! One target under libFuzzer, the one that `HYPERTAB_TARGET` names:
+//!
+//! ```sh
+//! HYPERTAB_TARGET=engine cargo +nightly fuzz run any corpus/engine
+//! ```
+#![no_main]
+
+use std::sync::OnceLock;
+
+use hypertab_fuzz::{TARGETS, Target};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    static TARGET: OnceLock<&'static Target> = OnceLock::new();
+    let target = TARGET.get_or_init(|| {
+        let name = std::env::var("HYPERTAB_TARGET").unwrap_or_default();
+        let found = TARGETS.iter().find(|target| target.name == name);
+        found.unwrap_or_else(|| {
+            panic!(
+                "HYPERTAB_TARGET is none of {:?}",
+                TARGETS.iter().map(|target| target.name).collect::<Vec<_>>()
+            )
+        })
+    });
+    (target.run)(data);
+});
