@@ -185,7 +185,7 @@ impl BeeWalk {
         touched.iter().copied().map(number).collect()
     }
 
-    /// Takes what a peer says about the key of a lookup. Returns the blocks that it names.
+    /// Takes what a peer says about the key of a lookup. Returns whether it says anything.
     pub fn hint(&mut self, message: &[u8]) -> bool {
         let cache = extension::decode_extension(Bytes::copy_from_slice(message)).map(extension::hints);
         self.hints = cache.filter(|cache| !cache.blocks.is_empty());
@@ -221,8 +221,14 @@ impl BeeWalk {
     }
 
     /// Goes on to the next entry, change or difference; null at the end. An answer ends with its payloads.
-    pub fn next(&mut self) -> Result<JsValue, JsError> {
+    #[wasm_bindgen(js_name = next)]
+    pub fn go_on(&mut self) -> Result<JsValue, JsError> {
         let mut cache = self.cache.borrow_mut();
+        if let Work::Answer(answering) = &mut self.work {
+            let run = answering.as_mut().as_mut();
+            let run = run.map_or(Ok(()), |answer| answer.run(&self.loaded, &mut cache));
+            return ended(run.map(|()| JsValue::from(payloads(answering.take()))));
+        }
         let mut view = View::new(&self.loaded, &mut cache, self.version);
         if let Some(trace) = &mut self.trace {
             *trace = Trace::default();
@@ -240,13 +246,7 @@ impl BeeWalk {
                 let side = |entry: &Option<Entry>| entry.as_ref().map_or(JsValue::NULL, entry_of);
                 found.map_or(none, |found| Array::of2(&side(&found.left), &side(&found.right)).into())
             }),
-            Work::Answer(answering) => {
-                drop(view);
-                let run =
-                    answering.as_mut().as_mut().map_or(Ok(()), |answer| answer.run(&self.loaded, &mut cache));
-                run.map(|()| JsValue::from(payloads(answering.take())))
-            }
-            Work::Lookup | Work::Batch(_) => Ok(none),
+            Work::Lookup | Work::Batch(_) | Work::Answer(_) => Ok(none),
         })
     }
 
