@@ -51,7 +51,6 @@ export interface OpenCoreOptions {
   notDownloadingLinger?: number
   inflightRange?: [number, number]
   alias?: { name: string, namespace: Uint8Array }
-  legacy?: boolean
   allowLatestBlock?: boolean
 }
 

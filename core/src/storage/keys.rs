@@ -134,11 +134,6 @@ pub fn group_update(group: u64, milliseconds: u64, core: u64) -> Bytes {
     key.into()
 }
 
-/// Returns the keys of all changes of a group since a moment: first and end, exclusive.
-pub fn group_updates(group: u64, since: u64) -> (Bytes, Bytes) {
-    (group_update(group, since, 0), group_update(group.saturating_add(1), 0, 0))
-}
-
 fn core_part(core: u64, part: u8) -> Bytes {
     let mut key = Vec::with_capacity(11);
     key.push(CORE_PARTS);

@@ -26,7 +26,6 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
     allowFork: options.allowFork !== false,
     allowPush: !!options.allowPush,
     pushOnly: !!options.pushOnly,
-    legacy: !!options.legacy,
     allowLatestBlock: !!options.allowLatestBlock
   }
   if (key) opening.key = key

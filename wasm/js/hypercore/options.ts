@@ -25,8 +25,6 @@ export interface HypercoreOptions {
   keyPair?: KeyPairInput | null
   manifest?: ManifestInput | Uint8Array | null
   compat?: boolean
-  /** Signs and verifies as very old versions did; for cores whose key is their public key. */
-  legacy?: boolean
   discoveryKey?: Uint8Array | null
   valueEncoding?: ValueEncoding | null
   encodeBatch?: ((blocks: any[]) => Uint8Array[]) | null
