@@ -3,6 +3,7 @@
 import b4a from 'b4a'
 import crypto from 'hypercore-crypto'
 
+import { eventually } from './support/both.mjs'
 import { eventFlush, sleep, suite, suiteOfPairs, unreplicate } from './support/suite.mjs'
 
 suiteOfPairs('basic replication', async (t, { replicate, createA, createB }) => {
@@ -304,7 +305,7 @@ suiteOfPairs('download available blocks on non-sparse update', async (t, { repli
   const b = await createB(t, a.key)
   replicate(a, b, t)
   await a.append(['a', 'b', 'c', 'd', 'e'])
-  await b.update({ wait: true })
+  await eventually(() => b.length === 5)
   t.is(b.length, 5)
   t.is(b.contiguousLength, 0)
 })
