@@ -13,7 +13,7 @@ use crate::storage::{Durability, Op, Store};
 use super::conflict::verify_from_empty;
 use super::core::{Core, Step, put};
 use super::jobs::Value;
-use super::merkle_tree::{Missing, Tree};
+use super::merkle_tree::Tree;
 use super::nodes::ReadSet;
 use super::proof::Proof;
 
@@ -38,9 +38,8 @@ impl Core {
                 roots.push(*node);
                 continue;
             }
-            match loaded.value(store, self.keys.node(index), &wanted) {
-                Ok(value) => roots.extend(value.and_then(|value| Node::from_slice(&value).ok())),
-                Err(Missing) => {}
+            if let Ok(value) = loaded.value(store, self.keys.node(index), &wanted) {
+                roots.extend(value.and_then(|value| Node::from_slice(&value).ok()));
             }
         }
         if !wanted.borrow().is_empty() {
