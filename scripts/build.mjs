@@ -11,11 +11,11 @@ import { readFileSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { brotliCompressSync, gzipSync, constants } from 'node:zlib'
 
 import { bundleApi } from './lib/bundle.mjs'
 import { cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
 import { Failure, main, root, run, say } from './lib/run.mjs'
+import { packageSizes, sizeTable } from './lib/sizes.mjs'
 import { ensureTools } from './setup.mjs'
 
 const dist = join(root, 'wasm', 'dist')
@@ -34,7 +34,7 @@ export async function build () {
   await run(bindgen, [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
   checkImports()
   await buildApi()
-  say(`wasm/dist/engine/hypertab_bg.wasm: ${sizes()}`)
+  say(`sizes of what is loaded:\n${sizeTable(packageSizes())}`)
 }
 
 /** Builds the JavaScript of the npm package and its types. */
@@ -88,13 +88,6 @@ function checkImports () {
   if (foreign.length === 0) return
   const names = foreign.map(({ module, name }) => `${module}.${name}`).join(', ')
   throw new Failure(`the engine imports what a browser does not have: ${names}`)
-}
-
-function sizes () {
-  const bytes = readFileSync(engineWasm)
-  const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
-  const kilo = (length) => `${(length / 1000).toFixed(1)} kB`
-  return `${kilo(bytes.length)} raw, ${kilo(gzipSync(bytes, { level: 9 }).length)} gzip, ${kilo(brotli.length)} brotli`
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -9,12 +9,14 @@
 //!   [`engine::link`] puts them together.
 //! - [`hypercore`] is the log: its tree, proofs, signatures and encryption.
 //! - [`dht_relay`] reaches the HyperDHT through somebody else's node; [`hyperswarm`] decides which peers to look for.
+//! - [`collections`] are ordered maps that cost a browser little code.
 //! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod collections;
 pub mod compact_encoding;
 pub mod corestore;
 pub mod crypto;

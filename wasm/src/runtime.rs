@@ -4,8 +4,8 @@
 //! to do.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
+use hypertab_core::collections::BTreeMap;
 use hypertab_core::engine::{Config, CoreId, Engine, Error, Event, Input, LinkId, Output, RequestId};
 use hypertab_core::hypercore::v10::Import;
 use hypertab_core::storage::log_store::DeviceReply;

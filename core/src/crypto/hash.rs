@@ -1,69 +1,13 @@
-//! BLAKE2b and the hashes hypercore builds on it.
-//!
-//! None of these functions is generic: they are compiled here, at this crate's optimisation level.
+//! The hashes that hypercore builds on BLAKE2b.
 //!
 //! Source: hypercore-crypto 3.7.0, `index.js`.
 
-use blake2::digest::{FixedOutput, KeyInit, Update};
-use blake2::{Blake2b256, Blake2b512, Blake2bMac, Blake2bMac512};
+use alloc::vec::Vec;
+
+use hypertab_crypto::{blake2b_256, blake2b_256_keyed};
 
 use crate::compact_encoding::{self, Decode, Encode, Reader, Writer, uint_len};
 use crate::id::{DiscoveryKey, Hash, PublicKey};
-
-/// The longest BLAKE2b key, in bytes.
-const MAX_KEY_LEN: usize = 64;
-
-/// Returns the BLAKE2b-256 digest of the concatenated `parts`.
-pub fn blake2b_256(parts: &[&[u8]]) -> Hash {
-    let mut hasher = Blake2b256::default();
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.finalize_fixed().into()
-}
-
-/// Returns the BLAKE2b-512 digest of the concatenated `parts`.
-pub fn blake2b_512(parts: &[&[u8]]) -> [u8; 64] {
-    let mut hasher = Blake2b512::default();
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.finalize_fixed().into()
-}
-
-/// Returns the BLAKE2b-256 digest of the concatenated `parts` under `key`; an empty key is no key.
-///
-/// # Panics
-///
-/// Panics when `key` is longer than 64 bytes. Keys are never a peer's choice of length.
-pub fn blake2b_256_keyed(key: &[u8], parts: &[&[u8]]) -> Hash {
-    assert!(key.len() <= MAX_KEY_LEN, "blake2b key of {} bytes", key.len());
-    if key.is_empty() {
-        return blake2b_256(parts);
-    }
-    let mut hasher = Blake2bMac::<blake2::digest::consts::U32>::new_from_slice(key).expect("checked above");
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.finalize_fixed().into()
-}
-
-/// Returns the BLAKE2b-512 digest of the concatenated `parts` under `key`; an empty key is no key.
-///
-/// # Panics
-///
-/// As [`blake2b_256_keyed`].
-pub fn blake2b_512_keyed(key: &[u8], parts: &[&[u8]]) -> [u8; 64] {
-    assert!(key.len() <= MAX_KEY_LEN, "blake2b key of {} bytes", key.len());
-    if key.is_empty() {
-        return blake2b_512(parts);
-    }
-    let mut hasher = Blake2bMac512::new_from_slice(key).expect("checked above");
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.finalize_fixed().into()
-}
 
 /// Returns namespace `index` of the protocol `name`: `H(H(name) || index)`.
 pub fn namespace(name: &str, index: u8) -> Hash {
@@ -90,14 +34,14 @@ pub fn parent_hash(left: &Node, right: &Node) -> Hash {
 
 /// Returns the hash of a tree by its full roots, left to right: `H(02 || (hash || u64 index || u64 size)*)`.
 pub fn tree_hash(roots: &[Node]) -> Hash {
-    let mut hasher = Blake2b256::default();
-    hasher.update(&[2]);
+    let mut bytes = Vec::with_capacity(1 + 48 * roots.len());
+    bytes.push(2);
     for root in roots {
-        hasher.update(&root.hash);
-        hasher.update(&root.index.to_le_bytes());
-        hasher.update(&root.size.to_le_bytes());
+        bytes.extend_from_slice(&root.hash);
+        bytes.extend_from_slice(&root.index.to_le_bytes());
+        bytes.extend_from_slice(&root.size.to_le_bytes());
     }
-    hasher.finalize_fixed().into()
+    blake2b_256(&[&bytes])
 }
 
 /// One node of a core's Merkle tree.
@@ -158,13 +102,6 @@ impl<'a> Decode<'a> for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_are_concatenated() {
-        assert_eq!(blake2b_256(&[b"ab", b"", b"c"]), blake2b_256(&[b"abc"]));
-        assert_eq!(blake2b_512_keyed(b"k", &[b"ab", b"c"]), blake2b_512_keyed(b"k", &[b"abc"]));
-        assert_eq!(blake2b_256_keyed(b"", &[b"abc"]), blake2b_256(&[b"abc"]));
-    }
 
     #[test]
     fn node_reads_back() {

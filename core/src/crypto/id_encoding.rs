@@ -5,8 +5,6 @@
 use alloc::string::String;
 use core::fmt;
 
-use data_encoding::{DecodePartial, Encoding, HEXLOWER, HEXLOWER_PERMISSIVE, Specification};
-
 use crate::id::PublicKey;
 
 /// Why a text is no key.
@@ -40,12 +38,12 @@ impl core::error::Error for IdError {}
 
 /// Returns a key as 52 characters of z-base-32, the usual form.
 pub fn encode_key(key: &PublicKey) -> String {
-    z_base_32().encode(key)
+    write(key, Z32, 5)
 }
 
 /// Returns bytes as lowercase hexadecimal.
 pub fn encode_hex(bytes: &[u8]) -> String {
-    HEXLOWER.encode(bytes)
+    write(bytes, HEX, 4)
 }
 
 /// Returns the key in a text: z-base-32, hexadecimal in any case, or a `hyper://` or `pear://` link, whose
@@ -62,24 +60,57 @@ pub fn parse_key(text: &str) -> Result<PublicKey, IdError> {
         None => text,
     };
 
-    let encoding = match id.len() {
-        Z32_LEN => z_base_32(),
-        HEX_LEN => HEXLOWER_PERMISSIVE,
+    let (alphabet, bits) = match id.len() {
+        Z32_LEN => (Z32, 5),
+        HEX_LEN => (HEX, 4),
         found => return Err(IdError::InvalidLength { found }),
     };
-    let mut key = [0; 32];
-    match encoding.decode_mut(id.as_bytes(), &mut key) {
-        Ok(_) => Ok(key),
-        Err(DecodePartial { error, .. }) => Err(IdError::InvalidCharacter { position: error.position }),
-    }
+    read(id.as_bytes(), alphabet, bits).map_err(|position| IdError::InvalidCharacter { position })
 }
 
-fn z_base_32() -> Encoding {
-    let mut specification = Specification::new();
-    specification.symbols.push_str("ybndrfg8ejkmcpqxot1uwisza345h769");
-    specification.check_trailing_bits = false;
-    specification.encoding().expect("32 distinct symbols are an alphabet")
+/// Writes `bits` bits a character, high bits first; the last character is filled up with zeros.
+fn write(bytes: &[u8], alphabet: &[u8], bits: u32) -> String {
+    let mut text = String::with_capacity((bytes.len() * 8).div_ceil(bits as usize));
+    let (mut held, mut len) = (0u32, 0);
+    let mut put = |value: u32| text.push(char::from(alphabet[value as usize & (alphabet.len() - 1)]));
+    for byte in bytes {
+        held = held << 8 | u32::from(*byte);
+        len += 8;
+        while len >= bits {
+            len -= bits;
+            put(held >> len);
+        }
+    }
+    if len > 0 {
+        put(held << (bits - len));
+    }
+    text
 }
+
+/// Reads 256 bits and drops those beyond, or returns the position of the first character that is wrong.
+fn read(text: &[u8], alphabet: &[u8], bits: u32) -> Result<PublicKey, usize> {
+    let mut key = [0; 32];
+    let mut bytes = key.iter_mut();
+    let (mut held, mut len) = (0, 0);
+    for (position, &character) in text.iter().enumerate() {
+        let lower = if alphabet == HEX { character.to_ascii_lowercase() } else { character };
+        let value = alphabet.iter().position(|&other| other == lower).ok_or(position)?;
+        held = held << bits | value & ((1 << bits) - 1);
+        len += bits;
+        if len >= 8 {
+            len -= 8;
+            *bytes.next().ok_or(position)? = (held >> len & 0xff) as u8;
+        }
+        held &= (1 << len) - 1;
+    }
+    Ok(key)
+}
+
+/// The alphabet of z-base-32, by value.
+const Z32: &[u8] = b"ybndrfg8ejkmcpqxot1uwisza345h769";
+
+/// The digits of hexadecimal, by value.
+const HEX: &[u8] = b"0123456789abcdef";
 
 /// Length of 256 bits in z-base-32.
 const Z32_LEN: usize = 52;

@@ -3,20 +3,19 @@
 //! Everything computes what libsodium computes for upstream, including what it refuses.
 
 pub use dh::dh;
-pub use hash::{
-    Node, blake2b_256, blake2b_256_keyed, blake2b_512, blake2b_512_keyed, discovery_key, leaf_hash,
-    namespace, parent_hash, tree_hash,
+pub use hash::{Node, discovery_key, leaf_hash, namespace, parent_hash, tree_hash};
+pub use hypertab_crypto::{
+    SECRETBOX_MAC_LEN, blake2b_256, blake2b_256_keyed, blake2b_512, blake2b_512_keyed, secretbox_open,
+    secretbox_seal, xsalsa20_xor,
 };
 pub use id_encoding::{IdError, encode_hex, encode_key, parse_key};
 pub use keys::{KeyPair, SecretKey, verify};
-pub use secretbox::{SECRETBOX_MAC_LEN, secretbox_open, secretbox_seal, xsalsa20_xor};
 
 mod dh;
 mod hash;
 mod id_encoding;
 mod keys;
 pub mod namespaces;
-mod secretbox;
 
 use subtle::ConstantTimeEq;
 

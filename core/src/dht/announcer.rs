@@ -2,7 +2,6 @@
 //!
 //! Source: hyperdht 6.33, `lib/announcer.js`.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::command;
@@ -12,6 +11,7 @@ use super::messages::RelayInfo;
 use super::noise_seat::Identity;
 use super::query::{QueryId, QueryOptions};
 use super::rpc::Answer;
+use crate::collections::BTreeSet;
 use crate::time::{Duration, Instant};
 use crate::udx::Address;
 

@@ -2,12 +2,12 @@
 //!
 //! Source: xache 1.3 and record-cache 1.2.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::rng::Rng;
+use crate::collections::BTreeMap;
 use crate::time::{Duration, Instant};
 
 /// When a generation ends: at two thirds of the age, so that entries live 0.67 to 1.33 times that long.

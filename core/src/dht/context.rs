@@ -1,6 +1,6 @@
 //! What the parts of an endpoint share.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::rng::Rng;
 use super::rpc::{NodeId, Outgoing, RequestId, SocketId, Token, Transmit};
 use super::streams::Streams;
 use super::{command, signing};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 use crate::udx::Address;
 

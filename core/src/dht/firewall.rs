@@ -2,9 +2,8 @@
 //!
 //! Source: dht-rpc 6.27, `index.js`, `_checkIfFirewalled`.
 
-use alloc::collections::BTreeSet;
-
 use super::rpc::{NatSampler, RequestId, SocketId};
+use crate::collections::BTreeSet;
 use crate::udx::Address;
 
 /// One round of probes: nodes asked from the client socket answer to the server socket.

@@ -3,10 +3,10 @@
 //! Source: hyperdht 6.33, `lib/announcer.js`, which pings every 3 s for each server. A firewalled node keeps its
 //! path open that way; an open node has none to keep and pings less often.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::events::ServerId;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 use crate::udx::Address;
 

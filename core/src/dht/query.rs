@@ -3,12 +3,12 @@
 //! Source: dht-rpc 6.27, `lib/query.js`. The query decides whom to ask; [`Node`](super::Node) asks. The commit that
 //! may follow is a request to each of the closest replies, made by whoever owns the query.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::rpc::{Answer, NodeId, RequestId, node_id};
+use crate::collections::BTreeMap;
 use crate::udx::Address;
 
 /// Names one query of a node.

@@ -1,8 +1,7 @@
 //! Limits what one host can make this node do: each new handshake costs a scalar multiplication, and each message
 //! passed on goes to an address of the sender's choice.
 
-use alloc::collections::BTreeMap;
-
+use crate::collections::BTreeMap;
 use crate::time::Instant;
 
 /// One bucket per host.

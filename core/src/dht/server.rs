@@ -2,7 +2,6 @@
 //!
 //! Source: hyperdht 6.33, `lib/server.js`.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use super::noise_seat::{Identity, LocalHandshake};
 use super::punch::{Analysis, Puncher, Sealer};
 use super::router::{Hop, answer_handshake, answer_holepunch};
 use super::rpc::{Answer, Incoming, RequestId, SocketId};
+use crate::collections::BTreeMap;
 use crate::noise::Session;
 use crate::time::{Duration, Instant};
 use crate::udx::Address;

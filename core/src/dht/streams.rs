@@ -1,12 +1,13 @@
 //! The UDX streams of connections.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::events::{ConnectionId, StreamError};
 use super::rpc::{SocketId, Transmit};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::Instant;
 use crate::udx::{
     self, Address, Close, Misuse, Options, Remote, StreamEvent as Told, StreamId, StreamOptions, Udx,

@@ -1,12 +1,12 @@
 //! What a session needs of the DHT, and how an [`Endpoint`] gives it.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
 use super::bridge::LinkId;
+use crate::collections::BTreeMap;
 use crate::dht::{Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId};
 use crate::time::Instant;
 use crate::udx::Address;

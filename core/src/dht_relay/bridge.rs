@@ -1,12 +1,13 @@
 //! A whole relay: one DHT endpoint, and a session for each link.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::backend::{Port, Routes};
 use super::limits::{Limits, Refusal};
 use super::session::Session;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::dht::rpc::{SocketId, Transmit};
 use crate::dht::{ConnectionId, Endpoint, EndpointOptions, Event, ServerId, Signee};
 use crate::time::Instant;

@@ -3,7 +3,7 @@
 //! Source: @hyperswarm/dht-relay 0.4.3, `lib/node.js`, `lib/stream.js`, `lib/server.js`.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,6 +15,7 @@ use zeroize::Zeroize;
 use super::handshakes::{Handshakes, Owner};
 use super::messages::{HandshakeRef, LookupResult, Message, SignRequest, StreamAlias};
 use super::{next_number, signing};
+use crate::collections::BTreeMap;
 use crate::compact_encoding::{Decode, DecodeError};
 use crate::crypto::{self, KeyPair};
 use crate::error::Misuse;

@@ -1,12 +1,12 @@
 //! The Noise handshakes that a client runs for its relay, which carries them to the peers.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::messages::{Message, NoiseStage};
 use super::signing;
+use crate::collections::BTreeMap;
 use crate::crypto::KeyPair;
 use crate::noise::{Handshake, Keys, Pattern, Role, Session};
 use crate::secret_stream::stream_id;

@@ -2,7 +2,7 @@
 //!
 //! Source: @hyperswarm/dht-relay 0.4.3, `lib/node-proxy.js`, `lib/server-proxy.js`, `lib/stream-proxy.js`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -14,6 +14,7 @@ use super::messages::{
     HandshakeRef, LookupResult, Message, Node, NoiseStage, Peer, SignRequest, StreamAlias,
 };
 use super::{PROTOCOL, next_number, signing};
+use crate::collections::BTreeMap;
 use crate::compact_encoding::{Encode, uint_len};
 use crate::crypto;
 use crate::dht::{

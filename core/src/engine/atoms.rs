@@ -6,11 +6,11 @@
 //!
 //! Source: hypercore-storage 3.2, `index.js`, `Atom`; hypercore 11.35, `lib/session-state.js`, `_commit`.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::hypercore::bitfield::BitChange;
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::CoreEvent;
@@ -232,7 +232,7 @@ impl Engine {
         }
         self.dirty_stores.insert(store);
         self.dirty_cores.extend(holder);
-        self.dirty_cores.extend(&parents);
+        self.dirty_cores.extend(parents.iter().copied());
         Ok(holder.into_iter().chain(parents).collect())
     }
 }

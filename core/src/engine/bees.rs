@@ -8,11 +8,12 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::hyperbee::{
     BatchWriter, BlockCache, Change, DiffCursor, Difference, Entry, HistoryCursor, HistoryRange,
     LoadedBlocks, Metadata, Range, RangeCursor, ReadError, View, header_block,

@@ -1,12 +1,12 @@
 //! Stores and cores: opening and closing, what storage answers, and what cores tell.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::corestore::query::{Found, Query};
 use crate::hypercore::conflict::Verdict;
 use crate::hypercore::core::Core;

@@ -9,10 +9,11 @@
 //! A command returns at once; the [`RequestId`] it returns is repeated by one [`Event::Done`]. User code runs between
 //! drains, never during one.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::crypto::blake2b_256_keyed;
 use crate::id::DiscoveryKey;
 use crate::storage::{OWNER_LEN, Owner, StorageFailure, StoreId};

@@ -3,13 +3,13 @@
 //! A relay has one control link, whose transport the host has. The streams in it are links of their own, which no host
 //! sees: encrypted end to end, so the relay passes on what it cannot read.
 
-use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::crypto::KeyPair;
 use crate::dht_relay::messages::LookupResult;
 use crate::dht_relay::{self, Client, ClientEvent, QueryId, StreamId};

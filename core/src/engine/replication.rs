@@ -1,11 +1,11 @@
 //! Cores on links: channels, their messages, and what replicators want.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::compact_encoding::{Decode, Encode};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::Work;

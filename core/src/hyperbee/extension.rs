@@ -6,7 +6,7 @@
 //!
 //! Source: hyperbee 2.27, `lib/extension.js`.
 
-use alloc::collections::BTreeSet;
+use crate::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;

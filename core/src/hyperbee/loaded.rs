@@ -1,6 +1,5 @@
 //! Blocks that a host loaded for one read.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -8,6 +7,7 @@ use bytes::Bytes;
 
 use super::error::Missing;
 use super::tree::BlockSource;
+use crate::collections::{BTreeMap, BTreeSet};
 
 /// The blocks that one read was given so far, and which it still lacks.
 ///

@@ -9,13 +9,13 @@
 //!
 //! Source: hyperblobs 2.12, `lib/block-map.js`, `lib/streams.js` (`seekBlockMap`).
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
 use super::range::Window;
+use crate::collections::BTreeMap;
 use crate::compact_encoding::{DecodeError, Reader, Writer};
 use crate::crypto::blake2b_256;
 use crate::id::Hash;

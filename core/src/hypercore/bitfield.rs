@@ -2,8 +2,8 @@
 //!
 //! Source: hypercore 11.35, `lib/bitfield.js` and `lib/remote-bitfield.js`.
 
+use crate::collections::{BTreeMap, BTreeSet};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;

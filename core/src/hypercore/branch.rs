@@ -3,12 +3,12 @@
 //! Source: hypercore 11.35, `lib/session-state.js`, `commit`, `_overwrite` and `_oncommit`; `lib/core.js`,
 //! `_validateCommit`.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::compact_encoding::Encode;
 use crate::crypto::Node;
 use crate::flat_tree;

@@ -8,7 +8,7 @@
 //!
 //! Source: hypercore 11.35, `lib/core.js` and `lib/session-state.js`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -16,6 +16,7 @@ use core::mem;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::compact_encoding::{Decode, Encode};
 use crate::crypto::{KeyPair, Node};
 use crate::error::StorageFailure;

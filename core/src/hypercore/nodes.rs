@@ -1,11 +1,12 @@
 //! The stored nodes of one core, as far as they are in memory.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::compact_encoding::Decode;
 use crate::crypto::Node;
 use crate::storage::Store;

@@ -3,12 +3,12 @@
 //! Upstream's snapshots are those of its database, which keeps all of them; here they are kept in memory, and only so
 //! many. A snapshot refuses the rest.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::storage::Store;
 
 use super::core::{Core, Step};

@@ -2,10 +2,10 @@
 //!
 //! Source: hypercore 11.35, `lib/mark-bitfield.js`, `index.js`, `sweep`, and `lib/audit.js`.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use crate::collections::BTreeMap;
 use crate::flat_tree;
 use crate::storage::{Durability, Op, Store};
 

@@ -2,11 +2,11 @@
 //!
 //! Source: hypercore 11.35, `lib/verifier.js` and `lib/caps.js`.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::crypto::namespaces::TREE;
 use crate::crypto::{self, KeyPair, Node};
 

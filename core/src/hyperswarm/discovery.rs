@@ -2,10 +2,9 @@
 //!
 //! Source: hyperswarm 4.17, `lib/peer-discovery.js`.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-
 use super::Random;
 use super::swarm::QueryId;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 
 /// Names one interest in a topic.

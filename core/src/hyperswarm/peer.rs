@@ -2,10 +2,10 @@
 //!
 //! Source: hyperswarm 4.17, `lib/peer-info.js` and `lib/retry-timer.js`.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
+use crate::collections::BTreeSet;
 use crate::time::{Duration, Instant};
 
 /// How soon a queued peer gets its turn.

@@ -2,11 +2,11 @@
 //!
 //! Source: shuffled-priority-queue 2.1; hyperswarm 4.17, `lib/retry-timer.js`.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::Random;
 use super::peer::{Priority, RetryTier};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 
 type Key = [u8; 32];
@@ -25,12 +25,11 @@ impl Queue {
     }
 
     pub(super) fn pop(&mut self, random: &mut Random) -> Option<Key> {
-        let mut rank = self.ranks.last_entry()?;
-        let peers = rank.get_mut();
+        let (priority, mut peers) = self.ranks.pop_last()?;
         let index = random.below(peers.len() as u64);
         let peer = peers.swap_remove(usize::try_from(index).ok()?);
-        if peers.is_empty() {
-            rank.remove();
+        if !peers.is_empty() {
+            self.ranks.insert(priority, peers);
         }
         self.len -= 1;
         Some(peer)

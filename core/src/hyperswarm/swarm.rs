@@ -2,7 +2,7 @@
 //!
 //! Source: hyperswarm 4.17, `index.js`.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
@@ -10,6 +10,7 @@ use super::Random;
 use super::discovery::{Discovery, JoinOptions, Round, SessionId, TopicStatus, Wish};
 use super::peer::PeerInfo;
 use super::queue::{Queue, Retries};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 
 type Key = [u8; 32];

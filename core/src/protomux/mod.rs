@@ -9,13 +9,14 @@ mod codec;
 mod pairing;
 mod sender;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::compact_encoding::{DecodeError, Encode, Writer};
 use crate::secret_stream::Outgoing;
 use codec::{Open, take_buffer, take_uint};

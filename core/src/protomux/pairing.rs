@@ -1,6 +1,7 @@
 //! Which opens of one end wait for which of the other.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::collections::BTreeMap;
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 

@@ -3,7 +3,7 @@
 //! Source: hypercore 11.35, `lib/replicator.js` (`BlockRequest`, `BlockTracker`) and
 //! `lib/hotswap-queue.js`.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::random::Random;

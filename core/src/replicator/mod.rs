@@ -11,12 +11,13 @@
 //!
 //! Source: hypercore 11.35, `lib/replicator.js`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::hypercore::bitfield::Bitfield;
 use crate::hypercore::proof::Proof;
 use crate::time::{Duration, Instant};

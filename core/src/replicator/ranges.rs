@@ -2,9 +2,10 @@
 //!
 //! Source: hypercore 11.35, `lib/replicator.js`, `RangeRequest` and `_requestRange`.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::Instant;
 
 use super::Replicator;

@@ -6,9 +6,10 @@
 //!
 //! Source: hypercore 11.35, `lib/replicator.js`, `InflightTracker` and `RoundtripQueue`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::collections::BTreeMap;
 use crate::time::Instant;
 
 use super::types::{PeerId, WishId};

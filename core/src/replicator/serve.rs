@@ -3,9 +3,10 @@
 //! Source: hypercore 11.35, `lib/replicator.js` (`onrequest`, `_handleRequest`, `push`) and
 //! `lib/receiver-queue.js`.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::hypercore::merkle_tree::max_missing_nodes;
 use crate::hypercore::proof::{BlockRequest, Proof, ProofRequest, UpgradeRequest};
 use crate::time::{Duration, Instant};

@@ -2,7 +2,8 @@
 //!
 //! Source: hypercore 11.35, `lib/wants.js`.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::collections::{BTreeMap, BTreeSet};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::types::WishId;

@@ -12,7 +12,7 @@
 //! | header | 56 | the sender's stream id, the header of the sender's direction |
 //! | message | 17 and up | a message, [sealed](cipher) |
 
-pub mod cipher;
+pub use hypertab_crypto::secretstream as cipher;
 pub mod framer;
 mod outgoing;
 mod unordered;

@@ -1,6 +1,6 @@
 //! A store that lives as long as its process.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! Writes that storage has not confirmed, which every read must see.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;

@@ -4,7 +4,8 @@
 //! in one open group, and what several of them would write (heads, bitfield pages) is written once, when the group
 //! is sealed. Two groups at most exist, so memory is bounded by [`Store::has_room`].
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::collections::{BTreeMap, BTreeSet};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cell::Cell;
 

@@ -1,6 +1,6 @@
 //! All streams of a node: who a datagram belongs to, whose turn it is, and when the next timer fires.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,6 +11,7 @@ use chacha20::cipher::{KeyIvInit, StreamCipher};
 use super::packet::{HEADER_LEN, Kind, Packet, replace_id};
 use super::stream::{Stats, Stream, StreamEvent, StreamOptions};
 use super::{Address, SocketId};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 
 /// A stream of this node, by the id that peers put into packets for it.

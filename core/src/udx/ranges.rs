@@ -1,6 +1,6 @@
 //! Sets of packet numbers that are mostly contiguous.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// Disjoint half-open ranges of packet numbers, never adjacent to each other.
@@ -40,12 +40,10 @@ impl Ranges {
 
     /// Forgets every number below `bound`.
     pub(super) fn remove_below(&mut self, bound: u64) {
-        while let Some(entry) = self.by_start.first_entry() {
-            if *entry.key() >= bound {
-                return;
-            }
-            let end = entry.remove();
-            if end > bound {
+        while self.by_start.first_key_value().is_some_and(|(start, _)| *start < bound) {
+            if let Some((_, end)) = self.by_start.pop_first()
+                && end > bound
+            {
                 self.by_start.insert(bound, end);
                 return;
             }
@@ -76,7 +74,7 @@ impl Ranges {
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::BTreeSet;
+    use crate::collections::BTreeSet;
 
     use super::*;
 

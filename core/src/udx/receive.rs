@@ -1,6 +1,6 @@
 //! The receiving half of a stream: order restored, acknowledgements, and a window that tells the truth.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 8985 (loss detection), Linux `net/ipv4/tcp_rate.c` (delivery rate), udx-native 1.21 (limits).
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -13,6 +13,7 @@ use super::rack::Rack;
 use super::ranges::Ranges;
 use super::rtt::Rtt;
 use super::{Phase, expand, micros, widen};
+use crate::collections::BTreeSet;
 use crate::time::Instant;
 
 /// Queue, packets in flight and timers of the sending half.

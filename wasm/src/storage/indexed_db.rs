@@ -4,9 +4,9 @@
 //! index, so the schema needs no migration.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use hypertab_core::collections::{BTreeMap, BTreeSet};
 use hypertab_core::error::StorageFailure;
 use hypertab_core::storage::Owner;
 use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};

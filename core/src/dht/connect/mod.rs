@@ -5,7 +5,7 @@
 mod punch_call;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use super::messages::{Firewall, Handshake, NoisePayload, Peer, UdxInfo, mode};
 use super::noise_seat::{Identity, LocalHandshake, Outcome};
 use super::query::{QueryId, QueryOptions};
 use super::rpc::{self, Answer, RequestId, SocketId};
+use crate::collections::BTreeMap;
 use crate::noise::Session;
 use crate::time::{Duration, Instant};
 use crate::udx::Address;

@@ -3,7 +3,6 @@
 mod dispatch;
 mod serve;
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -24,6 +23,7 @@ use super::rpc::{self, SocketId, Transmit};
 use super::server::{Accept, Server};
 use super::streams::Streams;
 use super::{is_bogon, signing};
+use crate::collections::BTreeMap;
 use crate::crypto::{self, KeyPair};
 use crate::time::Instant;
 use crate::udx::{self, Address};

@@ -5,7 +5,7 @@
 mod modes;
 mod upkeep;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use super::rpc::{
     Answer, Entry, Incoming, Lapse, Message, NatSampler, NodeId, Outgoing, Reply, RequestId, Requests,
     SocketId, Table, Tokens, Transmit, command, error, node_id,
 };
+use crate::collections::BTreeMap;
 use crate::time::{Duration, Instant};
 use crate::udx::Address;
 
@@ -408,10 +409,9 @@ impl Node {
                 Lapse::TimedOut(id, to) => self.handle_lost(id, to, now),
             }
         }
-        while let Some(entry) = self.delayed.first_entry()
-            && entry.key().0 <= now
+        while self.delayed.first_key_value().is_some_and(|((due, _), _)| *due <= now)
+            && let Some((_, request)) = self.delayed.pop_first()
         {
-            let request = entry.remove();
             self.reply(&request, 0, None, ReplyOptions::BARE);
         }
         if self.next_tick <= now {

@@ -8,13 +8,13 @@ mod sealed;
 pub use nat::{ENOUGH_SAMPLES, Nat};
 pub use sealed::Sealer;
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::context::{Context, Purpose, Timer};
 use super::events::ConnectionId;
 use super::messages::Firewall;
 use super::rpc::{Answer, Outgoing, RequestId, SocketId, command};
+use crate::collections::BTreeSet;
 use crate::time::{Duration, Instant};
 use crate::udx::Address;
 

@@ -2,10 +2,10 @@
 //!
 //! Source: hyperdht 6.33, `lib/nat.js`.
 
-use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::collections::BTreeSet;
 use crate::dht::messages::Firewall;
 use crate::udx::Address;
 

@@ -2,9 +2,9 @@
 //!
 //! Source: nat-sampler 1.0, `index.js`.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::collections::BTreeMap;
 use crate::udx::Address;
 
 /// The last 16 observations and what they agree on.

@@ -3,12 +3,13 @@
 //! Source: dht-rpc 6.27, `lib/io.js`. Unlike there a reply must also come from the address that was asked,
 //! since a transaction number of 16 bits can be guessed.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::{NodeId, Request, SendWindow, SocketId, Token, Transmit};
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
 use crate::udx::Address;
 

@@ -2,9 +2,9 @@
 //!
 //! Source: kademlia-routing-table 1.0.6 and time-ordered-set 2.0.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::collections::BTreeMap;
 use crate::dht::rng::Rng;
 use crate::udx::Address;
 

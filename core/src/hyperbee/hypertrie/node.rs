@@ -2,7 +2,7 @@
 //!
 //! Source: hypertrie 5.1, `lib/node.js`, `lib/trie.js`, `schema.proto`.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hash::Hasher;

@@ -15,7 +15,7 @@ mod history;
 mod linked;
 mod range;
 
-use alloc::collections::BTreeSet;
+use crate::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;

@@ -2,12 +2,12 @@
 //!
 //! Nothing is believed that does not verify: the head against its signature, each block against its leaf.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::collections::BTreeMap;
 use crate::compact_encoding::{Decode, Reader};
 use crate::crypto::{Node, discovery_key};
 use crate::flat_tree;

@@ -153,7 +153,7 @@ impl<'a> Record<'a> {
         let mut reader = Reader::new(bytes);
         let (checksum, word) = (reader.u32().ok()?, reader.u32().ok()?);
         let end = usize::try_from(word >> 2).ok()?.checked_add(RECORD_HEAD)?;
-        if crc32fast::hash(bytes.get(4..end)?) != checksum {
+        if hypertab_crypto::crc32(bytes.get(4..end)?) != checksum {
             return None;
         }
         let content = bytes.get(RECORD_HEAD..end)?;

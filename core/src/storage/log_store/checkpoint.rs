@@ -1,6 +1,5 @@
 //! Checkpoints: the newer entries merged into the leaves that they touch, then a manifest and a header.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -11,6 +10,7 @@ use super::manifest::{self, Fence, Header};
 use super::record::{self, Kind};
 use super::segments::Segments;
 use super::{DeviceOp, DeviceReply, Job, LogStore, Memtable, Phase, index, leaf_parts};
+use crate::collections::BTreeSet;
 use crate::error::StorageFailure;
 
 /// Bytes at which a leaf is closed.

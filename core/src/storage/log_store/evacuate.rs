@@ -1,6 +1,5 @@
 //! Evacuation: what lives in a mostly dead segment moves to the end of the log, so that the segment can be used again.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use super::leaf::{Pointer, Slot};
 use super::record::{self, Kind};
 use super::segments::SEGMENT;
 use super::{DeviceOp, INLINE, Job, LogStore, Phase, leaf_parts};
+use crate::collections::BTreeSet;
 use crate::storage::{Batch, Op};
 
 /// Dead bytes below which space is not worth the work, as a share of what lives: one half, and at least this much.

@@ -1,6 +1,6 @@
 //! The index: what changed since the last checkpoint, over the sorted leaves of that checkpoint.
 
-use alloc::collections::BTreeMap;
+use crate::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::{Bound, Range};
 

@@ -108,7 +108,7 @@ impl Header {
         bytes.extend_from_slice(&self.manifest_len.to_le_bytes());
         bytes.extend_from_slice(&self.replay_from.to_le_bytes());
         bytes.extend_from_slice(&self.manifest_slot.to_le_bytes());
-        let checksum = crc32fast::hash(&bytes[12..]);
+        let checksum = hypertab_crypto::crc32(&bytes[12..]);
         bytes[8..12].copy_from_slice(&checksum.to_le_bytes());
         Bytes::from(bytes)
     }
@@ -117,7 +117,7 @@ impl Header {
         let bytes: &[u8; HEADER_LEN] = bytes.get(..HEADER_LEN)?.try_into().ok()?;
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-        if &bytes[..8] != MAGIC || u32_at(8) != crc32fast::hash(&bytes[12..]) {
+        if &bytes[..8] != MAGIC || u32_at(8) != hypertab_crypto::crc32(&bytes[12..]) {
             return None;
         }
         Some(Header {

@@ -23,7 +23,7 @@ mod segments;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -37,6 +37,7 @@ use self::manifest::Fence;
 use self::record::Kind;
 use self::recovery::Recovery;
 use self::segments::Segments;
+use crate::collections::BTreeMap;
 use crate::error::StorageFailure;
 use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
 

@@ -82,7 +82,7 @@ pub(super) fn seal(bytes: &mut [u8], kind: Kind, address: u64, epoch: u32, previ
     bytes[16..20].copy_from_slice(&epoch.to_le_bytes());
     bytes[20..24].copy_from_slice(&previous.to_le_bytes());
     bytes[24] = kind.to_byte();
-    let checksum = crc32fast::hash(&bytes[4..]);
+    let checksum = hypertab_crypto::crc32(&bytes[4..]);
     bytes[..4].copy_from_slice(&checksum.to_le_bytes());
     checksum
 }
@@ -98,7 +98,7 @@ pub(super) fn parse(bytes: &Bytes, address: u64) -> Option<Record> {
     }
     let kind = Kind::from_byte(header[24])?;
     let checksum = u32_at(0);
-    if crc32fast::hash(&bytes[4..end]) != checksum {
+    if hypertab_crypto::crc32(&bytes[4..end]) != checksum {
         return None;
     }
     Some(Record {

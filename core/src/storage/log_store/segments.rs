@@ -1,6 +1,6 @@
 //! Segments: the log cut into pieces of equal size, the unit in which space is used again.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Range;
 

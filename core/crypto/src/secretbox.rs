@@ -8,9 +8,8 @@ use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
 use salsa20::XSalsa20;
 use salsa20::cipher::{KeyIvInit, StreamCipher};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
-
-use super::constant_time_eq;
 
 /// The bytes [`secretbox_seal`] adds in front of the ciphertext.
 pub const SECRETBOX_MAC_LEN: usize = 16;
@@ -38,7 +37,7 @@ pub fn secretbox_seal(key: &[u8; 32], nonce: &[u8; 24], message: &[u8]) -> Vec<u
 pub fn secretbox_open(key: &[u8; 32], nonce: &[u8; 24], sealed: &[u8]) -> Option<Vec<u8>> {
     let (mac, ciphertext) = sealed.split_at_checked(SECRETBOX_MAC_LEN)?;
     let (mut cipher, mac_key) = start(key, nonce);
-    if !constant_time_eq(&authenticate(&mac_key, ciphertext), mac) {
+    if !bool::from(authenticate(&mac_key, ciphertext).ct_eq(mac)) {
         return None;
     }
     let mut message = ciphertext.to_vec();

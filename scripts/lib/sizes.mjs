@@ -1,0 +1,66 @@
+// How much a page loads, by entry of the package, beside what it may.
+
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+
+import { root } from './run.mjs'
+
+/**
+ * Most bytes that each part may have, compressed with brotli: `budget` is the aim, `ceiling` what a test holds it to. A change
+ * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
+ */
+export const limits = {
+  'engine (wasm)': { budget: 250_000, ceiling: 275_000 },
+  hypercore: { ceiling: 75_000 },
+  hyperswarm: { ceiling: 90_000 },
+  dht: { ceiling: 60_000 },
+  storage: { ceiling: 30_000 },
+  index: { ceiling: 95_000 }
+}
+
+/**
+ * Measures the engine, and each entry for browsers with the modules it imports.
+ *
+ * @returns {{ name: string, raw: number, gzip: number, brotli: number, budget?: number, ceiling?: number }[]} sizes in bytes
+ */
+export function packageSizes (dist = join(root, 'wasm', 'dist')) {
+  const { exports } = JSON.parse(readFileSync(join(root, 'wasm', 'package.json'), 'utf8'))
+  const entries = Object.values(exports).flatMap((paths) => paths.default ?? [])
+  const parts = [['engine (wasm)', [join(dist, 'engine', 'hypertab_bg.wasm')]]]
+  for (const path of entries) {
+    const name = path.replace(/^.*\/|\.js$/g, '')
+    parts.push([name, importsOf(join(dist, 'browser', `${name}.js`))])
+  }
+  return parts.map(([name, files]) => {
+    const sum = { name, raw: 0, gzip: 0, brotli: 0, ...limits[name] }
+    // Each file travels, and is compressed, on its own.
+    for (const bytes of files.map((file) => readFileSync(file))) {
+      sum.raw += bytes.length
+      sum.gzip += gzipSync(bytes, { level: 9 }).length
+      sum.brotli += brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length
+    }
+    return sum
+  })
+}
+
+/** Writes sizes as lines of text. */
+export function sizeTable (sizes) {
+  const kilo = (length) => length === undefined ? '' : (length / 1000).toFixed(1)
+  const rows = [['kB', 'raw', 'gzip', 'brotli', 'ceiling', 'budget']]
+  for (const { name, raw, gzip, brotli, ceiling, budget } of sizes) {
+    rows.push([name, ...[raw, gzip, brotli, ceiling, budget].map(kilo)])
+  }
+  return rows.map(([name, ...cells]) => `  ${name.padEnd(14)}${cells.map((cell) => cell.padStart(9)).join('')}`).join('\n')
+}
+
+/** The module and everything it imports statically, each once. */
+function importsOf (entry, seen = new Set()) {
+  if (seen.has(entry)) return [...seen]
+  seen.add(entry)
+  const source = readFileSync(entry, 'utf8')
+  for (const [, from] of source.matchAll(/(?:^|[;\s}])(?:import|from)\s*["'](\.{1,2}\/[^"']+\.js)["']/g)) {
+    importsOf(join(dirname(entry), from), seen)
+  }
+  return [...seen]
+}
