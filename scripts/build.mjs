@@ -12,7 +12,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-import { bundleApi } from './lib/bundle.mjs'
+import { bundleApi, shrinkBindings } from './lib/bundle.mjs'
 import { cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
 import { Failure, main, root, run, say } from './lib/run.mjs'
 import { packageSizes, sizeTable } from './lib/sizes.mjs'
@@ -33,6 +33,7 @@ export async function build () {
   const bindgen = await cargoBuildProgram('hypertab-bindgen')
   await run(bindgen, [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
   checkImports()
+  await shrinkBindings()
   await buildApi()
   say(`sizes of what is loaded:\n${sizeTable(packageSizes())}`)
 }

@@ -1,6 +1,7 @@
 // Makes plain JavaScript modules of wasm/js: once for browsers, once for Node and its like.
 
 import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { Failure, root } from './run.mjs'
@@ -49,6 +50,9 @@ export async function bundleApi () {
     await Promise.all([
       esbuild.build({
         ...common,
+        // A page may load these as they are. Names stay, for whoever reads a stack.
+        minifySyntax: true,
+        minifyWhitespace: true,
         entryPoints: entries(join(source, 'entries')),
         platform: 'browser',
         outdir: join(dist, 'browser'),
@@ -67,6 +71,14 @@ export async function bundleApi () {
   } catch (error) {
     throw new Failure(`the TypeScript API cannot be bundled: ${error.message}`)
   }
+}
+
+/** Takes comments and spaces out of what wasm-bindgen wrote around the engine. */
+export async function shrinkBindings () {
+  const esbuild = await import('esbuild')
+  const file = join(dist, 'engine', 'hypertab.js')
+  const { code } = await esbuild.transform(await readFile(file, 'utf8'), { format: 'esm', minifySyntax: true, minifyWhitespace: true })
+  await writeFile(file, code)
 }
 
 // The engine stays a file of its own, so that bundlers see where its wasm is.
