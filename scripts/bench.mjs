@@ -1,5 +1,7 @@
 // Times our engine and upstream's on the same workloads, in turn, in one run: npm run bench [-- --rounds N] [name ...]
 //
+//   npm run bench -- browser    the npm package in Node and in Chromium, beside upstream in Node
+//
 // Prints one table with the medians and their ratio. Machines differ and are noisy: read the ratios.
 
 import { execFileSync } from 'node:child_process'
@@ -7,7 +9,8 @@ import { join } from 'node:path'
 
 import { cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
-import { ensureNode, ensureNpm, ensureRust } from './setup.mjs'
+import { build } from './build.mjs'
+import { ensureBrowser, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
 const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'bee', 'drive', 'open']
 
@@ -17,8 +20,9 @@ await main(async () => {
   const rounds = at < 0 ? 3 : Number(args.splice(at, 2)[1])
   const cases = args.length > 0 ? args : CASES
   ensureNode()
-  await ensureRust([])
+  await ensureRust(args[0] === 'browser' ? undefined : [])
   await ensureNpm()
+  if (args[0] === 'browser') return await benchPackage(rounds)
   say('building the bench')
   const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
   const ours = executables.get('hypertab-bench') ?? ''
@@ -37,6 +41,31 @@ await main(async () => {
   print(figures, limits)
 })
 
+/** The package where it runs: its wasm in Node on files, and in Chromium on IndexedDB and OPFS. */
+async function benchPackage (rounds) {
+  await build()
+  await ensureBrowser()
+  const bench = (name) => join(root, 'tests', 'bench', name)
+  const sides = {
+    node: [bench('package.mjs')],
+    'IndexedDB': [bench('browser.mjs'), 'indexed-db'],
+    OPFS: [bench('browser.mjs'), 'opfs'],
+    upstream: [bench('upstream.cjs'), ...CASES.filter((name) => /^append|^replicate-64k/.test(name))]
+  }
+  const figures = new Map()
+  for (let round = 1; round <= rounds; round++) {
+    for (const [side, args] of Object.entries(sides)) {
+      say(`round ${round} of ${rounds}: ${side}`)
+      collect(figures, side, [process.execPath, ...args])
+    }
+  }
+  console.log('\n| workload | wasm in Node, folder | Chromium, IndexedDB | Chromium, OPFS in a worker | upstream in Node | unit |\n| --- | --- | --- | --- | --- | --- |')
+  for (const [name, figure] of figures) {
+    const columns = Object.keys(sides).map((side) => short(median(figure[side] ?? [])))
+    console.log(`| ${[name, ...columns, figure.unit].join(' | ')} |`)
+  }
+}
+
 /** @param {string[]} command */
 function collect (figures, side, command) {
   const [program = '', ...args] = command
@@ -44,7 +73,7 @@ function collect (figures, side, command) {
   for (const line of output.trim().split('\n')) {
     const [name, value, unit] = line.split('\t')
     const figure = figures.get(name) ?? { unit, ours: [], upstream: [], forced: [] }
-    figure[side].push(Number(value))
+    figure[side] = [...figure[side] ?? [], Number(value)]
     figures.set(name, figure)
   }
 }

@@ -64,8 +64,8 @@ function importsOf (entry, seen = new Set()) {
   if (seen.has(entry)) return [...seen]
   seen.add(entry)
   const source = readFileSync(entry, 'utf8')
-  for (const [, from] of source.matchAll(/(?:^|[;\s}])(?:import|from)\s*["'](\.{1,2}\/[^"']+\.js)["']/g)) {
-    importsOf(join(dirname(entry), from), seen)
+  for (const [, from] of source.matchAll(/(?:^|;)(?:import|export)(?:[^;"'`()]*\bfrom)?\s*["']([^"'\n]+)["']/gm)) {
+    if (from.startsWith('.')) importsOf(join(dirname(entry), from), seen)
   }
   return [...seen]
 }

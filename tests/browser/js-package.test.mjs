@@ -158,7 +158,7 @@ test('the modules of the package import nothing by a bare name', () => {
   const visit = (file) => {
     if (seen.has(file)) return
     seen.add(file)
-    for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/^(?:import|[^\n]*\bfrom) ["']([^"'\n]+)["'];?$/gm)) {
+    for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/(?:^|;)(?:import|export)(?:[^;"'`()]*\bfrom)?\s*["']([^"'\n]+)["']/gm)) {
       assert.match(specifier, /^\.\.?\//, `${file} imports ${specifier}`)
       if (!specifier.includes('/engine/')) visit(join(dist, specifier))
     }

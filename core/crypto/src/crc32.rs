@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn long_steps_equal_single_bits() {
-        let bytes: Vec<u8> = (0..200u32).map(|i| (i * i >> 3).to_le_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..200u32).map(|i| (i * i / 8).to_le_bytes()[0]).collect();
         for len in 0..bytes.len() {
             let mut crc = u32::MAX;
             for byte in &bytes[..len] {
