@@ -232,7 +232,7 @@ impl Engine {
         }
         self.dirty_stores.insert(store);
         self.dirty_cores.extend(holder);
-        self.dirty_cores.extend(parents.iter().copied());
+        self.dirty_cores.extend(&parents);
         Ok(holder.into_iter().chain(parents).collect())
     }
 }

@@ -384,7 +384,7 @@ impl Engine {
             && matches!(task.work, Work::Write { .. })
         {
             bee.writes.retain(|write| *write != request);
-            self.bees.dirty.extend(bee.writes.front().copied());
+            self.bees.dirty.extend(bee.writes.front());
         }
         self.answer(request, result.map(Response::Bee));
     }
