@@ -41,6 +41,8 @@ pub(super) struct Checkpoint {
     /// Old leaves to write anew although nothing in them changed: their segments shall become free.
     forced: BTreeSet<u64>,
     stage: Stage,
+    /// Whether all leaves are ready and reads under way still look where they stood.
+    pub(super) is_waiting: bool,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -179,7 +181,20 @@ impl LogStore {
         self.ops.push_back(DeviceOp::Write { id, records, durable: false, header: None, free: Vec::new() });
     }
 
+    /// Goes on with a checkpoint that waited for reads.
+    pub(super) fn write_waiting(&mut self) {
+        let Phase::Checkpoint(checkpoint) = &mut self.phase else { return };
+        let checkpoint = core::mem::take(checkpoint);
+        self.write_manifest(checkpoint);
+    }
+
     fn write_manifest(&mut self, mut checkpoint: Checkpoint) {
+        // The segments that are given up here are where reads that were asked for are to find what they want.
+        checkpoint.is_waiting = self.is_reading();
+        if checkpoint.is_waiting {
+            self.phase = Phase::Checkpoint(checkpoint);
+            return;
+        }
         let mut records = core::mem::take(&mut checkpoint.records);
         self.fences = core::mem::take(&mut checkpoint.fences);
         if let Some(first) = self.fences.first_mut() {

@@ -375,6 +375,13 @@ impl LogStore {
                 Phase::Open { writing: false } => self.evacuate(),
                 Phase::Open { .. } | Phase::Checkpoint(_) => {}
             }
+            if matches!(&self.phase, Phase::Checkpoint(checkpoint) if checkpoint.is_waiting) {
+                // Reads that come now wait, too: they could put it off for ever.
+                if self.is_reading() {
+                    break;
+                }
+                self.write_waiting();
+            }
             match &self.phase {
                 Phase::Open { writing: false } if self.close_requested && self.queue.is_empty() => {
                     if self.jobs.is_empty() {
@@ -403,6 +410,14 @@ impl LogStore {
             }
         }
         self.cache.trim();
+    }
+
+    /// Whether the device was asked for something that a checkpoint may give up.
+    fn is_reading(&self) -> bool {
+        let is_read = |job: &Job| {
+            matches!(job, Job::Leaves { .. } | Job::Values { .. } | Job::ScanValues { .. } | Job::Evacuate(_))
+        };
+        self.jobs.values().any(is_read)
     }
 
     fn checkpoint_is_due(&self) -> bool {

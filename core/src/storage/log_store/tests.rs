@@ -7,6 +7,7 @@ use core::cell::RefCell;
 
 use bytes::Bytes;
 
+use super::index::LeafCache;
 use super::{FileStore, SyncFile};
 use crate::error::StorageFailure;
 use crate::storage::conformance::CrashFile;
@@ -306,4 +307,30 @@ fn a_file_that_another_process_claimed_is_written_by_that_one_only() {
     assert_eq!(second.poll_outcome(), Some(Outcome::Committed(CommitId(1))));
     let found: Vec<Bytes> = scan_all(&mut claim(file, OWNER)).unwrap().into_values().collect();
     assert_eq!(found, ["second"]);
+}
+
+#[test]
+fn a_read_under_way_is_answered_before_a_checkpoint_gives_up_its_segment() {
+    let name = |number: u32| Bytes::from(alloc::format!("key/{number:04}"));
+    let fill = |host: &mut FileStore<CrashFile>, keys: core::ops::Range<u32>, byte: u8| {
+        let value = Bytes::from(alloc::vec![byte; 2000]);
+        let ops = keys.map(|number| Op::Put { key: name(number), value: value.clone() }).collect();
+        let (id, owner, batch) = (CommitId(byte.into()), OWNER, Batch { ops });
+        host.handle_intent(Intent::Commit { id, owner, batch, durability: Durability::Relaxed });
+        assert_eq!(host.poll_outcome(), Some(Outcome::Committed(id)));
+    };
+    let mut host = claim(CrashFile::default(), OWNER);
+    fill(&mut host, 0..600, 1);
+    host.close();
+    let mut host = claim(host.into_file(), OWNER);
+    fill(&mut host, 1..600, 2);
+    fill(&mut host, 1..600, 3);
+    host.store.cache = LeafCache::new(4);
+
+    // The checkpoint asks for the old leaves first, and is done with their segment before the read has one of them.
+    host.store.begin_checkpoint();
+    host.handle_intent(Intent::Read { id: ReadId(0), keys: alloc::vec![name(0)] });
+
+    let values = alloc::vec![Some(Bytes::from(alloc::vec![1; 2000]))];
+    assert_eq!(host.poll_outcome(), Some(Outcome::Read { id: ReadId(0), values }));
 }
