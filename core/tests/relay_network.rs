@@ -12,8 +12,8 @@ use hypertab_core::dht::{
 };
 use hypertab_core::dht_relay::messages::Message;
 use hypertab_core::dht_relay::{
-    Bridge, BridgeEvent, BridgeOptions, Client, ClientEvent, Failure, Limits, LinkId, PROTOCOL, QueryId,
-    Refusal, ServerId, StreamError, StreamId,
+    Bridge, BridgeEvent, BridgeOptions, Client, ClientEvent, Failure, Limits, LinkId, PROTOCOL, Permissions,
+    QueryId, Quota, Quotas, Refusal, ServerId, StreamError, StreamId,
 };
 use hypertab_core::noise::Session;
 use hypertab_core::protomux::{ChannelId, Mux, MuxEvent, OpenChannel};
@@ -284,8 +284,9 @@ fn client_waits_for_a_peer_that_does_not_read_and_then_loses_it() {
 
 #[test]
 fn limits_hold() {
-    let limits = Limits { streams: 2, servers: 1, queries: 1, ..Limits::default() };
-    let mut world = World::new(11, limits);
+    let limits = Limits { queries: 1, ..Limits::default() };
+    let link = Quota { streams: Some(2), listens: Some(1), ..Quota::default() };
+    let mut world = World::with_quotas(11, limits, Quotas { link, ..Quotas::default() });
     let tab = world.add_tab();
     let (own, peer) = (pair(1), pair(2));
     world.native_listen(&peer);
@@ -343,7 +344,7 @@ fn hostile_clients_harm_nobody_else() {
     let mut random = Random(0x1234_5678_9abc_def1);
 
     for round in 0..300 {
-        let link = world.bridge.open_link(world.now);
+        let link = world.bridge.open_link([7; 16], Permissions::ALL, world.now).unwrap();
         for frame in hostile_session(&mut random) {
             world.bridge.handle_frame(link, frame, world.now);
         }
@@ -464,6 +465,12 @@ const NATIVE: usize = NODES;
 
 impl World {
     fn new(seed: u8, limits: Limits) -> Self {
+        let many =
+            Quota { links: None, links_per_second: None, links_burst: None, ..Quotas::default().address };
+        Self::with_quotas(seed, limits, Quotas { address: many, key: many, ..Quotas::default() })
+    }
+
+    fn with_quotas(seed: u8, limits: Limits, quotas: Quotas) -> Self {
         let now = Instant::EPOCH + Duration::from_secs(1);
         let first = address(0);
         let options =
@@ -473,7 +480,8 @@ impl World {
             Endpoint::new(options(index, bootstrap), [seed ^ (100 + index); 32], now)
         };
         let nodes: Vec<_> = (0..=NODES).map(|index| endpoint(u8::try_from(index).unwrap())).collect();
-        let bridge_options = BridgeOptions { endpoint: options(50, vec![first]), limits, allows_lan: false };
+        let bridge_options =
+            BridgeOptions { endpoint: options(50, vec![first]), limits, quotas, allows_lan: false };
         let bridge = Bridge::new(bridge_options, [seed ^ 99; 32], now);
         let mut world = Self {
             now,
@@ -507,7 +515,7 @@ impl World {
 
     fn add_tab(&mut self) -> usize {
         let index = self.tabs.len();
-        let link = self.bridge.open_link(self.now);
+        let link = self.bridge.open_link([1; 16], Permissions::ALL, self.now).unwrap();
         let mut mux = Mux::new();
         let channel = mux.open(&OpenChannel { protocol: PROTOCOL, ..OpenChannel::default() }).unwrap();
         let seed = [u8::try_from(index).unwrap(); 32];
@@ -618,6 +626,9 @@ impl World {
             }
             while let Some(event) = self.bridge.poll_event() {
                 assert!(!matches!(event, BridgeEvent::OpenSocket(_)), "nobody is behind a firewall here");
+                if let BridgeEvent::Introduced(link, key) = event {
+                    self.bridge.admit(link, key, self.now);
+                }
                 is_idle = false;
             }
             for index in 0..self.nodes.len() {

@@ -1,15 +1,26 @@
 //! A relay: gives browser tabs a HyperDHT node to use, over WebSockets.
 //!
-//! The decisions are in `hypertab_core::dht_relay`; this crate carries bytes between its machine and sockets. Everything
-//! runs on one thread: [`serve`] is to be awaited inside a [`tokio::task::LocalSet`].
+//! The decisions of the protocol are in `hypertab_core::dht_relay`; this crate carries bytes between its machine and
+//! sockets, and decides who is let in. Everything runs on one thread: [`serve`] is to be awaited inside a
+//! [`tokio::task::LocalSet`].
 #![forbid(unsafe_code)]
 
-mod args;
+mod access;
+pub mod command;
+pub mod config;
 mod http;
+mod hub;
 mod link;
+mod log;
+mod metrics;
 mod server;
+mod socket;
+mod state;
+mod status;
+mod stun;
 mod testnet;
+mod tls;
 mod udp;
 
-pub use args::{Args, Command, USAGE, parse};
-pub use server::{Event, serve};
+pub use access::Token;
+pub use server::{Event, Signal, serve};

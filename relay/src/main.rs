@@ -4,23 +4,22 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use hypertab_relay::{Command, Event, USAGE, parse, serve};
+use hypertab_relay::command::{Command, parse};
+use hypertab_relay::{Event, Signal, serve};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 fn main() -> ExitCode {
-    let args = match parse(std::env::args_os().skip(1)) {
-        Ok(Command::Serve(args)) => args,
-        Ok(Command::Help) => {
-            print!("{USAGE}");
+    let settings = match parse(std::env::args_os().skip(1), std::env::vars_os()) {
+        Command::Serve(settings) => settings,
+        Command::Print(text) => {
+            print!("{text}");
             return ExitCode::SUCCESS;
         }
-        Ok(Command::Version) => {
-            println!("hypertab-relay {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
-        }
-        Err(sentence) => {
-            eprintln!("{sentence}");
+        Command::Fail(text, why) => {
+            print!("{text}");
+            eprintln!("{why}");
             return ExitCode::from(2);
         }
     };
@@ -34,13 +33,21 @@ fn main() -> ExitCode {
     let served = LocalSet::new().block_on(&runtime, async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (sender, signals) = mpsc::channel(4);
+        tokio::spawn(async move {
+            loop {
+                let signal = tokio::select! {
+                    _ = terminate.recv() => Signal::Stop,
+                    _ = interrupt.recv() => Signal::Stop,
+                    _ = hangup.recv() => Signal::Reload,
+                };
+                if sender.send(signal).await.is_err() {
+                    return;
+                }
             }
-        };
-        serve(args, print_event, stop).await
+        });
+        serve(*settings, print_event, signals).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,28 +1,29 @@
-//! Accepts links and keeps the node behind them.
+//! Accepts connections, answers requests, and stops in order.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
-use hypertab_core::dht::rpc::{SocketId, Transmit};
-use hypertab_core::dht::{EndpointOptions, Mode};
-use hypertab_core::dht_relay::{Bridge, BridgeEvent, BridgeOptions, Limits, LinkId};
-use hypertab_core::time::Instant;
-use hypertab_core::udx::Address;
+use futures_util::SinkExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio_websockets::{CloseCode, Message, ServerBuilder};
 
-use crate::args::Args;
-use crate::udp::{Clock, Driver, Machine, SocketChange, Sockets};
-use crate::{http, link, testnet};
+use crate::access::{Denial, account, client_address};
+use crate::config::{Level, Readers, Settings};
+use crate::http::{self, Answer, Head, Request};
+use crate::hub::{Hub, unix_time};
+use crate::metrics::add;
+use crate::socket::Socket;
+use crate::tls::Tls;
+use crate::udp::Clock;
+use crate::{link, log, status, testnet};
 
 /// Something that whoever started the relay may wait for. Displays as one JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,265 +52,281 @@ impl fmt::Display for Event {
     }
 }
 
-/// Relays until `stop` is ready, then closes all links.
+/// What whoever started the relay wants of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Look at the certificate again.
+    Reload,
+    /// Let links end, then stop; the second time, stop at once.
+    Stop,
+}
+
+/// Relays until it is told to stop.
 ///
 /// # Errors
 ///
-/// When an address cannot be bound or no bootstrap node has an address.
+/// When an address cannot be bound, a file cannot be used, or no bootstrap node has an address.
 pub async fn serve(
-    args: Args,
+    settings: Settings,
     mut report: impl FnMut(&Event),
-    stop: impl Future<Output = ()>,
+    mut signals: mpsc::Receiver<Signal>,
 ) -> io::Result<()> {
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(|error| told(&error, &format!("{} cannot be listened on", args.listen)))?;
-    let url = format!("ws://{}", listener.local_addr()?);
+    log::start(settings.log.clone());
+    let tls = Tls::start(&settings.tls)?.map(Rc::new);
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("{} cannot be listened on: {error}.", settings.listen))
+    })?;
+    let scheme = if tls.is_some() { "wss" } else { "ws" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
     let clock = Clock::start();
-    let testnet = if args.testnet { Some(testnet::start(clock, unix_time()).await?) } else { None };
-    let hub = Hub::start(&args, testnet, clock).await?;
+    let testnet = if settings.testnet { Some(testnet::start(clock, unix_time()).await?) } else { None };
+    let hub = Hub::start(settings, testnet, clock).await?;
+    log::line(Level::Info, "listening", &[("url", &url)]);
     report(&Event::Listening { url });
     if let Some(address) = testnet {
         report(&Event::Testnet { bootstrap: vec![address] });
     }
     let (stopping, stopped) = watch::channel(false);
-    tokio::select! {
-        () = accept(&listener, &hub, &stopped) => {}
-        () = stop => {}
+    let front = Rc::new(Front {
+        hub: Rc::clone(&hub),
+        tls: tls.clone(),
+        stopped,
+        requests: Cell::new(0),
+        by_address: RefCell::default(),
+    });
+    {
+        let accepting = accept(&listener, &front);
+        tokio::pin!(accepting);
+        let mut upkeep = interval(UPKEEP);
+        let mut reload = interval(hub.settings.tls.reload);
+        loop {
+            tokio::select! {
+                () = &mut accepting => {}
+                _ = upkeep.tick() => hub.keep(),
+                _ = reload.tick() => if let Some(tls) = &tls { tls.reload() },
+                signal = signals.recv() => match signal {
+                    Some(Signal::Reload) => if let Some(tls) = &tls { tls.reload() },
+                    Some(Signal::Stop) | None => break,
+                },
+            }
+        }
+        // Whoever asks meanwhile is told to go elsewhere, and /readyz says so to balancers.
+        hub.is_draining.set(true);
+        log::line(Level::Info, "draining", &[("links", &hub.snapshot().figures.links)]);
+        let deadline = Instant::now() + hub.settings.drain;
+        loop {
+            hub.close_idle();
+            if hub.snapshot().figures.links == 0 {
+                break;
+            }
+            tokio::select! {
+                () = &mut accepting => {}
+                () = sleep(DRAIN_PAUSE) => {}
+                () = tokio::time::sleep_until(deadline) => break,
+                signal = signals.recv() => if signal != Some(Signal::Reload) { break },
+            }
+        }
     }
     drop(listener);
+    drop(front);
+    hub.keep();
     let _ = stopping.send(true);
-    drop(stopped);
-    // Each link holds a receiver until it is closed.
+    // Each connection holds a receiver until it is closed.
     let _ = timeout(STOP_TIMEOUT, stopping.closed()).await;
+    log::line(Level::Info, "stopped", &[]);
     Ok(())
 }
 
-/// What all links share.
-pub(crate) struct Hub {
-    pub(crate) driver: Rc<Driver<Relay>>,
-    addresses: RefCell<BTreeMap<IpAddr, usize>>,
-    max_links: usize,
-    max_links_per_address: usize,
+/// What all connections share before they are links.
+struct Front {
+    hub: Rc<Hub>,
+    tls: Option<Rc<Tls>>,
+    stopped: watch::Receiver<bool>,
+    /// Connections whose request is not answered yet.
+    requests: Cell<usize>,
+    by_address: RefCell<BTreeMap<[u8; 16], usize>>,
 }
 
-/// The machine with those who wait for its links.
-pub(crate) struct Relay {
-    pub(crate) bridge: Bridge,
-    wakers: BTreeMap<LinkId, Rc<Notify>>,
+/// The place of a connection among those whose request is not answered.
+struct Place {
+    front: Rc<Front>,
+    account: [u8; 16],
 }
 
-impl Hub {
-    async fn start(args: &Args, testnet: Option<SocketAddrV4>, clock: Clock) -> io::Result<Rc<Self>> {
-        let udp = match (args.udp, testnet) {
-            (_, Some(_)) => SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0),
-            (Some(SocketAddr::V4(address)), None) => address,
-            (Some(SocketAddr::V6(_)), None) => {
-                return Err(io::Error::other("The DHT has IPv4 addresses only; --udp takes one."));
-            }
-            (None, None) => SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
-        };
-        let sockets =
-            Sockets::bind(udp).await.map_err(|error| told(&error, "The UDP socket does not open"))?;
-        let address = Address::from(sockets.address()?);
-        let bootstrap = match testnet {
-            Some(address) => vec![address.into()],
-            None => resolve(&args.bootstrap).await?,
-        };
-        let endpoint = EndpointOptions {
-            mode: if args.testnet { Mode::Persistent } else { Mode::Adaptive },
-            is_firewalled: !args.testnet,
-            public_address: args.testnet.then_some(address),
-            allows_bogons: args.allow_private,
-            ..EndpointOptions::new(bootstrap, address.port(), unix_time())
-        };
-        let options = BridgeOptions { endpoint, limits: Limits::default(), allows_lan: args.allow_private };
-        let bridge = Bridge::new(options, random_seed()?, clock.now());
-        let relay = Relay { bridge, wakers: BTreeMap::new() };
-        Ok(Rc::new(Self {
-            driver: Driver::start(relay, sockets, clock)?,
-            addresses: RefCell::new(BTreeMap::new()),
-            max_links: args.max_links,
-            max_links_per_address: args.max_links_per_address,
-        }))
-    }
-
-    /// Counts a connection from an address; `None` when there are too many.
-    fn admit(self: &Rc<Self>, address: IpAddr) -> Option<Admission> {
-        let mut addresses = self.addresses.borrow_mut();
-        let total: usize = addresses.values().sum();
-        let count = addresses.entry(address).or_default();
-        if *count >= self.max_links_per_address || total >= self.max_links {
+impl Front {
+    /// Takes a place, if there is one.
+    fn enter(self: &Rc<Self>, address: IpAddr) -> Option<Place> {
+        let account = account(address);
+        let max = self.hub.settings.max_requests;
+        let is_proxy =
+            client_address(&self.hub.settings.access, address, &["0.0.0.0".into()]) != address.to_canonical();
+        let share = if is_proxy { max } else { max.div_ceil(SHARE) };
+        let mut by_address = self.by_address.borrow_mut();
+        let own = by_address.get(&account).copied().unwrap_or_default();
+        if self.requests.get() >= max || own >= share {
             return None;
         }
-        *count += 1;
-        Some(Admission { hub: Rc::clone(self), address })
+        by_address.insert(account, own + 1);
+        self.requests.set(self.requests.get() + 1);
+        Some(Place { front: Rc::clone(self), account })
     }
 }
 
-/// The place of one connection among those of its address.
-struct Admission {
-    hub: Rc<Hub>,
-    address: IpAddr,
-}
-
-impl Drop for Admission {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut addresses = self.hub.addresses.borrow_mut();
-        if let Some(count) = addresses.get_mut(&self.address) {
+        self.front.requests.set(self.front.requests.get() - 1);
+        let mut by_address = self.front.by_address.borrow_mut();
+        if let Some(count) = by_address.get_mut(&self.account) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&self.address);
+                by_address.remove(&self.account);
             }
         }
     }
 }
 
-impl Relay {
-    /// Starts a link, and says how its task is woken.
-    pub(crate) fn open_link(&mut self, now: Instant) -> (LinkId, Rc<Notify>) {
-        let id = self.bridge.open_link(now);
-        let waker = Rc::new(Notify::new());
-        self.wakers.insert(id, Rc::clone(&waker));
-        (id, waker)
-    }
-
-    /// Ends a link.
-    pub(crate) fn close_link(&mut self, id: LinkId, now: Instant) {
-        self.bridge.close_link(id, now);
-        self.wakers.remove(&id);
-    }
-}
-
-impl Machine for Relay {
-    fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant) {
-        self.bridge.handle_datagram(socket, from, bytes, now);
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.bridge.handle_timeout(now);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.bridge.poll_timeout()
-    }
-
-    fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit> {
-        self.bridge.poll_transmit(max_segments, now)
-    }
-
-    fn poll_socket(&mut self, _now: Instant) -> Option<SocketChange> {
-        while let Some(event) = self.bridge.poll_event() {
-            match event {
-                BridgeEvent::OpenSocket(id) => return Some(SocketChange::Open(id)),
-                BridgeEvent::CloseSocket(id) => return Some(SocketChange::Close(id)),
-                BridgeEvent::Wake(link) => {
-                    if let Some(waker) = self.wakers.get(&link) {
-                        waker.notify_one();
-                    }
-                }
-                BridgeEvent::Bootstrapped => eprintln!("the DHT node is ready"),
-                _ => {}
-            }
-        }
-        None
-    }
-}
-
-async fn accept(listener: &TcpListener, hub: &Rc<Hub>, stopped: &watch::Receiver<bool>) {
+async fn accept(listener: &TcpListener, front: &Rc<Front>) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let admission = hub.admit(from.ip());
-                let (hub, stopped) = (Rc::clone(hub), stopped.clone());
-                spawn_local(async move { welcome(stream, admission, &hub, stopped).await });
+                add(&front.hub.metrics.connections, 1);
+                // Nothing is said to who opens too many: an answer would cost more than the question.
+                let Some(place) = front.enter(from.ip()) else {
+                    front.hub.metrics.refused("too_many_requests_open");
+                    continue;
+                };
+                let stopped = front.stopped.clone();
+                spawn_local(async move { welcome(stream, from.ip(), place, stopped).await });
             }
             Err(error) => {
                 // Out of descriptors, most likely; some are free again soon.
-                eprintln!("a connection is not accepted: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                log::line(Level::Warn, "a connection is not accepted", &[("why", &error)]);
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
 /// Answers the request of a new connection and runs the link, if it is one.
-async fn welcome(
-    mut stream: TcpStream,
-    admission: Option<Admission>,
-    hub: &Rc<Hub>,
-    stopped: watch::Receiver<bool>,
-) {
+async fn welcome(stream: TcpStream, peer: IpAddr, place: Place, stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
-    let Ok(Ok(Some(request))) = timeout(REQUEST_TIMEOUT, http::read_request(&mut stream)).await else {
-        return;
+    let hub = Rc::clone(&place.front.hub);
+    let deadline = Instant::now() + hub.settings.request_timeout;
+    let mut socket = match &place.front.tls {
+        None => Socket::Plain(stream),
+        Some(tls) => match timeout_at(deadline, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => Socket::Tls(Box::new(stream)),
+            Ok(Err(_)) => return hub.metrics.refused("tls"),
+            Err(_) => return hub.metrics.refused("request_timeout"),
+        },
     };
-    let answered = match (&request, &admission) {
-        (http::Request::Upgrade { .. }, None) => {
-            let (status, body) = ("503 Service Unavailable", "this relay is full\n");
-            http::write_answer(&mut stream, status, body).await
+    let request = match timeout_at(deadline, http::read_request(&mut socket)).await {
+        Ok(Ok(Some(request))) => request,
+        Ok(_) => return,
+        Err(_) => {
+            hub.metrics.refused("request_timeout");
+            let answer = Answer::text("408 Request Timeout", "the request took too long");
+            let _ = timeout(ANSWER_TIMEOUT, http::write_answer(&mut socket, &answer)).await;
+            return;
         }
-        (http::Request::Upgrade { accept }, Some(_)) => http::write_upgrade(&mut stream, accept).await,
-        (http::Request::Answer { status, body }, _) => http::write_answer(&mut stream, status, body).await,
     };
-    if answered.is_ok() && admission.is_some() && matches!(request, http::Request::Upgrade { .. }) {
-        link::run(stream, hub, stopped).await;
-    }
-    drop(admission);
-}
-
-/// Returns the addresses of the nodes to start from.
-async fn resolve(names: &[String]) -> io::Result<Vec<Address>> {
-    let is_public = names.is_empty();
-    let names: Vec<&str> =
-        if is_public { PUBLIC_NODES.to_vec() } else { names.iter().map(String::as_str).collect() };
-    let mut addresses = Vec::new();
-    for name in names {
-        let (address, name) = name.split_once('@').map_or((None, name), |(ip, name)| (Some(ip), name));
-        if let Some((ip, (_, port))) = address.zip(name.rsplit_once(':'))
-            && let (Ok(ip), Ok(port)) = (ip.parse::<Ipv4Addr>(), port.parse())
-        {
-            addresses.push(Address::new(ip.octets(), port));
-            continue;
+    let head = match request {
+        Request::Head(head) if head.accept.is_some() => head,
+        Request::Head(head) => {
+            let address = client_address(&hub.settings.access, peer, &head.forwarded);
+            let answer = page(&hub, &head, address);
+            let _ = timeout(ANSWER_TIMEOUT, http::write_answer(&mut socket, &answer)).await;
+            return;
         }
-        match tokio::net::lookup_host(name).await {
-            Ok(found) => addresses.extend(found.filter_map(|address| match address {
-                SocketAddr::V4(address) => Some(Address::from(address)),
-                SocketAddr::V6(_) => None,
-            })),
-            Err(error) => eprintln!("{name} has no address: {error}"),
+        Request::Refused(answer) => {
+            hub.metrics.refused("bad_request");
+            let _ = timeout(ANSWER_TIMEOUT, http::write_answer(&mut socket, &answer)).await;
+            return;
+        }
+    };
+    let address = client_address(&hub.settings.access, peer, &head.forwarded);
+    match hub.admit(&head, address) {
+        Ok((guest, id, slot)) => {
+            let is_open = timeout(ANSWER_TIMEOUT, http::write_upgrade(&mut socket, &head)).await;
+            drop(place);
+            if let Ok(Ok(())) = is_open {
+                link::run(socket, &hub, guest, (id, &slot), stopped).await;
+            }
+            let now = hub.driver.now();
+            hub.driver.machine.borrow_mut().close_link(id, now);
+            hub.driver.pump();
+        }
+        Err(denial) => {
+            hub.denied(denial, address);
+            let _ = timeout(ANSWER_TIMEOUT, turn_away(socket, &head, denial)).await;
         }
     }
-    if addresses.is_empty() {
-        return Err(io::Error::other("No bootstrap node has an address."));
+}
+
+/// Tells a client why it is not let in: a program by HTTP, a page by the WebSocket, the only thing that it sees.
+async fn turn_away(mut socket: Socket, head: &Head, denial: Denial) -> io::Result<()> {
+    if head.origin.is_none() {
+        return http::write_answer(&mut socket, &Answer::text(denial.status(), denial.sentence())).await;
     }
-    Ok(addresses)
+    http::write_upgrade(&mut socket, head).await?;
+    let mut socket = ServerBuilder::new().serve(socket);
+    let close = Message::close(CloseCode::try_from(denial.close_code()).ok(), denial.sentence());
+    let _ = socket.send(close).await;
+    let _ = socket.close().await;
+    Ok(())
 }
 
-pub(crate) fn random_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(seed)
+/// Answers a request that wants no WebSocket.
+fn page(hub: &Hub, head: &Head, address: IpAddr) -> Answer {
+    match head.path.as_str() {
+        "/healthz" => Answer::text("200 OK", "ok"),
+        "/readyz" => {
+            let now = hub.snapshot();
+            if now.is_draining {
+                Answer::text("503 Service Unavailable", "draining")
+            } else if now.is_bootstrapped {
+                Answer::text("200 OK", "ready")
+            } else {
+                Answer::text("503 Service Unavailable", "the DHT node has not found its way yet")
+            }
+        }
+        "/metrics" => {
+            let is_allowed = match hub.settings.metrics {
+                Readers::Off => false,
+                Readers::Private => is_private(address),
+                Readers::All => true,
+            };
+            if !is_allowed {
+                return Answer::text("404 Not Found", "nothing here");
+            }
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            Answer { kind, body: hub.metrics.render(&hub.snapshot()), ..Answer::text("200 OK", "") }
+        }
+        "/" => status::page(hub),
+        _ => Answer::text("404 Not Found", "nothing here"),
+    }
 }
 
-fn unix_time() -> u64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+    }
 }
 
-fn told(error: &io::Error, what: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}."))
-}
+/// Part of all requests that one address may have open: one in so many.
+const SHARE: usize = 4;
 
-/// Where the public DHT starts, as `ip@host:port`.
-const PUBLIC_NODES: [&str; 3] = [
-    "88.99.3.86@node1.hyperdht.org:49737",
-    "142.93.90.113@node2.hyperdht.org:49737",
-    "138.68.147.8@node3.hyperdht.org:49737",
-];
+/// How long a client may take to read an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to ask for something.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often what survives a restart is written.
+const UPKEEP: Duration = Duration::from_secs(60);
+
+/// How often links are looked at while the relay drains.
+const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long links get to close when the relay stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);

@@ -19,7 +19,7 @@ pub(crate) async fn start(clock: Clock, unix_time: u64) -> io::Result<SocketAddr
         let address = sockets.address()?;
         let bootstrap = first.into_iter().map(Address::from).collect();
         let options = EndpointOptions::bootstrapper(address.into(), bootstrap, unix_time);
-        let endpoint = Endpoint::new(options, crate::server::random_seed()?, clock.now());
+        let endpoint = Endpoint::new(options, crate::hub::random_seed()?, clock.now());
         Driver::start(Node(endpoint), sockets, clock)?;
         first.get_or_insert(address);
     }

@@ -16,6 +16,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::config::Level;
+use crate::log;
+
 /// What a driver drives.
 pub(crate) trait Machine: 'static {
     fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant);
@@ -273,7 +276,7 @@ impl<M: Machine> Driver<M> {
         });
         // Without it, its datagrams are lost, and the machine gives up in time.
         if let Err(error) = socket.and_then(|socket| self.add(id, socket)) {
-            eprintln!("a UDP socket does not open: {error}");
+            log::line(Level::Warn, "a UDP socket does not open", &[("why", &error)]);
         }
     }
 

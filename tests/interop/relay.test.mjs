@@ -297,7 +297,10 @@ test('requests that are no WebSocket are answered', async (t) => {
   const url = relay.url.replace('ws:', 'http:')
 
   assert.deepEqual(await get(`${url}/healthz`), [200, 'ok\n'])
-  assert.equal((await get(url))[0], 426)
+  assert.equal((await get(`${url}/readyz`))[0], 200)
+  assert.match((await get(url))[1], /<h1>hypertab relay<\/h1>/)
+  assert.match((await get(`${url}/metrics`))[1], /^hypertab_relay_links 0$/m)
+  assert.equal((await get(`${url}/nothing`))[0], 404)
 
   const { port } = new URL(url)
   const raw = connect(port, '127.0.0.1')
@@ -308,13 +311,13 @@ test('requests that are no WebSocket are answered', async (t) => {
 })
 
 test('more links than an address may have are turned away', async (t) => {
-  const relay = await startRelay(t, { testnet: true, args: ['--max-links-per-address', '2'] })
+  const relay = await startRelay(t, { testnet: true, args: ['--per-address-links', '2'] })
   const first = await openSocket(t, relay.url)
   await openSocket(t, relay.url)
 
   const third = new WebSocket(relay.url)
   const [error] = await once(third, 'error')
-  assert.match(error.message, /503/)
+  assert.match(error.message, /429/)
 
   first.close()
   await once(first, 'close')

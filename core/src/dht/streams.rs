@@ -111,6 +111,11 @@ impl Streams {
         }
     }
 
+    /// Adds up the figures of all streams.
+    pub(crate) fn totals(&self) -> udx::Totals {
+        self.udx.totals()
+    }
+
     /// Returns the number of bytes that wait to be sent.
     pub(crate) fn queued(&self, connection: ConnectionId) -> usize {
         let stats = self.ids.get(&connection).and_then(|stream| self.udx.stats(*stream));

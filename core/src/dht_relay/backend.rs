@@ -6,6 +6,7 @@ use core::net::SocketAddrV4;
 use bytes::Bytes;
 
 use super::bridge::LinkId;
+use super::quota::{Ledger, Resource};
 use crate::collections::BTreeMap;
 use crate::dht::{Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId};
 use crate::time::Instant;
@@ -13,6 +14,11 @@ use crate::udx::Address;
 
 /// The DHT, as one session sees it. Keys are always held by the client.
 pub(super) trait Backend {
+    /// Reports whether a client that holds so many may have no more, and counts that.
+    fn full(&mut self, resource: Resource, held: usize) -> bool;
+    /// Reports whether the client may search once more.
+    fn take_lookup(&mut self) -> bool;
+
     fn lookup(&mut self, topic: [u8; 32]) -> OperationId;
     fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
     fn unannounce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
@@ -64,23 +70,85 @@ impl Routes {
     }
 }
 
+/// What a relay has done since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Lookups.
+    pub lookups: u64,
+    /// Announces.
+    pub announces: u64,
+    /// Unannounces.
+    pub unannounces: u64,
+    /// Dials begun.
+    pub dials: u64,
+    /// Dials that became streams.
+    pub dials_connected: u64,
+    /// Dials that failed, were given up, or did not get through.
+    pub dials_failed: u64,
+    /// Handshakes of peers that were brought to a client.
+    pub accepts: u64,
+    /// Those that became streams.
+    pub accepts_connected: u64,
+    /// Those that failed or were denied.
+    pub accepts_failed: u64,
+    /// Datagrams that came from private or reserved addresses and were dropped.
+    pub private_in: u64,
+    /// Datagrams that would have gone to such addresses.
+    pub private_out: u64,
+    /// Requests dropped because their host sends too many.
+    pub excess_in: u64,
+    /// Datagrams that would have gone to a host that does not answer.
+    pub excess_out: u64,
+    /// Requests turned down, by what there was too much of and whose account was full.
+    pub turned_down: BTreeMap<(&'static str, &'static str), u64>,
+}
+
+const fn resource_name(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Streams => "streams",
+        Resource::Handshakes => "handshakes",
+        Resource::Listens => "listens",
+        Resource::Topics => "topics",
+    }
+}
+
 /// The endpoint for one link.
 pub(super) struct Port<'a> {
     pub(super) endpoint: &'a mut Endpoint,
     pub(super) routes: &'a mut Routes,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) counters: &'a mut Counters,
     pub(super) link: LinkId,
     pub(super) now: Instant,
     pub(super) allows_lan: bool,
 }
 
 impl Backend for Port<'_> {
+    fn full(&mut self, resource: Resource, held: usize) -> bool {
+        let scope = self.ledger.full(self.link, resource, held);
+        if let Some(scope) = scope {
+            *self.counters.turned_down.entry((resource_name(resource), scope.name())).or_default() += 1;
+        }
+        scope.is_some()
+    }
+
+    fn take_lookup(&mut self) -> bool {
+        let scope = self.ledger.take_lookup(self.link, self.now);
+        if let Some(scope) = scope {
+            *self.counters.turned_down.entry(("lookups", scope.name())).or_default() += 1;
+        }
+        scope.is_none()
+    }
+
     fn lookup(&mut self, topic: [u8; 32]) -> OperationId {
+        self.counters.lookups += 1;
         let id = self.endpoint.lookup(topic, self.now);
         self.routes.operations.insert(id, self.link);
         id
     }
 
     fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId {
+        self.counters.announces += 1;
         // Peers find a key that is listened on here without a search of their own.
         let server = self.routes.keys.get(&public_key);
         let relays = server.map(|server| self.endpoint.relay_addresses(*server)).unwrap_or_default();
@@ -91,6 +159,7 @@ impl Backend for Port<'_> {
     }
 
     fn unannounce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId {
+        self.counters.unannounces += 1;
         let id = self.endpoint.unannounce(topic, Identity::External(public_key), self.now);
         self.routes.operations.insert(id, self.link);
         id
@@ -106,6 +175,7 @@ impl Backend for Port<'_> {
     }
 
     fn connect(&mut self, public_key: [u8; 32], remote_public_key: [u8; 32]) -> ConnectionId {
+        self.counters.dials += 1;
         let options = Connect {
             identity: Identity::External(public_key),
             remote_public_key,

@@ -4,8 +4,10 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::backend::{Port, Routes};
-use super::limits::{Limits, Refusal};
+use super::backend::{Counters, Port, Routes};
+use super::limits::{Limits, Permissions, Refusal};
+use super::quota::{Charge, Full, Ledger, Quotas, Way};
+use super::reach::{Reach, Verdict};
 use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
 use crate::dht::rpc::{SocketId, Transmit};
@@ -22,8 +24,10 @@ pub struct LinkId(pub u64);
 pub struct BridgeOptions {
     /// The relay's node.
     pub endpoint: EndpointOptions,
-    /// Bounds of each link.
+    /// Bounds of the protocol on each link.
     pub limits: Limits,
+    /// Bounds of what links, addresses, keys and everybody together may have.
+    pub quotas: Quotas,
     /// Whether peers are told addresses of local networks, and tried at theirs.
     pub allows_lan: bool,
 }
@@ -38,8 +42,30 @@ pub enum BridgeEvent {
     CloseSocket(SocketId),
     /// The node has looked around: queries find what there is.
     Bootstrapped,
+    /// The client of this link says that this is its key, which nothing proves yet: [`Bridge::admit`] it or
+    /// [`Bridge::refuse`] it. Nothing is done for it before.
+    Introduced(LinkId, [u8; 32]),
     /// Look at this link: it has frames, may be read again, or is to be closed.
     Wake(LinkId),
+}
+
+/// What a relay has at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Links.
+    pub links: usize,
+    /// Streams.
+    pub streams: u64,
+    /// Streams among them that are not open.
+    pub half_open: u64,
+    /// Keys listened on.
+    pub servers: u64,
+    /// Topics announced in the last 20 minutes.
+    pub topics: u64,
+    /// Queries that run.
+    pub queries: usize,
+    /// Bytes that wait for clients.
+    pub queued: usize,
 }
 
 /// The machine of a relay.
@@ -54,6 +80,9 @@ pub struct Bridge {
     limits: Limits,
     allows_lan: bool,
     routes: Routes,
+    ledger: Ledger,
+    counters: Counters,
+    reach: Reach,
     sessions: BTreeMap<LinkId, Session>,
     timers: BTreeSet<(Instant, LinkId)>,
     /// Links to look at, each once.
@@ -65,11 +94,15 @@ pub struct Bridge {
 impl Bridge {
     /// Creates a relay without links. The seed must never be used twice.
     pub fn new(options: BridgeOptions, seed: [u8; 32], now: Instant) -> Self {
+        let reach = Reach::new(options.endpoint.allows_bogons);
         let mut bridge = Self {
+            reach,
             endpoint: Endpoint::new(options.endpoint, seed, now),
             limits: options.limits,
             allows_lan: options.allows_lan,
             routes: Routes::default(),
+            ledger: Ledger::new(options.quotas),
+            counters: Counters::default(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             woken: BTreeSet::new(),
@@ -90,13 +123,75 @@ impl Bridge {
         self.sessions.len()
     }
 
-    /// Starts a link.
-    pub fn open_link(&mut self, now: Instant) -> LinkId {
+    /// Returns what was done so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Adds up what there is at the moment. Takes time in proportion to the links.
+    pub fn figures(&self) -> Figures {
+        let mut figures = Figures { links: self.sessions.len(), ..Figures::default() };
+        for session in self.sessions.values() {
+            let [streams, half_open, servers, topics] = session.usage();
+            figures.streams += streams;
+            figures.half_open += half_open;
+            figures.servers += servers;
+            figures.topics += topics;
+            figures.queries += session.queries();
+            figures.queued += session.queued();
+        }
+        figures
+    }
+
+    /// Returns whether a link has no streams and no queries.
+    pub fn is_idle(&self, link: LinkId) -> bool {
+        self.sessions.get(&link).is_none_or(|session| session.usage()[0] == 0 && session.queries() == 0)
+    }
+
+    /// Replaces the bounds. Links that are open keep their limits, not their quotas.
+    pub fn set_bounds(&mut self, limits: Limits, quotas: Quotas) {
+        self.limits = limits;
+        self.ledger.set_quotas(quotas);
+    }
+
+    /// Starts a link for an address: an IPv4 address mapped to IPv6, or the first half of an IPv6 address.
+    ///
+    /// # Errors
+    ///
+    /// Says which account cannot have one more; nothing was changed.
+    pub fn open_link(
+        &mut self,
+        address: [u8; 16],
+        permissions: Permissions,
+        now: Instant,
+    ) -> Result<LinkId, Full> {
         let link = LinkId(self.next_link);
+        self.ledger.open(link, address, now)?;
         self.next_link += 1;
-        self.sessions.insert(link, Session::new(self.limits, now));
+        self.sessions.insert(link, Session::new(self.limits, permissions, now));
         self.touch(link);
-        link
+        Ok(link)
+    }
+
+    /// Answers [`BridgeEvent::Introduced`] with yes, within the account of the key.
+    pub fn admit(&mut self, link: LinkId, public_key: [u8; 32], now: Instant) {
+        match self.ledger.introduce(link, public_key, now) {
+            Ok(()) => self.with_session(link, now, |session, port| session.admit(port, now)),
+            Err(Full::Links(_)) => self.refuse(link, Refusal::TooManyLinks, now),
+            Err(Full::Rate(_)) => self.refuse(link, Refusal::TooFast, now),
+            Err(Full::Spent(_)) => self.refuse(link, Refusal::DaySpent, now),
+        }
+        self.drain(now);
+    }
+
+    /// Has a link closed.
+    pub fn refuse(&mut self, link: LinkId, refusal: Refusal, now: Instant) {
+        self.with_session(link, now, |session, _| session.refuse(refusal));
+    }
+
+    /// Counts bytes of a link. The host waits as long as it says, and closes a link that has used up its day.
+    pub fn charge(&mut self, link: LinkId, way: Way, bytes: usize, now: Instant) -> Charge {
+        self.ledger.charge(link, way, bytes, now)
     }
 
     /// Takes a frame of a link. Frames of a link that is to be closed are ignored.
@@ -114,6 +209,7 @@ impl Bridge {
             self.timers.remove(&(at, link));
         }
         self.woken.remove(&link);
+        self.ledger.close(link);
         self.drain(now);
     }
 
@@ -136,6 +232,11 @@ impl Bridge {
 
     /// Takes a datagram.
     pub fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant) {
+        match self.reach.hears(from, bytes.first().copied(), now) {
+            Verdict::Pass => {}
+            Verdict::Private => return self.counters.private_in += 1,
+            Verdict::Excess => return self.counters.excess_in += 1,
+        }
         self.endpoint.handle_datagram(socket, from, bytes, now);
         self.drain(now);
     }
@@ -163,7 +264,15 @@ impl Bridge {
 
     /// Returns the next datagrams to send; see [`Endpoint::poll_transmit`].
     pub fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit> {
-        self.endpoint.poll_transmit(max_segments, now)
+        loop {
+            let transmit = self.endpoint.poll_transmit(max_segments, now)?;
+            let datagrams = transmit.bytes.len().div_ceil(transmit.segment.max(1));
+            match self.reach.sends(transmit.to, transmit.bytes.len(), datagrams, now) {
+                Verdict::Pass => return Some(transmit),
+                Verdict::Private => self.counters.private_out += 1,
+                Verdict::Excess => self.counters.excess_out += 1,
+            }
+        }
     }
 
     /// Returns what happened next.
@@ -177,11 +286,17 @@ impl Bridge {
         let mut port = Port {
             endpoint: &mut self.endpoint,
             routes: &mut self.routes,
+            ledger: &mut self.ledger,
+            counters: &mut self.counters,
             link,
             now,
             allows_lan: self.allows_lan,
         };
         act(session, &mut port);
+        if let Some(key) = session.poll_introduction() {
+            self.events.push_back(BridgeEvent::Introduced(link, key));
+        }
+        self.ledger.set_usage(link, session.usage());
         let is_refused = session.refusal().is_some() && !was_refused;
         if session.has_frame() || is_refused || (was_paused && !session.is_paused()) {
             self.woken.insert(link);
@@ -269,16 +384,25 @@ impl Bridge {
                 });
             }
             Event::NoiseReceive { connection, server, message, .. } => {
+                self.counters.accepts += u64::from(server.is_some());
                 self.with_connection(connection, server, now, |session, port| {
                     session.noise_receive(connection, server, message, port);
                 });
             }
             Event::Connected { connection, server, remote_public_key, .. } => {
+                match server {
+                    Some(_) => self.counters.accepts_connected += 1,
+                    None => self.counters.dials_connected += 1,
+                }
                 self.with_connection(connection, server, now, |session, port| {
                     session.connected(connection, remote_public_key, port, now);
                 });
             }
-            Event::Failed { connection, error, .. } => {
+            Event::Failed { connection, server, error } => {
+                match server {
+                    Some(_) => self.counters.accepts_failed += 1,
+                    None => self.counters.dials_failed += 1,
+                }
                 if let Some(link) = self.routes.connections.remove(&connection) {
                     self.with_session(link, now, |session, _| session.failed(connection, error));
                 }

@@ -2,17 +2,11 @@
 
 use core::fmt;
 
-use crate::time::{Duration, Instant};
+use crate::time::Duration;
 
-/// Bounds of one link, from its first byte on.
+/// Bounds of the protocol on one link, from its first byte on. How much it may have, see [`Quota`](super::Quota).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Streams, from the first message of a handshake to the end.
-    pub streams: usize,
-    /// Handshakes among them that wait for the client.
-    pub handshakes: usize,
-    /// Keys that are listened on.
-    pub servers: usize,
     /// Queries at once.
     pub queries: usize,
     /// Signatures that the client owes.
@@ -21,24 +15,62 @@ pub struct Limits {
     pub burst: u32,
     /// Requests that start something, per second.
     pub per_second: u32,
+    /// Requests turned down, beyond those taken, before the link is closed.
+    pub turned_down: u32,
     /// Bytes from peers that wait for the client, over all streams.
     pub receive_buffer: usize,
+    /// Bytes that the client may send to streams that asked it to wait, before the link is not read any more. The
+    /// protocol cannot ask, so a client finds out in this way only.
+    pub send_buffer: usize,
+    /// Bytes of messages, other than those of streams, that wait for the client. A lookup result has about 2 KiB.
+    pub control_buffer: usize,
+    /// How long a client may take to introduce itself.
+    pub handshake_timeout: Duration,
+    /// How long a client may say nothing.
+    pub idle_timeout: Duration,
+    /// How long a client may take to sign, or to name a connection. Tokens are good for 15 s.
+    pub answer_timeout: Duration,
+    /// How long a peer may take nothing while the client sends to it. Longer would hold up all other streams of the link.
+    pub blocked_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            streams: 512,
-            handshakes: 64,
-            servers: 32,
             queries: 64,
             // Twenty nodes store each record.
             signatures: 64 * 20,
             burst: 200,
             per_second: 20,
+            turned_down: 256,
             receive_buffer: 16 * 1024 * 1024,
+            send_buffer: 1024 * 1024,
+            control_buffer: 4 * 1024 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            // As upstream.
+            idle_timeout: Duration::from_secs(45),
+            answer_timeout: Duration::from_secs(10),
+            blocked_timeout: Duration::from_secs(30),
         }
     }
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    /// Dial peers.
+    pub dial: bool,
+    /// Listen on keys.
+    pub listen: bool,
+    /// Look up topics.
+    pub lookup: bool,
+    /// Announce keys under topics, and take them back.
+    pub announce: bool,
+}
+
+impl Permissions {
+    /// Everything.
+    pub const ALL: Self = Self { dial: true, listen: true, lookup: true, announce: true };
 }
 
 /// Why a relay closes a link, as a WebSocket status.
@@ -92,17 +124,51 @@ pub enum Refusal {
     NotReading,
     /// Nothing came for too long.
     Silent,
+    /// The operator does not serve this key.
+    KeyDenied,
+    /// The key has as many links as it may have.
+    TooManyLinks,
+    /// New links come too fast.
+    TooFast,
+    /// As many bytes went through as may go in a day.
+    DaySpent,
+    /// The link is as old as it may become, or what let it in has expired.
+    Expired,
+    /// The relay is going to stop.
+    Draining,
 }
 
 impl Refusal {
+    /// All there are.
+    pub const ALL: [Self; 14] = [
+        Self::Custodial,
+        Self::NoHandshake,
+        Self::Malformed,
+        Self::ChannelClosed,
+        Self::NumberInUse,
+        Self::TooManyRequests,
+        Self::NotReading,
+        Self::Silent,
+        Self::KeyDenied,
+        Self::TooManyLinks,
+        Self::TooFast,
+        Self::DaySpent,
+        Self::Expired,
+        Self::Draining,
+    ];
+
     /// Returns the status.
     pub const fn code(self) -> CloseCode {
         match self {
             Self::Malformed | Self::NumberInUse => CloseCode::Protocol,
-            Self::ChannelClosed | Self::Silent => CloseCode::GoingAway,
-            Self::Custodial | Self::NoHandshake | Self::TooManyRequests | Self::NotReading => {
-                CloseCode::Policy
-            }
+            Self::ChannelClosed | Self::Silent | Self::Draining => CloseCode::GoingAway,
+            Self::TooManyLinks | Self::TooFast | Self::DaySpent => CloseCode::TryAgainLater,
+            Self::Custodial
+            | Self::NoHandshake
+            | Self::TooManyRequests
+            | Self::NotReading
+            | Self::KeyDenied
+            | Self::Expired => CloseCode::Policy,
         }
     }
 
@@ -117,6 +183,32 @@ impl Refusal {
             Self::TooManyRequests => "too many requests",
             Self::NotReading => "messages are not read",
             Self::Silent => "nothing was heard for too long",
+            Self::KeyDenied => "this relay does not serve this key",
+            Self::TooManyLinks => "this key has too many connections to this relay",
+            Self::TooFast => "this key connects too often",
+            Self::DaySpent => "the traffic of today is used up, come back tomorrow",
+            Self::Expired => "the time of this connection is over, connect again",
+            Self::Draining => "the relay stops, connect again or to another one",
+        }
+    }
+
+    /// Returns it as a word, for figures.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Custodial => "custodial",
+            Self::NoHandshake => "no_handshake",
+            Self::Malformed => "malformed",
+            Self::ChannelClosed => "channel_closed",
+            Self::NumberInUse => "number_in_use",
+            Self::TooManyRequests => "too_many_requests",
+            Self::NotReading => "not_reading",
+            Self::Silent => "silent",
+            Self::KeyDenied => "key_denied",
+            Self::TooManyLinks => "too_many_links",
+            Self::TooFast => "too_fast",
+            Self::DaySpent => "day_spent",
+            Self::Expired => "expired",
+            Self::Draining => "draining",
         }
     }
 }
@@ -127,52 +219,17 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Counts requests against a burst and a rate.
-#[derive(Debug)]
-pub(super) struct Bucket {
-    /// Millionths of a request that are left.
-    left: u64,
-    at: Instant,
-}
-
-impl Bucket {
-    pub(super) fn new(limits: &Limits, now: Instant) -> Self {
-        Self { left: u64::from(limits.burst) * MILLION, at: now }
-    }
-
-    /// Takes one request, if there is one left.
-    pub(super) fn take(&mut self, limits: &Limits, now: Instant) -> bool {
-        let elapsed = now.duration_since(self.at).min(Duration::from_secs(3600));
-        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        let full = u64::from(limits.burst) * MILLION;
-        self.at = now;
-        self.left = self.left.saturating_add(micros * u64::from(limits.per_second)).min(full);
-        let Some(left) = self.left.checked_sub(MILLION) else { return false };
-        self.left = left;
-        true
-    }
-}
-
-const MILLION: u64 = 1_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn bucket_allows_the_burst_and_then_the_rate() {
-        let limits = Limits { burst: 3, per_second: 2, ..Limits::default() };
-        let mut bucket = Bucket::new(&limits, Instant::EPOCH);
-        let mut taken = |at| (0..10).filter(|_| bucket.take(&limits, at)).count();
-
-        assert_eq!(taken(Instant::EPOCH), 3);
-        assert_eq!(taken(Instant::EPOCH + Duration::from_millis(499)), 0);
-        assert_eq!(taken(Instant::EPOCH + Duration::from_secs(1)), 2);
-        assert_eq!(taken(Instant::EPOCH + Duration::from_secs(100)), 3);
-    }
-
-    #[test]
     fn reasons_fit_a_close_frame() {
-        assert!(Refusal::Custodial.reason().len() < 124);
+        for refusal in Refusal::ALL {
+            assert!(refusal.reason().len() < 124, "{refusal}");
+        }
+        for (at, refusal) in Refusal::ALL.iter().enumerate() {
+            assert!(!Refusal::ALL[..at].iter().any(|other| other.name() == refusal.name()));
+        }
     }
 }

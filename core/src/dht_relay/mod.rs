@@ -17,16 +17,24 @@ mod handshakes;
 mod limits;
 pub mod messages;
 #[cfg(feature = "dht")]
+mod quota;
+#[cfg(feature = "dht")]
+mod reach;
+#[cfg(feature = "dht")]
 mod session;
 pub mod signing;
 
 #[cfg(feature = "dht")]
-pub use bridge::{Bridge, BridgeEvent, BridgeOptions, LinkId};
+pub use backend::Counters;
+#[cfg(feature = "dht")]
+pub use bridge::{Bridge, BridgeEvent, BridgeOptions, Figures, LinkId};
 pub use client::{
     Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryId, ServerId, StreamError, StreamId,
 };
 #[cfg(feature = "dht")]
-pub use limits::{CloseCode, Limits, Refusal};
+pub use limits::{CloseCode, Limits, Permissions, Refusal};
+#[cfg(feature = "dht")]
+pub use quota::{Charge, Full, Quota, Quotas, Resource, Scope, Way};
 
 /// Name of the channel.
 pub const PROTOCOL: &str = "@hyperswarm/dht-relay";

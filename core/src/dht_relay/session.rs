@@ -9,10 +9,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::backend::Backend;
-use super::limits::{Bucket, Limits, Refusal};
+use super::limits::{Limits, Permissions, Refusal};
 use super::messages::{
     HandshakeRef, LookupResult, Message, Node, NoiseStage, Peer, SignRequest, StreamAlias,
 };
+use super::quota::{Bucket, Rate, Resource, TOPIC_LIFE, Usage};
 use super::{PROTOCOL, next_number, signing};
 use crate::collections::BTreeMap;
 use crate::compact_encoding::{Encode, uint_len};
@@ -32,7 +33,12 @@ pub(super) struct Session {
     limits: Limits,
     mux: Mux,
     channel: ChannelId,
-    has_handshake: bool,
+    permissions: Permissions,
+    standing: Standing,
+    /// Announced topics, and until when they count.
+    topics: BTreeMap<[u8; 32], Instant>,
+    /// Streams that are not open.
+    half_open: usize,
     last_number: u32,
     queries: BTreeMap<OperationId, u32>,
     servers: BTreeMap<ServerId, Server>,
@@ -56,6 +62,17 @@ pub(super) struct Session {
     check_at: Option<Instant>,
     refusal: Option<Refusal>,
     pub(super) armed: Option<Instant>,
+}
+
+/// How far a client has come.
+#[derive(Debug)]
+enum Standing {
+    /// It has not introduced itself.
+    Unknown,
+    /// The host decides about its key. What it says meanwhile waits; it is not read further.
+    Introduced { public_key: [u8; 32], is_told: bool, waiting: Vec<Message> },
+    /// It is served.
+    Admitted,
 }
 
 /// A key that is listened on.
@@ -104,7 +121,7 @@ enum Outbound {
 }
 
 impl Session {
-    pub(super) fn new(limits: Limits, now: Instant) -> Self {
+    pub(super) fn new(limits: Limits, permissions: Permissions, now: Instant) -> Self {
         let mut mux = Mux::new();
         let channel = mux
             .open(&OpenChannel { protocol: PROTOCOL, ..OpenChannel::default() })
@@ -113,7 +130,10 @@ impl Session {
             limits,
             mux,
             channel,
-            has_handshake: false,
+            permissions,
+            standing: Standing::Unknown,
+            topics: BTreeMap::new(),
+            half_open: 0,
             last_number: 0,
             queries: BTreeMap::new(),
             servers: BTreeMap::new(),
@@ -123,14 +143,14 @@ impl Session {
             by_handshake: BTreeMap::new(),
             signatures: BTreeMap::new(),
             claims: BTreeMap::new(),
-            bucket: Bucket::new(&limits, now),
+            bucket: Bucket::new(now),
             turned_down: 0,
             outbox: VecDeque::new(),
             control_bytes: 0,
             overrun: 0,
             heard: now,
             ping_at: now + PING_INTERVAL,
-            check_at: Some(now + HANDSHAKE_TIMEOUT),
+            check_at: Some(now + limits.handshake_timeout),
             refusal: None,
             armed: None,
         };
@@ -145,7 +165,49 @@ impl Session {
 
     /// Returns whether the client has to wait with more frames.
     pub(super) fn is_paused(&self) -> bool {
-        self.overrun > MAX_OVERRUN
+        self.overrun > self.limits.send_buffer || matches!(self.standing, Standing::Introduced { .. })
+    }
+
+    /// Returns the key that the host has to decide about, once.
+    pub(super) fn poll_introduction(&mut self) -> Option<[u8; 32]> {
+        match &mut self.standing {
+            Standing::Introduced { public_key, is_told, .. } if !*is_told => {
+                *is_told = true;
+                Some(*public_key)
+            }
+            _ => None,
+        }
+    }
+
+    /// Serves the client from here on.
+    pub(super) fn admit(&mut self, backend: &mut impl Backend, now: Instant) {
+        if let Standing::Introduced { waiting, .. } =
+            core::mem::replace(&mut self.standing, Standing::Admitted)
+        {
+            for message in waiting {
+                self.handle(message, backend, now);
+            }
+        }
+    }
+
+    /// Returns how much this link holds of each resource.
+    pub(super) fn usage(&self) -> Usage {
+        [self.streams.len(), self.half_open, self.servers.len() + self.claims.len(), self.topics.len()]
+            .map(|held| held as u64)
+    }
+
+    /// Returns how many queries run.
+    pub(super) fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// Returns how many bytes wait for the client.
+    pub(super) fn queued(&self) -> usize {
+        let data = self.outbox.iter().map(|item| match item {
+            Outbound::Frame(_) => 0,
+            Outbound::Data { len, .. } => *len,
+        });
+        self.control_bytes + data.sum::<usize>()
     }
 
     /// Returns whether there is a frame to send.
@@ -226,7 +288,7 @@ impl Session {
             // Nothing is read, so nothing can be heard.
             self.heard = now;
         }
-        if self.heard + SILENCE <= now {
+        if self.heard + self.limits.idle_timeout <= now {
             self.refuse(Refusal::Silent);
             return;
         }
@@ -244,7 +306,10 @@ impl Session {
         if self.refusal.is_some() {
             return None;
         }
-        [Some(self.ping_at), Some(self.heard + SILENCE), self.check_at].into_iter().flatten().min()
+        [Some(self.ping_at), Some(self.heard + self.limits.idle_timeout), self.check_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // What the DHT says.
@@ -280,8 +345,8 @@ impl Session {
             return;
         };
         let id = next_number(&mut self.last_number);
-        self.signatures.insert(id, (request.id, now + SIGNATURE_TIMEOUT));
-        self.check_by(now + SIGNATURE_TIMEOUT);
+        self.signatures.insert(id, (request.id, now + self.limits.answer_timeout));
+        self.check_by(now + self.limits.answer_timeout);
         let message = SignRequest {
             id,
             signee,
@@ -350,8 +415,8 @@ impl Session {
             }
             return;
         };
-        let is_full =
-            self.streams.len() >= self.limits.streams || self.by_handshake.len() >= self.limits.handshakes;
+        let is_full = backend.full(Resource::Streams, self.streams.len())
+            || backend.full(Resource::Handshakes, self.half_open);
         let Some(server_alias) = self.servers.get(&server).map(|server| server.alias).filter(|_| !is_full)
         else {
             backend.deny(connection);
@@ -361,6 +426,7 @@ impl Session {
         self.by_handshake.insert(id, connection);
         let stream = Stream { server: Some(server), handshake: id, ..Stream::new() };
         self.streams.insert(connection, stream);
+        self.half_open += 1;
         self.send(&Message::NoiseReceive { id, server_alias: Some(server_alias), message });
     }
 
@@ -380,6 +446,7 @@ impl Session {
         let alias = next_number(&mut self.last_number);
         stream.alias = alias;
         stream.is_open = true;
+        self.half_open = self.half_open.saturating_sub(1);
         let handshake = HandshakeRef::Id(stream.handshake);
         self.by_handshake.remove(&stream.handshake);
         self.by_own_alias.insert(alias, connection);
@@ -390,14 +457,14 @@ impl Session {
                     self.drop_stream(connection, backend);
                     return;
                 };
-                stream.named_by = Some(now + CONNECTED_TIMEOUT);
+                stream.named_by = Some(now + self.limits.answer_timeout);
                 Message::Connection { alias, server_alias, remote_public_key, handshake }
             }
             (None, Some(remote_alias)) => Message::Open { alias, remote_alias, handshake },
             (None, None) => return,
         };
         if stream.named_by.is_some() {
-            self.check_by(now + CONNECTED_TIMEOUT);
+            self.check_by(now + self.limits.answer_timeout);
         }
         let limit = share.clamp(MIN_RECEIVE_LIMIT, MAX_RECEIVE_LIMIT);
         backend.set_receive_limit(connection, u32::try_from(limit).unwrap_or(u32::MAX));
@@ -473,24 +540,45 @@ impl Session {
             return;
         }
         // Upstream's relay hears nothing before the handshake either.
-        if !self.has_handshake {
-            match message {
-                Message::Handshake { .. } => self.has_handshake = true,
-                Message::Ping => self.send(&Message::Pong),
-                _ => {}
+        match &mut self.standing {
+            Standing::Unknown => {
+                match message {
+                    Message::Handshake { public_key, .. } => {
+                        let waiting = Vec::new();
+                        self.standing = Standing::Introduced { public_key, is_told: false, waiting };
+                    }
+                    Message::Ping => self.send(&Message::Pong),
+                    _ => {}
+                }
+                return;
             }
-            return;
+            // No more than came in the same frame.
+            Standing::Introduced { waiting, .. } => {
+                waiting.push(message);
+                return;
+            }
+            Standing::Admitted => {}
         }
         match message {
             Message::Ping => self.send(&Message::Pong),
             Message::Lookup { query, topic } => {
-                self.query(query, now, |backend| backend.lookup(topic), backend);
+                let is_permitted = self.permissions.lookup;
+                self.query(query, is_permitted, now, |backend| backend.lookup(topic), backend);
             }
             Message::Announce { query, topic, public_key, .. } => {
-                self.query(query, now, |backend| backend.announce(topic, public_key), backend);
+                let is_permitted = self.permissions.announce && self.may_announce(topic, backend, now);
+                self.query(query, is_permitted, now, |backend| backend.announce(topic, public_key), backend);
             }
             Message::Unannounce { query, topic, public_key, .. } => {
-                self.query(query, now, |backend| backend.unannounce(topic, public_key), backend);
+                let is_permitted = self.permissions.announce;
+                self.topics.remove(&topic);
+                self.query(
+                    query,
+                    is_permitted,
+                    now,
+                    |backend| backend.unannounce(topic, public_key),
+                    backend,
+                );
             }
             Message::Signature { id, signature } => self.signature(id, &signature, backend),
             Message::Connect { alias, public_key, remote_public_key, .. } => {
@@ -531,13 +619,16 @@ impl Session {
     fn query<B: Backend>(
         &mut self,
         query: u32,
+        is_permitted: bool,
         now: Instant,
         start: impl FnOnce(&mut B) -> OperationId,
         backend: &mut B,
     ) {
         if self.queries.values().any(|other| *other == query) {
             self.refuse(Refusal::NumberInUse);
-        } else if self.allows(self.queries.len() < self.limits.queries, now) {
+        } else if self.allows(is_permitted && self.queries.len() < self.limits.queries, now)
+            && backend.take_lookup()
+        {
             let operation = start(backend);
             self.queries.insert(operation, query);
         } else {
@@ -555,10 +646,18 @@ impl Session {
     ) {
         if self.by_client_alias.contains_key(&alias) {
             self.refuse(Refusal::NumberInUse);
-        } else if self.allows(self.streams.len() < self.limits.streams, now) {
+            return;
+        }
+        let has_room = !backend.full(Resource::Streams, self.streams.len())
+            && !backend.full(Resource::Handshakes, self.half_open);
+        if !self.permissions.dial {
+            let error = Some(NOT_PERMITTED.to_string());
+            self.send(&Message::Destroy { alias: StreamAlias::Remote(alias), error });
+        } else if self.allows(has_room, now) {
             let connection = backend.connect(public_key, remote_public_key);
             let stream = Stream { client_alias: Some(alias), ..Stream::new() };
             self.streams.insert(connection, stream);
+            self.half_open += 1;
             self.by_client_alias.insert(alias, connection);
         } else {
             let error = Some(BUSY.to_string());
@@ -571,7 +670,11 @@ impl Session {
             || self.claims.values().any(|claim| claim.client_alias == alias);
         if is_taken {
             self.refuse(Refusal::NumberInUse);
-        } else if !self.allows(self.servers.len() + self.claims.len() < self.limits.servers, now) {
+            return;
+        }
+        let held = self.servers.len() + self.claims.len();
+        let has_room = self.permissions.listen && !backend.full(Resource::Listens, held);
+        if !self.allows(has_room, now) {
             self.turn_away(alias, backend);
         } else if let Some(server) = backend.listen(public_key) {
             self.serve(server, alias);
@@ -602,7 +705,7 @@ impl Session {
             crypto::blake2b_256(&[b"hypertab/claim", &now.as_micros().to_le_bytes(), &id.to_le_bytes()]);
         let node_id = crypto::blake2b_256(&[b"hypertab/claim", &token, &public_key]);
         let signable = signing::announce_signable(false, &target, &node_id, &token, &public_key, &[]);
-        let expires = now + SIGNATURE_TIMEOUT;
+        let expires = now + self.limits.answer_timeout;
         self.claims.insert(id, Claim { client_alias, public_key, signable, expires });
         self.check_by(expires);
         self.send(&Message::SignAnnounce(SignRequest {
@@ -694,14 +797,14 @@ impl Session {
             let (since, held) = stream.blocked.unwrap_or((now, 0));
             stream.blocked = Some((since, held.saturating_add(len)));
             self.overrun = self.overrun.saturating_add(len);
-            self.check_by(since + BLOCKED_TIMEOUT);
+            self.check_by(since + self.limits.blocked_timeout);
         }
     }
 
     // Inside.
 
     fn check(&mut self, backend: &mut impl Backend, now: Instant) {
-        if !self.has_handshake {
+        if matches!(self.standing, Standing::Unknown) {
             self.refuse(Refusal::NoHandshake);
             return;
         }
@@ -717,11 +820,12 @@ impl Session {
         }
         let mut late_streams = Vec::new();
         for (connection, stream) in &self.streams {
-            let blocked_until = stream.blocked.map(|(since, _)| since + BLOCKED_TIMEOUT);
+            let blocked_until = stream.blocked.map(|(since, _)| since + self.limits.blocked_timeout);
             for at in [stream.named_by, blocked_until].into_iter().flatten() {
                 if at <= now { late_streams.push(*connection) } else { later(at) }
             }
         }
+        self.topics.retain(|_, until| *until > now);
         for id in late_signatures {
             if let Some((id, _)) = self.signatures.remove(&id) {
                 backend.signed(id, None);
@@ -741,16 +845,31 @@ impl Session {
         }
     }
 
+    /// Counts a topic that the client announces, and reports whether it may.
+    fn may_announce(&mut self, topic: [u8; 32], backend: &mut impl Backend, now: Instant) -> bool {
+        self.topics.retain(|_, until| *until > now);
+        let may = self.topics.contains_key(&topic) || !backend.full(Resource::Topics, self.topics.len());
+        if may {
+            self.topics.insert(topic, now + TOPIC_LIFE);
+        }
+        may
+    }
+
     fn check_by(&mut self, at: Instant) {
         self.check_at = Some(self.check_at.map_or(at, |other| other.min(at)));
     }
 
     /// Counts a request that starts something, and reports whether it may.
     fn allows(&mut self, has_room: bool, now: Instant) -> bool {
-        let is_allowed = has_room && self.bucket.take(&self.limits, now);
+        let Limits { burst, per_second, .. } = self.limits;
+        let rate = Rate { burst: burst.into(), per_second: per_second.into(), seconds: 1 };
+        let is_allowed = has_room && self.bucket.has(rate, now);
+        if is_allowed {
+            self.bucket.take(rate, 1, now);
+        }
         // A balance, not a run: on a slow machine the bucket gains a request now and then in the middle of a flood.
         self.turned_down = if is_allowed { self.turned_down.saturating_sub(1) } else { self.turned_down + 1 };
-        if self.turned_down > MAX_TURNED_DOWN {
+        if self.turned_down > self.limits.turned_down {
             self.refuse(Refusal::TooManyRequests);
         }
         is_allowed
@@ -787,6 +906,9 @@ impl Session {
 
     fn forget_stream(&mut self, connection: ConnectionId) -> Option<Stream> {
         let stream = self.streams.remove(&connection)?;
+        if !stream.is_open {
+            self.half_open = self.half_open.saturating_sub(1);
+        }
         self.by_handshake.remove(&stream.handshake);
         if let Some(alias) = stream.client_alias {
             self.by_client_alias.remove(&alias);
@@ -800,7 +922,7 @@ impl Session {
         Some(stream)
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
         self.refusal.get_or_insert(refusal);
     }
 
@@ -815,7 +937,7 @@ impl Session {
             self.control_bytes += bytes.len();
             self.outbox.push_back(Outbound::Frame(bytes));
         }
-        if self.control_bytes > MAX_CONTROL_BYTES {
+        if self.control_bytes > self.limits.control_buffer {
             self.refuse(Refusal::NotReading);
         }
     }
@@ -850,31 +972,6 @@ const MAX_DATA: usize = 64 * 1024;
 /// How often the relay pings, as upstream.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long a client may say nothing, as upstream.
-const SILENCE: Duration = Duration::from_secs(45);
-
-/// How long a client may take to introduce itself.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a client may take to sign. Tokens are good for 15 s.
-const SIGNATURE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a client may take to name a connection.
-const CONNECTED_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a peer may take nothing while the client sends to it. Longer would hold up all other streams of the link.
-const BLOCKED_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bytes that a link may send to streams that asked it to wait, before the link is not read any more. The protocol
-/// cannot ask, so a client finds out in this way only.
-const MAX_OVERRUN: usize = 1024 * 1024;
-
-/// Bytes of messages, other than those of streams, that wait for a client. A lookup result has about 2 KiB.
-const MAX_CONTROL_BYTES: usize = 4 * 1024 * 1024;
-
-/// Requests turned down, beyond those taken, before the link is closed.
-const MAX_TURNED_DOWN: u32 = 256;
-
 /// Bytes that a peer may always send ahead.
 const MIN_RECEIVE_LIMIT: usize = 64 * 1024;
 
@@ -883,6 +980,9 @@ const MAX_RECEIVE_LIMIT: usize = 1024 * 1024;
 
 /// Error of a dial that the limits do not allow.
 const BUSY: &str = "RELAY_BUSY: Too many streams or requests on this relay";
+
+/// Error of a dial that the client has no right to.
+const NOT_PERMITTED: &str = "RELAY_NOT_PERMITTED: What let this client in does not let it dial";
 
 /// Error of a stream that a peer broke off.
 const RESET: &str = "ECONNRESET: connection reset by peer";

@@ -19,7 +19,7 @@ mod send;
 mod stream;
 
 pub use address::{Address, SocketId};
-pub use mux::{Event, Misuse, Options, Remote, StreamId, Transmit, Udx};
+pub use mux::{Event, Misuse, Options, Remote, StreamId, Totals, Transmit, Udx};
 pub use packet::Datagram;
 pub use stream::{Close, Stats, Stream, StreamEvent, StreamOptions};
 

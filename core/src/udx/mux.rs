@@ -105,6 +105,21 @@ pub struct Udx {
     graves: BTreeMap<StreamId, Grave>,
     /// Closed streams in the order in which they are forgotten.
     buried: VecDeque<(Instant, StreamId)>,
+    /// Retransmissions of streams that are gone.
+    retransmits: u64,
+}
+
+/// Figures of all streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Streams there are.
+    pub streams: usize,
+    /// Packets sent again since the beginning.
+    pub retransmits: u64,
+    /// Mean round trip of the streams that have measured one.
+    pub rtt: Option<Duration>,
+    /// Bytes that wait to be sent or acknowledged.
+    pub queued: usize,
 }
 
 struct Entry {
@@ -155,6 +170,7 @@ impl Udx {
             carried: None,
             graves: BTreeMap::new(),
             buried: VecDeque::new(),
+            retransmits: 0,
         }
     }
 
@@ -354,6 +370,24 @@ impl Udx {
         self.entry(id)?.stream.set_receive_limit(bytes);
         self.touch(id);
         Ok(())
+    }
+
+    /// Adds up the figures of all streams. Takes time in proportion to them.
+    pub fn totals(&self) -> Totals {
+        let mut totals =
+            Totals { streams: self.streams.len(), retransmits: self.retransmits, ..Totals::default() };
+        let (mut sum, mut measured) = (Duration::ZERO, 0_u32);
+        for entry in self.streams.values() {
+            let stats = entry.stream.stats();
+            totals.retransmits += stats.retransmits;
+            totals.queued += stats.queued;
+            if let Some(rtt) = stats.rtt {
+                sum += rtt;
+                measured += 1;
+            }
+        }
+        totals.rtt = sum.checked_div(measured);
+        totals
     }
 
     /// Returns figures of a stream.
@@ -594,6 +628,7 @@ impl Udx {
             return;
         }
         let Some(entry) = self.streams.remove(&id) else { return };
+        self.retransmits += entry.stream.stats().retransmits;
         if let Some(armed) = entry.armed {
             self.timers.remove(&(armed, id));
         }

@@ -480,6 +480,11 @@ impl Endpoint {
         self.context.streams.queued(connection)
     }
 
+    /// Adds up the figures of all streams.
+    pub fn stream_totals(&self) -> udx::Totals {
+        self.context.streams.totals()
+    }
+
     /// Sends one unordered and unacknowledged datagram on a connection, and reports whether it left.
     ///
     /// # Errors

@@ -1,0 +1,596 @@
+//! How much a link, an address, a key and everybody together may have of a relay.
+
+use crate::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::bridge::LinkId;
+use crate::time::{Duration, Instant};
+
+/// Bounds of one account; `None` leaves something unbounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Links at once.
+    pub links: Option<u64>,
+    /// New links per second.
+    pub links_per_second: Option<u64>,
+    /// New links at once; as many as per second if absent.
+    pub links_burst: Option<u64>,
+    /// Streams at once, from the first message of a handshake to the end.
+    pub streams: Option<u64>,
+    /// Streams among them that are not open: handshakes and dials in flight.
+    pub handshakes: Option<u64>,
+    /// Keys listened on at once.
+    pub listens: Option<u64>,
+    /// Topics announced in the last 20 minutes.
+    pub topics: Option<u64>,
+    /// Lookups, announces and unannounces per minute.
+    pub lookups_per_minute: Option<u64>,
+    /// Bytes per second, each way.
+    pub bytes_per_second: Option<u64>,
+    /// Bytes at once, each way; as many as per second if absent.
+    pub bytes_burst: Option<u64>,
+    /// Bytes per day, both ways together.
+    pub bytes_per_day: Option<u64>,
+}
+
+/// The bounds of all accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Of each link; `links` and their rate mean nothing here.
+    pub link: Quota,
+    /// Of all links from one address.
+    pub address: Quota,
+    /// Of all links with one key.
+    pub key: Quota,
+    /// Of all links.
+    pub total: Quota,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        let link = Quota {
+            streams: Some(512),
+            handshakes: Some(64),
+            listens: Some(32),
+            topics: Some(256),
+            lookups_per_minute: Some(600),
+            ..Quota::default()
+        };
+        let address = Quota {
+            links: Some(256),
+            links_per_second: Some(20),
+            links_burst: Some(200),
+            streams: Some(4096),
+            handshakes: Some(256),
+            listens: Some(512),
+            topics: Some(4096),
+            lookups_per_minute: Some(6_000),
+            ..Quota::default()
+        };
+        let total = Quota { links: Some(10_000), handshakes: Some(4096), ..Quota::default() };
+        Self { link, address, key: address, total }
+    }
+}
+
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// One link's.
+    Link,
+    /// An address's.
+    Address,
+    /// A key's.
+    Key,
+    /// Everybody's.
+    Total,
+}
+
+impl Scope {
+    /// Returns it as a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Address => "address",
+            Self::Key => "key",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// What a link holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// See [`Quota::streams`].
+    Streams,
+    /// See [`Quota::handshakes`].
+    Handshakes,
+    /// See [`Quota::listens`].
+    Listens,
+    /// See [`Quota::topics`].
+    Topics,
+}
+
+/// How much a link or an account holds of each [`Resource`].
+pub(super) type Usage = [u64; 4];
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the client.
+    In,
+    /// To the client.
+    Out,
+}
+
+/// What may become of bytes that were charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// The next ones may follow after this time.
+    Wait(Duration),
+    /// An account has used what it may use in a day.
+    Spent(Scope),
+}
+
+/// Why a link cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// There are too many links in this account.
+    Links(Scope),
+    /// They come too fast.
+    Rate(Scope),
+    /// The account has used what it may use in a day.
+    Spent(Scope),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Id {
+    Link(LinkId),
+    Address([u8; 16]),
+    Key([u8; 32]),
+    Total,
+}
+
+impl Id {
+    const fn scope(&self) -> Scope {
+        match self {
+            Self::Link(_) => Scope::Link,
+            Self::Address(_) => Scope::Address,
+            Self::Key(_) => Scope::Key,
+            Self::Total => Scope::Total,
+        }
+    }
+}
+
+/// The accounts of a relay.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    quotas: Quotas,
+    accounts: BTreeMap<Id, Account>,
+    links: BTreeMap<LinkId, Entry>,
+}
+
+/// One link in the books.
+#[derive(Debug)]
+struct Entry {
+    accounts: Vec<Id>,
+    usage: Usage,
+}
+
+#[derive(Debug)]
+struct Account {
+    links: u64,
+    usage: Usage,
+    openings: Bucket,
+    lookups: Bucket,
+    bytes: [Bucket; 2],
+    day: (u64, u64),
+    touched: Instant,
+}
+
+impl Ledger {
+    pub(super) fn new(quotas: Quotas) -> Self {
+        Self { quotas, accounts: BTreeMap::new(), links: BTreeMap::new() }
+    }
+
+    /// Replaces the bounds. What is beyond them already stays.
+    pub(super) fn set_quotas(&mut self, quotas: Quotas) {
+        self.quotas = quotas;
+    }
+
+    /// Opens a link for an address, if it and everybody together may have one more.
+    pub(super) fn open(&mut self, link: LinkId, address: [u8; 16], now: Instant) -> Result<(), Full> {
+        let ids = [Id::Address(address), Id::Total];
+        for id in ids {
+            self.may_open(id, now)?;
+        }
+        let mut accounts = Vec::with_capacity(4);
+        accounts.push(Id::Link(link));
+        self.account(Id::Link(link), now);
+        for id in ids {
+            self.enter(id, now);
+            accounts.push(id);
+        }
+        self.links.insert(link, Entry { accounts, usage: [0; 4] });
+        Ok(())
+    }
+
+    /// Adds a link to the account of its key, if that may have one more.
+    pub(super) fn introduce(&mut self, link: LinkId, key: [u8; 32], now: Instant) -> Result<(), Full> {
+        self.may_open(Id::Key(key), now)?;
+        let Some(entry) = self.links.get_mut(&link) else { return Ok(()) };
+        entry.accounts.push(Id::Key(key));
+        let usage = entry.usage;
+        self.enter(Id::Key(key), now);
+        if let Some(account) = self.accounts.get_mut(&Id::Key(key)) {
+            shift(&mut account.usage, [0; 4], usage);
+        }
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, link: LinkId) {
+        let Some(entry) = self.links.remove(&link) else { return };
+        for id in entry.accounts {
+            if let Some(account) = self.accounts.get_mut(&id) {
+                account.links = account.links.saturating_sub(1);
+                shift(&mut account.usage, entry.usage, [0; 4]);
+            }
+        }
+        self.accounts.remove(&Id::Link(link));
+    }
+
+    /// Records what a link holds.
+    pub(super) fn set_usage(&mut self, link: LinkId, usage: Usage) {
+        let Some(entry) = self.links.get_mut(&link).filter(|entry| entry.usage != usage) else { return };
+        let before = core::mem::replace(&mut entry.usage, usage);
+        for id in &entry.accounts {
+            if let Some(account) = self.accounts.get_mut(id) {
+                shift(&mut account.usage, before, usage);
+            }
+        }
+    }
+
+    /// Returns whose account keeps a link that holds so many from one more.
+    pub(super) fn full(&self, link: LinkId, resource: Resource, held: usize) -> Option<Scope> {
+        let entry = self.links.get(&link)?;
+        let at = resource as usize;
+        let held = held as u64;
+        entry.accounts.iter().find_map(|id| {
+            let quota = self.quota(id.scope());
+            let limit =
+                [quota.streams, quota.handshakes, quota.listens, quota.topics].get(at).copied().flatten()?;
+            let recorded = self.accounts.get(id).and_then(|account| account.usage.get(at)).copied();
+            let own = entry.usage.get(at).copied().unwrap_or_default();
+            let others = recorded.unwrap_or_default().saturating_sub(own);
+            (others.saturating_add(held) >= limit).then(|| id.scope())
+        })
+    }
+
+    /// Takes one lookup from all accounts of a link, or says whose has none left.
+    pub(super) fn take_lookup(&mut self, link: LinkId, now: Instant) -> Option<Scope> {
+        let entry = self.links.get(&link)?;
+        let rate = |quotas: &Quotas, id: &Id| {
+            let per_minute = quotas.of(id.scope()).lookups_per_minute?;
+            Some(Rate { burst: per_minute, per_second: per_minute, seconds: 60 })
+        };
+        let empty = entry.accounts.iter().find(|id| {
+            rate(&self.quotas, id).zip(self.accounts.get_mut(id)).is_some_and(|(rate, account)| {
+                account.touched = now;
+                !account.lookups.has(rate, now)
+            })
+        });
+        if let Some(id) = empty {
+            return Some(id.scope());
+        }
+        for id in &entry.accounts {
+            if let Some((rate, account)) = rate(&self.quotas, id).zip(self.accounts.get_mut(id)) {
+                account.lookups.take(rate, 1, now);
+            }
+        }
+        None
+    }
+
+    /// Counts bytes that came or go.
+    pub(super) fn charge(&mut self, link: LinkId, way: Way, bytes: usize, now: Instant) -> Charge {
+        let Some(entry) = self.links.get(&link) else { return Charge::Wait(Duration::ZERO) };
+        let bytes = bytes as u64;
+        let mut wait = Duration::ZERO;
+        for id in &entry.accounts {
+            let quota = self.quotas.of(id.scope());
+            let Some(account) = self.accounts.get_mut(id) else { continue };
+            account.touched = now;
+            if let Some(rate) = quota.byte_rate() {
+                let bucket = match way {
+                    Way::In => &mut account.bytes[0],
+                    Way::Out => &mut account.bytes[1],
+                };
+                wait = wait.max(bucket.take(rate, bytes, now));
+            }
+            if account.spend(bytes, quota.bytes_per_day, now) {
+                return Charge::Spent(id.scope());
+            }
+        }
+        Charge::Wait(wait)
+    }
+
+    fn may_open(&mut self, id: Id, now: Instant) -> Result<(), Full> {
+        let (scope, quota) = (id.scope(), *self.quotas.of(id.scope()));
+        let account = self.account(id, now);
+        if quota.links.is_some_and(|limit| account.links >= limit) {
+            return Err(Full::Links(scope));
+        }
+        if quota.link_rate().is_some_and(|rate| !account.openings.has(rate, now)) {
+            return Err(Full::Rate(scope));
+        }
+        if account.spend(0, quota.bytes_per_day, now) {
+            return Err(Full::Spent(scope));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, id: Id, now: Instant) {
+        let rate = self.quotas.of(id.scope()).link_rate();
+        let account = self.account(id, now);
+        account.links += 1;
+        if let Some(rate) = rate {
+            account.openings.take(rate, 1, now);
+        }
+    }
+
+    fn account(&mut self, id: Id, now: Instant) -> &mut Account {
+        if self.accounts.len() >= MAX_ACCOUNTS && !self.accounts.contains_key(&id) {
+            self.forget(now);
+        }
+        self.accounts.entry(id).or_insert_with(|| Account::new(now))
+    }
+
+    /// Makes room: accounts without links that did nothing for a while go, the oldest eighth if all did something.
+    fn forget(&mut self, now: Instant) {
+        let is_old = |account: &Account, age| account.links == 0 && account.touched + age <= now;
+        self.accounts.retain(|id, account| id.scope() == Scope::Link || !is_old(account, DAY));
+        if self.accounts.len() >= MAX_ACCOUNTS {
+            self.accounts.retain(|id, account| id.scope() == Scope::Link || !is_old(account, MINUTE));
+        }
+        if self.accounts.len() >= MAX_ACCOUNTS {
+            let is_idle = |id: &Id, account: &Account| id.scope() != Scope::Link && account.links == 0;
+            let idle = self.accounts.iter().filter(|(id, account)| is_idle(id, account));
+            let mut ages: Vec<_> = idle.map(|(_, account)| account.touched).collect();
+            ages.sort_unstable();
+            if let Some(newest) = ages.get(ages.len() / 8).copied() {
+                self.accounts.retain(|id, account| !is_idle(id, account) || account.touched > newest);
+            }
+        }
+    }
+
+    fn quota(&self, scope: Scope) -> &Quota {
+        self.quotas.of(scope)
+    }
+}
+
+impl Quotas {
+    const fn of(&self, scope: Scope) -> &Quota {
+        match scope {
+            Scope::Link => &self.link,
+            Scope::Address => &self.address,
+            Scope::Key => &self.key,
+            Scope::Total => &self.total,
+        }
+    }
+}
+
+impl Quota {
+    fn link_rate(&self) -> Option<Rate> {
+        let per_second = self.links_per_second?;
+        Some(Rate { burst: self.links_burst.unwrap_or(per_second), per_second, seconds: 1 })
+    }
+
+    fn byte_rate(&self) -> Option<Rate> {
+        let per_second = self.bytes_per_second?;
+        Some(Rate { burst: self.bytes_burst.unwrap_or(per_second), per_second, seconds: 1 })
+    }
+}
+
+impl Account {
+    fn new(now: Instant) -> Self {
+        Self {
+            links: 0,
+            usage: [0; 4],
+            openings: Bucket::new(now),
+            lookups: Bucket::new(now),
+            bytes: [Bucket::new(now), Bucket::new(now)],
+            day: (0, 0),
+            touched: now,
+        }
+    }
+
+    /// Counts bytes of the day, and reports whether there are too many.
+    fn spend(&mut self, bytes: u64, limit: Option<u64>, now: Instant) -> bool {
+        let Some(limit) = limit else { return false };
+        let day = now.as_micros() / u64::try_from(DAY.as_micros()).unwrap_or(u64::MAX);
+        if self.day.0 != day {
+            self.day = (day, 0);
+        }
+        self.day.1 = self.day.1.saturating_add(bytes);
+        self.day.1 > limit || (bytes == 0 && self.day.1 == limit)
+    }
+}
+
+/// So many at once, then so many per some seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    pub(super) burst: u64,
+    pub(super) per_second: u64,
+    pub(super) seconds: u64,
+}
+
+/// Counts what was taken beyond what has come back since: empty at the start, never more than the burst.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// Millionths of a unit.
+    taken: u128,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { taken: 0, at: now }
+    }
+
+    /// Reports whether one more may be taken at once.
+    pub(super) fn has(&mut self, rate: Rate, now: Instant) -> bool {
+        self.refill(rate, now);
+        self.taken + MILLION <= u128::from(rate.burst) * MILLION
+    }
+
+    /// Takes some, into debt if need be, and returns how long it takes to get out of it.
+    pub(super) fn take(&mut self, rate: Rate, units: u64, now: Instant) -> Duration {
+        self.refill(rate, now);
+        self.taken += u128::from(units) * MILLION;
+        let debt = self.taken.saturating_sub(u128::from(rate.burst) * MILLION);
+        let micros = debt * u128::from(rate.seconds) / u128::from(rate.per_second.max(1));
+        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn refill(&mut self, rate: Rate, now: Instant) {
+        let micros = now.duration_since(self.at).as_micros();
+        self.at = now;
+        let back = micros * u128::from(rate.per_second) / u128::from(rate.seconds.max(1));
+        self.taken = self.taken.saturating_sub(back);
+    }
+}
+
+fn shift(usage: &mut Usage, before: Usage, after: Usage) {
+    for ((held, before), after) in usage.iter_mut().zip(before).zip(after) {
+        *held = held.saturating_sub(before).saturating_add(after);
+    }
+}
+
+const MILLION: u128 = 1_000_000;
+
+/// How long an announced topic counts: nodes keep a record no longer than that.
+pub(super) const TOPIC_LIFE: Duration = Duration::from_secs(20 * 60);
+
+/// Accounts kept, with those of links.
+const MAX_ACCOUNTS: usize = 65_536;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Quotas = Quotas { link: EMPTY, address: EMPTY, key: EMPTY, total: EMPTY };
+    const EMPTY: Quota = Quota {
+        links: None,
+        links_per_second: None,
+        links_burst: None,
+        streams: None,
+        handshakes: None,
+        listens: None,
+        topics: None,
+        lookups_per_minute: None,
+        bytes_per_second: None,
+        bytes_burst: None,
+        bytes_per_day: None,
+    };
+
+    #[test]
+    fn links_are_counted_by_address_key_and_in_total() {
+        let one = Quota { links: Some(1), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { address: one, key: one, ..NONE });
+        let now = Instant::EPOCH;
+
+        assert_eq!(ledger.open(LinkId(1), [1; 16], now), Ok(()));
+        assert_eq!(ledger.open(LinkId(2), [1; 16], now), Err(Full::Links(Scope::Address)));
+        assert_eq!(ledger.open(LinkId(3), [2; 16], now), Ok(()));
+        assert_eq!(ledger.introduce(LinkId(1), [9; 32], now), Ok(()));
+        assert_eq!(ledger.introduce(LinkId(3), [9; 32], now), Err(Full::Links(Scope::Key)));
+        ledger.close(LinkId(1));
+        assert_eq!(ledger.introduce(LinkId(3), [9; 32], now), Ok(()));
+
+        let mut ledger = Ledger::new(Quotas { total: one, ..NONE });
+        assert_eq!(ledger.open(LinkId(1), [1; 16], now), Ok(()));
+        assert_eq!(ledger.open(LinkId(2), [2; 16], now), Err(Full::Links(Scope::Total)));
+    }
+
+    #[test]
+    fn new_links_have_a_rate() {
+        let address = Quota { links_per_second: Some(2), links_burst: Some(3), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { address, ..NONE });
+        let mut id = 0;
+        let mut opened = |at| {
+            let tries = (0..10).filter(|_| {
+                id += 1;
+                ledger.open(LinkId(id), [1; 16], at).is_ok()
+            });
+            tries.count()
+        };
+
+        assert_eq!(opened(Instant::EPOCH), 3);
+        assert_eq!(opened(Instant::EPOCH + Duration::from_secs(1)), 2);
+        assert_eq!(opened(Instant::EPOCH + Duration::from_secs(100)), 3);
+    }
+
+    #[test]
+    fn what_links_of_an_account_hold_is_added_up() {
+        let three = Quota { streams: Some(3), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { address: three, ..NONE });
+        let now = Instant::EPOCH;
+        for link in [LinkId(1), LinkId(2)] {
+            ledger.open(link, [1; 16], now).unwrap();
+        }
+
+        ledger.set_usage(LinkId(1), [2, 0, 0, 0]);
+        assert_eq!(ledger.full(LinkId(2), Resource::Streams, 0), None);
+        assert_eq!(ledger.full(LinkId(2), Resource::Streams, 1), Some(Scope::Address));
+        assert_eq!(ledger.full(LinkId(1), Resource::Streams, 2), None);
+        ledger.close(LinkId(1));
+        assert_eq!(ledger.full(LinkId(2), Resource::Streams, 2), None);
+        assert_eq!(ledger.full(LinkId(2), Resource::Listens, 100), None);
+    }
+
+    #[test]
+    fn lookups_are_counted_by_the_minute() {
+        let link = Quota { lookups_per_minute: Some(60), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { link, ..NONE });
+        ledger.open(LinkId(1), [1; 16], Instant::EPOCH).unwrap();
+        let mut taken = |at| (0..100).filter(|_| ledger.take_lookup(LinkId(1), at).is_none()).count();
+
+        assert_eq!(taken(Instant::EPOCH), 60);
+        assert_eq!(taken(Instant::EPOCH + Duration::from_secs(2)), 2);
+    }
+
+    #[test]
+    fn bytes_wait_their_turn_and_end_with_the_day() {
+        let address = Quota {
+            bytes_per_second: Some(1000),
+            bytes_burst: Some(2000),
+            bytes_per_day: Some(5000),
+            ..EMPTY
+        };
+        let mut ledger = Ledger::new(Quotas { address, ..NONE });
+        let now = Instant::EPOCH;
+        ledger.open(LinkId(1), [1; 16], now).unwrap();
+
+        assert_eq!(ledger.charge(LinkId(1), Way::In, 2000, now), Charge::Wait(Duration::ZERO));
+        assert_eq!(ledger.charge(LinkId(1), Way::Out, 2500, now), Charge::Wait(Duration::from_millis(500)));
+        assert_eq!(ledger.charge(LinkId(1), Way::In, 501, now), Charge::Spent(Scope::Address));
+        ledger.close(LinkId(1));
+        assert_eq!(ledger.open(LinkId(2), [1; 16], now), Err(Full::Spent(Scope::Address)));
+        assert_eq!(ledger.open(LinkId(2), [1; 16], now + DAY), Ok(()));
+    }
+
+    #[test]
+    fn accounts_are_bounded() {
+        let mut ledger = Ledger::new(NONE);
+
+        for id in 0..(MAX_ACCOUNTS as u64 + 100) {
+            let mut address = [0; 16];
+            address[..8].copy_from_slice(&id.to_le_bytes());
+            ledger.open(LinkId(id), address, Instant::EPOCH + Duration::from_secs(id * 100)).unwrap();
+            ledger.close(LinkId(id));
+        }
+
+        assert!(ledger.accounts.len() <= MAX_ACCOUNTS + 2, "{}", ledger.accounts.len());
+    }
+}

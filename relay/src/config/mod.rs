@@ -1,0 +1,274 @@
+//! What an operator decides.
+//!
+//! One set of settings, from defaults, a TOML file, the environment and flags; each of them beats those before it. All
+//! of them go through one table, so that a setting has one name and one spelling everywhere.
+
+mod help;
+mod sources;
+mod table;
+mod values;
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hypertab_core::dht_relay::{Limits, MAX_FRAME, Quota, Quotas};
+
+pub use help::usage;
+pub use sources::{Mistake, Sources};
+pub use values::{Block, HttpUrl, Key, Secret, Size};
+
+/// How to relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where WebSockets are accepted.
+    pub listen: SocketAddr,
+    /// Where the DHT node listens; any port of all interfaces if absent, the same one again with `state`.
+    pub udp: Option<SocketAddrV4>,
+    /// Where the DHT node is reached from outside, if that is known and nothing is in the way.
+    pub public_address: Option<SocketAddrV4>,
+    /// Nodes to start from, as `host:port`; those of the public DHT if empty.
+    pub bootstrap: Vec<String>,
+    /// Start a DHT of its own on loopback.
+    pub testnet: bool,
+    /// Send to private and loopback addresses as well.
+    pub allow_private: bool,
+    /// Store records of others and pass their handshakes on.
+    pub serve_others: bool,
+    /// Answer STUN on the UDP port.
+    pub stun: bool,
+    /// Where to keep what survives a restart.
+    pub state: Option<PathBuf>,
+    /// How long links with streams get to end when the relay stops.
+    pub drain: Duration,
+    /// Who may read `/metrics`.
+    pub metrics: Readers,
+    /// What is written to standard error.
+    pub log: Log,
+    /// Encryption.
+    pub tls: Tls,
+    /// Who is let in.
+    pub access: Access,
+    /// When addresses are banned.
+    pub ban: Ban,
+    /// Bounds of the protocol on each link.
+    pub limits: Limits,
+    /// Largest WebSocket message.
+    pub message_size: Size,
+    /// How long a request may take to come.
+    pub request_timeout: Duration,
+    /// How long a client may take no byte.
+    pub write_timeout: Duration,
+    /// How long a link may live.
+    pub max_life: Option<Duration>,
+    /// Connections without a link, at once: requests that are being read or answered.
+    pub max_requests: usize,
+    /// Bounds of what links, addresses, keys and everybody together may have.
+    pub quotas: Quotas,
+}
+
+/// Who may read something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Nobody.
+    Off,
+    /// Whoever comes from a private or loopback address.
+    Private,
+    /// Everybody.
+    All,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What keeps the relay from working.
+    Error,
+    /// What an operator may want to change.
+    Warn,
+    /// What happens to the relay.
+    Info,
+    /// What happens to each link.
+    Debug,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is written to standard error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// How much.
+    pub level: Level,
+    /// In which form.
+    pub format: Format,
+    /// Whether with addresses of clients.
+    pub addresses: bool,
+    /// Whether with public keys of clients.
+    pub keys: bool,
+}
+
+/// Encryption of the WebSockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate chain, PEM; without it, WebSockets are not encrypted.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// How often the files are looked at.
+    pub reload: Duration,
+}
+
+/// Who is let in. All conditions that are set have to be met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Signs tokens; with it, only clients with a token are let in.
+    pub token_secret: Option<Secret>,
+    /// Ids of tokens that are not taken any more.
+    pub revoked_tokens: Vec<String>,
+    /// Keys that are served; all if empty.
+    pub allow_keys: Vec<Key>,
+    /// Keys that are not.
+    pub deny_keys: Vec<Key>,
+    /// Addresses that are not served.
+    pub deny_addresses: Vec<Block>,
+    /// Origins of pages that are let in; all if empty.
+    pub origins: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Block>,
+    /// Decides about each client.
+    pub callback: Option<HttpUrl>,
+    /// How long it may take.
+    pub callback_timeout: Duration,
+}
+
+/// When addresses are banned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Offences within `window`; never if absent.
+    pub after: Option<u32>,
+    /// Time in which they are counted.
+    pub window: Duration,
+    /// How long.
+    pub time: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 49443)),
+            udp: None,
+            public_address: None,
+            bootstrap: Vec::new(),
+            testnet: false,
+            allow_private: false,
+            serve_others: true,
+            stun: true,
+            state: None,
+            drain: Duration::from_secs(10),
+            metrics: Readers::Private,
+            log: Log { level: Level::Info, format: Format::Text, addresses: false, keys: false },
+            tls: Tls { certificate: None, key: None, reload: Duration::from_secs(60) },
+            access: Access {
+                token_secret: None,
+                revoked_tokens: Vec::new(),
+                allow_keys: Vec::new(),
+                deny_keys: Vec::new(),
+                deny_addresses: Vec::new(),
+                origins: Vec::new(),
+                trusted_proxies: Vec::new(),
+                callback: None,
+                callback_timeout: Duration::from_secs(3),
+            },
+            ban: Ban {
+                after: Some(100),
+                window: Duration::from_secs(10 * 60),
+                time: Duration::from_secs(60 * 60),
+            },
+            limits: Limits::default(),
+            message_size: Size(MAX_FRAME as u64),
+            request_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            max_life: None,
+            max_requests: 1024,
+            quotas: Quotas::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns what does not go together, as setting and sentence, and completes what follows from others.
+    fn settle(&mut self) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        let mut say = |name, sentence: &str| wrong.push((name, sentence.to_string()));
+        if self.testnet && !self.bootstrap.is_empty() {
+            say("bootstrap", "makes no sense with testnet, which is a network of its own");
+        }
+        if self.testnet && self.udp.is_some() {
+            say("udp", "makes no sense with testnet, which stays on loopback");
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            let missing = if self.tls.key.is_none() { "tls.key" } else { "tls.certificate" };
+            say(missing, "is missing: encryption takes both a certificate and its key");
+        }
+        if self.message_size.0 > MAX_FRAME as u64 {
+            say("per-link.message-size", "is more than 1MiB, the most that clients of this protocol send");
+        }
+        if self.message_size.0 < MIN_MESSAGE {
+            say("per-link.message-size", "is less than 4KiB, which some messages need");
+        }
+        if !self.access.revoked_tokens.is_empty() && self.access.token_secret.is_none() {
+            say("access.revoked-tokens", "makes no sense without access.token-secret");
+        }
+        if let Some(public) = self.public_address
+            && self.udp.is_none_or(|udp| udp.port() == 0)
+        {
+            let port = public.port();
+            say("public-address", &format!("needs udp with a fixed port, most likely 0.0.0.0:{port}"));
+        }
+        for (scope, quota) in [
+            ("per-link", &self.quotas.link),
+            ("per-address", &self.quotas.address),
+            ("per-key", &self.quotas.key),
+            ("total", &self.quotas.total),
+        ] {
+            if let Some(name) = burst_without_rate(scope, quota) {
+                say(name, "has no effect without the rate it belongs to");
+            }
+        }
+        self.allow_private |= self.testnet;
+        wrong
+    }
+}
+
+/// Reads a time as settings have it.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    values::Value::read(text)
+}
+
+/// Reads a public key as settings have it.
+pub(crate) fn key(text: &str) -> Result<[u8; 32], String> {
+    let Key(key) = values::Value::read(text)?;
+    Ok(key)
+}
+
+fn burst_without_rate(scope: &str, quota: &Quota) -> Option<&'static str> {
+    let links = quota.links_burst.is_some() && quota.links_per_second.is_none();
+    let bytes = quota.bytes_burst.is_some() && quota.bytes_per_second.is_none();
+    let suffix = if links {
+        "links-burst"
+    } else if bytes {
+        "bytes-burst"
+    } else {
+        return None;
+    };
+    table::find(&format!("{scope}.{suffix}")).map(|setting| setting.name)
+}
+
+/// Room for the largest message that is not data: a handshake with addresses.
+const MIN_MESSAGE: u64 = 4096;

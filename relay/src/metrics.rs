@@ -1,0 +1,300 @@
+//! Figures, for Prometheus and for people.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use hypertab_core::dht_relay::{Bridge, Counters, Figures, Refusal};
+use hypertab_core::udx::Totals;
+
+/// What was counted since the start.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) started: Instant,
+    pub(crate) links: Cell<u64>,
+    pub(crate) connections: Cell<u64>,
+    pub(crate) bytes_in: Cell<u64>,
+    pub(crate) bytes_out: Cell<u64>,
+    pub(crate) messages_in: Cell<u64>,
+    pub(crate) messages_out: Cell<u64>,
+    pub(crate) throttled: Cell<u64>,
+    pub(crate) stun_answered: Cell<u64>,
+    pub(crate) stun_ignored: Cell<u64>,
+    pub(crate) offences: Cell<u64>,
+    /// Requests and links that were turned away, by reason.
+    refusals: RefCell<BTreeMap<&'static str, u64>>,
+}
+
+/// What there is at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) figures: Figures,
+    pub(crate) counters: Counters,
+    pub(crate) udx: Totals,
+    pub(crate) nodes: usize,
+    pub(crate) is_bootstrapped: bool,
+    pub(crate) is_firewalled: bool,
+    pub(crate) is_persistent: bool,
+    pub(crate) memory: u64,
+    pub(crate) bans: usize,
+    pub(crate) is_draining: bool,
+}
+
+impl Snapshot {
+    pub(crate) fn take(bridge: &Bridge, bans: usize, is_draining: bool) -> Self {
+        let node = bridge.endpoint().node();
+        Self {
+            figures: bridge.figures(),
+            counters: bridge.counters().clone(),
+            udx: bridge.endpoint().stream_totals(),
+            nodes: node.known(),
+            is_bootstrapped: node.is_bootstrapped(),
+            is_firewalled: node.is_firewalled(),
+            is_persistent: !node.is_ephemeral(),
+            memory: resident_memory().unwrap_or_default(),
+            bans,
+            is_draining,
+        }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let zero = || Cell::new(0);
+        // All reasons from the start: a rate of something that was never there is no rate.
+        let refusals = Refusal::ALL.iter().map(|refusal| (refusal.name(), 0)).collect();
+        Self {
+            started: Instant::now(),
+            links: zero(),
+            connections: zero(),
+            bytes_in: zero(),
+            bytes_out: zero(),
+            messages_in: zero(),
+            messages_out: zero(),
+            throttled: zero(),
+            stun_answered: zero(),
+            stun_ignored: zero(),
+            offences: zero(),
+            refusals: RefCell::new(refusals),
+        }
+    }
+
+    /// Counts somebody who was turned away.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        *self.refusals.borrow_mut().entry(reason).or_default() += 1;
+    }
+
+    /// Returns how many were.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.refusals.borrow().values().sum()
+    }
+
+    /// Writes all figures as Prometheus reads them.
+    pub(crate) fn render(&self, now: &Snapshot) -> String {
+        let mut page = Page(String::new());
+        let Snapshot { figures, counters, udx, .. } = now;
+        let info = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        page.family("build_info", "gauge", "Version that runs", &[(&info, 1.0)]);
+        page.one("uptime_seconds", "gauge", "Time since the start", self.started.elapsed().as_secs_f64());
+        page.one("resident_memory_bytes", "gauge", "Memory of the process", as_f64(now.memory));
+        page.one(
+            "ready",
+            "gauge",
+            "1 while new clients are welcome",
+            flag(now.is_bootstrapped && !now.is_draining),
+        );
+        page.one("connections_total", "counter", "TCP connections accepted", as_f64(self.connections.get()));
+        page.one("links", "gauge", "WebSockets open", figures.links as f64);
+        page.one("links_total", "counter", "WebSockets opened", as_f64(self.links.get()));
+        page.one("streams", "gauge", "Streams between clients and peers", as_f64(figures.streams));
+        page.one("streams_half_open", "gauge", "Streams that are not open yet", as_f64(figures.half_open));
+        page.one("listens", "gauge", "Keys listened on", as_f64(figures.servers));
+        page.one("topics", "gauge", "Topics announced in the last 20 minutes", as_f64(figures.topics));
+        page.one("queries", "gauge", "DHT searches that run", figures.queries as f64);
+        page.one("queued_bytes", "gauge", "Bytes that wait for clients", figures.queued as f64);
+        page.family(
+            "bytes_total",
+            "counter",
+            "Bytes of WebSocket messages",
+            &[
+                ("{direction=\"in\"}", as_f64(self.bytes_in.get())),
+                ("{direction=\"out\"}", as_f64(self.bytes_out.get())),
+            ],
+        );
+        page.family(
+            "messages_total",
+            "counter",
+            "WebSocket messages",
+            &[
+                ("{direction=\"in\"}", as_f64(self.messages_in.get())),
+                ("{direction=\"out\"}", as_f64(self.messages_out.get())),
+            ],
+        );
+        page.one(
+            "throttled_total",
+            "counter",
+            "Times a link had to wait for its bytes per second",
+            as_f64(self.throttled.get()),
+        );
+        page.family(
+            "handshakes_total",
+            "counter",
+            "Handshakes by side and outcome",
+            &[
+                ("{side=\"dial\",outcome=\"started\"}", as_f64(counters.dials)),
+                ("{side=\"dial\",outcome=\"connected\"}", as_f64(counters.dials_connected)),
+                ("{side=\"dial\",outcome=\"failed\"}", as_f64(counters.dials_failed)),
+                ("{side=\"listen\",outcome=\"started\"}", as_f64(counters.accepts)),
+                ("{side=\"listen\",outcome=\"connected\"}", as_f64(counters.accepts_connected)),
+                ("{side=\"listen\",outcome=\"failed\"}", as_f64(counters.accepts_failed)),
+            ],
+        );
+        page.family(
+            "dht_queries_total",
+            "counter",
+            "DHT operations asked for by clients",
+            &[
+                ("{kind=\"lookup\"}", as_f64(counters.lookups)),
+                ("{kind=\"announce\"}", as_f64(counters.announces)),
+                ("{kind=\"unannounce\"}", as_f64(counters.unannounces)),
+            ],
+        );
+        page.one("dht_nodes", "gauge", "DHT nodes known", now.nodes as f64);
+        page.one(
+            "dht_firewalled",
+            "gauge",
+            "1 while nobody reaches the UDP port uninvited",
+            flag(now.is_firewalled),
+        );
+        page.one("dht_persistent", "gauge", "1 while records of others are stored", flag(now.is_persistent));
+        page.one("udx_streams", "gauge", "UDX streams", udx.streams as f64);
+        page.one("udx_retransmissions_total", "counter", "UDX packets sent again", as_f64(udx.retransmits));
+        page.one("udx_queued_bytes", "gauge", "Bytes that wait for peers", udx.queued as f64);
+        page.one(
+            "udx_rtt_seconds",
+            "gauge",
+            "Mean round trip to peers",
+            udx.rtt.map_or(0.0, |rtt| rtt.as_secs_f64()),
+        );
+        page.family(
+            "udp_dropped_total",
+            "counter",
+            "Datagrams dropped for the safety of others",
+            &[
+                ("{reason=\"private_in\"}", as_f64(counters.private_in)),
+                ("{reason=\"private_out\"}", as_f64(counters.private_out)),
+                ("{reason=\"flood_in\"}", as_f64(counters.excess_in)),
+                ("{reason=\"unanswered_out\"}", as_f64(counters.excess_out)),
+            ],
+        );
+        page.family(
+            "stun_total",
+            "counter",
+            "STUN requests",
+            &[
+                ("{outcome=\"answered\"}", as_f64(self.stun_answered.get())),
+                ("{outcome=\"ignored\"}", as_f64(self.stun_ignored.get())),
+            ],
+        );
+        page.one(
+            "offences_total",
+            "counter",
+            "Offences that count towards a ban",
+            as_f64(self.offences.get()),
+        );
+        page.one("bans", "gauge", "Addresses banned", now.bans as f64);
+        let refusals = self.refusals.borrow();
+        let refusals =
+            refusals.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), as_f64(*count)));
+        page.family(
+            "refusals_total",
+            "counter",
+            "Connections turned away or closed, by reason",
+            &refusals.collect::<Vec<_>>(),
+        );
+        let turned_down = counters.turned_down.iter().map(|((resource, scope), count)| {
+            (format!("{{resource=\"{resource}\",scope=\"{scope}\"}}"), as_f64(*count))
+        });
+        page.family(
+            "turned_down_total",
+            "counter",
+            "Requests over a quota",
+            &turned_down.collect::<Vec<_>>(),
+        );
+        page.0
+    }
+}
+
+/// Counts one more, or several.
+pub(crate) fn add(cell: &Cell<u64>, count: usize) {
+    cell.set(cell.get().saturating_add(count as u64));
+}
+
+struct Page(String);
+
+impl Page {
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+        self.family(name, kind, help, &[("", value)]);
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str, values: &[(impl AsRef<str>, f64)]) {
+        let _ = writeln!(self.0, "# HELP {PREFIX}{name} {help}.\n# TYPE {PREFIX}{name} {kind}");
+        for (labels, value) in values {
+            let _ = writeln!(self.0, "{PREFIX}{name}{} {value}", labels.as_ref());
+        }
+    }
+}
+
+fn flag(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}
+
+/// Returns the memory of the process in bytes, where the system tells.
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+const PREFIX: &str = "hypertab_relay_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_one_that_prometheus_reads() {
+        let metrics = Metrics::new();
+        metrics.refused("custodial");
+        let mut counters = Counters::default();
+        counters.turned_down.insert(("streams", "link"), 3);
+        let now = Snapshot {
+            figures: Figures::default(),
+            counters,
+            udx: Totals::default(),
+            nodes: 5,
+            is_bootstrapped: true,
+            is_firewalled: false,
+            is_persistent: true,
+            memory: 1,
+            bans: 0,
+            is_draining: false,
+        };
+
+        let text = metrics.render(&now);
+
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(PREFIX), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+        assert!(text.contains("\nhypertab_relay_refusals_total{reason=\"custodial\"} 1\n"));
+        assert!(text.contains("\nhypertab_relay_turned_down_total{resource=\"streams\",scope=\"link\"} 3\n"));
+        assert!(text.contains("\nhypertab_relay_ready 1\n"));
+    }
+}
