@@ -1,0 +1,237 @@
+// What an operator sets, and what the relay withstands, seen by upstream's client and by raw sockets.
+
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import RelayedDHT from '@hyperswarm/dht-relay'
+import RelayStream from '@hyperswarm/dht-relay/ws'
+import DHT from 'hyperdht'
+import WebSocket from 'ws'
+
+import { defer } from './support/cleanup.mjs'
+import { relayProgram, startRelay } from './support/relay.mjs'
+
+const SECRET = 'a secret that nobody guesses'
+const OPEN = '00010115406879706572737761726d2f6468742d72656c617900'
+const HANDSHAKE = '010000' + '11'.repeat(32)
+
+test('a token lets in, by query, header or subprotocol, for what it says', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--access-token-secret', SECRET] })
+  const make = async (...args) => execFileSync(await relayProgram(), ['token', ...args], {
+    env: { ...process.env, HYPERTAB_RELAY_ACCESS_TOKEN_SECRET: SECRET }
+  }).toString().trim()
+  const token = await make('--for', '1h')
+
+  assert.match(await refusal(relay.url), /401/)
+  assert.match(await refusal(`${relay.url}?token=${token}x`), /401/)
+  for (const open of [
+    () => new WebSocket(`${relay.url}?token=${token}`),
+    () => new WebSocket(relay.url, { headers: { Authorization: `Bearer ${token}` } }),
+    () => new WebSocket(relay.url, ['hypertab-relay', `token.${token}`])
+  ]) await works(t, open())
+
+  const lookups = await make('--may', 'lookup')
+  const dht = await works(t, new WebSocket(`${relay.url}?token=${lookups}`))
+  const [error] = await once(dht.connect(DHT.keyPair().publicKey), 'error')
+  assert.match(error.message, /RELAY_NOT_PERMITTED/)
+})
+
+test('a page of a foreign origin hears why it is closed', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--access-origins', 'https://good.example'] })
+  await works(t, new WebSocket(relay.url, { origin: 'https://good.example' }))
+
+  const bad = new WebSocket(relay.url, { origin: 'https://bad.example' })
+  const [code, reason] = await once(bad, 'close')
+  assert.equal(code, 1008)
+  assert.match(reason.toString(), /origin/)
+})
+
+test('keys are served by list, and a callback decides', async (t) => {
+  const [good, bad] = [DHT.keyPair(), DHT.keyPair()]
+  const asked = []
+  const server = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    asked.push(JSON.parse(body))
+    response.writeHead(asked.at(-1).key === good.publicKey.toString('hex') ? 200 : 403).end()
+  }).listen(0, '127.0.0.1')
+  defer(t, () => server.close())
+  await once(server, 'listening')
+  for (const args of [
+    ['--access-allow-keys', good.publicKey.toString('hex')],
+    ['--access-deny-keys', bad.publicKey.toString('hex')],
+    ['--access-callback', `http://127.0.0.1:${server.address().port}/admit`]
+  ]) {
+    const relay = await startRelay(t, { testnet: true, args })
+    await works(t, new WebSocket(relay.url), good)
+    const socket = new WebSocket(relay.url)
+    client(t, socket, bad)
+    const [code, reason] = await once(socket, 'close')
+    assert.equal(code, 1008)
+    assert.match(reason.toString(), /does not serve this key/)
+  }
+  assert.equal(asked.length, 2)
+  assert.equal(asked[0].address, '127.0.0.1')
+})
+
+test('a believed proxy names the client, whose links are counted', async (t) => {
+  const args = ['--access-trusted-proxies', '127.0.0.0/8', '--per-address-links', '1']
+  const relay = await startRelay(t, { testnet: true, args })
+  const from = (address) => new WebSocket(relay.url, { headers: { 'X-Forwarded-For': `6.6.6.6, ${address}` } })
+
+  await works(t, from('2001:db8::1'))
+  await works(t, from('2001:db8:0:1::1'))
+  const [error] = await once(from('2001:db8::2'), 'error')
+  assert.match(error.message, /429/)
+})
+
+test('bytes per second hold a client back, and a day ends', async (t) => {
+  const args = ['--per-link-bytes-per-second', '100KB', '--per-address-bytes-per-day', '400KB']
+  const relay = await startRelay(t, { testnet: true, args })
+  const socket = new WebSocket(relay.url)
+  await once(socket, 'open')
+  send(socket, OPEN, HANDSHAKE)
+  const started = Date.now()
+  for (let round = 0; round < 10; round++) socket.send(Buffer.concat([Buffer.from('0110', 'hex'), Buffer.alloc(5), Buffer.alloc(50_000)]))
+  const [code, reason] = await once(socket, 'close')
+
+  assert.equal(code, 1013, reason.toString())
+  assert.ok(Date.now() - started > 1500, 'it was not held back')
+  assert.match(await refusal(relay.url), /429/)
+})
+
+test('connections that say nothing or little by little do not keep others out', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--per-link-request-timeout', '2s', '--total-requests', '400'] })
+  const { port } = new URL(relay.url)
+  const before = await memory(relay)
+  const sockets = Array.from({ length: 300 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+  defer(t, () => { for (const socket of sockets) socket.destroy() })
+  for (const socket of sockets) socket.write('GET / HTTP/1.1\r\nX-')
+  const drip = setInterval(() => { for (const socket of sockets) if (!socket.destroyed) socket.write('a') }, 100)
+  defer(t, () => clearInterval(drip))
+
+  await sleep(2500)
+  await works(t, new WebSocket(relay.url))
+  assert.match(await text(relay, '/metrics'), /refusals_total\{reason="request_timeout"\} 100\n/)
+  assert.ok(await memory(relay) < before + 16e6)
+})
+
+test('floods of every message cost the flooder its link, and nobody else anything', { timeout: 120_000 }, async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--ban-after', 'none'] })
+  const honest = await works(t, new WebSocket(relay.url))
+  const flood = async (type) => {
+    const socket = new WebSocket(relay.url).on('error', () => {})
+    await once(socket, 'open')
+    send(socket, OPEN, HANDSHAKE)
+    for (let id = 1; id < 3000 && socket.readyState === WebSocket.OPEN; id++) {
+      const message = randomBytes(120)
+      message[0] = 1
+      message[1] = type
+      message[2] = 0
+      socket.send(message)
+    }
+    const gone = once(socket, 'close')
+    socket.close()
+    await gone
+  }
+  for (let type = 0; type < 30; type++) await flood(type)
+  const before = await memory(relay)
+  for (let type = 0; type < 30; type++) await flood(type)
+
+  for await (const _ of honest.lookup(randomBytes(32))) ;
+  await sleep(500)
+  assert.match(await text(relay, '/metrics'), /^hypertab_relay_links 1$/m)
+  assert.ok(await memory(relay) < before + 24e6, 'memory grows with every flood')
+})
+
+test('an address that misbehaves is banned, also by the next process, with the same port', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'relay-'))
+  defer(t, () => rmSync(folder, { recursive: true }))
+  const options = { testnet: true, args: ['--ban-after', '2', '--state', join(folder, 'state.redb')] }
+  const relay = await startRelay(t, options)
+  for (let round = 0; round < 2; round++) {
+    const socket = new WebSocket(relay.url)
+    await once(socket, 'open')
+    send(socket, '00ff')
+    await once(socket, 'close')
+  }
+  assert.match(await refusal(relay.url), /403/)
+
+  process.kill(relay.process.pid, 'SIGKILL')
+  await relay.process.exited
+  assert.match(await refusal((await startRelay(t, options)).url), /403/)
+})
+
+test('neither memory nor log of the relay has plaintext or a secret key of its clients', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--log-level', 'debug'] })
+  const native = new DHT({ bootstrap: relay.bootstrap.map((address) => ({ host: address.split(':')[0], port: Number(address.split(':')[1]) })), host: '127.0.0.1', firewalled: false })
+  defer(t, () => native.destroy({ force: true }))
+  const pair = DHT.keyPair()
+  const server = native.createServer((stream) => { stream.on('error', () => {}); stream.pipe(stream) })
+  await server.listen(pair)
+  const dht = await works(t, new WebSocket(relay.url), DHT.keyPair())
+  const own = DHT.keyPair()
+  const plaintext = randomBytes(64)
+  const stream = dht.connect(pair.publicKey, { keyPair: own })
+  stream.write(plaintext)
+  assert.deepEqual(await once(stream, 'data').then(([data]) => data), plaintext)
+
+  const found = (needle) => scan(relay.process.pid, needle)
+  assert.ok(found(own.publicKey) || found(pair.publicKey), 'the search finds nothing at all')
+  for (const [name, secret] of Object.entries({ plaintext, own: own.secretKey.subarray(0, 32) })) {
+    assert.ok(!found(secret), `${name} is in memory`)
+  }
+  assert.doesNotMatch(relay.process.stderr, new RegExp(`${own.publicKey.toString('hex')}|127\\.0\\.0\\.1:\\d+ `))
+})
+
+function client (t, socket, keyPair = DHT.keyPair()) {
+  socket.on('error', () => {})
+  const dht = new RelayedDHT(new RelayStream(true, socket), { custodial: false, keyPair })
+  defer(t, () => dht.destroy({ force: true }))
+  return dht
+}
+
+/** Uses the DHT through a socket, which shows that its client is served. */
+async function works (t, socket, keyPair) {
+  const dht = client(t, socket, keyPair)
+  await dht.ready()
+  for await (const _ of dht.lookup(randomBytes(32))) ;
+  assert.equal(socket.readyState, WebSocket.OPEN)
+  return dht
+}
+
+async function refusal (url) {
+  const [error] = await once(new WebSocket(url), 'error')
+  return error.message
+}
+
+function send (socket, ...frames) {
+  for (const frame of frames) socket.send(Buffer.from(frame, 'hex'))
+}
+
+async function text (relay, path) {
+  return await (await fetch(relay.url.replace('ws:', 'http:') + path)).text()
+}
+
+async function memory (relay) {
+  return Number(/^hypertab_relay_resident_memory_bytes (\d+)$/m.exec(await text(relay, '/metrics'))[1])
+}
+
+/** Reports whether a process has these bytes in memory. */
+function scan (pid, needle) {
+  const script = 'import sys,re\npid,needle=sys.argv[1],bytes.fromhex(sys.argv[2])\n' +
+    'mem=open(f"/proc/{pid}/mem","rb",0)\nfound=False\n' +
+    'for line in open(f"/proc/{pid}/maps"):\n m=re.match(r"(\\w+)-(\\w+) rw",line)\n if not m: continue\n' +
+    ' a,b=int(m[1],16),int(m[2],16)\n try:\n  mem.seek(a); found|=needle in mem.read(b-a)\n except OSError: pass\n' +
+    'print(int(found))'
+  return execFileSync('python3', ['-c', script, String(pid), needle.toString('hex')]).toString().trim() === '1'
+}
