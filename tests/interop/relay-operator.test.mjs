@@ -17,6 +17,8 @@ import RelayStream from '@hyperswarm/dht-relay/ws'
 import DHT from 'hyperdht'
 import WebSocket from 'ws'
 
+import { DHT as OurDHT } from 'hypertab'
+
 import { defer } from './support/cleanup.mjs'
 import { relayProgram, startRelay } from './support/relay.mjs'
 
@@ -43,6 +45,17 @@ test('a token lets in, by query, header or subprotocol, for what it says', async
   const dht = await works(t, new WebSocket(`${relay.url}?token=${lookups}`))
   const [error] = await once(dht.connect(DHT.keyPair().publicKey), 'error')
   assert.match(error.message, /RELAY_NOT_PERMITTED/)
+})
+
+test('our client brings its token, in the address or as an option, and does not show it', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--access-token-secret', SECRET] })
+  const token = execFileSync(await relayProgram(), ['token', '--access-token-secret', SECRET]).toString().trim()
+  for (const options of [{ relay: `${relay.url}?token=${token}` }, { relay: relay.url, relayToken: token }]) {
+    const dht = new OurDHT(options)
+    defer(t, () => dht.destroy())
+    const [url] = await once(dht, 'relay-open')
+    assert.ok(!url.includes(token))
+  }
 })
 
 test('a page of a foreign origin hears why it is closed', async (t) => {

@@ -37,9 +37,9 @@ export function nextTurn (step: () => void): void {
   setImmediate(step)
 }
 
-export function openSocket (url: string): unknown {
+export function openSocket (url: string, protocols?: string[]): unknown {
   const Socket = globalThis.WebSocket ?? NodeWebSocket
-  const socket = new Socket(url)
+  const socket = protocols === undefined ? new Socket(url) : new Socket(url, protocols)
   socket.binaryType = 'arraybuffer'
   // `ws` throws what nobody listens for; the close event that follows says the same.
   socket.addEventListener('error', () => {})

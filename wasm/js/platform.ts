@@ -77,8 +77,8 @@ export function nextTurn (step: () => void): void {
 }
 
 /** Opens a WebSocket to a relay. */
-export function openSocket (url: string): unknown {
-  const socket = new WebSocket(url)
+export function openSocket (url: string, protocols?: string[]): unknown {
+  const socket = protocols === undefined ? new WebSocket(url) : new WebSocket(url, protocols)
   socket.binaryType = 'arraybuffer'
   return socket
 }

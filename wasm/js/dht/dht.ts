@@ -31,6 +31,8 @@ export type DHTEvents = {
 export interface DHTOptions {
   /** Addresses of relays, in the order in which they are tried. */
   relay?: string | string[]
+  /** Lets this client in, at relays whose address has no `?token=` of its own. */
+  relayToken?: string
   keyPair?: ServerKeys | null
   seed?: Uint8Array | null
   /** Milliseconds between signs of life on a connection that has nothing else to say; 0 for none. */
@@ -89,7 +91,7 @@ export class DHT extends EventEmitter<DHTEvents> {
         for (const server of this.servers) server.relayClosed()
         this.emit('relay-close', url, error, retry)
       }
-    })
+    }, options.relayToken)
     this.relay.start()
   }
 

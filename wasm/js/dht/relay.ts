@@ -23,6 +23,8 @@ export interface RelayEvents {
 /** Holds one relay open. */
 export class RelayClient {
   readonly urls: string[]
+  /** The tokens of the addresses that have one, which events and errors do not show. */
+  #tokens: Array<string | null>
   #events
   #keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>
   #handle: RelayHandle | null = null
@@ -33,8 +35,10 @@ export class RelayClient {
   #opening: RelayHandle | null = null
   #lastError: Error | null = null
 
-  constructor (urls: string[], keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents) {
-    this.urls = urls.map(checkUrl)
+  constructor (urls: string[], keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents, token?: string) {
+    const relays = urls.map((url) => checkUrl(url, token))
+    this.urls = relays.map(({ url }) => url)
+    this.#tokens = relays.map(({ token }) => token)
     this.#keyPair = keyPair
     this.#events = events
   }
@@ -83,7 +87,9 @@ export class RelayClient {
   }
 
   async #connect (): Promise<void> {
-    const url = this.urls[this.#attempts % this.urls.length]!
+    const index = this.#attempts % this.urls.length
+    const url = this.urls[index]!
+    const token = this.#tokens[index] ?? null
     try {
       await ready()
       const { publicKey, secretKey } = await this.#keyPair()
@@ -91,7 +97,7 @@ export class RelayClient {
       this.#events.connecting(url)
       const relay = call((engine) => {
         if (!engine.openRelay) throw new HypertabError('NOT_SUPPORTED', 'this engine has no relay client')
-        return engine.openRelay(openSocket(url), publicKey, secretKey)
+        return engine.openRelay(openSocket(url, token === null ? undefined : ['hypertab-relay', `token.${token}`]), publicKey, secretKey)
       })
       this.#opening = relay
       listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0] as Failure | null) })
@@ -131,7 +137,7 @@ export class RelayClient {
   }
 }
 
-function checkUrl (url: string): string {
+function checkUrl (url: string, token?: string): { url: string, token: string | null } {
   let parsed
   try {
     parsed = new URL(url)
@@ -139,5 +145,9 @@ function checkUrl (url: string): string {
     throw new HypertabError('BAD_RELAY', `${url} is no address of a relay; it looks like wss://relay.example.org`)
   }
   if (!['ws:', 'wss:'].includes(parsed.protocol)) throw new HypertabError('BAD_RELAY', `${url} must begin with ws:// or wss://`)
-  return parsed.href
+  const own = parsed.searchParams.get('token')
+  parsed.searchParams.delete('token')
+  const found = own ?? token ?? null
+  if (found !== null && !/^[\w.~-]+$/.test(found)) throw new HypertabError('BAD_RELAY', 'a token of a relay has letters, digits and .-_~ only')
+  return { url: parsed.href, token: found }
 }

@@ -26,6 +26,8 @@ export interface HyperswarmOptions {
   dht?: DHT
   /** Addresses of relays. */
   relay?: string | string[]
+  /** Lets this client in at those relays. */
+  relayToken?: string
   maxPeers?: number
   maxClientConnections?: number
   maxServerConnections?: number
@@ -86,7 +88,10 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     this.maxParallel = maxParallel ?? MAX_PARALLEL
     this.#firewall = firewall ?? (() => false)
     this.#retry = new Retry((peer) => { this.#requeue(peer) }, { backoffs: options.backoffs, jitter: options.jitter })
-    this.dht = options.dht ?? new DHT(options.relay === undefined ? {} : { relay: options.relay })
+    this.dht = options.dht ?? new DHT({
+      ...(options.relay === undefined ? {} : { relay: options.relay }),
+      ...(options.relayToken === undefined ? {} : { relayToken: options.relayToken })
+    })
     this.server = this.dht.createServer(
       { firewall: (remotePublicKey, payload) => this.#isFirewalled(remotePublicKey, payload) },
       (connection) => { this.#onserver(connection) }
