@@ -10,7 +10,6 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
-use zeroize::Zeroize;
 
 use crate::access::Guest;
 use crate::config::Level;
@@ -136,21 +135,11 @@ impl Link<'_> {
         }
     }
 
-    /// Hands a frame to the session. A secret key that should not be in it is wiped.
+    /// Hands a frame to the session.
     fn take(&self, frame: bytes::Bytes) {
-        let copy = frame.clone();
         let now = self.hub.driver.now();
-        let refusal = {
-            let bridge = &mut self.hub.driver.machine.borrow_mut().bridge;
-            bridge.handle_frame(self.id, frame, now);
-            bridge.refusal(self.id)
-        };
+        self.hub.driver.machine.borrow_mut().bridge.handle_frame(self.id, frame, now);
         self.hub.driver.pump();
-        if refusal == Some(Refusal::Custodial)
-            && let Ok(mut bytes) = copy.try_into_mut()
-        {
-            bytes.as_mut().zeroize();
-        }
     }
 
     /// Waits for a write, and reports whether it succeeded in time.

@@ -166,6 +166,32 @@ test('floods of every message cost the flooder its link, and nobody else anythin
   assert.ok(await memory(relay) < before + 24e6, 'memory grows with every flood')
 })
 
+test('a certificate is taken from files, and again when they change', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'relay-'))
+  defer(t, () => rmSync(folder, { recursive: true }))
+  const [certificate, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')]
+  const make = () => execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
+    '-nodes', '-days', '1', '-subj', '/CN=localhost', '-keyout', key, '-out', certificate], { stdio: 'ignore' })
+  make()
+  const relay = await startRelay(t, { testnet: true, args: ['--tls-certificate', certificate, '--tls-key', key] })
+  const open = () => new WebSocket(relay.url, { rejectUnauthorized: false })
+  const fingerprint = async () => {
+    const socket = open()
+    defer(t, () => socket.terminate())
+    await once(socket, 'open')
+    return socket._socket.getPeerCertificate().fingerprint256
+  }
+  await works(t, open())
+  const before = await fingerprint()
+  await sleep(20)
+  make()
+  process.kill(relay.process.pid, 'SIGHUP')
+  for (let tries = 0; await fingerprint() === before; tries++) {
+    assert.ok(tries < 50, 'the old certificate is still in force')
+    await sleep(50)
+  }
+})
+
 test('an address that misbehaves is banned, also by the next process, with the same port', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'relay-'))
   defer(t, () => rmSync(folder, { recursive: true }))
