@@ -18,7 +18,7 @@ use hypertab_core::hypercore::prove::{Refused, prove};
 use hypertab_core::hypercore::reorg::{Reorg, ReorgWant};
 use hypertab_core::hypercore::standalone::StandaloneProof;
 use hypertab_core::hypercore::verifier::Verifier;
-use hypertab_core::hypercore::verify::{VerifyError, verify};
+use hypertab_core::hypercore::verify::{Identity, VerifyError, verify};
 use log_support::{Log, Random, Store, hex, key, list, manifest, nodes, number, text, vectors};
 use serde_json::Value;
 
@@ -59,7 +59,8 @@ fn proofs_are_made_and_accepted_as_upstream_does() {
         };
         let mut store = Store::of(&nodes(&case["reader"]["nodes"]));
         let mut tree = reader_tree(&store, &case["reader"], manifest);
-        let verified = store.run(|source| verify(source, &tree, &writer.key, manifest, &proof)).unwrap();
+        let verified =
+            store.run(|source| verify(source, &tree, &Identity::new(&writer.key, manifest), &proof)).unwrap();
         store.put(&verified.nodes);
         let after = &case["after"];
         assert_eq!(store.list(), nodes(&after["nodes"]), "{name}");
@@ -89,7 +90,7 @@ fn tampered_proofs_are_refused_with_upstreams_code() {
         let data = Bytes::from(hex(&case["encoded"]));
         let (_, proof) = decode_data(&data).unwrap();
 
-        let result = store.run(|source| verify(source, &tree, &writer.key, manifest, &proof));
+        let result = store.run(|source| verify(source, &tree, &Identity::new(&writer.key, manifest), &proof));
 
         assert_eq!(result.is_ok(), case["accepted"].as_bool().unwrap(), "{}", case["name"]);
         let code = result.err().and_then(|error| error.code());
@@ -133,7 +134,8 @@ fn a_reorg_ends_where_upstreams_does() {
 
         match &mut machine {
             None => {
-                let result = store.run(|source| Reorg::start(source, &tree, &key, Some(&manifest), &proof));
+                let result = store
+                    .run(|source| Reorg::start(source, &tree, &Identity::new(&key, Some(&manifest)), &proof));
                 machine = Some(result.unwrap());
             }
             Some(machine) => {
@@ -255,8 +257,9 @@ fn every_proof_between_two_trees_verifies() {
             let bytes = Bytes::from(out.into_vec());
             assert_eq!(decode_data(&bytes).unwrap().1, proof, "seed {seed}");
 
-            let check =
-                |proof: &Proof| store.run(|source| verify(source, &tree, &key, Some(&manifest), proof));
+            let check = |proof: &Proof| {
+                store.run(|source| verify(source, &tree, &Identity::new(&key, Some(&manifest)), proof))
+            };
             let verified = check(&proof).unwrap_or_else(|error| panic!("seed {seed}: {error} {request:?}"));
             if let Some(broken) = tamper(&proof, &mut random) {
                 assert!(check(&broken).is_err(), "seed {seed}: {request:?} {broken:?}");
@@ -276,7 +279,8 @@ fn every_proof_between_two_trees_verifies() {
                 assert_eq!(writer.store.nodes.get(index), Some(node), "seed {seed}");
             }
             // The same proof again, as from a slower peer.
-            let again = store.run(|source| verify(source, &tree, &key, Some(&manifest), &late.0));
+            let again =
+                store.run(|source| verify(source, &tree, &Identity::new(&key, Some(&manifest)), &late.0));
             assert_eq!(again.map(|verified| verified.upgraded), Ok(None), "seed {seed}: {request:?}");
         }
         assert_eq!(tree.roots, writer.tree.roots, "seed {seed}");
@@ -314,7 +318,8 @@ fn every_reorg_between_two_forks_keeps_only_what_they_share() {
         let upgrade = Some(UpgradeRequest { start: 0, length: new.tree.length });
         let request = ProofRequest { upgrade, ..ProofRequest::default() };
         let proof = new.store.run(|source| prove(source, &new.tree, &request)).unwrap();
-        let started = store.run(|source| Reorg::start(source, &old.tree, &key, Some(&manifest), &proof));
+        let started = store
+            .run(|source| Reorg::start(source, &old.tree, &Identity::new(&key, Some(&manifest)), &proof));
         let mut reorg = started.unwrap();
         let mut rounds = 0;
         while let Some(request) = reorg.request() {
@@ -369,11 +374,16 @@ fn hostile_messages_are_refused_without_a_panic() {
             decoded += 1;
             let empty = Store::default();
             let tree = Tree::empty(0, None);
-            let _ = empty.run(|source| verify(source, &tree, key, None, &proof));
-            let _ = log.store.run(|source| verify(source, &log.tree, key, Some(&writer.manifest), &proof));
-            let _ = log.store.run(|source| check_conflict(source, &log.tree, key, &writer.manifest, &proof));
+            let _ = empty.run(|source| verify(source, &tree, &Identity::new(key, None), &proof));
+            let _ = log
+                .store
+                .run(|source| verify(source, &log.tree, &Identity::new(key, Some(&writer.manifest)), &proof));
+            let _ = log.store.run(|source| {
+                check_conflict(source, &log.tree, &Identity::new(key, Some(&writer.manifest)), &proof)
+            });
             proof.fork = 1;
-            let _ = log.store.run(|source| Reorg::start(source, &log.tree, key, None, &proof));
+            let _ =
+                log.store.run(|source| Reorg::start(source, &log.tree, &Identity::new(key, None), &proof));
         }
     }
     assert!(decoded > 1000, "{decoded}");
@@ -413,7 +423,7 @@ fn an_overtaken_upgrade_still_brings_its_block() {
     proof.block.as_mut().unwrap().value = Bytes::from(writer.log.blocks[10].clone());
     let full = &writer.log.tree;
     let check = |store: &Store, tree: &Tree, proof: &Proof| {
-        store.run(|source| verify(source, tree, &writer.key, Some(&writer.manifest), proof))
+        store.run(|source| verify(source, tree, &Identity::new(&writer.key, Some(&writer.manifest)), proof))
     };
 
     let verified = check(&writer.log.store, full, &proof).unwrap();
@@ -447,8 +457,10 @@ fn two_signed_trees_of_one_fork_are_a_conflict() {
     };
     let proof =
         |log: &Log, length| log.store.run(|source| prove(source, &log.tree, &request(length))).unwrap();
-    let judge =
-        |proof: &Proof| ours.store.run(|source| check_conflict(source, &ours.tree, &key, &manifest, proof));
+    let judge = |proof: &Proof| {
+        ours.store
+            .run(|source| check_conflict(source, &ours.tree, &Identity::new(&key, Some(&manifest)), proof))
+    };
 
     let own = proof(&ours, 3);
     assert_eq!(judge(&proof(&theirs, 3)), Verdict::Conflict { length: 3, fork: 0, own: Box::new(own) });
@@ -462,7 +474,9 @@ fn two_signed_trees_of_one_fork_are_a_conflict() {
     (upgrade.start, upgrade.length) = (1, 2);
     assert!(matches!(judge(&shifted), Verdict::Invalid(VerifyError::InvalidOperation { .. })));
     let lost = Store::default();
-    let verdict = lost.run(|source| check_conflict(source, &ours.tree, &key, &manifest, &proof(&ours, 3)));
+    let verdict = lost.run(|source| {
+        check_conflict(source, &ours.tree, &Identity::new(&key, Some(&manifest)), &proof(&ours, 3))
+    });
     let Verdict::Repair(repair) = verdict else { panic!("{verdict:?}") };
     assert_eq!(repair.tree.roots, ours.tree.roots);
 }

@@ -41,6 +41,8 @@ export interface OpenCoreOptions {
   keyPair?: KeyPair
   manifest?: Uint8Array
   compat?: boolean
+  legacy?: boolean
+  smallWants?: boolean
   createIfMissing?: boolean
   overwrite?: boolean
   force?: boolean
@@ -239,6 +241,11 @@ export interface Engine {
   coreIsLost (core: CoreHandle): boolean
   coreRepair (core: CoreHandle, proof: unknown): RequestHandle
   coreAskForRepair (core: CoreHandle): void
+  coreSetSmallWants (core: CoreHandle, smallWants: boolean): void
+  coreReadRecords (core: CoreHandle, records: unknown[][]): RequestHandle
+  coreWriteRecords (core: CoreHandle, changes: unknown[][]): RequestHandle
+  decodeRecord (kind: string, record: Uint8Array): unknown
+  encodeRecord (kind: string, fields: object): Uint8Array
   coreSetInFlight (core: CoreHandle, least: number, most: number): void
   coreGroup (core: CoreHandle): Uint8Array | undefined | null
   coreRecovering (core: CoreHandle): number

@@ -133,6 +133,11 @@ export class HypercoreError extends Error {
   }
 }
 
+/** Messages of the engine that upstream words differently. */
+const MESSAGES: Record<string, string> = {
+  'append is not consistent with the prologue': 'Append is not consistent with prologue'
+}
+
 /** What upstream says where the engine has words of its own. */
 const WORDS: Record<string, string> = {
   INVALID_PROOF: 'Proof not verifiable',
@@ -147,7 +152,7 @@ const WORDS: Record<string, string> = {
 export function fromFailure (failure: Failure, discoveryKey: Uint8Array | null = null): HypercoreError {
   const prefix = `${failure.code}: `
   const message = failure.message.startsWith(prefix) ? failure.message.slice(prefix.length) : failure.message
-  const error = new HypercoreError(WORDS[failure.code] ?? message, failure.code, discoveryKey)
+  const error = new HypercoreError(WORDS[failure.code] ?? MESSAGES[message] ?? message, failure.code, discoveryKey)
   if (failure.cause) error.cause = new HypertabError(failure.cause.code, failure.cause.message)
   return error
 }

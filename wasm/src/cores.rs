@@ -49,6 +49,7 @@ pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
     replication.allow_fork = options.flag("allowFork").unwrap_or(true);
     replication.allow_push = options.flag("allowPush").unwrap_or(false);
     replication.allow_latest_block = options.flag("allowLatestBlock").unwrap_or(false);
+    replication.small_wants = options.flag("smallWants").unwrap_or(false);
     replication.linger = options.milliseconds("notDownloadingLinger")?;
     if let Some(range) = options.list("inflightRange") {
         let bound = |at: u32, default: u32| range.get(at).as_f64().map_or(default, |value| value as u32);

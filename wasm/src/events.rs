@@ -9,7 +9,7 @@ use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::proofs::proof_object;
-use crate::{stores, upkeep};
+use crate::{records, stores, upkeep};
 
 macro_rules! event {
     ($kind:literal $(, $value:expr)*) => {{
@@ -105,6 +105,7 @@ fn response(response: Response) -> JsValue {
         Response::Has(has) => has.into(),
         Response::MissingNodes(count) => number(count).into(),
         Response::Proof(proof) => proof_object(&proof),
+        Response::Records(values) => records::values(&values),
         Response::Seek(found) => found.map_or(JsValue::NULL, |(block, offset)| {
             Array::of2(&number(block).into(), &number(offset).into()).into()
         }),

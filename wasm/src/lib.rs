@@ -12,6 +12,7 @@ pub mod imports;
 pub mod links;
 mod options;
 pub mod proofs;
+pub mod records;
 pub mod relays;
 mod runtime;
 pub mod sessions;

@@ -160,12 +160,14 @@ fn head_object(head: &FromEmpty) -> JsValue {
 }
 
 pub(crate) fn node_objects(nodes: &[Node]) -> JsValue {
-    let object = |node: &Node| {
-        JsValue::from(object(&[
-            ("index", number(node.index).into()),
-            ("size", number(node.size).into()),
-            ("hash", bytes(&node.hash).into()),
-        ]))
-    };
-    nodes.iter().map(object).collect::<Array>().into()
+    nodes.iter().map(node_object).collect::<Array>().into()
+}
+
+pub(crate) fn node_object(node: &Node) -> JsValue {
+    object(&[
+        ("index", number(node.index).into()),
+        ("size", number(node.size).into()),
+        ("hash", bytes(&node.hash).into()),
+    ])
+    .into()
 }

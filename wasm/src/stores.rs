@@ -6,7 +6,7 @@ use hypertab_core::corestore::keys::{self, Namespace};
 use hypertab_core::corestore::query::{Answer, CoreInfo, Question};
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::storage::StoreId;
-use hypertab_core::storage::records::{Alias, Auth, CorePointers};
+use hypertab_core::storage::records::{Alias, Auth, CorePointers, Head, Hints};
 use js_sys::{Array, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 use zeroize::Zeroizing;
@@ -152,7 +152,7 @@ fn pointers_object(pointers: &CorePointers) -> JsValue {
     ])
 }
 
-fn auth_object(auth: &Auth) -> JsValue {
+pub(crate) fn auth_object(auth: &Auth) -> JsValue {
     let pair = auth.key_pair.as_ref().map_or(JsValue::NULL, |stored| {
         let secret_key = stored.key_pair.as_ref().map(|pair| bytes(&pair.secret_key.to_bytes()[..]).into());
         entry(&[
@@ -173,27 +173,29 @@ fn auth_object(auth: &Auth) -> JsValue {
 }
 
 fn info_object(info: CoreInfo) -> JsValue {
-    let head = info.head.map_or(JsValue::NULL, |head| {
-        entry(&[
-            ("fork", number(head.fork).into()),
-            ("length", number(head.length).into()),
-            ("rootHash", bytes(&head.root_hash).into()),
-            ("signature", head.signature.map_or(JsValue::NULL, |signature| bytes(&signature).into())),
-            ("timestamp", number(head.timestamp).into()),
-        ])
-    });
-    let hints = info.hints.map_or(JsValue::NULL, |hints| {
-        entry(&[
-            ("contiguousLength", number(hints.contiguous_length).into()),
-            ("remoteContiguousLength", number(hints.remote_contiguous_length).into()),
-            ("recovering", number(hints.recovering).into()),
-        ])
-    });
     entry(&[
         ("discoveryKey", bytes(&info.auth.discovery_key).into()),
         ("core", pointers_object(&info.pointers)),
         ("auth", auth_object(&info.auth)),
-        ("head", head),
-        ("hints", hints),
+        ("head", info.head.map_or(JsValue::NULL, |head| head_object(&head))),
+        ("hints", info.hints.map_or(JsValue::NULL, |hints| hints_object(&hints))),
+    ])
+}
+
+pub(crate) fn head_object(head: &Head) -> JsValue {
+    entry(&[
+        ("fork", number(head.fork).into()),
+        ("length", number(head.length).into()),
+        ("rootHash", bytes(&head.root_hash).into()),
+        ("signature", head.signature.as_ref().map_or(JsValue::NULL, |signature| bytes(signature).into())),
+        ("timestamp", number(head.timestamp).into()),
+    ])
+}
+
+pub(crate) fn hints_object(hints: &Hints) -> JsValue {
+    entry(&[
+        ("contiguousLength", number(hints.contiguous_length).into()),
+        ("remoteContiguousLength", number(hints.remote_contiguous_length).into()),
+        ("recovering", number(hints.recovering).into()),
     ])
 }

@@ -12,6 +12,7 @@ use crate::hypercore::core::Core;
 use crate::hypercore::jobs::Work;
 use crate::hypercore::manifest::Manifest;
 use crate::hypercore::proof::{Proof, ProofRequest};
+use crate::hypercore::raw::{Record, RecordChange};
 use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::time::Instant;
 
@@ -215,6 +216,16 @@ impl<'a> CoreHandle<'a> {
         self.engine.request_user_data_list(self.id, from, to, limit)
     }
 
+    /// Reads records as they are stored. Answered with [`Response::Records`].
+    pub fn read_records(&mut self, records: Vec<Record>) -> RequestId {
+        self.engine.request_job(self.id, Work::ReadRecords(records))
+    }
+
+    /// Changes records behind the back of the log, all or none. Answered with [`Response::Done`].
+    pub fn write_records(&mut self, changes: Vec<RecordChange>) -> RequestId {
+        self.engine.request_job(self.id, Work::WriteRecords(changes))
+    }
+
     /// Returns whether roots of the tree are lost: nothing can be written before they are repaired.
     pub fn is_lost(&self) -> bool {
         self.core().is_lost()
@@ -235,6 +246,11 @@ impl<'a> CoreHandle<'a> {
     /// Sets how many requests a peer gets at once: at least, and at most.
     pub fn set_in_flight(&mut self, range: (u32, u32)) {
         self.replicate(|_, replicator| replicator.set_in_flight(range));
+    }
+
+    /// Sets how much peers that come from now on are told to report at once.
+    pub fn set_small_wants(&mut self, small_wants: bool) {
+        self.replicate(|_, replicator| replicator.set_small_wants(small_wants));
     }
 
     /// Stores the manifest, unless it is known. Answered with [`Response::Done`].
@@ -306,7 +322,7 @@ impl<'a> CoreHandle<'a> {
     /// What is wrong with the proof.
     pub fn verify_fully_remote(&self, proof: &Proof) -> Result<FromEmpty, Error> {
         let core = self.core();
-        Ok(verify_from_empty(core.key(), core.manifest(), proof)?)
+        Ok(verify_from_empty(&core.identity(), proof)?)
     }
 
     /// Counts the parents to climb from a block's leaf to a stored node. Answered with [`Response::MissingNodes`].

@@ -318,6 +318,7 @@ impl Engine {
             (Value::Audited(found), _) => Response::Audited(found),
             (Value::Unmarked { ranges, next }, _) => Response::Unmarked { ranges, next },
             (Value::Has(has), _) => Response::Has(has),
+            (Value::Records(values), _) => Response::Records(values),
             (Value::UserData(value), _) => Response::UserData(value),
             (Value::MissingNodes(count), _) => Response::MissingNodes(count),
             (Value::Proof(Ok(proof)), _) => Response::Proof(proof),

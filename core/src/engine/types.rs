@@ -379,6 +379,8 @@ pub enum Response {
     Opened,
     /// A proof.
     Proof(Box<Proof>),
+    /// Records as they are stored, in the order that they were asked for.
+    Records(Vec<Option<Bytes>>),
     /// A block, and bytes into its content; `None` when the byte is beyond the end, or unknown and not to be waited
     /// for.
     Seek(Option<(u64, u64)>),

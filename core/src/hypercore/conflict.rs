@@ -7,11 +7,10 @@ use alloc::vec::Vec;
 
 use crate::crypto::{Node, tree_hash};
 
-use super::manifest::Manifest;
 use super::merkle_tree::{Missing, NodeSource, Tree, roots_at};
 use super::proof::{Proof, ProofRequest, UpgradeRequest};
 use super::prove::prove;
-use super::verify::{Grown, VerifyError, check_signature, prologue_of};
+use super::verify::{Grown, Identity, VerifyError, check_signature, prologue_of};
 
 /// A proof verified without any local tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,20 +50,17 @@ pub enum Verdict {
 /// # Errors
 ///
 /// [`VerifyError`].
-pub fn verify_from_empty(
-    key: &[u8; 32],
-    manifest: Option<&Manifest>,
-    proof: &Proof,
-) -> Result<FromEmpty, VerifyError> {
+pub fn verify_from_empty(identity: &Identity<'_>, proof: &Proof) -> Result<FromEmpty, VerifyError> {
     if let Some(upgrade) = proof.upgrade.as_ref().filter(|upgrade| upgrade.start != 0) {
         return Err(VerifyError::InvalidOperation { index: upgrade.start.saturating_mul(2) });
     }
-    let prologue = manifest.map_or_else(|| prologue_of(key, proof), |manifest| manifest.prologue);
+    let prologue =
+        identity.manifest.map_or_else(|| prologue_of(identity.key, proof), |manifest| manifest.prologue);
     let mut grown = Grown::from(Tree::empty(proof.fork, prologue), proof)?;
     if grown.unproven.is_some() {
         return Err(VerifyError::InvalidProof);
     }
-    check_signature(key, manifest, proof, &grown.batch.tree)?;
+    check_signature(identity, proof, &grown.batch.tree)?;
     grown.nodes.append(&mut grown.batch.nodes);
     Ok(FromEmpty { tree: grown.batch.tree, roots_asked: grown.roots_asked, nodes: grown.nodes })
 }
@@ -77,15 +73,14 @@ pub fn verify_from_empty(
 pub fn check_conflict(
     source: &dyn NodeSource,
     tree: &Tree,
-    key: &[u8; 32],
-    manifest: &Manifest,
+    identity: &Identity<'_>,
     proof: &Proof,
 ) -> Result<Verdict, Missing> {
     let length = match &proof.upgrade {
         Some(upgrade) if proof.fork == tree.fork && upgrade.length <= tree.length => upgrade.length,
         _ => return Ok(Verdict::Incomparable),
     };
-    let theirs = match verify_from_empty(key, Some(manifest), proof) {
+    let theirs = match verify_from_empty(identity, proof) {
         Ok(theirs) => theirs,
         Err(error) => return Ok(Verdict::Invalid(error)),
     };

@@ -38,6 +38,7 @@ use super::reorg::Reorg;
 use super::retained::Retained;
 use super::upkeep::Marks;
 use super::verifier::Verifier;
+use super::verify::Identity;
 
 /// One log.
 ///
@@ -254,6 +255,11 @@ impl Core {
     /// Returns the manifest, once known.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.auth.manifest.as_ref()
+    }
+
+    /// Returns what proofs of peers are verified against.
+    pub fn identity(&self) -> Identity<'_> {
+        Identity { key: self.key(), manifest: self.manifest(), is_legacy: self.is_legacy }
     }
 
     /// Returns the key pair that signs here, if there is one.
@@ -824,6 +830,7 @@ impl Work {
                 | Self::SetGroup { .. }
                 | Self::Commit(_)
                 | Self::CopyPrologue(_)
+                | Self::WriteRecords(_)
                 | Self::Hold
         )
     }

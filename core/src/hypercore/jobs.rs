@@ -16,6 +16,7 @@ use super::manifest::Manifest;
 use super::merkle_tree::Seek;
 use super::proof::{Proof, ProofRequest};
 use super::prove::Refused;
+use super::raw::{Record, RecordChange};
 use super::reorg::ReorgWant;
 use super::upkeep::{AuditOptions, Audited};
 use super::verify::VerifyError;
@@ -112,6 +113,10 @@ pub enum Work {
     },
     /// Looks whether what is stored fits together, a part of the log at a time.
     Audit(AuditOptions),
+    /// Reads records as they are stored.
+    ReadRecords(Vec<Record>),
+    /// Changes records behind the back of the log.
+    WriteRecords(Vec<RecordChange>),
     /// Stores blocks that the tree knows, and leaves out those that it does not.
     Restore(Vec<(u64, Bytes)>),
     /// Looks whether blocks are stored, by reading them.
@@ -250,6 +255,8 @@ pub enum Value {
     MissingNodes(u64),
     /// To [`Work::Prove`].
     Proof(Result<Box<Proof>, Refused>),
+    /// To [`Work::ReadRecords`]: their values, in the same order.
+    Records(Vec<Option<Bytes>>),
     /// To [`Work::CheckReorg`]: what is still wanted.
     ReorgStep(Result<Option<ReorgWant>, VerifyError>),
     /// To [`Work::Repair`]: whether the roots are there.

@@ -18,6 +18,7 @@ mod nodes;
 pub mod opening;
 pub mod proof;
 pub mod prove;
+pub mod raw;
 mod read;
 pub mod reorg;
 mod repair;

@@ -62,6 +62,7 @@ impl Core {
             Work::Restore(blocks) => self.restore(blocks, loaded, store),
             Work::Apply(proof) => self.apply(proof, loaded, store),
             Work::CheckReorg(proof) => self.check_reorg(proof, loaded, store),
+            Work::WriteRecords(changes) => self.write_records(changes, store),
             // What is staged to be cut is not the log that peers know.
             _ if self.is_cutting => Step::Park,
             Work::CheckConflict(proof) => self.check_conflict(proof, loaded, store),
@@ -69,6 +70,7 @@ impl Core {
             Work::Unmarked { from } => self.unmarked(*from, loaded, store),
             Work::Has { start, end } => self.has_blocks(*start, *end, loaded, store),
             Work::Get { index } => self.get(*index, loaded, store),
+            Work::ReadRecords(records) => self.read_records(records, loaded, store),
             Work::UserData { name } => self.user_data(name, loaded, store),
             Work::Seek { bytes, padding } => self.seek(*bytes, *padding, loaded, store),
             Work::TreeHash { length } => self.tree_hash(*length, loaded, store),
@@ -174,12 +176,12 @@ impl Core {
     }
 
     fn check_conflict(&self, proof: &Proof, loaded: &ReadSet, store: &Store) -> Step {
-        let Some(manifest) = self.manifest() else {
+        if self.manifest().is_none() {
             return Step::Done(Value::Conflict(Box::new(Verdict::Incomparable)));
-        };
+        }
         let wanted = RefCell::default();
         let source = self.nodes(store, loaded, &wanted);
-        match check_conflict(&source, &self.tree, self.key(), manifest, proof) {
+        match check_conflict(&source, &self.tree, &self.identity(), proof) {
             Ok(verdict) => Step::Done(Value::Conflict(Box::new(verdict))),
             Err(Missing) => Step::Read(wanted.take()),
         }
@@ -197,7 +199,7 @@ impl Core {
         let step = match &mut reorg {
             Some(reorg) => reorg.update(&source, proof),
             None if known.is_none() && self.reorgs.len() >= MAX_REORGS => Ok(Err(VerifyError::Stale)),
-            None => match Reorg::start(&source, &self.tip, self.key(), self.manifest(), proof) {
+            None => match Reorg::start(&source, &self.tip, &self.identity(), proof) {
                 Ok(Ok(started)) => {
                     reorg = Some(started);
                     Ok(Ok(()))

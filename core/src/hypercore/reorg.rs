@@ -12,7 +12,7 @@ use crate::flat_tree;
 use super::manifest::Manifest;
 use super::merkle_tree::{Missing, NodeSource, Tree};
 use super::proof::{HashRequest, Proof, ProofRequest};
-use super::verify::{Grown, VerifyError, block_of, check_signature, prologue_of, verify_subtree};
+use super::verify::{Grown, Identity, VerifyError, block_of, check_signature, prologue_of, verify_subtree};
 
 /// A reorg under way. Its signature is verified; what is left is to find the common prefix.
 ///
@@ -68,19 +68,19 @@ impl Reorg {
     pub fn start(
         source: &dyn NodeSource,
         tree: &Tree,
-        key: &[u8; 32],
-        manifest: Option<&Manifest>,
+        identity: &Identity<'_>,
         proof: &Proof,
     ) -> Result<Result<Self, VerifyError>, Missing> {
         if proof.fork <= tree.fork {
             return Ok(Err(VerifyError::WrongFork { expected: tree.fork, found: proof.fork }));
         }
-        let prologue = if manifest.is_none() { prologue_of(key, proof) } else { tree.prologue };
+        let prologue =
+            if identity.manifest.is_none() { prologue_of(identity.key, proof) } else { tree.prologue };
         let verified = Grown::from(Tree::empty(proof.fork, prologue), proof).and_then(|grown| {
             if grown.unproven.is_some() {
                 return Err(VerifyError::InvalidProof);
             }
-            let manifest = check_signature(key, manifest, proof, &grown.batch.tree)?;
+            let manifest = check_signature(identity, proof, &grown.batch.tree)?;
             Ok((grown, manifest))
         });
         let (mut grown, manifest) = match verified {

@@ -25,7 +25,7 @@ impl Core {
             return Step::Park;
         }
         let Some(head) = &self.lost else { return Step::Done(Value::Repaired(false)) };
-        let Ok(theirs) = verify_from_empty(self.key(), self.manifest(), proof) else {
+        let Ok(theirs) = verify_from_empty(&self.identity(), proof) else {
             return Step::Done(Value::Repaired(false));
         };
         let wanted = RefCell::default();

@@ -9,7 +9,7 @@ use crate::compact_encoding::{DecodeError, Reader, Writer};
 use super::conflict::{FromEmpty, verify_from_empty};
 use super::manifest::Manifest;
 use super::proof::{Proof, data_len, decode_data, encode_data};
-use super::verify::VerifyError;
+use super::verify::{Identity, VerifyError};
 
 /// A stand-alone proof.
 ///
@@ -53,6 +53,6 @@ impl StandaloneProof {
     ///
     /// [`VerifyError`].
     pub fn verify(&self, key: &[u8; 32], manifest: &Manifest) -> Result<FromEmpty, VerifyError> {
-        verify_from_empty(key, Some(manifest), &self.proof)
+        verify_from_empty(&Identity::new(key, Some(manifest)), &self.proof)
     }
 }

@@ -167,17 +167,30 @@ impl Core {
         if options.tree {
             let roots = self.tree.roots.iter().map(|root| root.index / 2);
             found.nodes += roots.filter(|at| (start..end).contains(at)).count() as u64;
+            let fits = |index| {
+                let (left, right) = flat_tree::children(index)?;
+                match (node(index), node(left), node(right)) {
+                    (Some(parent), Some(left), Some(right)) => Some(parent_node(&left, &right) == parent),
+                    (_, None, None) | (None, ..) => None,
+                    (Some(_), ..) => Some(false),
+                }
+            };
             for index in (start.saturating_mul(2)..end.saturating_mul(2)).filter(|index| index & 1 == 1) {
-                let Some((left, right)) = flat_tree::children(index) else { continue };
-                if flat_tree::right_span(index) >= 2 * length {
+                // What is below something wrong goes with it.
+                let is_root = |index| self.tree.roots.iter().any(|root| root.index == index);
+                let mut above = index;
+                let mut is_kept = flat_tree::right_span(index) < 2 * length;
+                while is_kept && !is_root(above) {
+                    above = flat_tree::parent(above);
+                    is_kept = flat_tree::right_span(above) < 2 * length && fits(above) == Some(true);
+                }
+                if !is_kept {
                     continue;
                 }
-                match (node(index), node(left), node(right)) {
-                    (Some(parent), Some(left), Some(right)) if parent_node(&left, &right) == parent => {
-                        found.nodes += 2;
-                    }
-                    (_, None, None) | (None, ..) => {}
-                    (Some(_), ..) => {
+                match fits(index) {
+                    Some(true) => found.nodes += 2,
+                    None => {}
+                    Some(false) => {
                         found.dropped_nodes += 1;
                         let [first, last] = [flat_tree::left_span(index), flat_tree::right_span(index)];
                         let end = self.keys.node(last + 1);

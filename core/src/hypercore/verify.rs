@@ -100,7 +100,25 @@ impl From<Unfit> for VerifyError {
     }
 }
 
-/// Verifies a proof for the fork of `tree`. `manifest` is the one stored, if any.
+/// What a peer's proofs are verified against.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The core's key.
+    pub key: &'a [u8; 32],
+    /// The manifest that is stored, if any.
+    pub manifest: Option<&'a Manifest>,
+    /// Whether a core whose key itself signs does so as very old versions did.
+    pub is_legacy: bool,
+}
+
+impl<'a> Identity<'a> {
+    /// Returns what proofs of any but very old cores are verified against.
+    pub fn new(key: &'a [u8; 32], manifest: Option<&'a Manifest>) -> Self {
+        Self { key, manifest, is_legacy: false }
+    }
+}
+
+/// Verifies a proof for the fork of `tree`.
 ///
 /// # Errors
 ///
@@ -108,15 +126,14 @@ impl From<Unfit> for VerifyError {
 pub fn verify(
     source: &dyn NodeSource,
     tree: &Tree,
-    key: &[u8; 32],
-    manifest: Option<&Manifest>,
+    identity: &Identity<'_>,
     proof: &Proof,
 ) -> Result<Result<Verified, VerifyError>, Missing> {
     if proof.fork != tree.fork {
         return Ok(Err(VerifyError::WrongFork { expected: tree.fork, found: proof.fork }));
     }
     let Some(upgrade) = &proof.upgrade else {
-        return verify_plain(source, key, manifest, proof);
+        return verify_plain(source, identity, proof);
     };
     let late = upgrade.start < tree.length;
     let mut base = tree.clone();
@@ -127,8 +144,8 @@ pub fn verify(
         };
         base = Tree::from_roots(tree.fork, upgrade.start, roots, tree.prologue);
     }
-    if manifest.is_none() {
-        base.prologue = prologue_of(key, proof);
+    if identity.manifest.is_none() {
+        base.prologue = prologue_of(identity.key, proof);
     }
     let mut grown = match Grown::from(base, proof) {
         Ok(grown) => grown,
@@ -142,7 +159,7 @@ pub fn verify(
     {
         return Ok(Err(error));
     }
-    Ok(check_signature(key, manifest, proof, &grown.batch.tree).map(|manifest| {
+    Ok(check_signature(identity, proof, &grown.batch.tree).map(|manifest| {
         grown.nodes.append(&mut grown.batch.nodes);
         Verified { nodes: grown.nodes, block: block_of(proof), upgraded: Some(grown.batch.tree), manifest }
     }))
@@ -188,8 +205,7 @@ impl Grown {
 
 fn verify_plain(
     source: &dyn NodeSource,
-    key: &[u8; 32],
-    manifest: Option<&Manifest>,
+    identity: &Identity<'_>,
     proof: &Proof,
 ) -> Result<Result<Verified, VerifyError>, Missing> {
     let (sub, nodes) = match verify_subtree(proof) {
@@ -202,8 +218,8 @@ fn verify_plain(
         return Ok(Err(error));
     }
     let manifest = match &proof.manifest {
-        Some(new) if manifest.is_none() => {
-            if new.key() != *key {
+        Some(new) if identity.manifest.is_none() => {
+            if new.key() != *identity.key {
                 return Ok(Err(VerifyError::InvalidManifest));
             }
             Some(new.clone())
@@ -258,8 +274,7 @@ pub(super) fn check_stored(source: &dyn NodeSource, node: &Node) -> Result<Resul
 /// Verifies the signature of a new head, and the manifest if none is known. Returns the manifest to
 /// store.
 pub(super) fn check_signature(
-    key: &[u8; 32],
-    known: Option<&Manifest>,
+    &Identity { key, manifest: known, is_legacy }: &Identity<'_>,
     proof: &Proof,
     tree: &Tree,
 ) -> Result<Option<Manifest>, VerifyError> {
@@ -274,7 +289,10 @@ pub(super) fn check_signature(
     let Some(manifest) = known.or(new.as_ref()) else {
         return Err(VerifyError::InvalidManifest);
     };
-    let verifier = Verifier::new(*key, manifest).map_err(|_| VerifyError::InvalidManifest)?;
+    let mut verifier = Verifier::new(*key, manifest).map_err(|_| VerifyError::InvalidManifest)?;
+    if is_legacy {
+        verifier = verifier.legacy();
+    }
     if !verifier.verify(tree, tree.signature.as_deref()) {
         return Err(VerifyError::InvalidSignature);
     }

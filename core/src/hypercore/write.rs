@@ -210,7 +210,7 @@ impl Core {
         }
         let wanted = RefCell::default();
         let source = self.nodes(store, loaded, &wanted);
-        let verified = match verify(&source, &self.tip, self.key(), self.manifest(), proof) {
+        let verified = match verify(&source, &self.tip, &self.identity(), proof) {
             Ok(Ok(verified)) => verified,
             Ok(Err(error)) => return Step::Done(Value::Applied(Err(error))),
             Err(Missing) => return Step::Read(wanted.take()),

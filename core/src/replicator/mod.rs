@@ -224,6 +224,11 @@ impl Replicator {
         self.options.in_flight = range;
     }
 
+    /// Wants 4096 blocks at a time of peers that come from now on, or as many as every peer understands.
+    pub fn set_small_wants(&mut self, small_wants: bool) {
+        self.options.small_wants = small_wants;
+    }
+
     /// Tells how many channels are opening: opened by us but not answered, or on links that are not open.
     pub fn set_pending_opens(&mut self, count: u32, local: &dyn Local) {
         self.pending_opens = count;

@@ -191,6 +191,18 @@ impl DataKeys {
         self.part(NODE + 1, 0).into()
     }
 
+    /// Returns the key of what a program keeps for itself.
+    pub fn local(&self, name: &[u8]) -> Bytes {
+        let mut key = self.part(LOCAL, name.len());
+        key.extend_from_slice(name);
+        key.into()
+    }
+
+    /// Returns the key after those of all that programs keep for themselves.
+    pub fn locals_end(&self) -> Bytes {
+        self.part(LOCAL + 1, 0).into()
+    }
+
     /// Returns the key of a page of marks.
     pub fn mark(&self, page: u64) -> Bytes {
         self.numbered(MARK, page)
@@ -321,6 +333,7 @@ const BLOCK: u8 = 3;
 const NODE: u8 = 4;
 const PAGE: u8 = 5;
 const USER_DATA: u8 = 6;
+const LOCAL: u8 = 7;
 const MARK: u8 = 8;
 
 #[cfg(test)]

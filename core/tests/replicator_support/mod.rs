@@ -14,7 +14,7 @@ use hypertab_core::hypercore::proof::{Proof, ProofRequest};
 use hypertab_core::hypercore::prove::prove;
 use hypertab_core::hypercore::reorg::Reorg;
 use hypertab_core::hypercore::verifier::Verifier;
-use hypertab_core::hypercore::verify::{VerifyError, verify};
+use hypertab_core::hypercore::verify::{Identity, VerifyError, verify};
 use hypertab_core::replicator::wire::Message;
 use hypertab_core::replicator::{
     Action, Applied, ApplyError, ApplyTicket, ConflictFinding, Local, LocalChange, PeerId, PeerMisbehaved,
@@ -157,7 +157,8 @@ impl Log {
         {
             return Err(ApplyError::Invalid);
         }
-        let verified = verify(self, &self.tree, &self.key, self.manifest.as_ref(), proof).unwrap();
+        let verified =
+            verify(self, &self.tree, &Identity::new(&self.key, self.manifest.as_ref()), proof).unwrap();
         let verified = verified.map_err(apply_error)?;
         self.put(&verified.nodes);
         let upgraded = verified.upgraded.is_some();
@@ -190,7 +191,8 @@ impl Log {
             if proof.upgrade.is_none() {
                 return Ok(ReorgStep::Ignored);
             }
-            let started = Reorg::start(self, &self.tree, &self.key, self.manifest.as_ref(), proof).unwrap();
+            let identity = Identity::new(&self.key, self.manifest.as_ref());
+            let started = Reorg::start(self, &self.tree, &identity, proof).unwrap();
             reorg = Some(started.map_err(apply_error)?);
         }
         let reorg = reorg.unwrap();
@@ -219,8 +221,9 @@ impl Log {
     }
 
     pub fn check_conflict(&self, proof: &Proof) -> ConflictFinding {
-        let manifest = self.manifest.as_ref().unwrap();
-        match check_conflict(self, &self.tree, &self.key, manifest, proof).unwrap() {
+        match check_conflict(self, &self.tree, &Identity::new(&self.key, self.manifest.as_ref()), proof)
+            .unwrap()
+        {
             Verdict::Conflict { .. } => ConflictFinding::Proven,
             Verdict::Incomparable | Verdict::Same => ConflictFinding::None,
             Verdict::Invalid(_) | Verdict::Repair(_) => ConflictFinding::Bogus,

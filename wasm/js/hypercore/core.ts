@@ -8,6 +8,7 @@ import { equal, toHex } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { encodeId } from '../support/id.js'
 import { parseStorage, type StorageInput } from '../storage/parse.js'
+import type { CoreStorage } from '../storage/core-storage.js'
 import type { LegacyFiles, Storage } from '../storage/storage.js'
 import { Mux } from '../links/mux.js'
 import type { HypercoreOptions } from './options.js'
@@ -17,6 +18,7 @@ import { openOptions } from './opening.js'
 import { Peer } from './peer.js'
 import { forEngine, fromEngine, type EngineProof, type Proof } from './proof.js'
 import { copyPrologue } from './prologue.js'
+import { hasSmallWants } from './features.js'
 import { Replicator } from './replicator.js'
 import { State } from './state.js'
 import { UserDataStream, type UserDataRange } from './user-data.js'
@@ -74,7 +76,8 @@ export class Core {
   readonly replicator: Replicator
   /** Closes when its last session does. */
   autoClose = true
-  readonly storage: Storage
+  /** The store that it is in. */
+  readonly db: Storage
   keyPair: KeyPair | null = null
   /** Open branches and atomic states. */
   readonly states = new Map<CoreHandle, State>()
@@ -105,7 +108,7 @@ export class Core {
 
   constructor (storage: StorageInput, options: HypercoreOptions) {
     this.replicator = new Replicator(this, options.inflightRange)
-    this.storage = parseStorage(storage)
+    this.db = parseStorage(storage)
     this.globalCache = options.globalCache ?? null
     this.key = options.key as Uint8Array ?? null
     this.discoveryKey = options.discoveryKey ?? (this.key?.byteLength === 32 && isReady() ? discoveryKey(this.key) : null)
@@ -189,6 +192,11 @@ export class Core {
   /** The log itself; a branch has its own. */
   get state (): State {
     return this.#state ??= new State(this, null)
+  }
+
+  /** The records of the log as they are stored; null before it is open. */
+  get storage (): CoreStorage | null {
+    return this.opened ? this.state.storage : null
   }
 
   ready (): Promise<void> {
@@ -299,14 +307,12 @@ export class Core {
   }
 
   /** Looks whether what is stored fits together, and drops what does not. */
-  async audit (options: AuditOptions = {}): Promise<Audit> {
+  async audit ({ tree = true, blocks = true, bitfield = true, dryRun = false }: AuditOptions = {}): Promise<Audit> {
+    if (tree && this.isLost) throw HypercoreError.INVALID_OPERATION('Expected all roots in storage, some are lost', this.discoveryKey)
     const total: Audit = { treeNodes: 0, blocks: 0, bits: 0, droppedTreeNodes: 0, droppedBlocks: 0, droppedBits: 0, corrupt: false }
-    for (let start: number | null = 0; start !== null;) {
-      const from: number = start
-      const { next, ...found }: AuditedPart = await this.request<AuditedPart>((core, engine) => engine.coreAudit(core, from, options)).promise
-      for (const [name, count] of Object.entries(found) as Array<[keyof typeof found, number]>) total[name] += count
-      start = next
-    }
+    // Blocks are measured by the tree that is left.
+    if (tree) await this.#audit({ tree, blocks: false, bitfield: false, dryRun }, total)
+    if (blocks || bitfield) await this.#audit({ tree: false, blocks, bitfield, dryRun }, total)
     return total
   }
 
@@ -314,6 +320,7 @@ export class Core {
   attach (mux: Mux): void {
     if (this.closing !== null || mux.destroyed) return
     this.muxes.add(mux)
+    if (this.opened && this.#frozen === null) call((engine) => { engine.coreSetSmallWants(this.handle, hasSmallWants()) })
     if (mux.linking !== null) this.replicator.awaitHandshake(mux.linking)
     if (!this.#isFull && this.#frozen === null) mux.attach(this.handle, this)
   }
@@ -341,12 +348,12 @@ export class Core {
       await ready()
       const opening = openOptions(options)
       if (this.key) this.discoveryKey = discoveryKey(this.key)
-      const store = this.store = await this.storage.acquire()
+      const store = this.store = await this.db.acquire()
       this.#acquired = true
       // Whoever names no core gets the first one, also when somebody has it open.
       const isUnnamed = !opening.key && !opening.discoveryKey && !opening.manifest
-      if (isUnnamed && this.storage.unnamed) opening.discoveryKey = this.storage.unnamed.discoveryKey!
-      this.#unwatch = this.storage.watch({
+      if (isUnnamed && this.db.unnamed) opening.discoveryKey = this.db.unnamed.discoveryKey!
+      this.#unwatch = this.db.watch({
         letGo: (failure) => this.#letGo(fromFailure(failure, this.discoveryKey)),
         resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
         close: async () => {
@@ -355,14 +362,14 @@ export class Core {
         },
         lost: (failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) }
       })
-      const legacy = options.legacyFiles === undefined ? this.storage.legacyFiles() : options.legacyFiles
+      const legacy = options.legacyFiles === undefined ? this.db.legacyFiles() : options.legacyFiles
       const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
       listen('core', handle, this.#onevent)
       this.#handle = handle
       await new Request<void>(() => id, null, this).promise
       if (legacy) await this.#importBlocks(handle, legacy)
       this.#opened(options)
-      if (isUnnamed) this.storage.unnamed ??= this
+      if (isUnnamed) this.db.unnamed ??= this
       if (options.group) await this.setGroup(options.group)
     } catch (error) {
       await this.#giveUp()
@@ -422,7 +429,7 @@ export class Core {
       await request((engine) => engine.closeCore(handle)).catch(() => {})
     }
     this.#unwatch()
-    if (this.#acquired) await this.storage.release()
+    if (this.#acquired) await this.db.release()
   }
 
   // Sessions stay: what they ask meanwhile is asked once the store is open again.
@@ -487,10 +494,10 @@ export class Core {
       unlisten('core', handle, this.#onevent)
       this.closed = true
       this.#unwatch()
-      if (this.storage.unnamed === this) this.storage.unnamed = null
+      if (this.db.unnamed === this) this.db.unnamed = null
       for (const peer of this.#peers.values()) peer.removed = true
       this.#peers.clear()
-      await this.storage.release()
+      await this.db.release()
     }
   }
 
@@ -578,6 +585,15 @@ export class Core {
   #emit (tell: (session: Hypercore) => void): void {
     const sessions = this.allSessions()
     for (let i = sessions.length - 1; i >= 0; i--) tell(sessions[i]!)
+  }
+
+  async #audit (options: AuditOptions, total: Audit): Promise<void> {
+    for (let start: number | null = 0; start !== null;) {
+      const from: number = start
+      const { next, ...found }: AuditedPart = await this.request<AuditedPart>((core, engine) => engine.coreAudit(core, from, options)).promise
+      for (const [name, count] of Object.entries(found) as Array<[keyof typeof found, number]>) total[name] += count
+      start = next
+    }
   }
 
   #tree (): CoreHeader['tree'] {

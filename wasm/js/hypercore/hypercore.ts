@@ -12,6 +12,7 @@ import type { Storage } from '../storage/storage.js'
 import { BlockSession, MAX_SUGGESTED_BLOCK_SIZE } from './blocks.js'
 import { Core } from './core.js'
 import { createEncryption, DefaultEncryption, isEncryptionProvider, type EncryptionProvider } from './encryption.js'
+import { enableFeatures, SMALL_WANTS } from './features.js'
 import { Extension, type ExtensionHandlers } from './extension.js'
 import { Info } from './info.js'
 import { decodeRemoteProof, proof as proveRemotely } from './lib/fully-remote-proof.js'
@@ -27,7 +28,8 @@ import type { CommitOptions } from './state.js'
 export class Hypercore extends BlockSession {
   static readonly MAX_SUGGESTED_BLOCK_SIZE = MAX_SUGGESTED_BLOCK_SIZE
   static readonly DefaultEncryption = DefaultEncryption
-  static readonly SMALL_WANTS = 1
+  /** Wants peers to report 4096 blocks at a time, and any block of a range; hypercore 10 cannot. */
+  static readonly SMALL_WANTS = SMALL_WANTS
 
   /** The key of a core that has this manifest, or is signed by this public key. */
   static key (manifest: ManifestInput | Uint8Array, { compat, version, namespace }: { compat?: boolean, version?: number, namespace?: Uint8Array } = {}): Uint8Array {
@@ -91,8 +93,10 @@ export class Hypercore extends BlockSession {
     return session.treeHash(length)
   }
 
-  /** Switches of the whole process; the engine has none. */
-  static enable (flags: number): void {}
+  /** Sets what cores of this process do from their next peers on: {@link SMALL_WANTS}, or 0 for what every peer understands. */
+  static enable (flags: number): void {
+    enableFeatures(flags)
+  }
 
   /** Whom a writer hears before it goes on after its store was repaired; null for any peer. */
   static setRecoveryPeers (keys: Uint8Array[] | null): void {
@@ -286,7 +290,7 @@ export class Hypercore extends BlockSession {
   /** Closes every session and deletes what is stored of the core, and the store when nothing else is in it. */
   async purge (): Promise<void> {
     if (!this.opened) await this.opening
-    const { storage, discoveryKey } = this.core!
+    const { db: storage, discoveryKey } = this.core!
     for (const session of this.core!.allSessions()) await session.close()
     await this.core!.close()
     await storage.deleteCore(discoveryKey!)
@@ -319,8 +323,12 @@ export class Hypercore extends BlockSession {
     } catch {
       return false
     }
+    const { nodes } = proof.upgrade!
+    const tx = core.storage!.write()
+    for (const node of nodes) tx.putTreeNode(node)
+    await tx.flush()
     core.replicator.setPushOnly(false)
-    return proof.upgrade!.nodes.length > 0
+    return nodes.length > 0
   }
 
   /** Asks all peers for what was lost of the tree. */

@@ -5,6 +5,7 @@ import { HypercoreError } from '../errors.js'
 import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { createManifest, encodeManifest, isCompat, manifestKey } from './manifest.js'
+import { hasSmallWants } from './features.js'
 import type { HypercoreOptions } from './options.js'
 
 /** Translates a program's options, and refuses those that make no sense. */
@@ -19,6 +20,8 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
   }
   const opening: OpenCoreOptions = {
     compat: options.compat === true,
+    legacy: !!options.legacy,
+    smallWants: hasSmallWants(),
     createIfMissing: options.createIfMissing !== false,
     overwrite: options.overwrite === true,
     force: options.force === true,

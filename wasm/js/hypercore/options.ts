@@ -25,6 +25,8 @@ export interface HypercoreOptions {
   keyPair?: KeyPairInput | null
   manifest?: ManifestInput | Uint8Array | null
   compat?: boolean
+  /** Signs and verifies a core whose key signs itself as very old versions did. */
+  legacy?: boolean
   discoveryKey?: Uint8Array | null
   valueEncoding?: ValueEncoding | null
   encodeBatch?: ((blocks: any[]) => Uint8Array[]) | null

@@ -16,7 +16,7 @@ export async function copyPrologue (source: State, target: Core): Promise<void> 
   if (source.length < length || length === 0) return
   const hash = await source.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise
   if (!equal(hash, prologue.hash)) throw new Error('Prologue does not match source')
-  if (source.core.storage === target.storage) await target.request((core, engine) => engine.coreCopyPrologue(core, source.handle)).promise
+  if (source.core.db === target.db) await target.request((core, engine) => engine.coreCopyPrologue(core, source.handle)).promise
   else await copyAcross(source, target, length)
   for await (const { key, value } of new UserDataStream(source) as AsyncIterable<UserDataEntry>) {
     await target.request((core, engine) => engine.coreSetUserData(core, key, value)).promise

@@ -54,7 +54,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   valueEncoding: CompactEncoding | null = null
   encodeBatch: ((blocks: any[]) => Uint8Array[]) | null = null
   readonly activeRequests: ActiveRequests = []
-  /** All sessions of the core. */
+  /** The sessions that came from the same one. */
   sessions: Hypercore[] = []
   keyPair: KeyPairInput | null
   readable = true
@@ -74,8 +74,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   closing: Promise<void> | null = null
   readonly opening: Promise<void>
 
-  /** @internal The list of a store that made the session, or the one it comes from. */
-  _listed: Hypercore[] | null = null
   /** @internal */
   _readonly: boolean
   /** @internal */
@@ -244,8 +242,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   _join (): void {
     const core = this.core!
     core.sessions.push(this.self)
-    if (this._listed?.includes(this.self) === false) this._listed.push(this.self)
-    this.sessions = this._listed ?? core.sessions
+    if (!this.sessions.includes(this.self)) this.sessions.push(this.self)
     if (!this.weak) core.activeSessions++
   }
 
@@ -257,8 +254,8 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     core.sessions.splice(index, 1)
     if (!this.weak) core.activeSessions--
     if (!isGone) return
-    const listed = this._listed
-    if (listed?.includes(this.self)) listed.splice(listed.indexOf(this.self), 1)
+    const listed = this.sessions.indexOf(this.self)
+    if (listed !== -1) this.sessions.splice(listed, 1)
     this.ongc?.(this.self)
   }
 
@@ -270,7 +267,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       this.preload = null
     }
     const { parent } = options
-    this._listed = options.sessions ?? parent?._listed ?? null
     this.ongc ??= options.ongc ?? parent?.ongc ?? null
     try {
       if (options.core && !parent) {
@@ -283,6 +279,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
         this.core = new Core(storage ?? missingStorage(), options)
         this.core.replicator.updateFindingPeers(this._findingPeers)
       }
+      this.sessions = options.sessions ?? parent?.sessions ?? this.sessions
       this._join()
       await this.#openSession(options)
     } catch (error) {

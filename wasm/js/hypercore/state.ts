@@ -5,6 +5,7 @@ import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, look, request, Request, unlisten } from '../runtime.js'
 import { fromUtf8, isBytes } from '../support/bytes.js'
+import { CoreStorage } from '../storage/core-storage.js'
 import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
@@ -50,6 +51,7 @@ export class State {
     this.from = from
     this.name = name
     this.atom = atom
+    this.storage = new CoreStorage(this)
   }
 
   get handle (): CoreHandle { return this.#handle ?? this.core.handle }
@@ -57,10 +59,8 @@ export class State {
   get byteLength (): number { return this.#handle === null ? this.core.byteLength : look((engine) => engine.coreByteLength(this.handle)) }
   get fork (): number { return this.#handle === null ? this.core.fork : look((engine) => engine.coreFork(this.handle)) }
 
-  /** Where atoms are made. */
-  get storage (): { createAtom (): Atom, readonly atom: Atom | null } {
-    return { createAtom: () => this.core.storage.createAtom(), atom: this.atom }
-  }
+  /** Its records as they are stored, and where atoms are made. */
+  readonly storage: CoreStorage
 
   /** Whether it is the log itself, which is signed. */
   isDefault (): boolean {
@@ -142,7 +142,7 @@ export class State {
 
   /** Opens the same log in an atom. */
   async atomic (input: Atom | ForeignAtom): Promise<State> {
-    const atom = atomOf(this.core.storage, input)
+    const atom = atomOf(this.core.db, input)
     const handle = atom.acquire(this.core.store)
     try {
       return await this.#child(call((engine) => engine.openAtomic(this.handle, handle)), this.name, atom)

@@ -38,13 +38,20 @@ export interface StoredHead {
   timestamp: number
 }
 
+/** What would otherwise have to be searched for. */
+export interface StoredHints {
+  contiguousLength: number
+  remoteContiguousLength: number
+  recovering: number
+}
+
 /** What is stored about a core. */
 export interface StoredInfo {
   discoveryKey: Uint8Array
   core: StoredCore
   auth: StoredAuth | null
   head: StoredHead | null
-  hints: { contiguousLength: number, remoteContiguousLength: number, recovering: number } | null
+  hints: StoredHints | null
 }
 
 /** Which parts of {@link StoredInfo} are wanted; all by default. */
@@ -94,6 +101,7 @@ export function userInfo (info: (Omit<StoredInfo, 'auth'> & { auth: Omit<StoredA
 /** Upstream gives Buffers in Node, at any depth. */
 export function userFields<T> (value: T): T {
   if (value instanceof Uint8Array) return userBytes(value) as T
+  if (Array.isArray(value)) return value.map(userFields) as T
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, userFields(field)])) as T
 }
