@@ -1,0 +1,85 @@
+// What programs that are run with several implementations get: cores, replications, notes. Nothing of Node is needed,
+// so that the same programs run in a page.
+
+/** Runs a program with one implementation, or with one on each side, and returns what it notes. */
+export async function play (classes, program, { folder, defer }) {
+  const notes = []
+  const undo = []
+  const [A, B = A] = [classes].flat()
+  const create = async (Class, args) => {
+    const core = new Class(folder(), ...args)
+    undo.push(() => core.close())
+    core.on('error', () => {})
+    await core.ready()
+    return core
+  }
+  const scene = {
+    A,
+    B,
+    Hypercore: A,
+    note: (...values) => { notes.push(values.map(plain)) },
+    folder,
+    create: (...args) => create(A, args),
+    createA: (...args) => create(A, args),
+    createB: (...args) => create(B, args),
+    defer: (step) => { undo.push(step) },
+    replicate: (a, b, options) => replicate(undo, a, b, options)
+  }
+  defer(async () => { for (const step of undo.reverse()) await step() })
+  await program(scene)
+  return notes
+}
+
+/** Joins two cores by a pipe in memory. */
+function replicate (undo, a, b, options = {}) {
+  const one = a.replicate(true, { keepAlive: false, ...options })
+  const other = b.replicate(false, { keepAlive: false, ...options })
+  one.on('error', () => {})
+  other.on('error', () => {})
+  one.pipe(other).pipe(one)
+  const end = () => Promise.all([one, other].map((stream) => new Promise((resolve) => {
+    if (stream.destroyed) return resolve()
+    stream.on('close', resolve)
+    stream.destroy()
+  })))
+  undo.push(end)
+  return { one, other, end }
+}
+
+/** Waits until something is true. */
+export async function eventually (condition, what = 'a condition', patience = 10_000) {
+  const end = Date.now() + patience
+  while (!(await condition())) {
+    if (Date.now() > end) throw new Error(`took over ${patience} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** Waits until a stream has closed, whether it failed or not. */
+export function closed (stream) {
+  return new Promise((resolve) => { stream.on('close', resolve) })
+}
+
+/** What a promise comes to, as something to note. */
+export async function outcome (promise) {
+  try {
+    return { value: plain(await promise) }
+  } catch (error) {
+    return { error: plain(error) }
+  }
+}
+
+/** A value as it can be compared. */
+export function plain (value) {
+  if (value instanceof Error) return { code: value.code, message: value.message, name: value.name }
+  if (value instanceof Uint8Array) return `${value.constructor.name === 'Buffer' ? 'buffer' : 'bytes'}:${toHex(value)}`
+  if (Array.isArray(value)) return value.map(plain)
+  if (value !== null && typeof value === 'object') {
+    return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, plain(field)]))
+  }
+  return typeof value === 'function' ? 'function' : value
+}
+
+export function toHex (bytes) {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}
