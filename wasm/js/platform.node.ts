@@ -21,8 +21,18 @@ export function loadEngine (source?: unknown): Promise<void> | null {
   return null
 }
 
+/**
+ * Arrays up to this length have no memory of their own until somebody asks for it, as sharing it does. V8 tracks each
+ * such memory, and with the keys of thousands of cores does little else.
+ */
+const IN_HEAP = 64
+
 export function userBytes (bytes: Uint8Array): Uint8Array {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (Buffer.isBuffer(bytes)) return bytes
+  if (bytes.byteLength > IN_HEAP) return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const copy = Buffer.alloc(bytes.byteLength)
+  copy.set(bytes)
+  return copy
 }
 
 export function bytesFrom (value: unknown): Uint8Array {

@@ -10,6 +10,7 @@ pub mod drives;
 mod events;
 pub mod imports;
 pub mod links;
+mod memory;
 mod options;
 pub mod proofs;
 pub mod records;

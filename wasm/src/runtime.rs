@@ -15,6 +15,7 @@ use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
 
 use crate::events;
+use crate::memory::Memory;
 use crate::socket::{QUEUE_LIMIT, Socket, SocketEvent};
 use crate::storage::Backend;
 
@@ -73,6 +74,7 @@ pub(crate) struct Runtime {
     cancel_codes: BTreeMap<RequestId, String>,
     /// Requests of this module's own, counted down so that they never meet the engine's.
     next_request: f64,
+    memory: Memory,
 }
 
 /// Starts the engine. `wake` is called, outside any other call, when events wait that no call of JavaScript caused.
@@ -103,6 +105,7 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             timer: None,
             cancel_codes: BTreeMap::new(),
             next_request: -1.0,
+            memory: Memory::default(),
         });
         Ok(())
     })
@@ -213,6 +216,7 @@ impl Runtime {
                 Output::Event(event) => self.tell(event),
                 Output::Idle { wake_at } => {
                     self.arm(wake_at);
+                    self.memory.grow_ahead();
                     return;
                 }
             }

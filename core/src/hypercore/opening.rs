@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use crate::compact_encoding::{Decode, Encode};
 use crate::crypto::{KeyPair, Node, discovery_key};
@@ -88,8 +89,8 @@ impl Default for OpenOptions {
 pub struct Opening {
     party: Party,
     options: OpenOptions,
-    /// A key pair in case one has to be made.
-    fresh: KeyPair,
+    /// Makes a key pair in case one is needed.
+    seed: Zeroizing<[u8; 32]>,
     discovery_key: Option<DiscoveryKey>,
     pub(super) state: State,
     answer: Option<Answer>,
@@ -141,8 +142,8 @@ impl Opening {
     pub fn new(party: Party, options: OpenOptions, seed: &[u8; 32]) -> Self {
         let imported = options.import.as_ref().map(|import| import.auth.discovery_key);
         let discovery_key = options.discovery_key.or(options.key.as_ref().map(discovery_key)).or(imported);
-        let fresh = KeyPair::from_seed(seed);
-        Self { party, options, fresh, discovery_key, state: State::Start, answer: None }
+        let seed = Zeroizing::new(*seed);
+        Self { party, options, seed, discovery_key, state: State::Start, answer: None }
     }
 
     /// Returns the discovery key, as soon as it is known.
@@ -371,11 +372,11 @@ impl Opening {
     fn new_auth(&self) -> Result<Auth, CoreError> {
         let options = &self.options;
         let pair = match (&options.key_pair, options.key) {
-            (Some(pair), _) => Some(pair),
+            (Some(pair), _) => Some(pair.clone()),
             (None, Some(_)) => None,
-            (None, None) => Some(&self.fresh),
+            (None, None) => Some(KeyPair::from_seed(&self.seed)),
         };
-        let public_key = pair.map(|pair| pair.public_key);
+        let public_key = pair.as_ref().map(|pair| pair.public_key);
         if options.is_compat && options.key.is_some() && public_key.is_some() && options.key != public_key {
             return Err(CoreError::BadArgument("key must be the public key of a compat core"));
         }
@@ -397,8 +398,7 @@ impl Opening {
         if manifest.as_ref().is_some_and(|manifest| !manifest.belongs_to(&key)) {
             return Err(CoreError::StorageConflict("manifest does not hash to the key"));
         }
-        let key_pair =
-            pair.map(|pair| StoredKeyPair { public_key: pair.public_key, key_pair: Some(pair.clone()) });
+        let key_pair = pair.map(|pair| StoredKeyPair { public_key: pair.public_key, key_pair: Some(pair) });
         Ok(Auth { key, discovery_key: discovery_key(&key), manifest, key_pair, encryption_key: None })
     }
 

@@ -4,7 +4,7 @@ import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { concat, equal, fromHex, isBytes } from '../support/bytes.js'
 import { look } from '../runtime.js'
-import { namespaces } from '../support/crypto.js'
+import { hypercoreNamespace } from '../support/crypto.js'
 
 /** One of those who sign a core. */
 export interface Signer {
@@ -75,7 +75,7 @@ export function singleSigner (publicKey: Uint8Array): Manifest {
 
 /** The key of the core that a manifest describes. */
 export function manifestKey (manifest: Manifest): Uint8Array {
-  return userBytes(look((engine) => engine.hash([namespaces('hypercore', 4)[3]!, encodeManifest(manifest)])))
+  return userBytes(look((engine) => engine.hash([hypercoreNamespace(3), encodeManifest(manifest)])))
 }
 
 /** Whether a core with that key is signed as before manifests: the key is the public key. */

@@ -25,3 +25,10 @@ export function namespaces (name: string, count: number): Uint8Array[] {
   const id = hash(fromUtf8(name))
   return Array.from({ length: count }, (_, i) => hash(concat([id, Uint8Array.of(i)])))
 }
+
+const ofHypercore: Uint8Array[] = []
+
+/** One of the keys that keep the uses of `hypercore` apart; made when it is asked for first. */
+export function hypercoreNamespace (index: number): Uint8Array {
+  return ofHypercore[index] ??= namespaces('hypercore', index + 1)[index]!
+}

@@ -3,10 +3,10 @@
 import { userBytes } from '../../platform.js'
 import { look } from '../../runtime.js'
 import { concat } from '../../support/bytes.js'
-import { namespaces } from '../../support/crypto.js'
+import { hypercoreNamespace } from '../../support/crypto.js'
 
 // Made when they are asked for: in a browser the engine may not be loaded yet.
-const name = (index: number): Uint8Array => namespaces('hypercore', index + 1)[index]!
+const name = hypercoreNamespace
 
 export const TREE = 0
 export const REPLICATE_INITIATOR = 1
