@@ -54,6 +54,7 @@ export interface OpenCoreOptions {
   inflightRange?: [number, number]
   alias?: { name: string, namespace: Uint8Array }
   allowLatestBlock?: boolean
+  active?: boolean
 }
 
 /** The key that blocks are encrypted with, or that theirs is derived from. */
@@ -172,6 +173,14 @@ export interface Engine {
   storeInfos (store: StoreHandle, discoveryKeys: Uint8Array[]): RequestHandle
   storeCores (store: StoreHandle, from: Uint8Array | undefined, limit: number): RequestHandle
   storeAliases (store: StoreHandle, namespace: Uint8Array | undefined, from: Uint8Array | undefined, limit: number): RequestHandle
+  storeGroup (store: StoreHandle, topic: Uint8Array): RequestHandle
+  storeGroupUpdates (
+    store: StoreHandle, group: number, since: number, reverse: boolean, from: Uint8Array | undefined, limit: number
+  ): RequestHandle
+  storeBranches (store: StoreHandle, discoveryKey: Uint8Array): RequestHandle
+  storeRecords (
+    store: StoreHandle, data: number, kind: 'blocks' | 'tree' | 'bitfield', from: Uint8Array | undefined, limit: number
+  ): RequestHandle
 
   openCore (store: StoreHandle, options: OpenCoreOptions): [CoreHandle, RequestHandle]
   closeCore (core: CoreHandle): RequestHandle
@@ -207,6 +216,7 @@ export interface Engine {
   corePush? (core: CoreHandle, index: number): void
   coreTraffic? (core: CoreHandle, peer?: PeerHandle): [sent: number[], received: number[]]
   coreSetActive (core: CoreHandle, active: boolean): void
+  coreDownloads (core: CoreHandle): boolean
   coreSetFindingPeers (core: CoreHandle, count: number): void
   coreSetPushOnly? (core: CoreHandle, pushOnly: boolean): void
   coreSetAllowPush? (core: CoreHandle, allowPush: boolean): void

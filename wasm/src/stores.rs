@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode as _;
 use hypertab_core::corestore::keys::{self, Namespace};
-use hypertab_core::corestore::query::{Answer, CoreInfo, Question};
+use hypertab_core::corestore::query::{Answer, CoreInfo, Question, RecordKind};
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::storage::StoreId;
 use hypertab_core::storage::records::{Alias, Auth, CorePointers, Head, Hints};
@@ -12,7 +12,7 @@ use wasm_bindgen::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::events::{bytes, number, object};
-use crate::options::fixed;
+use crate::options::{fixed, integer};
 use crate::runtime::with;
 
 /// The key pair of a name.
@@ -107,6 +107,50 @@ pub fn store_aliases(
     ask(store, Question::Aliases { namespace, from: from.map(Bytes::from), limit })
 }
 
+/// Finds a group. The request ends with its number or null.
+#[wasm_bindgen(js_name = storeGroup)]
+pub fn store_group(store: u32, topic: &[u8]) -> Result<f64, JsError> {
+    ask(store, Question::Group(fixed(topic, "topic")?))
+}
+
+/// Lists the cores of a group as they changed. The request ends with `[keys, next]`.
+#[wasm_bindgen(js_name = storeGroupUpdates)]
+pub fn store_group_updates(
+    store: u32,
+    group: f64,
+    since: f64,
+    reverse: bool,
+    from: Option<Vec<u8>>,
+    limit: u32,
+) -> Result<f64, JsError> {
+    let (group, since) = (integer(group, "group")?, integer(since, "since")?);
+    ask(store, Question::GroupUpdates { group, since, reverse, from: from.map(Bytes::from), limit })
+}
+
+/// Finds a core and its branches. The request ends with an object or null.
+#[wasm_bindgen(js_name = storeBranches)]
+pub fn store_branches(store: u32, discovery_key: &[u8]) -> Result<f64, JsError> {
+    ask(store, Question::Branches(fixed(discovery_key, "discoveryKey")?))
+}
+
+/// Lists blocks, nodes of the tree or pages of the bitfield of a log. The request ends with `[records, next]`.
+#[wasm_bindgen(js_name = storeRecords)]
+pub fn store_records(
+    store: u32,
+    data: f64,
+    kind: &str,
+    from: Option<Vec<u8>>,
+    limit: u32,
+) -> Result<f64, JsError> {
+    let kind = match kind {
+        "blocks" => RecordKind::Blocks,
+        "tree" => RecordKind::Nodes,
+        "bitfield" => RecordKind::Pages,
+        _ => return Err(JsError::new("kind must be blocks, tree or bitfield")),
+    };
+    ask(store, Question::Records { data: integer(data, "data")?, kind, from: from.map(Bytes::from), limit })
+}
+
 /// What is known about a store, as JavaScript gets it.
 pub(crate) fn answer(answer: Answer) -> JsValue {
     match answer {
@@ -124,6 +168,20 @@ pub(crate) fn answer(answer: Answer) -> JsValue {
         Answer::Aliases(aliases, next) => {
             let entries = aliases.into_iter().map(|(alias, key)| {
                 entry(&[("alias", alias_object(&alias)), ("discoveryKey", bytes(&key).into())])
+            });
+            page(entries, next)
+        }
+        Answer::Group(group) => group.map_or(JsValue::NULL, |group| number(group).into()),
+        Answer::Keys(keys, next) => page(keys.into_iter().map(|key| bytes(&key).into()), next),
+        Answer::Branches(branches) => branches.map_or(JsValue::NULL, |(pointers, branches)| {
+            let branches = branches.into_iter().map(|branch| {
+                entry(&[("name", branch.name.as_str().into()), ("dataPointer", number(branch.data).into())])
+            });
+            entry(&[("core", pointers_object(&pointers)), ("branches", branches.collect::<Array>().into())])
+        }),
+        Answer::Records(records, next) => {
+            let entries = records.into_iter().map(|(index, value)| {
+                entry(&[("index", number(index).into()), ("value", bytes(&value).into())])
             });
             page(entries, next)
         }

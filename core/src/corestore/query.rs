@@ -2,7 +2,8 @@
 //!
 //! Nothing here opens a core, so a store with any number of them answers as fast as one with a few.
 //!
-//! Source: hypercore-storage 3.2, `index.js`, `getSeed`, `setSeed`, `getAlias`, `getInfos`; `lib/streams.js`.
+//! Source: hypercore-storage 3.2, `index.js`, `getSeed`, `setSeed`, `getAlias`, `getInfos`, `getGroup`, `export`;
+//! `lib/streams.js`.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,12 +11,12 @@ use core::fmt;
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use crate::compact_encoding::{Decode, Encode};
+use crate::compact_encoding::{Decode, Encode, Reader};
 use crate::error::StorageFailure;
 use crate::hypercore::opening::decode;
-use crate::id::{DiscoveryKey, Hash};
+use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::storage::keys::{self, DataKeys};
-use crate::storage::records::{Alias, Auth, CorePointers, Head, Hints, Sessions, StoreHead};
+use crate::storage::records::{Alias, Auth, CorePointers, Head, Hints, SessionPointer, Sessions, StoreHead};
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 
 /// What is to be known about a store.
@@ -50,6 +51,45 @@ pub enum Question {
         /// The most that are wanted.
         limit: u32,
     },
+    /// The number of a group.
+    Group(Hash),
+    /// Cores of a group in the order in which they changed last, some at a time.
+    GroupUpdates {
+        /// The number of the group.
+        group: u64,
+        /// Only those that changed at this time or later, in milliseconds of Unix time.
+        since: u64,
+        /// Newest first.
+        reverse: bool,
+        /// Where the answer before this one ended.
+        from: Option<Bytes>,
+        /// The most that are wanted.
+        limit: u32,
+    },
+    /// Where a core and its branches are.
+    Branches(DiscoveryKey),
+    /// Records of a log in their order, some at a time.
+    Records {
+        /// Names the log: [`CorePointers::data`] or a branch's.
+        data: u64,
+        /// Which records.
+        kind: RecordKind,
+        /// Where the answer before this one ended.
+        from: Option<Bytes>,
+        /// The most that are wanted.
+        limit: u32,
+    },
+}
+
+/// What is stored of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Blocks, padding included.
+    Blocks,
+    /// Encoded nodes of the tree.
+    Nodes,
+    /// Pages of the bitfield.
+    Pages,
 }
 
 /// What is known.
@@ -65,6 +105,14 @@ pub enum Answer {
     Cores(Vec<(DiscoveryKey, CorePointers)>, Option<Bytes>),
     /// Names and their cores, and where to go on.
     Aliases(Vec<(Alias, DiscoveryKey)>, Option<Bytes>),
+    /// The number of a group, if it is known.
+    Group(Option<u64>),
+    /// Keys of cores, and where to go on.
+    Keys(Vec<PublicKey>, Option<Bytes>),
+    /// Where a core is, and its branches, if it is here.
+    Branches(Option<(CorePointers, Vec<SessionPointer>)>),
+    /// Numbers of blocks, nodes or pages with their values, and where to go on.
+    Records(Vec<(u64, Bytes)>, Option<Bytes>),
 }
 
 /// What is stored about a core, besides its blocks.
@@ -92,6 +140,10 @@ impl fmt::Debug for Question {
             Self::Forget(_) => "Forget",
             Self::Cores { .. } => "Cores",
             Self::Aliases { .. } => "Aliases",
+            Self::Group(_) => "Group",
+            Self::GroupUpdates { .. } => "GroupUpdates",
+            Self::Branches(_) => "Branches",
+            Self::Records { .. } => "Records",
         })
     }
 }
@@ -104,6 +156,10 @@ impl fmt::Debug for Answer {
             Self::Infos(infos) => f.debug_tuple("Infos").field(&infos.len()).finish(),
             Self::Cores(cores, _) => f.debug_tuple("Cores").field(&cores.len()).finish(),
             Self::Aliases(aliases, _) => f.debug_tuple("Aliases").field(&aliases.len()).finish(),
+            Self::Group(group) => f.debug_tuple("Group").field(group).finish(),
+            Self::Keys(keys, _) => f.debug_tuple("Keys").field(&keys.len()).finish(),
+            Self::Branches(branches) => f.debug_tuple("Branches").field(branches).finish(),
+            Self::Records(records, _) => f.debug_tuple("Records").field(&records.len()).finish(),
         }
     }
 }
@@ -172,6 +228,10 @@ impl Query {
             (State::Reading, Some(Found::Entries(entries, more))) => self.take_entries(&entries, more),
             (State::Parts(pointers), Some(Found::Values(values))) => take_parts(pointers, &values),
             (State::Branches(pointers), Some(Found::Values(values))) => {
+                if let (Question::Branches(_), [sessions]) = (&self.question, &values[..]) {
+                    let branches = decode::<Sessions>(sessions)?.map_or_else(Vec::new, |sessions| sessions.0);
+                    return Ok(Step::Done(Answer::Branches(Some((pointers, branches)))));
+                }
                 self.forget(&pointers, &values, party, store)
             }
             (State::Committing(commit, answer), _) => {
@@ -197,14 +257,28 @@ impl Query {
             }
             Question::Alias(alias) => alloc::vec![keys::alias(&alias.namespace, &alias.name)],
             Question::Infos(discovery_keys) => discovery_keys.iter().map(keys::core).collect(),
-            Question::Forget(discovery_key) => alloc::vec![keys::core(discovery_key)],
+            Question::Forget(discovery_key) | Question::Branches(discovery_key) => {
+                alloc::vec![keys::core(discovery_key)]
+            }
+            Question::Group(topic) => alloc::vec![keys::group(topic)],
+            Question::GroupUpdates { group, since, reverse, from, limit } => {
+                let (start, end) = keys::group_updates(*group, *since);
+                return match from {
+                    Some(from) if *reverse => scan(store, &start, from.clone(), true, *limit),
+                    from => scan(store, from.as_ref().unwrap_or(&start), end, *reverse, *limit),
+                };
+            }
+            Question::Records { data, kind, from, limit } => {
+                let (start, end) = kind.keys(*data);
+                return scan(store, from.as_ref().unwrap_or(&start), end, false, *limit);
+            }
             Question::Cores { from, limit } => {
                 let (start, end) = keys::cores();
-                return scan(store, from.as_ref().unwrap_or(&start), end, *limit);
+                return scan(store, from.as_ref().unwrap_or(&start), end, false, *limit);
             }
             Question::Aliases { namespace, from, limit } => {
                 let (start, end) = keys::aliases(namespace.as_ref());
-                return scan(store, from.as_ref().unwrap_or(&start), end, *limit);
+                return scan(store, from.as_ref().unwrap_or(&start), end, false, *limit);
             }
         };
         Step::Reading(store.read(wanted))
@@ -230,6 +304,18 @@ impl Query {
                 self.state = State::Parts(pointers);
                 Ok(Step::Reading(ticket))
             }
+            Question::Group(_) => {
+                let number = |value: &[u8]| Reader::new(value).uint().map_err(|_| StorageFailure::Corrupted);
+                Ok(Step::Done(Answer::Group(first.as_deref().map(number).transpose()?)))
+            }
+            Question::Branches(_) => match decode::<CorePointers>(&first)? {
+                Some(pointers) => {
+                    let ticket = store.read(alloc::vec![keys::sessions(pointers.core)]);
+                    self.state = State::Branches(pointers);
+                    Ok(Step::Reading(ticket))
+                }
+                None => Ok(Step::Done(Answer::Branches(None))),
+            },
             Question::Forget(_) => match decode::<CorePointers>(&first)? {
                 Some(pointers) => {
                     let ticket = store.read(alloc::vec![keys::sessions(pointers.core), keys::store_head()]);
@@ -242,7 +328,10 @@ impl Query {
                 load_head(store, first)?;
                 self.take_head(party, store)
             }
-            Question::Cores { .. } | Question::Aliases { .. } => Err(StorageFailure::Corrupted),
+            Question::Cores { .. }
+            | Question::Aliases { .. }
+            | Question::GroupUpdates { .. }
+            | Question::Records { .. } => Err(StorageFailure::Corrupted),
         }
     }
 
@@ -296,8 +385,29 @@ impl Query {
     }
 
     fn take_entries(&self, entries: &[(Bytes, Bytes)], more: bool) -> Result<Step, StorageFailure> {
-        // The first key after the last one.
-        let next = entries.last().filter(|_| more).map(|(key, _)| [&key[..], &[0]].concat().into());
+        let last = entries.last().filter(|_| more).map(|(key, _)| key);
+        let next = match self.question {
+            Question::GroupUpdates { reverse: true, .. } => last.cloned(),
+            // The first key after the last one.
+            _ => last.map(|key| [&key[..], &[0]].concat().into()),
+        };
+        if let Question::GroupUpdates { .. } = self.question {
+            let keys = entries.iter().map(|(_, key)| key_of(key));
+            return Ok(Step::Done(Answer::Keys(keys.collect::<Result<_, _>>()?, next)));
+        }
+        if let Question::Records { data, kind, .. } = self.question {
+            let data = DataKeys { data };
+            let numbered = |(key, value): &(Bytes, Bytes)| {
+                let index = match kind {
+                    RecordKind::Blocks => data.block_index(key),
+                    RecordKind::Nodes => data.node_index(key),
+                    RecordKind::Pages => data.page_index(key),
+                };
+                Ok((index.ok_or(StorageFailure::Corrupted)?, value.clone()))
+            };
+            let records = entries.iter().map(numbered).collect::<Result<_, StorageFailure>>()?;
+            return Ok(Step::Done(Answer::Records(records, next)));
+        }
         if let Question::Aliases { .. } = self.question {
             let aliases = entries.iter().map(|(key, value)| {
                 let (namespace, name) = keys::alias_parts(key).ok_or(StorageFailure::Corrupted)?;
@@ -333,8 +443,20 @@ fn take_parts(pointers: Vec<Option<CorePointers>>, values: &[Option<Bytes>]) -> 
     Ok(Step::Done(Answer::Infos(infos.collect::<Result<_, _>>()?)))
 }
 
-fn scan(store: &mut Store, start: &Bytes, end: Bytes, limit: u32) -> Step {
-    Step::Reading(store.scan(start.clone(), end, false, limit.min(MAX_ENTRIES)))
+impl RecordKind {
+    /// Returns the keys of all such records of a log: first and end, exclusive.
+    fn keys(self, data: u64) -> (Bytes, Bytes) {
+        let data = DataKeys { data };
+        match self {
+            Self::Blocks => (data.block(0), data.blocks_end()),
+            Self::Nodes => (data.node(0), data.nodes_end()),
+            Self::Pages => (data.page(0), data.pages_end()),
+        }
+    }
+}
+
+fn scan(store: &mut Store, start: &Bytes, end: Bytes, reverse: bool, limit: u32) -> Step {
+    Step::Reading(store.scan(start.clone(), end, reverse, limit.min(MAX_ENTRIES)))
 }
 
 fn key_of(value: &[u8]) -> Result<DiscoveryKey, StorageFailure> {

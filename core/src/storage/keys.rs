@@ -134,6 +134,11 @@ pub fn group_update(group: u64, milliseconds: u64, core: u64) -> Bytes {
     key.into()
 }
 
+/// Returns the keys of the changes of a group from a time on: first and end, exclusive.
+pub fn group_updates(group: u64, since: u64) -> (Bytes, Bytes) {
+    (group_update(group, since, 0), group_update(group.saturating_add(1), 0, 0))
+}
+
 fn core_part(core: u64, part: u8) -> Bytes {
     let mut key = Vec::with_capacity(11);
     key.push(CORE_PARTS);
@@ -213,6 +218,16 @@ impl DataKeys {
         self.part(MARK + 1, 0).into()
     }
 
+    /// Returns the index inside a key of [`block`](Self::block).
+    pub fn block_index(&self, key: &[u8]) -> Option<u64> {
+        self.number(BLOCK, key)
+    }
+
+    /// Returns the index inside a key of [`node`](Self::node).
+    pub fn node_index(&self, key: &[u8]) -> Option<u64> {
+        self.number(NODE, key)
+    }
+
     /// Returns the page index inside a key of [`page`](Self::page).
     pub fn page_index(&self, key: &[u8]) -> Option<u64> {
         let mut rest = key.strip_prefix(self.part(PAGE, 0).as_slice())?;
@@ -257,6 +272,12 @@ impl DataKeys {
         let mut key = self.part(part, 9);
         put_uint(&mut key, index);
         key.into()
+    }
+
+    fn number(&self, part: u8, key: &[u8]) -> Option<u64> {
+        let mut rest = key.strip_prefix(self.part(part, 0).as_slice())?;
+        let index = take_uint(&mut rest)?;
+        rest.is_empty().then_some(index)
     }
 
     fn part(&self, part: u8, room: usize) -> Vec<u8> {

@@ -19,11 +19,13 @@ import type { EntryStream, StoredAuth } from '../storage/records.js'
 import type { LegacyStore, Storage } from '../storage/storage.js'
 import { audit, type AuditedCore } from './audit.js'
 import { FindingPeers } from './finding-peers.js'
+import { GroupNotifiers, type GroupNotifyHandle, type GroupUpdate } from './groups.js'
 import type { CorestoreOptions, GetCoreOptions, NamedKeyPair, SuspendOptions } from './options.js'
 import { CoreTracker, SessionTracker, StreamTracker } from './trackers.js'
 
 export type CorestoreEvents = {
-  'group-active': [topic: Uint8Array, update: unknown]
+  /** A core of a group has changed, which was opened by this session of the store. */
+  'group-active': [topic: Uint8Array, update: GroupUpdate]
 }
 
 /** Who a core is, as far as it is known before it is open. */
@@ -61,6 +63,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
 
   #namespace: Uint8Array | (() => Uint8Array)
   #findingPeers: FindingPeers | null = null
+  readonly #groups = new GroupNotifiers()
   #holdsStorage = false
 
   constructor (storage?: StorageInput | null, options: CorestoreOptions = {}) {
@@ -107,6 +110,11 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     if (this.watchers.size > 0) return
     this.watchers = null
     this.cores.unwatch(this)
+  }
+
+  /** Tells when a core of a group changes, and which have. */
+  notifyGroup (topic: Uint8Array): GroupNotifyHandle {
+    return this.#groups.create(this.storage, topic)
   }
 
   /** Says that peers are being looked for: until the returned function is called, cores wait for a first peer. */
@@ -361,9 +369,13 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
       allowFork: given.allowFork !== false,
       allowPush: !!given.allowPush,
       alias: given.name ? { name: textOf(given.name), namespace: this.ns } : null,
-      ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite'])
+      ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite', 'group', 'legacy'])
     })
     core.onidle = () => { this.cores.gc(core) }
+    core.ongroupupdate = (topic, update) => {
+      this.emit('group-active', topic, update)
+      this.#groups.tell(topic, update)
+    }
     core.replicator.ondownloading = () => {
       if (this.active) this.streamTracker.attachAll(core)
     }

@@ -61,6 +61,12 @@ export interface InfoOptions {
   hints?: boolean
 }
 
+/** Which changes of a group are wanted, in milliseconds of Unix time, and in which order. */
+export interface GroupUpdateOptions {
+  since?: number
+  reverse?: boolean
+}
+
 /** How many entries are fetched at once. */
 const PAGE = 256
 
@@ -71,7 +77,9 @@ export type Page<T> = [entries: T[], next: Uint8Array | null]
 export type EntryStream<T> = Readable & AsyncIterable<T>
 
 /** A list of any length as a stream. */
-export function pages<T> (fetch: (from: Uint8Array | null, limit: number) => Promise<Page<T>>, pick: (entry: T) => unknown): Readable {
+export function pages<T, R> (
+  fetch: (from: Uint8Array | null, limit: number) => Promise<Page<T>>, pick: (entry: T) => R, count = PAGE
+): EntryStream<R> {
   let from: Uint8Array | null = null
   let isOver = false
   return new Readable({
@@ -80,7 +88,7 @@ export function pages<T> (fetch: (from: Uint8Array | null, limit: number) => Pro
         this.push(null)
         return done(null)
       }
-      fetch(from, PAGE).then(([entries, next]) => {
+      fetch(from, count).then(([entries, next]) => {
         for (const entry of entries) this.push(pick(entry))
         from = next
         isOver = next === null
@@ -88,7 +96,7 @@ export function pages<T> (fetch: (from: Uint8Array | null, limit: number) => Pro
         done(null)
       }, done)
     }
-  })
+  }) as EntryStream<R>
 }
 
 /** An object of the engine with the bytes that users of this platform expect. */

@@ -6,7 +6,10 @@ import { Atom } from '../hypercore/atom.js'
 import { userBytes } from '../platform.js'
 import { call, listen, ready, request, unlisten } from '../runtime.js'
 import {
-  pages, userFields, userInfo, type Alias, type EntryStream, type InfoOptions, type Page, type StoredAuth, type StoredCore, type StoredInfo
+  exportLog, type ExportedCore, type RecordKind, type StoredBranches, type StoredRecord
+} from './export.js'
+import {
+  pages, userFields, userInfo, type Alias, type EntryStream, type GroupUpdateOptions, type InfoOptions, type Page, type StoredAuth, type StoredCore, type StoredInfo
 } from './records.js'
 
 /** The files of a hypercore 10. */
@@ -28,6 +31,9 @@ export interface LegacyStore {
   /** Notes that all of it is in the store. */
   imported (): void
 }
+
+/** How many blocks or other records of a log are fetched at once: each may be large. */
+const RECORDS = 16
 
 /** What opens a store and gives up whatever guards it. */
 export interface StoreOpener {
@@ -227,6 +233,32 @@ export class Storage {
       : this.#cores(({ discoveryKey }) => userBytes(discoveryKey))
   }
 
+  /** The number of a group; null when no core was ever in it. */
+  async getGroup (topic: Uint8Array): Promise<number | null> {
+    return await this.#ask<number | null>((engine, store) => engine.storeGroup(store, topic))
+  }
+
+  /** The keys of the cores of a group, ordered by when they changed last: the newest first by default. */
+  createGroupUpdateStream (group: number, { since = 0, reverse = true }: GroupUpdateOptions = {}): EntryStream<Uint8Array> {
+    return pages((from, limit) => this.#ask<Page<Uint8Array>>(
+      (engine, store) => engine.storeGroupUpdates(store, group, since, reverse, from ?? undefined, limit)
+    ), userBytes)
+  }
+
+  /** What is stored of a core, without its secrets; null when it is not here. */
+  async export (discoveryKey: Uint8Array, { batches = false }: { batches?: boolean } = {}): Promise<ExportedCore | null> {
+    const found = await this.#ask<StoredBranches | null>((engine, store) => engine.storeBranches(store, discoveryKey))
+    const info = found && await this.getInfo(discoveryKey)
+    if (!found || !info) return null
+    const logs = [found.core, ...(batches ? found.branches : [])]
+    return {
+      head: info.head,
+      auth: { ...info.auth!, keyPair: null },
+      sessions: found.branches.map(({ name }) => name),
+      data: await Promise.all(logs.map(({ dataPointer }) => exportLog((kind) => this.#records(dataPointer, kind))))
+    }
+  }
+
   /** Lets what is under way end, and starts nothing more until {@link resume}: whatever is asked meanwhile waits. */
   async suspend ({ log = () => {} }: { log?: (message: string) => unknown } = {}): Promise<void> {
     await log('Suspending hypercore storage...')
@@ -245,14 +277,20 @@ export class Storage {
     await this.release()
   }
 
-  #cores (pick: (entry: { discoveryKey: Uint8Array, core: StoredCore }) => unknown): EntryStream<any> {
+  #cores<T> (pick: (entry: { discoveryKey: Uint8Array, core: StoredCore }) => T): EntryStream<T> {
     return pages((from, limit) => this.#ask<Page<{ discoveryKey: Uint8Array, core: StoredCore }>>((engine, store) => engine.storeCores(store, from ?? undefined, limit)), pick)
   }
 
-  #aliases (namespace: Uint8Array | null | undefined, pick: (entry: { alias: Alias, discoveryKey: Uint8Array }) => unknown): EntryStream<any> {
+  #aliases<T> (namespace: Uint8Array | null | undefined, pick: (entry: { alias: Alias, discoveryKey: Uint8Array }) => T): EntryStream<T> {
     return pages((from, limit) => this.#ask<Page<{ alias: Alias, discoveryKey: Uint8Array }>>(
       (engine, store) => engine.storeAliases(store, namespace ?? undefined, from ?? undefined, limit)
     ), pick)
+  }
+
+  #records (log: number, kind: RecordKind): EntryStream<StoredRecord> {
+    return pages((from, limit) => this.#ask<Page<StoredRecord>>(
+      (engine, store) => engine.storeRecords(store, log, kind, from ?? undefined, limit)
+    ), userFields, RECORDS)
   }
 
   async #ask<T> (command: (engine: Engine, store: StoreHandle) => RequestHandle): Promise<T> {
