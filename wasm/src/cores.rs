@@ -9,6 +9,7 @@ use hypertab_core::engine::{
 use hypertab_core::hypercore::opening::OpenOptions;
 use hypertab_core::storage::StoreId;
 use hypertab_core::storage::records::Alias;
+use hypertab_core::time::Duration;
 use js_sys::{Array, Object, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -50,7 +51,7 @@ pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
     replication.allow_push = options.flag("allowPush").unwrap_or(false);
     replication.allow_latest_block = options.flag("allowLatestBlock").unwrap_or(false);
     replication.small_wants = options.flag("smallWants").unwrap_or(false);
-    replication.linger = options.milliseconds("notDownloadingLinger")?;
+    replication.linger = options.integer("notDownloadingLinger")?.map(Duration::from_millis);
     if let Some(range) = options.list("inflightRange") {
         let bound = |at: u32, default: u32| range.get(at).as_f64().map_or(default, |value| value as u32);
         replication.in_flight = (bound(0, replication.in_flight.0), bound(1, replication.in_flight.1));
@@ -394,6 +395,12 @@ pub(crate) fn act(core: u32, action: impl FnOnce(&mut CoreHandle<'_>)) -> Result
 #[wasm_bindgen(js_name = coreSetActive)]
 pub fn core_set_active(core: u32, active: bool) -> Result<(), JsError> {
     act(core, |core| core.set_active(active, now()))
+}
+
+/// Whether the core still downloads: also a while after its last active session has left.
+#[wasm_bindgen(js_name = coreDownloads)]
+pub fn core_downloads(core: u32) -> Result<bool, JsError> {
+    ask(core, |core| core.downloads())
 }
 
 /// Tells how many are looking for the first peers.

@@ -363,6 +363,11 @@ impl<'a> CoreHandle<'a> {
         self.replicate(|core, replicator| replicator.set_active(is_active, core, now));
     }
 
+    /// Returns whether the core downloads: some session is active, or the last one left a while ago.
+    pub fn downloads(&self) -> bool {
+        self.engine.cores.get(&self.id).is_some_and(|entry| entry.replicator.downloads())
+    }
+
     /// Tells whether somebody is looking for the first peers, so that `update` waits for them.
     pub fn set_finding_peers(&mut self, is_finding: bool, now: Instant) {
         self.replicate(|core, replicator| replicator.set_finding_peers(is_finding, core, now));

@@ -289,6 +289,11 @@ impl Replicator {
         self.downloading || !self.requests.is_idle()
     }
 
+    /// Whether sessions want blocks, or did until a while ago.
+    pub fn downloads(&self) -> bool {
+        self.downloading
+    }
+
     fn allows_push(&self) -> bool {
         self.options.allow_push && self.linger_until.is_none() && self.downloading
     }

@@ -29,7 +29,9 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
     allowFork: options.allowFork !== false,
     allowPush: !!options.allowPush,
     pushOnly: !!options.pushOnly,
-    allowLatestBlock: !!options.allowLatestBlock
+    allowLatestBlock: !!options.allowLatestBlock,
+    // Sessions say when they want blocks.
+    active: false
   }
   if (key) opening.key = key
   if (options.discoveryKey) opening.discoveryKey = options.discoveryKey

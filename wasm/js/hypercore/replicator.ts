@@ -37,8 +37,11 @@ export class Replicator {
     return statsOf(this.#traffic, this.failures)
   }
 
+  /** Whether blocks are wanted, or were until a while ago: peers are kept for who comes back. */
   get downloading (): boolean {
-    return this.isDownloading()
+    const { core } = this
+    if (!core.opened || core.closed) return false
+    return core.resuming ? this.#active > 0 : look((engine) => engine.coreDownloads(core.handle))
   }
 
   /** Whether no peer is there, and none may come with a stream that is being opened. */
@@ -48,7 +51,7 @@ export class Replicator {
 
   /** Whether blocks are wanted. */
   isDownloading (): boolean {
-    return this.#active > 0
+    return this.downloading
   }
 
   /** Gives up what a list waits for. */

@@ -416,7 +416,9 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   }
 
   #isWritable (): boolean {
-    if (this._readonly || this._snapshot) return false
+    if (this._readonly) return false
+    // So does upstream say, although writing to a snapshot fails.
+    if (this._snapshot) return true
     return (this.state !== null && !this.state.isDefault()) || !!this.keyPair?.secretKey
   }
 }
