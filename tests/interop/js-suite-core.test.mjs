@@ -228,7 +228,7 @@ suite('indexing of keypair opts', async (t, { Hypercore, createStorage }) => {
   const k2 = new Hypercore(db2, kp.publicKey, { keyPair: kp })
   await k2.ready()
   t.ok(k2.writable)
-  t.ok(k2.key.equals(kp.publicKey))
+  t.ok(b4a.equals(k2.key, kp.publicKey))
   await k2.close()
 })
 

@@ -27,7 +27,6 @@ suite('create verifier - static signer', async (t, { lib }) => {
   const v = Verifier.fromManifest(Verifier.createManifest(m))
   const s = v.sign(batch(), k)
   t.ok(v.verify(batch(), s))
-  t.is(b4a.toString(s, 'hex').slice(0, 20), b4a.toString(s, 'hex').slice(0, 20))
   t.is(s.byteLength, 68)
   t.absent(v.verify(batch(), b4a.alloc(68)))
 })
@@ -272,12 +271,12 @@ suite('streams', async (t, { create }) => {
   const core = await create(t)
   await core.append(['hello', 'world'])
   const all = []
-  for await (const d of core.createReadStream()) all.push(d.toString())
+  for await (const d of core.createReadStream()) all.push(b4a.toString(d))
   t.alike(all, ['hello', 'world'])
   const bs = core.createByteStream({ byteOffset: 3, byteLength: 4 })
   const bb = []
   for await (const d of bs) bb.push(d)
-  t.is(b4a.concat(bb).toString(), 'lowo')
+  t.is(b4a.toString(b4a.concat(bb)), 'lowo')
   const ws = core.createWriteStream()
   ws.write('a')
   ws.write('b')

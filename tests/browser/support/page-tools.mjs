@@ -1,0 +1,48 @@
+// What programs of tests/interop get in a page: our classes over IndexedDB.
+
+import * as engine from '/hypertab/engine/hypertab.js'
+import Hypercore from '/hypertab/browser/hypercore.js'
+import { HypercoreStorage } from '/hypertab/browser/storage.js'
+import * as caps from '/hypertab/browser/hypercore/lib/caps.js'
+import * as multisig from '/hypertab/browser/hypercore/lib/multisig.js'
+import Verifier from '/hypertab/browser/hypercore/lib/verifier.js'
+
+const parts = { 'lib/caps.js': caps, 'lib/multisig.js': multisig, 'lib/verifier.js': Verifier }
+
+let databases = 0
+
+/** For `run` of the recorder. */
+export const tools = {
+  Hypercore,
+  Storage: HypercoreStorage,
+  lib (path) {
+    if (!parts[path]) throw new Error(`a page has no ${path}`)
+    return parts[path]
+  },
+  isEqual,
+  folder: () => `suite-${databases++}`
+}
+
+/** In place of `hypercore-crypto`, whose parts in JavaScript are of another package. */
+export const crypto = {
+  keyPair: (seed) => engine.keyPair(seed),
+  sign: (message, secretKey) => engine.sign(message, secretKey),
+  verify: (message, signature, publicKey) => engine.verify(message, signature, publicKey),
+  randomBytes: (length) => engine.randomBytes(length),
+  discoveryKey: (key) => engine.discoveryKey(key),
+  data: (block) => engine.hash([Uint8Array.of(0), uint64(block.byteLength), block])
+}
+
+function uint64 (value) {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(value), true)
+  return bytes
+}
+
+function isEqual (a, b) {
+  if (Object.is(a, b)) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
+  if (a instanceof Uint8Array !== b instanceof Uint8Array || Array.isArray(a) !== Array.isArray(b)) return false
+  const [keys, others] = [Object.keys(a), Object.keys(b)]
+  return keys.length === others.length && keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]))
+}
