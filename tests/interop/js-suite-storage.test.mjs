@@ -3,7 +3,7 @@
 import b4a from 'b4a'
 
 import { eventually } from './support/both.mjs'
-import { suite } from './support/suite.mjs'
+import { suite, suiteOfPairs, unreplicate } from './support/suite.mjs'
 
 /** Reads records by the names of their getters. */
 async function read (core, ...gets) {
@@ -174,6 +174,34 @@ suite('nodes that are lost, from a proof of somebody', async (t, { note, create,
     note(core.length, core.state.roots.length, await core.treeHash())
     await core.close()
   }
+})
+
+suiteOfPairs('roots that are lost, from a peer', async (t, { note, createB, createStored, replicate }) => {
+  const stored = await createStored(t)
+  let core = await stored(pair())
+  await core.append(['a', 'b', 'c', 'd', 'e', 'f', 'g'])
+  const peer = await createB(t, core.key)
+  const streams = replicate(core, peer)
+  await peer.download({ start: 0, end: 7 }).done()
+  await unreplicate(streams)
+  const tx = core.core.storage.write()
+  tx.deleteTreeNode(3)
+  await tx.flush()
+  await core.close()
+  core = await stored()
+  await core.ready()
+  const events = []
+  for (const name of ['repairing', 'repaired', 'repair-failed']) {
+    core.on(name, (proof) => { events.push([name, proof?.upgrade?.length, proof?.upgrade?.nodes.map(({ index }) => index)]) })
+  }
+  note(core.length, core.state.roots.length)
+  replicate(core, peer)
+  await eventually(() => events.some(([name]) => name === 'repaired'), 'the repair')
+  note(events, (await read(core, ['TreeNode', 3]))[0])
+  await core.close()
+  core = await stored()
+  await core.append('h')
+  note(core.length, await core.treeHash())
 })
 
 suite('a writer that may have forgotten something hears its peers first', async (t, { note, create, createStored, replicate }) => {
