@@ -5,11 +5,13 @@ import { once } from 'node:events'
 import test from 'node:test'
 import { fileURLToPath } from 'node:url'
 
+import UpstreamStore from 'corestore'
 import DHT from 'hyperdht'
-import { DHT as Node, Hypercore, Hyperswarm, memory } from 'hypertab'
+import { Corestore, DHT as Node, Hypercore, Hyperswarm, memory } from 'hypertab'
 
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
+import { temporaryFolder } from './support/folder.mjs'
 import { startProcess } from './support/process.mjs'
 import { createSwarm, parseBootstrap, startTestnet } from './support/testnet.mjs'
 import { block, createCore, seed } from './support/upstream.mjs'
@@ -84,6 +86,41 @@ test('two swarms meet by topic and replicate, both ways', async (t) => {
   assert.equal(swarm.connections.size, 1)
   assert.equal(peers[0].client, true)
   assert.deepEqual(peers[0].publicKey, native.keyPair.publicKey)
+})
+
+test('two stores replicate all of their cores over the connections of their swarms', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const { url } = await startUpstreamRelay(t, bootstrap)
+  const theirs = new UpstreamStore(temporaryFolder(t))
+  defer(t, () => theirs.close())
+  const ours = new Corestore(memory())
+  defer(t, () => ours.close())
+  const [log, second] = [theirs.get({ name: 'log' }), theirs.get({ name: 'second' })]
+  await log.append(['hello', 'world'])
+  await second.append('along')
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    theirs.replicate(connection)
+  })
+  await native.join(log.discoveryKey).flushed()
+
+  const swarm = createOurSwarm(t, url)
+  swarm.on('connection', (connection) => { ours.replicate(connection) })
+  const copy = ours.get({ key: log.key })
+  await copy.ready()
+  const done = copy.findingPeers()
+  swarm.join(copy.discoveryKey)
+  swarm.flush().then(done, done)
+  await copy.update()
+  assert.equal(copy.length, 2)
+  assert.equal(String(await copy.get(1)), 'world')
+  // On the same connection, later.
+  assert.equal(String(await ours.get({ key: second.key }).get(0)), 'along')
+  const own = ours.get({ name: 'own' })
+  await own.append('from here')
+  assert.equal(String(await theirs.get({ key: own.key }).get(0)), 'from here')
+  assert.equal(swarm.connections.size, 1)
 })
 
 test('a native swarm finds who announced behind the relay', async (t) => {
