@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -204,10 +204,15 @@ test('an address that misbehaves is banned, also by the next process, with the s
     await once(socket, 'close')
   }
   assert.match(await refusal(relay.url), /403/)
+  const ports = udpPorts(relay.process.pid)
 
   process.kill(relay.process.pid, 'SIGKILL')
   await relay.process.exited
-  assert.match(await refusal((await startRelay(t, options)).url), /403/)
+  const next = await startRelay(t, options)
+  assert.match(await refusal(next.url), /403/)
+  // The nodes of the isolated network have new ports every time; the relay's own is the one that comes back.
+  const kept = udpPorts(next.process.pid).filter((port) => ports.includes(port))
+  assert.equal(kept.length, 1, `UDP ports ${ports.join(' ')} before, ${udpPorts(next.process.pid).join(' ')} after`)
 })
 
 test('neither memory nor log of the relay has plaintext or a secret key of its clients', async (t) => {
@@ -231,6 +236,13 @@ test('neither memory nor log of the relay has plaintext or a secret key of its c
   }
   assert.doesNotMatch(relay.process.stderr, new RegExp(`${own.publicKey.toString('hex')}|127\\.0\\.0\\.1:\\d+ `))
 })
+
+/** Returns the UDP ports that a process has bound. */
+function udpPorts (pid) {
+  const inodes = new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1]))
+  const lines = readFileSync(`/proc/${pid}/net/udp`, 'latin1').trim().split('\n').slice(1).map((line) => line.trim().split(/\s+/))
+  return lines.filter((fields) => inodes.has(fields[9])).map((fields) => parseInt(fields[1].split(':')[1], 16))
+}
 
 function client (t, socket, keyPair = DHT.keyPair()) {
   socket.on('error', () => {})
