@@ -2,21 +2,40 @@
 //
 //   npm run soak                       100,000 operations of a log against a model, on each disk
 //   npm run soak -- redb 1000000 7     one disk, the operations, the seed
+//   npm run soak -- swarm 5000 7       a mesh of five peers whose links come and go: the steps, the seed
+//   npm run soak -- large 4096         a copy of a log of that many MiB, with bounded memory
 //   npm run fuzz                       a million inputs for each decoder and machine
 //   npm run fuzz -- engine 100000 7    one target, the inputs, the seed
 //
 // A failure prints how to see it again.
 
+import { build } from './build.mjs'
 import { main, run } from './lib/run.mjs'
+import { ensureTools } from './setup.mjs'
 
 await main(async () => {
   const [kind, ...rest] = process.argv.slice(2)
   const isNumber = (text) => /^[0-9_]+$/.test(text)
   const name = rest.find((text) => !isNumber(text))
-  const [count, seed] = rest.filter(isNumber)
-  const [test, variables] = kind === 'fuzz'
-    ? ['fuzz_replay', { HYPERTAB_TARGET: name, HYPERTAB_FUZZ: count ?? '1000000', HYPERTAB_SEED: seed }]
-    : ['log_model', { HYPERTAB_DISK: name, HYPERTAB_SOAK: count ?? '100000', HYPERTAB_SEED: seed }]
-  for (const [variable, value] of Object.entries(variables)) if (value !== undefined) process.env[variable] = value
-  await run('cargo', ['test', '--package', 'hypertab-tests', '--locked', '--test', test, '--', '--nocapture'])
+  const [count, seed] = rest.filter(isNumber).map((text) => text.replaceAll('_', ''))
+  if (kind === 'fuzz') {
+    return await rust('fuzz_replay', { HYPERTAB_TARGET: name, HYPERTAB_FUZZ: count ?? '1000000', HYPERTAB_SEED: seed })
+  }
+  if (name === 'swarm') return await node('swarm-churn', { HYPERTAB_SWARM: count ?? '3000', HYPERTAB_SEED: seed })
+  if (name === 'large') return await node('large-core', { HYPERTAB_LARGE: count ?? '4096' })
+  await rust('log_model', { HYPERTAB_DISK: name, HYPERTAB_SOAK: count ?? '100000', HYPERTAB_SEED: seed })
 })
+
+async function rust (test, variables) {
+  await run('cargo', ['test', '--package', 'hypertab-tests', '--locked', '--test', test, '--', '--nocapture'], { env: given(variables) })
+}
+
+async function node (test, variables) {
+  await ensureTools()
+  await build()
+  await run('node', ['--test', '--test-reporter=spec', `tests/interop/${test}.test.mjs`], { env: given(variables) })
+}
+
+function given (variables) {
+  return Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined))
+}
