@@ -19,7 +19,7 @@ impl RedbStore {
     ///
     /// What redb reports.
     pub fn open(path: &Path) -> Result<Self, redb::Error> {
-        Self::start(Database::create(path)?)
+        Self::start(Database::builder().set_cache_size(CACHE).create(path)?)
     }
 
     /// Opens what is on a device, or makes a store on an empty one.
@@ -28,7 +28,7 @@ impl RedbStore {
     ///
     /// What redb reports.
     pub fn open_on(device: impl redb::StorageBackend) -> Result<Self, redb::Error> {
-        Self::start(Database::builder().create_with_backend(device)?)
+        Self::start(Database::builder().set_cache_size(CACHE).create_with_backend(device)?)
     }
 
     fn start(database: Database) -> Result<Self, redb::Error> {
@@ -140,6 +140,9 @@ impl RedbStore {
 }
 
 const OWNERS: TableDefinition<'static, (), [u8; 16]> = TableDefinition::new("owners");
+/// Pages that the database keeps in memory, bytes; it would take a GiB.
+const CACHE: usize = 32 << 20;
+
 const ENTRIES: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("entries");
 
 #[cfg(test)]
