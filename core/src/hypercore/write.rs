@@ -6,8 +6,9 @@ use core::mem;
 
 use bytes::Bytes;
 
-use crate::compact_encoding::Encode;
+use crate::compact_encoding::{Encode, Writer};
 use crate::crypto::{KeyPair, Node};
+use crate::storage::keys::MAX_NUMBERED;
 use crate::storage::{Durability, Op, Store};
 
 use super::bitfield::BitChange;
@@ -74,11 +75,11 @@ impl Core {
             return Step::Failed(error);
         }
 
+        // In the order of keys, which maps take fastest.
         let mut ops = Vec::with_capacity(batch.nodes.len() + blocks.len());
+        let keys = self.block_keys(length, blocks.len());
+        ops.extend(keys.zip(blocks).map(|(key, value)| Op::Put { key, value }));
         self.put_nodes(&batch.nodes, &mut ops);
-        for (index, block) in (length..).zip(blocks) {
-            ops.push(Op::Put { key: self.keys.block(index), value: block });
-        }
         self.signer = key_pair.filter(|_| options.signature.is_none());
         self.tip = batch.tree;
         self.stage(store, ops, Durability::Strict);
@@ -360,11 +361,39 @@ impl Core {
         }
     }
 
+    /// Stores nodes. Their bytes stand in one buffer: memory for each key and value takes longer than hashing small blocks.
     pub(super) fn put_nodes(&mut self, nodes: &[Node], ops: &mut Vec<Op>) {
+        let mut bytes = Vec::with_capacity(nodes.len() * (MAX_NUMBERED + MAX_NODE));
+        let mut ends = Vec::with_capacity(nodes.len());
         for node in nodes {
             self.cache.insert(*node);
-            ops.push(put(self.keys.node(node.index), node.to_vec()));
+            self.keys.put_node(node.index, &mut bytes);
+            let key_end = bytes.len();
+            let mut writer = Writer::from_vec(bytes);
+            node.encode(&mut writer);
+            bytes = writer.into_vec();
+            ends.push((key_end, bytes.len()));
         }
+        let bytes = Bytes::from(bytes);
+        let mut start = 0;
+        ops.extend(ends.into_iter().map(|(key_end, end)| {
+            let put = Op::Put { key: bytes.slice(start..key_end), value: bytes.slice(key_end..end) };
+            start = end;
+            put
+        }));
+    }
+
+    /// Returns the keys of `count` blocks from `start` on, in one buffer.
+    fn block_keys(&self, start: u64, count: usize) -> impl Iterator<Item = Bytes> + use<> {
+        let mut bytes = Vec::with_capacity(count * MAX_NUMBERED);
+        let mut ends = Vec::with_capacity(count);
+        for index in (start..).take(count) {
+            self.keys.put_block(index, &mut bytes);
+            ends.push(bytes.len());
+        }
+        let bytes = Bytes::from(bytes);
+        let mut start = 0;
+        ends.into_iter().map(move |end| bytes.slice(core::mem::replace(&mut start, end)..end))
     }
 
     /// Deletes the blocks from `ancestors` on, and every node that does not belong to the first `ancestors` blocks.
@@ -390,6 +419,9 @@ impl Core {
         }
     }
 }
+
+/// Longest record of a node.
+const MAX_NODE: usize = 9 + 9 + 32;
 
 /// What a block costs a commit besides its bytes: its key, and two nodes.
 const BLOCK_COST: usize = 400;

@@ -173,6 +173,16 @@ impl DataKeys {
         self.numbered(NODE, index)
     }
 
+    /// Appends the key of a block to `out`.
+    pub fn put_block(&self, index: u64, out: &mut Vec<u8>) {
+        self.put_numbered(BLOCK, index, out);
+    }
+
+    /// Appends the key of a tree node to `out`.
+    pub fn put_node(&self, index: u64, out: &mut Vec<u8>) {
+        self.put_numbered(NODE, index, out);
+    }
+
     /// Returns the key of a bitfield page.
     pub fn page(&self, index: u64) -> Bytes {
         let mut key = self.part(PAGE, 10);
@@ -269,8 +279,8 @@ impl DataKeys {
     }
 
     fn numbered(&self, part: u8, index: u64) -> Bytes {
-        let mut key = self.part(part, 9);
-        put_uint(&mut key, index);
+        let mut key = Vec::with_capacity(MAX_NUMBERED);
+        self.put_numbered(part, index, &mut key);
         key.into()
     }
 
@@ -280,14 +290,26 @@ impl DataKeys {
         rest.is_empty().then_some(index)
     }
 
+    fn put_numbered(&self, part: u8, index: u64, out: &mut Vec<u8>) {
+        self.put_part(part, out);
+        put_uint(out, index);
+    }
+
     fn part(&self, part: u8, room: usize) -> Vec<u8> {
         let mut key = Vec::with_capacity(11 + room);
-        key.push(DATA_PARTS);
-        put_uint(&mut key, self.data);
-        key.push(part);
+        self.put_part(part, &mut key);
         key
     }
+
+    fn put_part(&self, part: u8, out: &mut Vec<u8>) {
+        out.push(DATA_PARTS);
+        put_uint(out, self.data);
+        out.push(part);
+    }
 }
+
+/// Longest key of a block or node.
+pub const MAX_NUMBERED: usize = 20;
 
 /// Appends an integer so that keys sort as numbers.
 fn put_uint(key: &mut Vec<u8>, value: u64) {

@@ -68,8 +68,8 @@ pub struct Store {
     overlay: Overlay,
     open: Group,
     parties: BTreeSet<Party>,
-    /// The commit that storage works on, and its keys.
-    in_flight: Option<(CommitId, Vec<Bytes>)>,
+    /// The commit that storage works on.
+    in_flight: Option<CommitId>,
     /// Keys that no intent has asked for yet: whose, and where the value goes.
     wanted: VecDeque<(ReadTicket, usize, Bytes)>,
     scans_wanted: VecDeque<(ReadTicket, Scan)>,
@@ -231,13 +231,13 @@ impl Store {
         self.parties.clear();
         let id = self.open.id;
         let durability = self.open.durability;
-        let (batch, keys) = self.open.take_batch();
+        let batch = self.open.take_batch();
         self.open = Group::new(CommitId(id.0 + 1));
         if batch.ops.is_empty() {
             self.events.push_back(StoreEvent::Committed(id));
             return;
         }
-        self.in_flight = Some((id, keys));
+        self.in_flight = Some(id);
         self.intents.push_back(Intent::Commit { id, owner: self.owner, batch, durability });
     }
 
@@ -267,13 +267,13 @@ impl Store {
             Outcome::Committed(CLAIM) => self.claim = Claim::Held,
             Outcome::CommitFailed { id: CLAIM, failure } => self.stop(failure),
             Outcome::Committed(id) => {
-                if let Some((_, keys)) = self.in_flight.take_if(|(in_flight, _)| *in_flight == id) {
-                    self.overlay.confirm(id, &keys);
+                if self.in_flight.take_if(|in_flight| *in_flight == id).is_some() {
+                    self.overlay.confirm(id);
                     self.events.push_back(StoreEvent::Committed(id));
                 }
             }
             Outcome::CommitFailed { id, failure } => {
-                if self.in_flight.take_if(|(in_flight, _)| *in_flight == id).is_some() {
+                if self.in_flight.take_if(|in_flight| *in_flight == id).is_some() {
                     self.stop(failure);
                 }
             }

@@ -35,7 +35,7 @@ impl View {
 
     /// Takes all changes out, in order.
     pub fn take(&mut self) -> Vec<Op> {
-        core::mem::take(self).group.take_batch().0.ops
+        core::mem::take(self).group.take_batch().ops
     }
 }
 

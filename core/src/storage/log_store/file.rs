@@ -38,6 +38,9 @@ const PAGE: u64 = 8192;
 /// Offset of the owner, between the headers.
 const OWNER: u64 = PAGE / 4;
 
+/// Bytes that are written at once rather than joined with others.
+const LARGE: usize = 32 << 10;
+
 /// A store in a file: intents in, outcomes out, at once.
 #[derive(Debug)]
 pub struct FileStore<F> {
@@ -122,12 +125,18 @@ impl<F: SyncFile> FileStore<F> {
                 self.check_owner()?;
                 let mut records = records.into_iter().peekable();
                 while let Some((address, bytes)) = records.next() {
-                    // Neighbours go out in one write: a write is a system call, or crosses into another process.
+                    // Small neighbours go out in one write: a write is a system call, or crosses into another process.
+                    // It costs less than a copy of a large one.
+                    let follows = |end: u64, next: &(u64, Bytes)| next.0 == end && next.1.len() < LARGE;
+                    let mut end = address + bytes.len() as u64;
+                    if bytes.len() >= LARGE || !records.peek().is_some_and(|next| follows(end, next)) {
+                        self.write_log(address, &bytes)?;
+                        continue;
+                    }
                     let mut run = Vec::from(bytes);
-                    while let Some((_, next)) =
-                        records.next_if(|(next, _)| *next == address + run.len() as u64)
-                    {
+                    while let Some((_, next)) = records.next_if(|next| run.len() < LARGE && follows(end, next)) {
                         run.extend_from_slice(&next);
+                        end += next.len() as u64;
                     }
                     self.write_log(address, &run)?;
                 }

@@ -78,7 +78,7 @@ impl Leaf {
 
     /// Returns the key at a position below [`len`](Self::len).
     pub(super) fn key(&self, at: usize) -> &[u8] {
-        self.checked_entry(at).expect("checked by parse").0
+        self.checked_key(at).expect("checked by parse").0
     }
 
     /// Returns key and slot at a position below [`len`](Self::len), sharing the leaf's bytes.
@@ -87,14 +87,20 @@ impl Leaf {
         (self.payload.slice_ref(key), slot)
     }
 
-    fn checked_entry(&self, at: usize) -> Option<(&[u8], Slot)> {
+    /// A key, and where its slot starts.
+    fn checked_key(&self, at: usize) -> Option<(&[u8], usize)> {
         let bytes = &self.payload;
         let offset = u32_at(bytes, 4 + 4 * at)?;
         let key_len =
             usize::from(u16::from_le_bytes(bytes.get(offset..offset.checked_add(2)?)?.try_into().ok()?));
         let key_at = offset + 2;
         let slot_at = key_at.checked_add(key_len)?;
-        let key = bytes.get(key_at..slot_at)?;
+        Some((bytes.get(key_at..slot_at)?, slot_at))
+    }
+
+    fn checked_entry(&self, at: usize) -> Option<(&[u8], Slot)> {
+        let bytes = &self.payload;
+        let (key, slot_at) = self.checked_key(at)?;
         let slot = match bytes.get(slot_at)? {
             0 => {
                 let len = u16::from_le_bytes(bytes.get(slot_at + 1..slot_at + 3)?.try_into().ok()?);
@@ -129,7 +135,8 @@ impl LeafBuilder {
     /// Appends an entry; keys must rise.
     pub(super) fn push(&mut self, key: &Bytes, slot: &Slot) {
         if self.offsets.is_empty() {
-            self.first = key.clone();
+            // A copy: a slice would keep the keys of a whole batch in memory, as long as the leaf is in use.
+            self.first = Bytes::copy_from_slice(key);
         }
         self.offsets.push(u32::try_from(self.entries.len()).expect("leaves are bounded"));
         self.entries.extend_from_slice(&u16::try_from(key.len()).expect("keys are bounded").to_le_bytes());

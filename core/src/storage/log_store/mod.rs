@@ -533,22 +533,23 @@ impl LogStore {
     /// Cuts a batch into records, and makes the index say where its values will be.
     fn encode_commit(&mut self, batch: Batch) -> Vec<(u64, Bytes)> {
         let mut records = Vec::new();
+        let mut left: usize = batch.ops.iter().map(|op| op_size(Some(op))).sum();
         let mut ops = batch.ops.into_iter().peekable();
         loop {
-            let mut bytes = record::begin(op_size(ops.peek()).max(512));
+            let room = left.min(RECORD_TARGET).max(op_size(ops.peek()));
+            let mut bytes = record::begin(room);
             let mut placed = Vec::new();
             while let Some(op) = ops.next_if(|op| {
                 bytes.len() <= record::HEADER || bytes.len() + op_size(Some(op)) <= RECORD_TARGET
             }) {
+                left -= op_size(Some(&op));
                 let at = record::push_op(&mut bytes, &op);
                 placed.push((op, at));
             }
             let last = ops.peek().is_none();
             let address = self.place(bytes.len() as u64);
             self.seal(&mut bytes, if last { Kind::Commit } else { Kind::Part }, address);
-            for (op, at) in placed {
-                self.apply(op, address, at);
-            }
+            self.apply(placed, address);
             records.push((address, Bytes::from(bytes)));
             if last {
                 return records;
@@ -567,29 +568,51 @@ impl LogStore {
         address
     }
 
-    /// Makes the index show an operation whose value starts `value_at` bytes into the record at `address`.
-    fn apply(&mut self, op: Op, address: u64, value_at: usize) {
-        let replaced = match op {
-            Op::Put { key, value } => {
-                let slot = if value.len() <= INLINE {
-                    // A copy: a slice would keep the whole batch in memory.
-                    Slot::Inline(Bytes::copy_from_slice(&value))
-                } else {
-                    let len = u32::try_from(value.len()).expect("blocks are bounded");
-                    self.segments.add_live(address, u64::from(len));
-                    let offset = u32::try_from(value_at).expect("records are bounded");
-                    Slot::Pointer(Pointer { record: address, offset, len })
-                };
-                self.memtable.insert(Bytes::copy_from_slice(&key), Some(slot)).into_iter().collect()
+    /// Makes the index show the operations of the record at `address`, each with the place of its value in it.
+    fn apply(&mut self, placed: Vec<(Op, usize)>, address: u64) {
+        // Keys and small values are copied into one buffer: slices would keep the whole batch in memory.
+        let mut bytes = Vec::with_capacity(placed.iter().map(|(op, _)| kept_len(op)).sum());
+        for (op, _) in &placed {
+            match op {
+                Op::Put { key, value } => {
+                    bytes.extend_from_slice(key);
+                    bytes.extend_from_slice(if value.len() <= INLINE { &value[..] } else { &[] });
+                }
+                Op::Delete { key } => bytes.extend_from_slice(key),
+                Op::DeleteRange { start, end } => {
+                    bytes.extend_from_slice(start);
+                    bytes.extend_from_slice(end);
+                }
             }
-            Op::Delete { key } => {
-                self.memtable.insert(Bytes::copy_from_slice(&key), None).into_iter().collect()
+        }
+        let mut kept = Bytes::from(bytes);
+        let mut keep = |bytes: Bytes| kept.split_to(bytes.len());
+        for (op, value_at) in placed {
+            let replaced = match op {
+                Op::Put { key, value } => {
+                    let key = keep(key);
+                    let slot = if value.len() <= INLINE {
+                        Slot::Inline(keep(value))
+                    } else {
+                        let len = u32::try_from(value.len()).expect("blocks are bounded");
+                        self.segments.add_live(address, u64::from(len));
+                        let offset = u32::try_from(value_at).expect("records are bounded");
+                        Slot::Pointer(Pointer { record: address, offset, len })
+                    };
+                    self.memtable.insert(key, Some(slot))
+                }
+                Op::Delete { key } => self.memtable.insert(keep(key), None),
+                Op::DeleteRange { start, end } => {
+                    let (start, end) = (keep(start), keep(end));
+                    let replaced = self.memtable.clear(start, end);
+                    replaced.iter().for_each(|slot| self.forget(slot));
+                    None
+                }
+            };
+            if let Some(slot) = replaced {
+                self.forget(&slot);
             }
-            Op::DeleteRange { start, end } => {
-                self.memtable.clear(Bytes::copy_from_slice(&start), Bytes::copy_from_slice(&end))
-            }
-        };
-        replaced.iter().for_each(|slot: &Slot| self.forget(slot));
+        }
     }
 
     /// Counts a slot's value as dead.
@@ -641,6 +664,16 @@ fn op_key_len(op: &Op) -> usize {
     match op {
         Op::Put { key, .. } | Op::Delete { key } => key.len(),
         Op::DeleteRange { start, end } => start.len().max(end.len()),
+    }
+}
+
+/// Bytes of an operation that stay in memory.
+fn kept_len(op: &Op) -> usize {
+    match op {
+        Op::Put { key, value } if value.len() > INLINE => key.len(),
+        Op::Put { key, value } => key.len() + value.len(),
+        Op::Delete { key } => key.len(),
+        Op::DeleteRange { start, end } => start.len() + end.len(),
     }
 }
 

@@ -156,7 +156,7 @@ impl LogStore {
         if record.kind != Kind::Part {
             for (address, len, ops) in core::mem::take(&mut replay.open) {
                 self.segments.place(address, len);
-                ops.into_iter().for_each(|(op, value_at)| self.apply(op, address, value_at));
+                self.apply(ops, address);
             }
             self.tail = replay.at;
             self.previous = replay.previous;
