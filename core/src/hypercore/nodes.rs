@@ -1,8 +1,8 @@
 //! The stored nodes of one core, as far as they are in memory.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::ops::Range;
 
 use bytes::Bytes;
 
@@ -16,41 +16,64 @@ use super::merkle_tree::{Missing, NodeSource};
 
 /// Nodes known to be stored or staged; forgets what was not used for long.
 ///
-/// An approximation of least recently used: a used node gets a second chance when its turn comes.
+/// A table in which every index has a few places: each block of a download asks for some nodes, and a map would compare a dozen
+/// keys for each. An approximation of least recently used: a used node gets a second chance when its turn comes.
 #[derive(Debug, Default)]
 pub(super) struct NodeCache {
-    nodes: BTreeMap<u64, (Node, Cell<bool>)>,
-    /// Indexes in the order of their turn. May name nodes that are gone.
-    turns: VecDeque<u64>,
+    /// A power of two of sets of [`WAYS`] places each; empty before the first node.
+    places: Vec<Option<(Node, Cell<bool>)>>,
+    count: usize,
+    /// Where the search for a node to forget begins.
+    turn: usize,
 }
 
 impl NodeCache {
     pub(super) fn get(&self, index: u64) -> Option<Node> {
-        let (node, used) = self.nodes.get(&index)?;
+        let set = self.places.get(self.set_of(index))?;
+        let (node, used) = set.iter().flatten().find(|(node, _)| node.index == index)?;
         used.set(true);
         Some(*node)
     }
 
     pub(super) fn insert(&mut self, node: Node) {
-        if self.nodes.insert(node.index, (node, Cell::new(false))).is_some() {
-            return;
+        if self.count >= self.places.len() / 4 * 3 && self.places.len() < MAX_NODES {
+            self.grow();
         }
-        self.turns.push_back(node.index);
-        while self.turns.len() > MAX_NODES {
-            let Some(index) = self.turns.pop_front() else { return };
-            match self.nodes.get(&index) {
-                Some((_, used)) if used.take() => self.turns.push_back(index),
-                _ => {
-                    self.nodes.remove(&index);
-                }
-            }
-        }
+        let turn = self.turn;
+        let range = self.set_of(node.index);
+        let set = &mut self.places[range];
+        let is_same = |place: &Option<(Node, _)>| place.as_ref().is_some_and(|(known, _)| known.index == node.index);
+        let place = set.iter().position(is_same).or_else(|| set.iter().position(Option::is_none));
+        let place = place.unwrap_or_else(|| {
+            let mut turns = (turn..turn + 2 * WAYS).map(|at| at % WAYS);
+            let unused = turns.find(|&at| set[at].as_ref().is_some_and(|(_, used)| !used.take()));
+            unused.unwrap_or(turn % WAYS)
+        });
+        self.count += usize::from(set[place].is_none());
+        set[place] = Some((node, Cell::new(false)));
+        self.turn = (turn + 1) % WAYS;
     }
 
     /// Forgets all nodes but those that `keep` names.
     pub(super) fn retain(&mut self, keep: impl Fn(u64) -> bool) {
-        self.nodes.retain(|&index, _| keep(index));
-        self.turns.retain(|&index| keep(index));
+        for place in &mut self.places {
+            self.count -= usize::from(place.take_if(|(node, _)| !keep(node.index)).is_some());
+        }
+    }
+
+    fn set_of(&self, index: u64) -> Range<usize> {
+        // Fibonacci hashing: neighbours in the tree get sets far apart.
+        let hash = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let start = (hash * (self.places.len() / WAYS) as u64 >> 32) as usize * WAYS;
+        start..start + WAYS
+    }
+
+    fn grow(&mut self) {
+        let len = (self.places.len() * 2).max(MIN_NODES);
+        let known = core::mem::take(&mut self.places);
+        self.places.resize_with(len, || None);
+        self.count = 0;
+        known.into_iter().flatten().for_each(|(node, _)| self.insert(node));
     }
 }
 
@@ -114,7 +137,13 @@ impl NodeSource for Nodes<'_> {
     }
 }
 
-/// About 1 MiB a core at most.
+/// Places of one set.
+const WAYS: usize = 4;
+
+/// Places to begin with: most cores of many are small.
+const MIN_NODES: usize = 16;
+
+/// Half a MiB a core at most.
 const MAX_NODES: usize = 8192;
 
 #[cfg(test)]
@@ -134,9 +163,25 @@ mod tests {
             }
         }
 
-        assert!(cache.nodes.len() <= MAX_NODES && cache.turns.len() <= MAX_NODES);
+        assert_eq!((cache.places.len(), cache.count), (MAX_NODES, MAX_NODES));
         assert!(cache.get(199_999).is_some());
         cache.retain(|index| index == 7);
         assert!(cache.get(199_999).is_none() && cache.get(7).is_some());
+        assert_eq!(cache.count, 1);
+    }
+
+    #[test]
+    fn cache_of_a_small_core_is_small_and_forgets_little() {
+        let mut cache = NodeCache::default();
+        assert_eq!(cache.get(0), None);
+
+        for index in 0..2000 {
+            cache.insert(Node { index, size: 1, hash: [0; 32] });
+            cache.insert(Node { index, size: 2, hash: [0; 32] });
+        }
+
+        assert!(cache.places.len() <= 4096 && cache.count <= 2000);
+        let known = (0..2000).filter_map(|index| cache.get(index));
+        assert!(known.filter(|node| node.size == 2).count() > 1800);
     }
 }
