@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hypertab_core::hypercore::proof::{HashRequest, Proof, ProofRequest, SeekRequest, UpgradeRequest};
 use hypertab_core::replicator::wire::{BitfieldWords, Data, Message, NoData, Range, Request, Sync, Want};
 use hypertab_core::replicator::{
-    GetWish, Local, PeerId, PeerMisbehaved, PeerTransport, RangeWish, ReplicatorEvent, ReplicatorOptions,
+    GetWish, Local, PeerId, PeerMisbehaved, RangeWish, ReplicatorEvent, ReplicatorOptions,
     Resolution, WishError, WishId,
 };
 use hypertab_core::time::{Duration, Instant};
@@ -127,23 +127,6 @@ fn impossible_requests_are_refused_later_and_later_and_then_end_the_link() {
         node.settle();
     }
     assert_eq!(node.closed, [(PeerId(1), Some(PeerMisbehaved::InvalidRequests))]);
-}
-
-#[test]
-fn requests_in_flight_are_bounded_by_what_carries_them() {
-    let rtt = |millis| PeerTransport { is_udx: true, rtt: Some(Duration::from_millis(millis)) };
-    for (transport, expected) in
-        [(PeerTransport::default(), 48), (rtt(20), 16), (rtt(200), 64), (rtt(100_000), 512)]
-    {
-        let mut node = Node::active(reader_at(2000), 1);
-        node.replicator.add_peer(PeerId(1), transport, true, &node.log, node.now);
-        full_peer(&mut node, 1, 2000);
-        node.range(1, 0, None);
-
-        let requests = block_requests(&node.take_sent());
-
-        assert_eq!(requests.len(), expected, "{transport:?}");
-    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::hypercore::jobs::Work;
 use crate::id::DiscoveryKey;
 use crate::protomux::{ChannelId, MuxEvent, OpenChannel, RemoteOpenId};
 use crate::replicator::wire::{Handshake, Message, PROTOCOL, PROTOCOL_ALIAS};
-use crate::replicator::{Action, PeerTransport, ReplicatorEvent, capability, is_capable};
+use crate::replicator::{Action, ReplicatorEvent, capability, is_capable};
 use crate::time::Instant;
 
 use super::cores::{CoreEntry, Purpose};
@@ -337,7 +337,7 @@ impl Engine {
         }
         entry.peers.insert(peer, link);
         if let Some((open, replicator)) = entry.parts() {
-            replicator.add_peer(peer, PeerTransport::default(), handshake.seeks, open, now);
+            replicator.add_peer(peer, handshake.seeks, open, now);
             if is_full {
                 replicator.set_drained(peer, false, open);
             }

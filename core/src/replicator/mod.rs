@@ -36,13 +36,14 @@ use upgrade::Upgrade;
 pub use capability::{capability, is_capable};
 pub use types::{
     Action, Applied, ApplyError, ApplyTicket, ConflictFinding, GetWish, Local, LocalChange, PeerId,
-    PeerMisbehaved, PeerStatus, PeerTransport, ProveError, ProveTicket, RangeWish, ReorgStep, Reorged,
+    PeerMisbehaved, PeerStatus, ProveError, ProveTicket, RangeWish, ReorgStep, Reorged,
     ReplicatorEvent, ReplicatorOptions, Resolution, SeekStep, SeekWish, WishError, WishId,
 };
 
 mod announce;
 mod blocks;
 mod capability;
+mod pace;
 mod peer;
 mod random;
 mod ranges;
@@ -158,7 +159,6 @@ impl Replicator {
     pub fn add_peer(
         &mut self,
         id: PeerId,
-        transport: PeerTransport,
         remote_seeks: bool,
         local: &dyn Local,
         now: Instant,
@@ -167,7 +167,7 @@ impl Replicator {
             self.actions.push_back(Action::ClosePeer { peer: id, reason: None });
             return;
         }
-        let peer = Peer::new(transport, remote_seeks, &self.options, local);
+        let peer = Peer::new(remote_seeks, &self.options, local);
         if self.peers.insert(id, peer).is_some() {
             return;
         }
@@ -209,13 +209,6 @@ impl Replicator {
             self.update_all(local, now);
         } else {
             self.check_upgrade(local);
-        }
-    }
-
-    /// Tells the measured round trip of a peer's link.
-    pub fn set_rtt(&mut self, id: PeerId, rtt: Duration) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.transport.rtt = Some(rtt);
         }
     }
 

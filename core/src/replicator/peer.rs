@@ -5,23 +5,23 @@
 use alloc::string::String;
 
 use crate::hypercore::bitfield::Bitfield;
-use crate::time::Duration;
 
+use super::pace::Pace;
 use super::requests::Cancelled;
 use super::serve::Serving;
-use super::types::{Local, PeerId, PeerStatus, PeerTransport, ReplicatorOptions};
+use super::types::{Local, PeerId, PeerStatus, ReplicatorOptions};
 use super::wants::{LocalWants, RemoteWants, SMALL_UNIT, UNIT};
 
 /// One replication channel.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) transport: PeerTransport,
     /// Whether it understands padding in seeks.
     pub(super) remote_seeks: bool,
     pub(super) is_paused: bool,
 
     /// Requests whose answer is awaited.
     pub(super) in_flight: u32,
+    pub(super) pace: Pace,
     pub(super) cancelled: Cancelled,
     /// Unsolicited data that is being applied.
     pub(super) unsolicited: u32,
@@ -66,16 +66,15 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(
-        transport: PeerTransport,
         remote_seeks: bool,
         options: &ReplicatorOptions,
         local: &dyn Local,
     ) -> Self {
         Self {
-            transport,
             remote_seeks,
             is_paused: false,
             in_flight: 0,
+            pace: Pace::default(),
             cancelled: Cancelled::default(),
             unsolicited: 0,
             not_available: 0,
@@ -107,23 +106,12 @@ impl Peer {
         }
     }
 
-    pub(super) fn max_in_flight(&self, options: &ReplicatorOptions, peers: usize) -> u32 {
-        let (least, most) = options.in_flight;
-        let Some(rtt) = self.transport.rtt.filter(|_| self.transport.is_udx) else {
-            return most.min(least.saturating_mul(3));
-        };
-        if rtt <= SCALE_LATENCY {
-            return least;
-        }
-        let share = (2 * SCALE).checked_div(peers as u64).unwrap_or(SCALE).min(SCALE);
-        let rtt = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
-        let scaled = u64::from(least).saturating_mul(rtt).saturating_mul(share);
-        let scaled = scaled / SCALE_LATENCY.as_micros() as u64 / SCALE;
-        u32::try_from(scaled).unwrap_or(u32::MAX).min(most).max(least)
+    pub(super) fn max_in_flight(&self, options: &ReplicatorOptions) -> u32 {
+        self.pace.in_flight(options.in_flight)
     }
 
-    pub(super) fn max_hotswap(&self, options: &ReplicatorOptions, peers: usize) -> u32 {
-        (self.max_in_flight(options, peers) / 2).max(MIN_HOTSWAP)
+    pub(super) fn max_hotswap(&self, options: &ReplicatorOptions) -> u32 {
+        (self.max_in_flight(options) / 2).max(MIN_HOTSWAP)
     }
 
     /// Whether a proof of this block from this peer will match our tree.
@@ -325,12 +313,6 @@ impl RemoteBlocks {
 /// How far beyond our own, proven length a peer's claims are kept: a fresh reader learns of 16 million
 /// blocks, and lies cost at most 4 MiB a peer.
 const LOOKAHEAD: u64 = 1 << 24;
-
-/// Source: `lib/replicator.js`, `SCALE_LATENCY`.
-const SCALE_LATENCY: Duration = Duration::from_millis(50);
-
-/// Fixed point for the share of one peer.
-const SCALE: u64 = 1 << 16;
 
 /// Source: `lib/replicator.js`, `getMaxHotswapInflight`.
 const MIN_HOTSWAP: u32 = 16;

@@ -247,6 +247,12 @@ impl Replicator {
             self.update_all(local, now);
             return None;
         }
+        let wait = now.duration_since(request.sent_at);
+        if let Some(block) = &proof.block
+            && let Some(peer) = self.peers.get_mut(&id)
+        {
+            peer.pace.answered(block.value.len(), wait);
+        }
         Some(self.hand_over(id, Some(key), proof, is_reorg))
     }
 

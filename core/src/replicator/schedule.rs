@@ -94,7 +94,7 @@ impl Replicator {
             return false;
         }
         self.peers.get(&id).is_some_and(|peer| {
-            let most = peer.max_in_flight(&self.options, self.peers.len());
+            let most = peer.max_in_flight(&self.options);
             !peer.is_paused && peer.remote_uploading && peer.in_flight < most
         })
     }
@@ -140,13 +140,12 @@ impl Replicator {
 
     /// Asks an idle peer for blocks that others were asked for already.
     fn update_hotswap(&mut self, id: PeerId, local: &dyn Local, now: Instant) {
-        let peers = self.peers.len();
         let idle = |this: &Self| {
             this.has_room(id)
                 && this
                     .peers
                     .get(&id)
-                    .is_some_and(|peer| peer.in_flight < peer.max_hotswap(&this.options, peers))
+                    .is_some_and(|peer| peer.in_flight < peer.max_hotswap(&this.options))
         };
         if !idle(self) {
             return;

@@ -88,15 +88,6 @@ impl Default for ReplicatorOptions {
     }
 }
 
-/// What carries a channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerTransport {
-    /// Whether it is a UDX stream of ours, whose round trip is measured.
-    pub is_udx: bool,
-    /// The round trip, when known.
-    pub rtt: Option<Duration>,
-}
-
 /// How a block is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GetWish {

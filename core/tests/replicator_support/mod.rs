@@ -18,7 +18,7 @@ use hypertab_core::hypercore::verify::{Identity, VerifyError, verify};
 use hypertab_core::replicator::wire::Message;
 use hypertab_core::replicator::{
     Action, Applied, ApplyError, ApplyTicket, ConflictFinding, Local, LocalChange, PeerId, PeerMisbehaved,
-    PeerTransport, ProveError, ProveTicket, ReorgStep, Reorged, Replicator, ReplicatorEvent,
+    ProveError, ProveTicket, ReorgStep, Reorged, Replicator, ReplicatorEvent,
     ReplicatorOptions, Resolution, SeekStep, SeekWish, WishError, WishId, wire,
 };
 use hypertab_core::time::Instant;
@@ -342,8 +342,7 @@ impl Node {
     }
 
     pub fn add_peer(&mut self, id: u64) {
-        let transport = PeerTransport::default();
-        self.replicator.add_peer(PeerId(id), transport, true, &self.log, self.now);
+        self.replicator.add_peer(PeerId(id), true, &self.log, self.now);
         self.pump();
     }
 

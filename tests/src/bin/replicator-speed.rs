@@ -5,7 +5,7 @@ use hypertab_core::hypercore::bitfield::Bitfield;
 use hypertab_core::hypercore::proof::{BlockProof, Proof};
 use hypertab_core::replicator::wire::{BitfieldWords, Data, Message, NoData, Range, Sync};
 use hypertab_core::replicator::{
-    Action, Applied, GetWish, Local, PeerId, PeerTransport, RangeWish, Replicator, ReplicatorOptions, WishId,
+    Action, Applied, GetWish, Local, PeerId, RangeWish, Replicator, ReplicatorOptions, WishId,
 };
 use hypertab_core::time::Instant;
 
@@ -33,7 +33,7 @@ fn run(peers: u64, sparse: bool, linear: bool, waiting: u64) -> (u64, std::time:
     let now = Instant::EPOCH;
     replicator.set_active(true, &local, now);
     for id in 1..=peers {
-        replicator.add_peer(PeerId(id), PeerTransport::default(), true, &local, now);
+        replicator.add_peer(PeerId(id), true, &local, now);
         let sync = Sync {
             fork: 0,
             length: 2 * LENGTH,
@@ -72,7 +72,7 @@ fn gets() -> (u64, std::time::Duration) {
     let mut replicator = Replicator::new(ReplicatorOptions::default(), [1; 32]);
     let now = Instant::EPOCH;
     replicator.set_active(true, &local, now);
-    replicator.add_peer(PeerId(1), PeerTransport::default(), true, &local, now);
+    replicator.add_peer(PeerId(1), true, &local, now);
     let sync = Sync {
         fork: 0,
         length: LENGTH,
