@@ -4,9 +4,9 @@
 //! index, so the schema needs no migration.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use bytes::Bytes;
-use hypertab_core::collections::{BTreeMap, BTreeSet};
 use hypertab_core::error::StorageFailure;
 use hypertab_core::storage::Owner;
 use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
@@ -18,6 +18,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::failure_of;
+use super::rows::{Fetch, RecentRows, Row};
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -27,7 +28,11 @@ const OWNER: u8 = 2;
 /// The rows of one store.
 pub(crate) struct IndexedDb {
     database: RefCell<Option<Database>>,
-    recent: RefCell<RecentRecords>,
+    recent: RefCell<RecentRows>,
+    /// What the next transaction that reads will fetch, while it gathers addresses.
+    gathering: RefCell<Option<Rc<Fetch>>>,
+    /// Transactions that read, while they are under way.
+    fetching: RefCell<Vec<Rc<Fetch>>>,
     owner: Cell<Option<Owner>>,
 }
 
@@ -47,6 +52,8 @@ impl IndexedDb {
         Ok(IndexedDb {
             database: RefCell::new(Some(database)),
             recent: RefCell::default(),
+            gathering: RefCell::default(),
+            fetching: RefCell::default(),
             owner: Cell::default(),
         })
     }
@@ -57,8 +64,9 @@ impl IndexedDb {
         }
     }
 
-    /// Carries out one op. The transaction is begun before the first wait.
-    pub(crate) async fn carry_out(&self, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
+    /// Carries out one op. The transaction of a write is begun before the first wait, that of a read soon after: no write
+    /// changes what a read that was asked for before it is about.
+    pub(crate) async fn carry_out(self: &Rc<Self>, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
         match op {
             DeviceOp::Claim { owner, .. } => {
@@ -69,6 +77,8 @@ impl IndexedDb {
             DeviceOp::Read { parts, .. } => self.read(&database, parts).await,
             DeviceOp::Replay { from, len, .. } => replay(&database, from, len).await.map_err(read_failure),
             DeviceOp::Write { records, durable, header, free, .. } => {
+                let record = |(address, bytes): (u64, Bytes)| (address, Uint8Array::from(&bytes[..]));
+                let records: Vec<(u64, Row)> = records.into_iter().map(record).collect();
                 self.recent.borrow_mut().update(&records, &free);
                 let durable = durable || header.is_some();
                 let owner = self.owner.get();
@@ -90,38 +100,66 @@ impl IndexedDb {
         Ok(DeviceReply::Headers([bytes_of(first).unwrap_or_default(), bytes_of(second).unwrap_or_default()]))
     }
 
-    async fn read(&self, database: &Database, parts: Vec<Part>) -> Result<DeviceReply, StorageFailure> {
-        let wanted: BTreeSet<u64> = parts.iter().map(|part| part.record).collect();
-        let mut rows: BTreeMap<u64, Bytes> = BTreeMap::new();
-        let mut missing = Vec::new();
-        for address in wanted {
-            match self.recent.borrow_mut().get(address) {
-                Some(row) => drop(rows.insert(address, row)),
-                None => missing.push(address),
+    async fn read(
+        self: &Rc<Self>,
+        database: &Database,
+        parts: Vec<Part>,
+    ) -> Result<DeviceReply, StorageFailure> {
+        let mut pieces = vec![Bytes::new(); parts.len()];
+        let mut waiting = Vec::new();
+        for (at, part) in parts.into_iter().enumerate() {
+            match self.recent.borrow_mut().get(part.record) {
+                Some(row) => pieces[at] = cut(&row, part)?,
+                None => waiting.push((at, part, self.fetch(database, part.record))),
             }
         }
-        let fetched = fetch(database, &missing).await.map_err(read_failure)?;
-        for (address, row) in missing.into_iter().zip(fetched) {
-            let row = row.ok_or(StorageFailure::Missing)?;
-            self.recent.borrow_mut().insert(address, row.clone());
-            rows.insert(address, row);
+        for (at, part, fetch) in waiting {
+            pieces[at] = cut(&fetch.row(part.record).await?, part)?;
         }
-        let cut = |part: Part| {
-            let row = rows.get(&part.record)?;
-            let start = usize::try_from(part.offset).ok()?;
-            let end = start.checked_add(usize::try_from(part.len).ok()?)?;
-            (end <= row.len()).then(|| row.slice(start..end))
-        };
-        let bytes = parts.into_iter().map(|part| cut(part).ok_or(StorageFailure::Corrupted));
-        Ok(DeviceReply::Bytes(bytes.collect::<Result<_, _>>()?))
+        Ok(DeviceReply::Bytes(pieces))
+    }
+
+    /// Joins the transaction that fetches a row, or begins one that takes whatever else is asked for in this turn.
+    fn fetch(self: &Rc<Self>, database: &Database, address: u64) -> Rc<Fetch> {
+        if let Some(fetch) = self.fetching.borrow().iter().find(|fetch| fetch.has(address)) {
+            return Rc::clone(fetch);
+        }
+        let mut gathering = self.gathering.borrow_mut();
+        let fetch = gathering.get_or_insert_with(|| {
+            let (this, database) = (Rc::clone(self), database.clone());
+            Fetch::begin(move || async move { this.fetch_gathered(&database).await })
+        });
+        fetch.add(address);
+        Rc::clone(fetch)
+    }
+
+    async fn fetch_gathered(&self, database: &Database) {
+        let Some(fetch) = self.gathering.borrow_mut().take() else { return };
+        self.fetching.borrow_mut().push(Rc::clone(&fetch));
+        let addresses = fetch.addresses();
+        let found = rows(database, &addresses).await.map_err(read_failure);
+        self.fetching.borrow_mut().retain(|other| !Rc::ptr_eq(other, &fetch));
+        if let Ok(found) = &found {
+            let mut recent = self.recent.borrow_mut();
+            for (address, row) in addresses.iter().zip(found) {
+                if let Some(row) = row {
+                    recent.insert(*address, row.clone());
+                }
+            }
+        }
+        fetch.finish(found);
     }
 }
 
-/// Fetches rows, all in flight at once.
-async fn fetch(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Bytes>>, Error> {
-    if addresses.is_empty() {
-        return Ok(Vec::new());
-    }
+/// Copies a part out of its row.
+fn cut(row: &Row, part: Part) -> Result<Bytes, StorageFailure> {
+    let end = part.offset.checked_add(part.len).filter(|end| *end <= row.length());
+    let end = end.ok_or(StorageFailure::Corrupted)?;
+    Ok(Bytes::from(row.subarray(part.offset, end).to_vec()))
+}
+
+/// Gets rows, all in flight at once.
+async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Row>>, Error> {
     let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
     let store = transaction.object_store(LOG)?;
     let mut requests = Vec::with_capacity(addresses.len());
@@ -130,7 +168,7 @@ async fn fetch(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Byte
     }
     let mut rows = Vec::with_capacity(requests.len());
     for request in requests {
-        rows.push(bytes_of(request.await?));
+        rows.push(request.await?.and_then(|row| row.dyn_into().ok()));
     }
     Ok(rows)
 }
@@ -162,7 +200,7 @@ async fn claim(database: &Database, owner: Owner) -> Result<DeviceReply, Error> 
 async fn write(
     database: &Database,
     owner: Option<Owner>,
-    records: Vec<(u64, Bytes)>,
+    records: Vec<(u64, Row)>,
     durable: bool,
     header: Option<(u8, Bytes)>,
     free: Vec<std::ops::Range<u64>>,
@@ -182,8 +220,8 @@ async fn write(
     let meta = transaction.object_store(META)?;
     // Asked first and looked at last, so that nothing waits for it.
     let found = meta.get::<JsValue, _, _>(OWNER).primitive()?;
-    for (address, bytes) in records {
-        log.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(address as f64).primitive()?;
+    for (address, row) in records {
+        log.put(JsValue::from(row)).with_key(address as f64).primitive()?;
     }
     if let Some((place, bytes)) = header {
         meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(place).primitive()?;
@@ -215,63 +253,4 @@ fn exception_name(error: &Error) -> Option<String> {
     let Error::DomException(exception) = error else { return None };
     let value: &JsValue = exception.as_ref();
     value.dyn_ref::<web_sys::DomException>().map(web_sys::DomException::name)
-}
-
-/// Rows used lately: many small values stand in one row, and fetching a row costs a copy of it.
-#[derive(Default)]
-struct RecentRecords {
-    rows: BTreeMap<u64, (Bytes, u64)>,
-    order: BTreeMap<u64, u64>,
-    clock: u64,
-    size: usize,
-}
-
-/// Bytes of rows kept in memory.
-const RECENT_LIMIT: usize = 8 << 20;
-
-impl RecentRecords {
-    fn get(&mut self, address: u64) -> Option<Bytes> {
-        let (row, used) = self.rows.get_mut(&address)?;
-        self.clock += 1;
-        self.order.remove(used);
-        *used = self.clock;
-        self.order.insert(self.clock, address);
-        Some(row.clone())
-    }
-
-    fn insert(&mut self, address: u64, row: Bytes) {
-        if row.len() > RECENT_LIMIT / 8 {
-            return;
-        }
-        self.remove(address);
-        self.clock += 1;
-        self.size += row.len();
-        self.rows.insert(address, (row, self.clock));
-        self.order.insert(self.clock, address);
-        while self.size > RECENT_LIMIT {
-            let Some((_, oldest)) = self.order.first_key_value().map(|(&clock, &address)| (clock, address))
-            else {
-                return;
-            };
-            self.remove(oldest);
-        }
-    }
-
-    fn remove(&mut self, address: u64) {
-        if let Some((row, used)) = self.rows.remove(&address) {
-            self.order.remove(&used);
-            self.size -= row.len();
-        }
-    }
-
-    /// Follows a write: what was just written is read soon, and freed addresses may be written anew.
-    fn update(&mut self, records: &[(u64, Bytes)], free: &[std::ops::Range<u64>]) {
-        for range in free {
-            let addresses: Vec<u64> = self.rows.range(range.clone()).map(|(&address, _)| address).collect();
-            addresses.into_iter().for_each(|address| self.remove(address));
-        }
-        for (address, bytes) in records {
-            self.insert(*address, bytes.clone());
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod file;
 mod indexed_db;
+mod rows;
 
 use std::rc::Rc;
 

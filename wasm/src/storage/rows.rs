@@ -1,0 +1,131 @@
+//! Rows of the log in JavaScript's memory: those used lately, and those on their way.
+//!
+//! They stay outside this module's memory: fetching one costs no copy, only what is asked for of it does, and what they
+//! take is given back.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::ops::Range;
+use std::rc::Rc;
+
+use hypertab_core::collections::BTreeMap;
+use hypertab_core::error::StorageFailure;
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+
+/// One record of the log.
+pub(super) type Row = Uint8Array;
+
+/// Bytes of rows kept in memory.
+const RECENT_LIMIT: u64 = 32 << 20;
+
+/// Rows used lately: many small values stand in one, and getting one out of a database takes far longer than reading it.
+#[derive(Default)]
+pub(super) struct RecentRows {
+    rows: BTreeMap<u64, (Row, u64)>,
+    /// Addresses by when they were used.
+    order: BTreeMap<u64, u64>,
+    clock: u64,
+    size: u64,
+}
+
+impl RecentRows {
+    pub(super) fn get(&mut self, address: u64) -> Option<Row> {
+        let (row, used) = self.rows.get_mut(&address)?;
+        // A walk uses one row many times in turn.
+        if *used != self.clock {
+            self.clock += 1;
+            self.order.remove(used);
+            *used = self.clock;
+            self.order.insert(self.clock, address);
+        }
+        Some(row.clone())
+    }
+
+    pub(super) fn insert(&mut self, address: u64, row: Row) {
+        self.remove(address);
+        let size = u64::from(row.length());
+        if size > RECENT_LIMIT / 2 {
+            return;
+        }
+        self.clock += 1;
+        self.size += size;
+        self.rows.insert(address, (row, self.clock));
+        self.order.insert(self.clock, address);
+        while self.size > RECENT_LIMIT
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.remove(oldest);
+        }
+    }
+
+    fn remove(&mut self, address: u64) {
+        if let Some((row, used)) = self.rows.remove(&address) {
+            self.order.remove(&used);
+            self.size -= u64::from(row.length());
+        }
+    }
+
+    /// Follows a write: what was just written is read soon, and freed addresses may be written anew.
+    pub(super) fn update(&mut self, records: &[(u64, Row)], free: &[Range<u64>]) {
+        for range in free {
+            let addresses: Vec<u64> = self.rows.range(range.clone()).map(|(&address, _)| address).collect();
+            addresses.into_iter().for_each(|address| self.remove(address));
+        }
+        for (address, row) in records {
+            self.insert(*address, row.clone());
+        }
+    }
+}
+
+/// Rows that one transaction fetches, for everyone who asked.
+pub(super) struct Fetch {
+    rows: RefCell<BTreeMap<u64, Option<Row>>>,
+    failure: Cell<Option<StorageFailure>>,
+    done: Promise,
+}
+
+impl Fetch {
+    /// Runs `fetch` once the current turn is over; it ends with [`finish`](Self::finish).
+    pub(super) fn begin<F: Future<Output = ()> + 'static>(fetch: impl FnOnce() -> F + 'static) -> Rc<Self> {
+        let done = future_to_promise(async move {
+            // The tasks that were spawned in this turn come first, with what they want.
+            let _ = JsFuture::from(Promise::resolve(&JsValue::UNDEFINED)).await;
+            fetch().await;
+            Ok(JsValue::UNDEFINED)
+        });
+        Rc::new(Fetch { rows: RefCell::default(), failure: Cell::default(), done })
+    }
+
+    pub(super) fn add(&self, address: u64) {
+        self.rows.borrow_mut().insert(address, None);
+    }
+
+    pub(super) fn has(&self, address: u64) -> bool {
+        self.rows.borrow().contains_key(&address)
+    }
+
+    /// Returns what to fetch, in order.
+    pub(super) fn addresses(&self) -> Vec<u64> {
+        self.rows.borrow().keys().copied().collect()
+    }
+
+    /// Takes the rows in the order of [`addresses`](Self::addresses).
+    pub(super) fn finish(&self, found: Result<Vec<Option<Row>>, StorageFailure>) {
+        match found {
+            Ok(found) => self.rows.borrow_mut().values_mut().zip(found).for_each(|(row, found)| *row = found),
+            Err(failure) => self.failure.set(Some(failure)),
+        }
+    }
+
+    /// Waits for a row.
+    pub(super) async fn row(&self, address: u64) -> Result<Row, StorageFailure> {
+        // It does not reject: failures are in their place.
+        let _ = JsFuture::from(self.done.clone()).await;
+        match self.failure.get() {
+            Some(failure) => Err(failure),
+            None => self.rows.borrow().get(&address).cloned().flatten().ok_or(StorageFailure::Missing),
+        }
+    }
+}
