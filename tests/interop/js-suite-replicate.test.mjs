@@ -496,3 +496,15 @@ suiteOfPairs('extensions', async (t, { replicate, createA, createB }) => {
   ext.send('hello', a.peers[0])
   ext.broadcast('world')
 })
+
+// The cipher of the stream works on groups of its blocks, and on what is left of them.
+suiteOfPairs('blocks of every length around those of the cipher', async (t, { note, createA, createB, replicate }) => {
+  const lengths = [...Array(530).keys(), 1023, 1024, 1025, 8191, 8192, 8193, 16461, 65536]
+  const blocks = lengths.map((length) => b4a.from(Uint8Array.from({ length }, (_, at) => at * 7 + length)))
+  const writer = await createA(t)
+  await writer.append(blocks)
+  const reader = await createB(t, writer.key)
+  replicate(writer, reader, t)
+  const found = await Promise.all(blocks.map((_, index) => reader.get(index)))
+  note(found.length, found.every((block, index) => b4a.equals(block, blocks[index])))
+})
