@@ -1,0 +1,60 @@
+// What a core asks of IndexedDB when it reads.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+
+test('gets that wait share transactions, and what was read lately comes from memory', async (t) => {
+  const { url } = await servePackage(t)
+  const { page, problems } = await openPage(await startBrowser(t), url)
+
+  const found = await page.evaluate(async () => {
+    const { default: Hypercore } = await import('/hypertab/browser/hypercore.js')
+    const { indexedDb } = await import('/hypertab/browser/storage.js')
+    const COUNT = 800
+    const block = (index) => new Uint8Array(65536).fill(index % 251)
+    const isRight = (bytes, index) => bytes.byteLength === 65536 && bytes.every((byte) => byte === index % 251)
+
+    // More than stays in memory.
+    let core = new Hypercore(indexedDb('reads'))
+    for (let i = 0; i < COUNT; i += 50) await core.append(Array.from({ length: 50 }, (_, at) => block(i + at)))
+    await core.close()
+    core = new Hypercore(indexedDb('reads'))
+    await core.ready()
+
+    let transactions = 0
+    const rows = []
+    const { transaction } = IDBDatabase.prototype
+    IDBDatabase.prototype.transaction = function (...args) {
+      transactions++
+      return transaction.apply(this, args)
+    }
+    const { get } = IDBObjectStore.prototype
+    IDBObjectStore.prototype.get = function (key) {
+      rows.push(key)
+      return get.call(this, key)
+    }
+    const read = async (indexes) => {
+      transactions = 0
+      rows.length = 0
+      const blocks = await Promise.all(indexes.map((index) => core.get(index)))
+      return { right: blocks.every((bytes, at) => isRight(bytes, indexes[at])), transactions, rows: rows.length, distinct: new Set(rows).size }
+    }
+    const few = Array.from({ length: 100 }, (_, at) => (at * 37) % 200)
+    const first = await read(few)
+    const again = await read(few)
+    const all = await read(Array.from({ length: COUNT }, (_, index) => index))
+    const oneByOne = []
+    for (let index = 0; index < COUNT; index += 97) oneByOne.push(isRight(await core.get(index), index))
+    await core.close()
+    return { first, again, all, oneByOne }
+  })
+
+  assert.deepEqual(problems, [])
+  assert.ok(found.first.right && found.again.right && found.all.right && found.oneByOne.every(Boolean))
+  assert.ok(found.first.transactions > 0 && found.first.transactions <= 20, `${found.first.transactions} transactions for a hundred gets`)
+  assert.equal(found.first.rows, found.first.distinct, 'no row is fetched for each of those who wait for it')
+  assert.equal(found.again.transactions, 0)
+  assert.ok(found.all.transactions > 0 && found.all.transactions < 80, `${found.all.transactions} transactions for 800 gets`)
+})
