@@ -38,9 +38,6 @@ const PAGE: u64 = 8192;
 /// Offset of the owner, between the headers.
 const OWNER: u64 = PAGE / 4;
 
-/// Bytes that are written at once rather than joined with others.
-const LARGE: usize = 32 << 10;
-
 /// A store in a file: intents in, outcomes out, at once.
 #[derive(Debug)]
 pub struct FileStore<F> {
@@ -123,20 +120,18 @@ impl<F: SyncFile> FileStore<F> {
             DeviceOp::Replay { from, len, .. } => Ok(DeviceReply::Bytes([self.read_log(from, len)?].into())),
             DeviceOp::Write { records, durable, header, .. } => {
                 self.check_owner()?;
+                let mut left: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
                 let mut records = records.into_iter().peekable();
                 while let Some((address, bytes)) = records.next() {
-                    // Small neighbours go out in one write: a write is a system call, or crosses into another process.
-                    // It costs less than a copy of a large one.
-                    let follows = |end: u64, next: &(u64, Bytes)| next.0 == end && next.1.len() < LARGE;
-                    let mut end = address + bytes.len() as u64;
-                    if bytes.len() >= LARGE || !records.peek().is_some_and(|next| follows(end, next)) {
-                        self.write_log(address, &bytes)?;
-                        continue;
-                    }
+                    // Neighbours go out in one write: a write is a system call, or crosses into another process.
                     let mut run = Vec::from(bytes);
-                    while let Some((_, next)) = records.next_if(|next| run.len() < LARGE && follows(end, next)) {
+                    left -= run.len();
+                    while let Some((_, next)) =
+                        records.next_if(|(next, _)| *next == address + run.len() as u64)
+                    {
+                        run.reserve_exact(left);
                         run.extend_from_slice(&next);
-                        end += next.len() as u64;
+                        left -= next.len();
                     }
                     self.write_log(address, &run)?;
                 }
