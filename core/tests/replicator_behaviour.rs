@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hypertab_core::hypercore::proof::{HashRequest, Proof, ProofRequest, SeekRequest, UpgradeRequest};
 use hypertab_core::replicator::wire::{BitfieldWords, Data, Message, NoData, Range, Request, Sync, Want};
 use hypertab_core::replicator::{
-    GetWish, Local, PeerId, PeerMisbehaved, RangeWish, ReplicatorEvent, ReplicatorOptions,
-    Resolution, WishError, WishId,
+    GetWish, Local, PeerId, PeerMisbehaved, RangeWish, ReplicatorEvent, ReplicatorOptions, Resolution,
+    WishError, WishId,
 };
 use hypertab_core::time::{Duration, Instant};
 use replicator_support::{Log, Node, block_request, connect, content, exchange, sync};

@@ -42,7 +42,8 @@ impl NodeCache {
         let turn = self.turn;
         let range = self.set_of(node.index);
         let set = &mut self.places[range];
-        let is_same = |place: &Option<(Node, _)>| place.as_ref().is_some_and(|(known, _)| known.index == node.index);
+        let is_same =
+            |place: &Option<(Node, _)>| place.as_ref().is_some_and(|(known, _)| known.index == node.index);
         let place = set.iter().position(is_same).or_else(|| set.iter().position(Option::is_none));
         let place = place.unwrap_or_else(|| {
             let mut turns = (turn..turn + 2 * WAYS).map(|at| at % WAYS);

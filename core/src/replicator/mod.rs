@@ -36,8 +36,8 @@ use upgrade::Upgrade;
 pub use capability::{capability, is_capable};
 pub use types::{
     Action, Applied, ApplyError, ApplyTicket, ConflictFinding, GetWish, Local, LocalChange, PeerId,
-    PeerMisbehaved, PeerStatus, ProveError, ProveTicket, RangeWish, ReorgStep, Reorged,
-    ReplicatorEvent, ReplicatorOptions, Resolution, SeekStep, SeekWish, WishError, WishId,
+    PeerMisbehaved, PeerStatus, ProveError, ProveTicket, RangeWish, ReorgStep, Reorged, ReplicatorEvent,
+    ReplicatorOptions, Resolution, SeekStep, SeekWish, WishError, WishId,
 };
 
 mod announce;
@@ -156,13 +156,7 @@ impl Replicator {
     }
 
     /// Adds a channel that both sides opened and whose capability was checked.
-    pub fn add_peer(
-        &mut self,
-        id: PeerId,
-        remote_seeks: bool,
-        local: &dyn Local,
-        now: Instant,
-    ) {
+    pub fn add_peer(&mut self, id: PeerId, remote_seeks: bool, local: &dyn Local, now: Instant) {
         if self.is_frozen {
             self.actions.push_back(Action::ClosePeer { peer: id, reason: None });
             return;

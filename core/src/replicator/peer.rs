@@ -65,11 +65,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(
-        remote_seeks: bool,
-        options: &ReplicatorOptions,
-        local: &dyn Local,
-    ) -> Self {
+    pub(super) fn new(remote_seeks: bool, options: &ReplicatorOptions, local: &dyn Local) -> Self {
         Self {
             remote_seeks,
             is_paused: false,

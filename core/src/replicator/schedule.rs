@@ -142,10 +142,7 @@ impl Replicator {
     fn update_hotswap(&mut self, id: PeerId, local: &dyn Local, now: Instant) {
         let idle = |this: &Self| {
             this.has_room(id)
-                && this
-                    .peers
-                    .get(&id)
-                    .is_some_and(|peer| peer.in_flight < peer.max_hotswap(&this.options))
+                && this.peers.get(&id).is_some_and(|peer| peer.in_flight < peer.max_hotswap(&this.options))
         };
         if !idle(self) {
             return;

@@ -18,8 +18,8 @@ use hypertab_core::hypercore::verify::{Identity, VerifyError, verify};
 use hypertab_core::replicator::wire::Message;
 use hypertab_core::replicator::{
     Action, Applied, ApplyError, ApplyTicket, ConflictFinding, Local, LocalChange, PeerId, PeerMisbehaved,
-    ProveError, ProveTicket, ReorgStep, Reorged, Replicator, ReplicatorEvent,
-    ReplicatorOptions, Resolution, SeekStep, SeekWish, WishError, WishId, wire,
+    ProveError, ProveTicket, ReorgStep, Reorged, Replicator, ReplicatorEvent, ReplicatorOptions, Resolution,
+    SeekStep, SeekWish, WishError, WishId, wire,
 };
 use hypertab_core::time::Instant;
 use serde_json::Value;
