@@ -1,7 +1,7 @@
 //! One target under libFuzzer, the one that `HYPERTAB_TARGET` names:
 //!
 //! ```sh
-//! HYPERTAB_TARGET=engine cargo +nightly fuzz run any corpus/engine
+//! HYPERTAB_TARGET=engine cargo +nightly fuzz run any -- -rss_limit_mb=1024
 //! ```
 #![no_main]
 

@@ -21,7 +21,8 @@ impl Random {
 /// Makes an input out of seeds: one of them, or two halves, with a few changes.
 pub fn input(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = match seeds.len() {
-        0 => Vec::new(),
+        // Long enough for a script.
+        0 => (0..random.below(1200)).map(|_| random.below(256) as u8).collect(),
         count => seeds[random.below(count)].clone(),
     };
     if random.below(8) == 0 && !seeds.is_empty() {

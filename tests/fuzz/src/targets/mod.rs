@@ -3,6 +3,7 @@
 pub mod bee;
 pub mod decoders;
 pub mod engine;
+pub mod machines;
 pub mod network;
 pub mod stores;
 
