@@ -1,7 +1,7 @@
 // What drives take and give.
 
 import type { Hypercore } from '../hypercore/hypercore.js'
-import type { HypercoreOptions } from '../hypercore/options.js'
+import type { GetCoreOptions } from '../corestore/options.js'
 import type { BlobId } from '../hyperblobs/hyperblobs.js'
 import type { Hyperbee } from '../hyperbee/hyperbee.js'
 import type { Ignore } from '../support/path.js'
@@ -9,7 +9,7 @@ import type { Hyperdrive } from './hyperdrive.js'
 
 /** What a drive needs of a Corestore. It closes the one it was given. */
 export interface DriveStore {
-  get (options: HypercoreOptions & { name?: string | null, exclusive?: boolean }): Hypercore
+  get (options: GetCoreOptions): Hypercore
   session (): DriveStore
   replicate (isInitiator: any, options?: any): any
   findingPeers (): () => void
