@@ -4,7 +4,7 @@
 //   npm start -- --public          the public HyperDHT
 //   npm start -- --port 8000       the page's port; what a page stored belongs to its port
 //
-// The page learns the rest from /config.json: {"relay":"ws://…","network":"local","sample":"<key>"}.
+// The page learns the rest from /config.json: {"relay":"ws://…","network":"local","sample":"<key>","sampleDrive":"<key>","sampleTable":"<key>"}.
 
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -59,7 +59,7 @@ await main(async () => {
   ])
   const sample = await samplePeer.next('ready', { patience: START_MS })
 
-  const config = { relay: relayUrl, network: isPublic ? 'public' : 'local', sample: sample.key }
+  const config = { relay: relayUrl, network: isPublic ? 'public' : 'local', sample: sample.key, sampleDrive: sample.drive, sampleTable: sample.table }
   const server = await serveStatic({
     '/': join(root, 'web-demo', 'dist'),
     '/config.json': { type: 'application/json; charset=utf-8', body: JSON.stringify(config) }
@@ -68,6 +68,8 @@ await main(async () => {
   page         ${server.url}
   relay        ${relayUrl}
   sample core  ${sample.key}, ${sample.length} blocks
+  drive        ${sample.drive}
+  table        ${sample.table}
 
   Ctrl-C stops all of it.
 `)
