@@ -1,26 +1,45 @@
 // Starts the page and decides which view is shown.
+//
+// What goes on behind the views: Log for logs; Works of Drive and Table for what is in the page's one store; Network for all.
 
+import { Desk } from './desk.ts'
+import { parsePlace } from './model/address.ts'
+import type { Place } from './model/address.ts'
 import { Catalog } from './model/catalog.ts'
 import type { Entry } from './model/catalog.ts'
-import { loadConfig } from './model/config.ts'
-import { formatKey, parseKey } from './model/key.ts'
+import { loadConfig, sampleKeys } from './model/config.ts'
+import { Drive } from './model/drive.ts'
+import { KeyError } from './model/key.ts'
 import { Log } from './model/log.ts'
 import { Network } from './model/network.ts'
 import { sentence } from './model/problem.ts'
 import { removeStore } from './model/store.ts'
 import { relayWords } from './model/status.ts'
+import { Table } from './model/table.ts'
+import { Vault } from './model/vault.ts'
+import type { Work } from './model/work.ts'
+import { Works } from './model/works.ts'
+import { confirm } from './view/confirm.ts'
 import { byId, setText, toast } from './view/dom.ts'
+import { DriveView } from './view/drive.ts'
 import { HomeView, nameOf } from './view/home.ts'
+import { KeysView } from './view/keys.ts'
 import { LogView } from './view/log.ts'
+import { NetworkView } from './view/network.ts'
 import { applyScheme, SettingsView } from './view/settings.ts'
+import { TableView } from './view/table.ts'
 
 applyScheme()
 
-const catalog = new Catalog()
+const catalog = new Catalog('logs')
 const network = new Network()
+const vault = new Vault()
+const drives = new Works('drive', vault, network, (entry, around) => new Drive(entry, around))
+const tables = new Works('table', vault, network, (entry, around) => new Table(entry, around))
 /** Logs that are open; they stay so when another view is shown, and go on replicating. */
 const open = new Map<string, Log>()
 let shown: Log | null = null
+let shownWork: Work | null = null
 
 const settings = new SettingsView(() => network.start())
 const home = new HomeView(catalog, { open: go, create, remove })
@@ -31,6 +50,37 @@ const view = new LogView({
   remove: (log) => { remove(log.entry) }
 })
 
+const context = { storeName: () => vault.name, openSettings: () => settings.open(), retryRelay: () => network.start(), shown: () => shownWork }
+const driveDesk = new Desk({
+  kind: 'drive',
+  title: 'Files, peer to peer',
+  lead: 'A drive is a folder with a key. Open one and look around: only the files you look at are fetched, every byte is checked, and every older version is still there.',
+  nameExample: 'Holiday pictures'
+}, drives, context)
+const tableDesk = new Desk({
+  kind: 'table',
+  title: 'Tables, peer to peer',
+  lead: 'A table is sorted rows with a key. Open one of any size: only the rows on the page are fetched, and it changes before your eyes when its author writes.',
+  nameExample: 'Bird counts'
+}, tables, context)
+const driveView = new DriveView(driveDesk.actions)
+const tableView = new TableView(tableDesk.actions)
+const networkView = new NetworkView(network, () => settings.open())
+const keysView = new KeysView(vault, {
+  own: () => [...drives.own(), ...tables.own()],
+  adopt: (works, store) => { for (const kind of [drives, tables]) kind.adopt(works, store) }
+})
+const sections: [element: HTMLElement, view: Place['view'], title: () => HTMLElement][] = [
+  [home.element, 'logs', () => byId('home-title')],
+  [view.element, 'log', () => byId('log-title')],
+  [driveDesk.shelf.element, 'drives', () => driveDesk.shelf.title],
+  [driveView.element, 'drive', () => driveView.title],
+  [tableDesk.shelf.element, 'tables', () => tableDesk.shelf.title],
+  [tableView.element, 'table', () => tableView.title],
+  [networkView.element, 'network', () => networkView.title],
+  [keysView.element, 'keys', () => keysView.title]
+]
+
 byId('open-settings').addEventListener('click', () => settings.open())
 byId('relay-chip').addEventListener('click', () => settings.open())
 network.watch(render)
@@ -38,6 +88,8 @@ for (const event of ['online', 'offline']) addEventListener(event, render)
 addEventListener('hashchange', () => { route(true) })
 setInterval(() => {
   for (const log of open.values()) log.tick()
+  network.tick()
+  if (!networkView.element.hidden) networkView.render()
   if (network.relay.state === 'lost') render()
 }, 1000)
 
@@ -47,6 +99,8 @@ route(false)
 loadConfig().then(() => {
   network.start()
   home.offerSample()
+  driveDesk.shelf.offer(sampleKeys().drive)
+  tableDesk.shelf.offer(sampleKeys().table)
 })
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
   navigator.serviceWorker.register(new URL('service-worker.js', document.baseURI)).catch(() => {})
@@ -56,31 +110,54 @@ function go (id: string): void {
   location.hash = `#/${id}`
 }
 
-// Shows what the address bar names: a log by its key, else the first view.
+// Shows what the address bar names.
 async function route (moveFocus: boolean): Promise<void> {
-  const text = decodeURIComponent(location.hash.replace(/^#\/?/, ''))
-  const id = idOf(text)
-  if (text !== '' && id === null) toast('The address holds no valid key')
-  const log = id === null ? null : open.get(id) ?? add(id)
-  home.element.hidden = log !== null
-  view.element.hidden = log === null
+  const place = placeOf(location.hash)
+  const log = place.view === 'log' ? open.get(place.id) ?? add(place.id) : null
+  const drive = place.view === 'drive' ? drives.get(place.id) : null
+  const table = place.view === 'table' ? tables.get(place.id) : null
+  const wasSame = shownWork !== null && shownWork === (drive ?? table)
+  for (const [element, name] of sections) element.hidden = name !== place.view
+  for (const link of document.querySelectorAll<HTMLElement>('.tabs a')) {
+    if (link.dataset.views!.split(' ').includes(place.view)) link.setAttribute('aria-current', 'page')
+    else link.removeAttribute('aria-current')
+  }
   shown = log
+  shownWork = drive ?? table
   view.show(log)
-  document.title = log ? `${nameOf(log.entry)} · hypertab` : 'hypertab'
-  if (moveFocus) {
+  if (place.view === 'drive') driveView.show(drive, place.path, place.version)
+  else driveView.show(null)
+  tableView.show(table)
+  renderPlace(place)
+  const title = sections.find(([, name]) => name === place.view)![2]()
+  document.title = log ? `${nameOf(log.entry)} · hypertab` : place.view === 'logs' ? 'hypertab' : `${title.textContent} · hypertab`
+  // Within a drive, the focus stays with the file that was chosen.
+  if (moveFocus && !wasSame) {
     scrollTo(0, 0)
-    byId(log ? 'log-title' : 'home-title').focus({ preventScroll: true })
+    title.focus({ preventScroll: true })
   }
   if (log) catalog.update(log.entry.id, { seen: Date.now() })
-  else home.render()
-  await log?.open()
+  if (drive) drives.catalog.update(drive.entry.id, { seen: Date.now() })
+  if (table) tables.catalog.update(table.entry.id, { seen: Date.now() })
+  await Promise.all([log?.open(), shownWork?.open()])
 }
 
-function idOf (text: string): string | null {
+function renderPlace (place: Place): void {
+  switch (place.view) {
+    case 'logs': return home.render()
+    case 'drives': return driveDesk.shelf.render()
+    case 'tables': return tableDesk.shelf.render()
+    case 'network': return networkView.render()
+    case 'keys': return void keysView.render()
+  }
+}
+
+function placeOf (hash: string): Place {
   try {
-    return formatKey(parseKey(text))
-  } catch {
-    return null
+    return parsePlace(hash)
+  } catch (error) {
+    toast(error instanceof KeyError ? 'The address holds no valid key' : sentence(error))
+    return { view: 'logs' }
   }
 }
 
@@ -125,20 +202,11 @@ async function remove (entry: Entry): Promise<void> {
   if (shown?.entry.id === entry.id) go('')
 }
 
-function confirm (title: string, words: string): Promise<boolean> {
-  const dialog = byId<HTMLDialogElement>('confirm')
-  setText(byId('confirm-title'), title)
-  setText(byId('confirm-words'), words)
-  dialog.returnValue = ''
-  dialog.showModal()
-  return new Promise((resolve) => {
-    dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true })
-  })
-}
-
 function render (): void {
   const { tone, words } = relayWords(network.relay, navigator.onLine)
   byId('relay-chip').dataset.tone = tone
   setText(byId('relay-words'), words)
   if (shown) view.render()
+  if (shownWork?.kind === 'drive') driveView.render()
+  if (shownWork?.kind === 'table') tableView.render()
 }

@@ -1,14 +1,14 @@
-// The logs that this browser knows. Only what is needed to list them: keys, names, counts.
+// The logs, drives or tables that this browser knows. Only what is needed to list them: keys, names, counts.
 
 import { Observable } from './emitter.ts'
-
-const SETTING = 'hypertab.logs'
 
 export interface Entry {
   /** The key as 52 characters. */
   readonly id: string
-  /** The name of the store that holds the log. */
+  /** The name of the store that holds it. */
   readonly store: string
+  /** The names in the store of one's own drives and tables. */
+  readonly space?: string
   /** Whether this browser holds the key to append with. */
   readonly isOwn: boolean
   name: string
@@ -18,12 +18,15 @@ export interface Entry {
   seen: number
 }
 
-/** The list of known logs, kept in localStorage and shared with the other tabs of this page. */
+/** A list of what is known, kept in localStorage and shared with the other tabs of this page. */
 export class Catalog extends Observable {
-  constructor () {
+  readonly #setting: string
+
+  constructor (what: 'logs' | 'drives' | 'tables') {
     super()
+    this.#setting = `hypertab.${what}`
     addEventListener('storage', (event) => {
-      if (event.key === SETTING) this.changed()
+      if (event.key === this.#setting) this.changed()
     })
   }
 
@@ -53,7 +56,7 @@ export class Catalog extends Observable {
 
   #read (): Entry[] {
     try {
-      const entries: unknown = JSON.parse(localStorage.getItem(SETTING) ?? '[]')
+      const entries: unknown = JSON.parse(localStorage.getItem(this.#setting) ?? '[]')
       return Array.isArray(entries) ? entries.filter((entry) => typeof entry?.id === 'string' && typeof entry?.store === 'string') : []
     } catch {
       return []
@@ -61,7 +64,7 @@ export class Catalog extends Observable {
   }
 
   #write (entries: Entry[]): void {
-    localStorage.setItem(SETTING, JSON.stringify(entries))
+    localStorage.setItem(this.#setting, JSON.stringify(entries))
     this.changed()
   }
 }

@@ -8,23 +8,31 @@ export interface RelayChoice {
   readonly source: 'address bar' | 'settings' | 'page'
 }
 
+/** Keys to try the page with, as far as `config.json` names them. */
+export interface Samples {
+  readonly log: string | null
+  readonly drive: string | null
+  readonly table: string | null
+}
+
 let pageAddress = ''
-let sampleKey: string | null = null
+let samples: Samples = { log: null, drive: null, table: null }
 
 /** Reads `config.json`; a page without one has no relay of its own. */
 export async function loadConfig (): Promise<void> {
   try {
     const response = await fetch(new URL('config.json', document.baseURI))
     const config: unknown = response.ok ? await response.json() : null
-    const { relay, sample } = (config ?? {}) as { relay?: unknown, sample?: unknown }
+    const { relay, sample, sampleDrive, sampleTable } = (config ?? {}) as Record<string, unknown>
     if (typeof relay === 'string') pageAddress = relay.trim()
-    if (typeof sample === 'string') sampleKey = sample
+    const key = (value: unknown) => typeof value === 'string' ? value : null
+    samples = { log: key(sample), drive: key(sampleDrive), table: key(sampleTable) }
   } catch {}
 }
 
-/** Returns the key of a log to try the page with, if `config.json` names one. */
-export function sample (): string | null {
-  return sampleKey
+/** Returns the keys of examples. */
+export function sampleKeys (): Samples {
+  return samples
 }
 
 /** Returns the relay in effect. */

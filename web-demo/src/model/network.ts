@@ -1,14 +1,18 @@
 // The way to other peers: one swarm, through one relay.
 
 import { DHT, Hyperswarm } from 'hypertab'
-import type { Hypercore } from 'hypertab'
+import type { Connection, Corestore, Hypercore } from 'hypertab'
 
 import { relayChoice, relayFault } from './config.ts'
 import { Observable } from './emitter.ts'
+import { formatKey } from './key.ts'
+import { Rates } from './rates.ts'
 
 export type RelayState =
   | { readonly state: 'unset', readonly fault: string }
   | { readonly state: 'wrong', readonly address: string, readonly fault: string }
+  /** Switched off by the person, until {@link Network.start}. */
+  | { readonly state: 'off', readonly address: string }
   | { readonly state: 'connecting', readonly address: string }
   | { readonly state: 'open', readonly address: string }
   /** `retryIn` is in seconds; null when the time of the next attempt is not known. */
@@ -17,11 +21,35 @@ export type RelayState =
 /** How often a log without peers looks for some again, in milliseconds. */
 const SEARCH_MS = 30_000
 
-/** A log that wants peers. */
+/** A log, drive or table that wants peers. */
 export interface Member {
   readonly core: Hypercore
+  /** Whether the core is in the page's store, which replicates all of its cores by itself. */
+  readonly isInStore?: boolean
   /** Called each time a search for peers has ended. */
   searched (): void
+}
+
+/** Somebody we are connected to. */
+export interface ConnectionView {
+  readonly id: string
+  /** Whether we called them. */
+  readonly isCaller: boolean
+  readonly since: number
+  readonly received: number
+  readonly sent: number
+  /** Bytes of the last second. */
+  readonly down: number
+  readonly up: number
+}
+
+/** What a connection had carried a second ago, and in the second before that. */
+interface Counted {
+  readonly since: number
+  received: number
+  sent: number
+  down: number
+  up: number
 }
 
 /** What a swarm calls a topic that it has joined. */
@@ -30,6 +58,11 @@ type Discovery = ReturnType<Hyperswarm['join']>
 export class Network extends Observable {
   #address = ''
   #fault = relayFault('')
+  /** What all connections carry. */
+  readonly rates = new Rates()
+  #isOff = false
+  #store: Corestore | null = null
+  #counted = new Map<Connection, Counted>()
   #isOpen = false
   #wasOpen = false
   #retryAt: number | null = null
@@ -42,8 +75,9 @@ export class Network extends Observable {
   }
 
   get relay (): RelayState {
-    const address = this.#address
+    const address = withoutToken(this.#address)
     if (this.#fault !== null) return address === '' ? { state: 'unset', fault: this.#fault } : { state: 'wrong', address, fault: this.#fault }
+    if (this.#isOff) return { state: 'off', address }
     if (this.#isOpen) return { state: 'open', address }
     if (this.#retryAt === null) return { state: 'connecting', address }
     return { state: 'lost', address, wasOpen: this.#wasOpen, retryIn: Math.max(0, Math.ceil((this.#retryAt - Date.now()) / 1000)) }
@@ -52,10 +86,38 @@ export class Network extends Observable {
   /** Goes through the relay that the configuration names now, and at once. */
   start (): void {
     this.#stop()
+    this.#isOff = false
     this.#address = relayChoice().address
     this.#fault = relayFault(this.#address)
     if (this.#fault === null) this.#connect()
     this.changed()
+  }
+
+  /** Leaves every peer and the relay, until {@link start}. */
+  switchOff (): void {
+    this.#stop()
+    this.#isOff = true
+    this.changed()
+  }
+
+  /** Everybody we are connected to, the first one first. */
+  get connections (): ConnectionView[] {
+    return Array.from(this.#counted, ([connection, counted]) => ({ id: formatKey(connection.remotePublicKey!), isCaller: connection.isInitiator, ...counted }))
+  }
+
+  /** Sends and fetches what is in a store over every connection. */
+  useStore (store: Corestore): void {
+    if (store === this.#store) return
+    this.#store = store
+    for (const connection of this.#swarm?.connections ?? []) store.replicate(connection)
+  }
+
+  /** Ends a second: rates are per second. */
+  tick (): void {
+    const wasStill = this.rates.isStill
+    for (const [connection, counted] of this.#counted) this.#measure(connection, counted)
+    this.rates.tick()
+    if (!wasStill || !this.rates.isStill) this.changed()
   }
 
   /** Finds peers for a log until the returned function is called. */
@@ -76,7 +138,14 @@ export class Network extends Observable {
     // One connection carries every log that both sides have.
     swarm.on('connection', (connection) => {
       connection.on('error', () => {})
-      for (const { core } of this.#members.keys()) core.replicate(connection)
+      this.#counted.set(connection, { since: Date.now(), received: 0, sent: 0, down: 0, up: 0 })
+      connection.once('close', () => {
+        this.#counted.delete(connection)
+        this.changed()
+      })
+      this.#store?.replicate(connection)
+      for (const { core, isInStore } of this.#members.keys()) if (!isInStore) core.replicate(connection)
+      this.changed()
     })
     for (const member of this.#members.keys()) this.#discover(member)
   }
@@ -95,12 +164,22 @@ export class Network extends Observable {
     const { core } = member
     const discovery = this.#swarm.join(core.discoveryKey!, { server: true, client: true })
     this.#members.set(member, discovery)
-    for (const connection of this.#swarm.connections) core.replicate(connection)
+    if (!member.isInStore) for (const connection of this.#swarm.connections) core.replicate(connection)
     const done = core.findingPeers()
     discovery.flushed().catch(() => {}).finally(() => {
       done()
       if (this.#members.get(member) === discovery) member.searched()
     })
+  }
+
+  #measure (connection: Connection, counted: Counted): void {
+    const { bytesReceived = counted.received, bytesTransmitted = counted.sent } = connection.rawStream ?? {}
+    counted.down = bytesReceived - counted.received
+    counted.up = bytesTransmitted - counted.sent
+    counted.received = bytesReceived
+    counted.sent = bytesTransmitted
+    this.rates.received(counted.down)
+    this.rates.sent(counted.up)
   }
 
   #opened (): void {
@@ -121,4 +200,9 @@ export class Network extends Observable {
       if (core.peers.length === 0) discovery?.refresh().catch(() => {})
     }
   }
+}
+
+// Words on the page are read by whoever looks over the shoulder.
+function withoutToken (address: string): string {
+  return URL.canParse(address) && address.includes('?') ? address.slice(0, address.indexOf('?')) : address
 }

@@ -2,22 +2,22 @@
 
 export interface Problem {
   /** Stable name of the state, for tests and styles. */
-  readonly state: 'locked' | 'full' | 'refused' | 'conflict' | 'corrupt' | 'unsupported' | 'broken'
+  readonly state: 'locked' | 'full' | 'refused' | 'conflict' | 'corrupt' | 'unsupported' | 'wrong-kind' | 'broken'
   readonly title: string
   readonly detail: string
   /** Whether trying again may help. */
   readonly canRetry: boolean
 }
 
-/** Explains why a log could not be opened, read or written. */
-export function explain (error: unknown): Problem {
+/** Explains why a log, or another thing, could not be opened, read or written. */
+export function explain (error: unknown, what = 'log'): Problem {
   const names = chain(error).flatMap(({ name, code }) => [name, code].filter((word) => typeof word === 'string'))
   const is = (...wanted: string[]) => names.some((name) => wanted.includes(name))
   if (is('STORAGE_LOCKED', 'STORAGE_TAKEN_OVER')) {
     return {
       state: 'locked',
       title: 'Open in another tab',
-      detail: 'One tab at a time can hold a log. Close it there, then try again here.',
+      detail: what === 'log' ? 'One tab at a time can hold a log. Close it there, then try again here.' : 'One tab at a time can hold the store of drives and tables. Close the other one, then try again here.',
       canRetry: true
     }
   }
@@ -25,7 +25,7 @@ export function explain (error: unknown): Problem {
     return {
       state: 'full',
       title: 'This browser’s storage is full',
-      detail: 'What is stored stays. Remove a log that you no longer need, or free space on the disk, then try again.',
+      detail: `What is stored stays. Remove a ${what} that you no longer need, or free space on the disk, then try again.`,
       canRetry: true
     }
   }
@@ -40,16 +40,16 @@ export function explain (error: unknown): Problem {
   if (is('STORAGE_CONFLICT')) {
     return {
       state: 'conflict',
-      title: 'Another log is stored in this place',
-      detail: 'Remove the log from the list and open it again by its key.',
+      title: `Another ${what} is stored in this place`,
+      detail: `Remove the ${what} from the list and open it again by its key.`,
       canRetry: false
     }
   }
   if (is('STORAGE_CORRUPTED', 'STORAGE_INCOMPLETE', 'OPLOG_CORRUPT', 'INVALID_CHECKSUM', 'DECODING_ERROR', 'INVALID_OPLOG_VERSION')) {
     return {
       state: 'corrupt',
-      title: 'What is stored of this log cannot be read',
-      detail: 'Remove the log from the list and open it again; its blocks are fetched anew.',
+      title: `What is stored of this ${what} cannot be read`,
+      detail: `Remove the ${what} from the list and open it again; its blocks are fetched anew.`,
       canRetry: false
     }
   }
@@ -61,7 +61,7 @@ export function explain (error: unknown): Problem {
       canRetry: false
     }
   }
-  return { state: 'broken', title: 'This log could not be opened', detail: sentence(error), canRetry: true }
+  return { state: 'broken', title: `This ${what} could not be opened`, detail: sentence(error), canRetry: true }
 }
 
 /** Makes a sentence of an error's message, without the code and key that the package puts around it. */

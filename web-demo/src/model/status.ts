@@ -7,7 +7,7 @@ import { count, counted } from './words.ts'
 export type Tone = 'good' | 'busy' | 'warn' | 'bad'
 
 /** What the person can do about it from here. */
-export type Action = 'retry' | 'settings' | 'home'
+export type Action = 'retry' | 'settings' | 'home' | 'as-log'
 
 export interface Status {
   /** Stable name of the state, for tests and styles. */
@@ -50,6 +50,8 @@ export function statusOf (facts: Facts): Status {
       case 'unset':
       case 'wrong':
         return { state: 'relay-wrong', tone: 'bad', title: 'No usable relay', detail: `${relay.fault} ${stored(facts)}`, actions: ['settings'] }
+      case 'off':
+        return { state: 'relay-off', tone: 'warn', title: 'The relay is switched off', detail: stored(facts), actions: ['retry'] }
       case 'lost':
         return { state: relay.wasOpen ? 'relay-gone' : 'relay-unreachable', ...lostRelay(relay.address, relay.wasOpen, relay.retryIn, stored(facts)) }
       case 'connecting':
@@ -65,6 +67,7 @@ export function relayWords (relay: RelayState, isOnline: boolean): { tone: Tone,
   switch (relay.state) {
     case 'unset': return { tone: 'bad', words: 'No relay set' }
     case 'wrong': return { tone: 'bad', words: 'Wrong relay address' }
+    case 'off': return { tone: 'warn', words: 'Relay switched off' }
     case 'connecting': return { tone: 'busy', words: `Connecting to ${host(relay.address)}` }
     case 'lost': return { tone: 'bad', words: relay.wasOpen ? 'Relay gone, trying again' : 'Relay does not answer' }
     case 'open': return { tone: 'good', words: `Relay ${host(relay.address)}` }
@@ -108,7 +111,8 @@ function ownStatus ({ peers, length }: Facts): Status {
   return { state: 'serving', tone: 'good', title: `${counted(peers, 'peer')} connected`, detail, actions: [] }
 }
 
-function lostRelay (address: string, wasOpen: boolean, retryIn: number | null, storedWords: string): Omit<Status, 'state'> {
+/** Says that the relay does not answer, or not any more. */
+export function lostRelay (address: string, wasOpen: boolean, retryIn: number | null, storedWords: string): Omit<Status, 'state'> {
   return {
     tone: 'bad',
     title: wasOpen ? 'The relay is gone' : 'The relay does not answer',

@@ -28,7 +28,7 @@ export function setText (element: Element, text: string): void {
 }
 
 /** Replaces children only when `fingerprint` is another one than last time. */
-export function setChildren (element: HTMLElement, fingerprint: string, children: () => Node[]): void {
+export function setChildren (element: HTMLElement, fingerprint: string, children: () => (Node | string)[]): void {
   if (element.dataset.fingerprint === fingerprint) return
   element.dataset.fingerprint = fingerprint
   element.replaceChildren(...children())

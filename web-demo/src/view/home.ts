@@ -1,7 +1,7 @@
 // The first view: open a log by its key, make one, or go back to one that is here.
 
 import type { Catalog, Entry } from '../model/catalog.ts'
-import { sample } from '../model/config.ts'
+import { sampleKeys } from '../model/config.ts'
 import { formatKey, KeyError, parseKey, shorten } from '../model/key.ts'
 import { explain } from '../model/problem.ts'
 import { count, counted, share } from '../model/words.ts'
@@ -34,7 +34,7 @@ export class HomeView {
 
   /** Offers the sample log, where the page came with one. */
   offerSample (): void {
-    const key = sample()
+    const key = sampleKeys().log
     if (key === null) return
     byId('key-help').replaceChildren('No key at hand? ', make('a', { href: `#/${key}`, testid: 'sample-link' }, 'Open the sample log'), '.')
   }

@@ -140,8 +140,8 @@ export class LogView {
   }
 
   #actionButton (action: Action): HTMLElement {
-    const words = { retry: 'Try again', settings: 'Settings', home: 'All logs' }[action]
-    const run = { retry: this.#actions.retry, settings: this.#actions.openSettings, home: this.#actions.goHome }[action]
+    const words = { retry: 'Try again', settings: 'Settings', home: 'All logs', 'as-log': 'Open it as a log' }[action]
+    const run = { retry: this.#actions.retry, settings: this.#actions.openSettings, home: this.#actions.goHome, 'as-log': this.#actions.goHome }[action]
     const button = make('button', { type: 'button', className: 'button small', testid: `action-${action}` }, words)
     button.addEventListener('click', () => run())
     return button

@@ -1,0 +1,30 @@
+// Drives and tables on the demo page, as a person uses them.
+
+import { PATIENCE_MS } from './demo.mjs'
+
+/** Pastes a key or link into the first view of drives or of tables. */
+export async function openWork (page, kind, text) {
+  await page.getByTestId(`tab-${kind}`).click()
+  await page.getByTestId(`${kind}-key-input`).fill(text)
+  await page.getByTestId(`open-${kind}`).click()
+}
+
+/** Makes a drive or table and returns its key. */
+export async function created (page, kind, name) {
+  await page.getByTestId(`tab-${kind}`).click()
+  await page.getByTestId(`${kind}-name-input`).fill(name)
+  await page.getByTestId(`create-${kind}`).click()
+  await page.getByTestId(`${kind}-title`).getByText(name, { exact: true }).waitFor()
+  return await page.getByTestId(`${kind}-key`).textContent()
+}
+
+/** Waits until the drive or table that is shown is in one of these states. */
+export async function waitForWork (page, kind, ...states) {
+  const selector = states.map((state) => `[data-testid=${kind}-status][data-state=${state}]`).join(', ')
+  try {
+    await page.locator(selector).waitFor({ timeout: PATIENCE_MS })
+  } catch (error) {
+    const words = await page.getByTestId(`${kind}-status`).textContent({ timeout: 1000 }).catch(() => '?')
+    throw new Error(`the ${kind} is not ${states.join(' or ')}: ${words}\n${error.message}`)
+  }
+}

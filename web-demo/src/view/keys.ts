@@ -1,0 +1,116 @@
+// Keys and storage: who we are, how to take that elsewhere, and how much this browser keeps.
+
+import { sentence } from '../model/problem.ts'
+import { parseExported } from '../model/vault.ts'
+import type { Exported, Vault } from '../model/vault.ts'
+import { bytes, counted, share } from '../model/words.ts'
+import { byId, copy, make, setText, toast } from './dom.ts'
+
+export interface KeysActions {
+  /** One's own drives and tables. */
+  own (): Exported['works']
+  /** Lists what came with an identity that is stored under this name now. */
+  adopt (works: Exported['works'], store: string): void
+}
+
+export class KeysView {
+  readonly element = byId('keys')
+  readonly title = make('h1', { tabIndex: -1 }, 'Keys and storage')
+  readonly #vault: Vault
+  readonly #actions: KeysActions
+  readonly #key = make('code', { className: 'big-key', testid: 'identity' }, 'Reading…')
+  readonly #help = make('p', { className: 'help', testid: 'identity-help', role: 'status' })
+  readonly #used = make('p', { testid: 'storage-used' })
+  readonly #bar = make('progress', { className: 'bar', max: 1, ariaLabel: 'Storage used' })
+  readonly #kept = make('p', { className: 'help', testid: 'storage-kept', role: 'status' })
+  readonly #persist = make('button', { type: 'button', className: 'button', testid: 'keys-persist' }, 'Ask the browser to keep it')
+
+  constructor (vault: Vault, actions: KeysActions) {
+    this.#vault = vault
+    this.#actions = actions
+    const copyKey = make('button', { type: 'button', className: 'button small', testid: 'copy-identity' }, 'Copy')
+    copyKey.addEventListener('click', () => copy(this.#key.textContent ?? '', 'Public key'))
+    const exportKey = make('button', { type: 'button', className: 'button primary', testid: 'export-identity' }, 'Export to a file')
+    exportKey.addEventListener('click', () => { void this.#export() })
+    const file = make('input', { type: 'file', accept: '.json,application/json', testid: 'import-identity', ariaLabel: 'Import from a file' })
+    file.addEventListener('change', () => { void this.#import(file) })
+    this.#persist.addEventListener('click', async () => {
+      toast(await navigator.storage.persist() ? 'The browser will keep what is stored' : 'The browser does not promise it; use the page more, or install it')
+      await this.#describeStorage()
+    })
+    this.element.append(
+      make('div', { className: 'lead' }, this.title, make('p', {}, 'One secret, made in this browser, signs all your drives and tables. Nobody else has it, and nobody can give it back to you.')),
+      make('section', { className: 'card pad' },
+        make('h2', {}, 'Identity'),
+        make('p', { className: 'note' }, 'Public key; it can be shown to anybody.'),
+        make('div', { className: 'log-key' }, this.#key, copyKey),
+        make('div', { className: 'pane-actions flush' }, exportKey, make('label', { className: 'button file' }, 'Import from a file', file)),
+        this.#help),
+      make('section', { className: 'card pad' },
+        make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#persist))
+    this.#sayHelp()
+  }
+
+  async render (): Promise<void> {
+    if (this.element.hidden) return
+    await Promise.all([this.#describeStorage(), this.#describeIdentity()])
+  }
+
+  async #describeIdentity (): Promise<void> {
+    try {
+      setText(this.#key, await this.#vault.publicKey())
+    } catch (error) {
+      setText(this.#key, 'not readable now')
+      this.#fault(error)
+    }
+  }
+
+  async #export (): Promise<void> {
+    try {
+      const url = URL.createObjectURL(await this.#vault.export(this.#actions.own()))
+      make('a', { href: url, download: 'hypertab-identity.json' }).click()
+      setTimeout(() => URL.revokeObjectURL(url), 60_000)
+      delete this.#help.dataset.tone
+      setText(this.#help, 'Exported. Keep the file as you would keep a password.')
+    } catch (error) {
+      this.#fault(error)
+    }
+  }
+
+  async #import (input: HTMLInputElement): Promise<void> {
+    const file = input.files?.[0]
+    input.value = ''
+    if (!file) return
+    try {
+      const exported = parseExported(await file.text())
+      const store = await this.#vault.import(exported)
+      this.#actions.adopt(exported.works, store)
+      // Everything that is open belongs to the identity of before.
+      location.reload()
+    } catch (error) {
+      this.#fault(error)
+    }
+  }
+
+  #fault (error: unknown): void {
+    this.#help.dataset.tone = 'bad'
+    setText(this.#help, sentence(error))
+  }
+
+  #sayHelp (): void {
+    setText(this.#help, `Whoever has the file can write as you. Write on one device at a time: two that write the same thing at once give it two histories, and readers trust neither.`)
+  }
+
+  async #describeStorage (): Promise<void> {
+    this.#persist.hidden = this.#bar.hidden = true
+    if (!navigator.storage?.estimate) return setText(this.#used, 'This browser does not tell how much is stored.')
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate()
+    const isKept = await navigator.storage.persisted?.() ?? false
+    const own = this.#actions.own().length
+    setText(this.#used, `${bytes(usage)} used of ${bytes(quota)} (${share(usage, quota)}), with ${counted(own, 'drive or table', 'drives and tables')} of your own.`)
+    this.#bar.hidden = false
+    this.#bar.value = quota === 0 ? 0 : usage / quota
+    setText(this.#kept, isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.')
+    this.#persist.hidden = isKept || !navigator.storage.persist
+  }
+}

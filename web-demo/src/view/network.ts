@@ -1,0 +1,95 @@
+// The network: the relay, and everybody we are connected to.
+
+import type { Network, RelayState } from '../model/network.ts'
+import { shorten } from '../model/key.ts'
+import { host, relayWords } from '../model/status.ts'
+import { bytes, count, counted } from '../model/words.ts'
+import { byId, make, setChildren, setText } from './dom.ts'
+import { SpeedChart } from './speed-chart.ts'
+
+export class NetworkView {
+  readonly element = byId('network')
+  readonly title = make('h1', { tabIndex: -1 }, 'Network')
+  readonly #network: Network
+  readonly #status = make('div', { className: 'status', testid: 'network-status' })
+  readonly #statusTitle = make('strong', { testid: 'network-status-title' })
+  readonly #statusDetail = make('span', {})
+  readonly #switch = make('button', { type: 'button', className: 'button small', testid: 'relay-switch' })
+  readonly #figures: Record<'peers' | 'down' | 'up', HTMLElement> = {
+    peers: make('dd', { testid: 'network-peers' }), down: make('dd', { testid: 'network-down' }), up: make('dd', { testid: 'network-up' })
+  }
+
+  readonly #list = make('tbody', { testid: 'connections' })
+  readonly #table: HTMLElement
+  readonly #empty = make('p', { className: 'empty pad' }, 'Nobody is connected. Open a log, a drive or a table: its key is what peers are found by.')
+  readonly #chart: SpeedChart
+
+  constructor (network: Network, openSettings: () => void) {
+    this.#network = network
+    this.#switch.addEventListener('click', () => network.relay.state === 'off' ? network.start() : network.switchOff())
+    const settings = make('button', { type: 'button', className: 'button small', testid: 'network-settings' }, 'Another relay')
+    settings.addEventListener('click', openSettings)
+    this.#status.append(
+      make('span', { className: 'status-mark', ariaHidden: 'true' }),
+      make('div', { className: 'status-words', role: 'status' }, this.#statusTitle, this.#statusDetail),
+      make('div', { className: 'status-actions' }, this.#switch, settings))
+    const canvas = make('canvas', { className: 'wide-chart', role: 'img', testid: 'network-chart' })
+    canvas.setAttribute('aria-label', 'Bytes per second over the last minute')
+    const head = make('tr', {}, ...['Peer', 'Who called', 'Way', 'For', 'Received', 'Sent', 'Now'].map((words) => make('th', { scope: 'col' }, words)))
+    this.#table = make('div', { className: 'scroll' }, make('table', { className: 'grid-table' }, make('thead', {}, head), this.#list))
+    this.element.append(
+      make('div', { className: 'lead' }, this.title, make('p', {}, 'A tab has no UDP. A relay passes its packets on; who talks to whom is encrypted from end to end, so the relay can neither read nor change anything.')),
+      this.#status,
+      make('dl', { className: 'figures three' },
+        make('div', { className: 'card figure' }, make('dt', {}, 'Peers'), this.#figures.peers),
+        make('div', { className: 'card figure' }, make('dt', { className: 'down' }, 'Down'), this.#figures.down),
+        make('div', { className: 'card figure' }, make('dt', { className: 'up' }, 'Up'), this.#figures.up)),
+      make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'The last minute'), make('p', { className: 'note' }, 'bytes per second')), canvas),
+      make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'Connections')), this.#table, this.#empty))
+    this.#chart = new SpeedChart(canvas)
+    this.#chart.show(network.rates)
+    network.watch(() => this.render())
+  }
+
+  render (): void {
+    if (this.element.hidden) return
+    const { relay, connections, rates } = this.#network
+    const { tone, words } = relayWords(relay, navigator.onLine)
+    this.#status.dataset.tone = tone
+    this.#status.dataset.state = relay.state
+    setText(this.#statusTitle, words)
+    setText(this.#statusDetail, detail(relay))
+    setText(this.#switch, relay.state === 'off' ? 'Switch on' : 'Switch off')
+    setText(this.#figures.peers, count(connections.length))
+    setText(this.#figures.down, `${bytes(rates.downPerSecond)}/s`)
+    setText(this.#figures.up, `${bytes(rates.upPerSecond)}/s`)
+    this.#empty.hidden = connections.length > 0
+    this.#table.hidden = connections.length === 0
+    const way = 'address' in relay ? host(relay.address) : ''
+    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, since, received, sent, down, up }) => make('tr', { testid: 'connection' },
+      make('td', {}, make('code', { title: id }, shorten(id))),
+      make('td', {}, isCaller ? 'we did' : 'they did'),
+      make('td', {}, `relay ${way}`),
+      make('td', {}, ago(since)),
+      make('td', {}, bytes(received)),
+      make('td', {}, bytes(sent)),
+      make('td', {}, `↓ ${bytes(down)}/s ↑ ${bytes(up)}/s`))))
+    this.#chart.draw()
+  }
+}
+
+function detail (relay: RelayState): string {
+  switch (relay.state) {
+    case 'unset':
+    case 'wrong': return relay.fault
+    case 'off': return 'Nobody can be reached. What is stored can be read, and everything goes on when it is switched on.'
+    case 'connecting': return relay.address
+    case 'open': return `Connected at ${relay.address}.`
+    case 'lost': return relay.retryIn === null || relay.retryIn === 0 ? 'It is being tried again.' : `It is tried again in ${relay.retryIn} s.`
+  }
+}
+
+function ago (since: number): string {
+  const seconds = Math.floor((Date.now() - since) / 1000)
+  return seconds < 60 ? `${seconds} s` : seconds < 3600 ? counted(Math.floor(seconds / 60), 'minute') : counted(Math.floor(seconds / 3600), 'hour')
+}

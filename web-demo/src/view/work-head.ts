@@ -1,0 +1,84 @@
+// The head of a drive's or table's view: its name, key and link, and what it is doing.
+
+import type { Action } from '../model/status.ts'
+import type { Kind, Work } from '../model/work.ts'
+import { copy, make, setChildren, setText } from './dom.ts'
+import { workName } from './shelf.ts'
+
+export interface WorkActions {
+  retry (): void
+  openSettings (): void
+  goHome (): void
+  asLog (id: string): void
+  remove (work: Work): void
+}
+
+export class WorkHead {
+  readonly element: HTMLElement
+  readonly title: HTMLElement
+  #kind: Kind
+  #actions: WorkActions
+  #badge: HTMLElement
+  #key: HTMLElement
+  #status: HTMLElement
+  #statusTitle: HTMLElement
+  #statusDetail: HTMLElement
+  #countdown: HTMLElement
+  #buttons: HTMLElement
+
+  constructor (kind: Kind, work: () => Work | null, actions: WorkActions) {
+    this.#kind = kind
+    this.#actions = actions
+    this.title = make('h1', { tabIndex: -1, testid: `${kind}-title` })
+    this.#badge = make('span', { className: 'badge' })
+    this.#key = make('code', { testid: `${kind}-key` })
+    this.#statusTitle = make('strong', { testid: `${kind}-status-title` })
+    this.#statusDetail = make('span', { testid: `${kind}-status-detail` })
+    this.#countdown = make('span', { className: 'status-countdown', ariaHidden: 'true' })
+    this.#buttons = make('div', { className: 'status-actions' })
+    this.#status = make('div', { className: 'status', testid: `${kind}-status` },
+      make('span', { className: 'status-mark', ariaHidden: 'true' }),
+      make('div', { className: 'status-words', role: 'status' }, this.#statusTitle, this.#statusDetail),
+      this.#countdown, this.#buttons)
+    const button = (words: string, testid: string, run: (work: Work) => void, style = '') => {
+      const element = make('button', { type: 'button', className: `button small ${style}`, testid }, words)
+      element.addEventListener('click', () => { const shown = work(); if (shown) run(shown) })
+      return element
+    }
+    this.element = make('div', { className: 'work-head' },
+      make('div', { className: 'log-head' },
+        make('a', { className: 'back', href: `#/${kind}` }, `‹ All ${kind}s`),
+        make('div', { className: 'log-title' }, this.title, this.#badge),
+        make('div', { className: 'log-key' },
+          this.#key,
+          button('Copy key', `${kind}-copy-key`, (shown) => copy(shown.entry.id, 'Key')),
+          button('Copy link', `${kind}-copy-link`, (shown) => copy(shown.link, 'Link')),
+          button('Remove', `${kind}-remove`, (shown) => actions.remove(shown), 'quiet danger'))),
+      this.#status)
+  }
+
+  render (work: Work): void {
+    const { state, tone, title, detail, countdown = '', actions } = work.status
+    setText(this.title, workName(this.#kind, work.entry))
+    setText(this.#badge, work.entry.isOwn ? 'yours' : 'read')
+    setText(this.#key, work.entry.id)
+    this.#status.dataset.tone = tone
+    this.#status.dataset.state = state
+    setText(this.#statusTitle, title)
+    setText(this.#statusDetail, detail)
+    setText(this.#countdown, countdown)
+    setChildren(this.#buttons, actions.join() + work.entry.id, () => actions.map((action) => this.#action(action, work)))
+  }
+
+  #action (action: Action, work: Work): HTMLElement {
+    const words = { retry: 'Try again', settings: 'Settings', home: `All ${this.#kind}s`, 'as-log': 'Open it as a log' }[action]
+    const button = make('button', { type: 'button', className: 'button small', testid: `${this.#kind}-action-${action}` }, words)
+    button.addEventListener('click', () => {
+      if (action === 'retry') this.#actions.retry()
+      if (action === 'settings') this.#actions.openSettings()
+      if (action === 'home') this.#actions.goHome()
+      if (action === 'as-log') this.#actions.asLog(work.entry.id)
+    })
+    return button
+  }
+}
