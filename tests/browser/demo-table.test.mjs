@@ -1,4 +1,4 @@
-// Tables on the demo page: with an unmodified Hyperbee in Node on the other side.
+// Tables on the demo page: with an unmodified Hyperbee in Node on the other side, both ways.
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
@@ -9,8 +9,8 @@ import Hyperbee from 'hyperbee'
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { createSwarm } from '../interop/support/testnet.mjs'
-import { pictures, startDemo } from './support/demo.mjs'
-import { openWork, waitForWork } from './support/works.mjs'
+import { pictures, startDemo, startPage } from './support/demo.mjs'
+import { created, openWork, waitForWork } from './support/works.mjs'
 
 test('a table of a Node peer: pages of a range, changes as they happen, older versions and how they differ, offline too', async (t) => {
   const { bootstrap, relay, server, context, page, problems } = await startDemo(t)
@@ -72,6 +72,88 @@ test('a table of a Node peer: pages of a range, changes as they happen, older ve
   await pictures(page, 'table-offline')
 })
 
+test('a table made in the tab is read and followed by a Node peer', async (t) => {
+  const { bootstrap, page, problems } = await startDemo(t)
+  await page.getByTestId('tab-table').click()
+  await pictures(page, 'tables')
+  const id = await created(page, 'table', 'Bird counts')
+  await waitForWork(page, 'table', 'announced')
+  await write(page, 'robin', '3')
+  await page.locator('[data-testid=row][data-key=robin]').waitFor()
+  await write(page, 'wren', '{"seen":2}')
+  await page.locator('[data-testid=row][data-key=wren]').waitFor()
+
+  const { bee } = await startBee(t, bootstrap, id)
+  while (bee.version < 3) await bee.update({ wait: true })
+  assert.deepEqual([(await bee.get('robin')).value, (await bee.get('wren')).value], ['3', '{"seen":2}'])
+  await waitForWork(page, 'table', 'serving')
+
+  await page.locator('[data-testid=row][data-key=robin]').click()
+  await page.getByTestId('row-value').fill('4')
+  await page.getByTestId('row-save').click()
+  while ((await bee.get('robin')).value !== '4') await bee.update({ wait: true })
+  await page.locator('[data-testid=row][data-key=wren]').click()
+  await page.getByTestId('row-remove').click()
+  await page.locator('[data-testid=row][data-key=wren]').waitFor({ state: 'detached' })
+  while (await bee.get('wren')) await bee.update({ wait: true })
+  await pictures(page, 'table-own')
+
+  await page.reload()
+  await page.locator('[data-testid=row][data-key=robin]').waitFor()
+  await write(page, 'owl', '1')
+  await page.locator('[data-testid=row][data-key=owl]').waitFor()
+  assert.deepEqual(problems, [])
+})
+
+test('the network: who is connected, the relay switched off and on again; the keys: exported, and imported in another browser', async (t) => {
+  const { bootstrap, relay, page, problems } = await startDemo(t)
+  const { bee, swarm } = await startBee(t, bootstrap)
+  await bee.put('a', '1')
+  await openWork(page, 'table', bee.id)
+  await waitForWork(page, 'table', 'live')
+  await page.getByTestId('tab-network').click()
+  await page.getByTestId('connection').waitFor()
+  assert.match(await page.getByTestId('connection').textContent(), new RegExp(`relay ${new URL(relay.url).host}`))
+  await pictures(page, 'network')
+  await page.getByTestId('relay-switch').click()
+  await page.locator('[data-testid=network-status][data-state=off]').waitFor()
+  await page.getByTestId('connection').waitFor({ state: 'detached' })
+  await pictures(page, 'network-off')
+  while (swarm.connections.size > 0) await new Promise((resolve) => { setTimeout(resolve, 50) })
+  await bee.put('b', '2')
+  await page.getByTestId('relay-switch').click()
+  await page.getByTestId('connection').waitFor()
+  await page.getByTestId('tab-table').click()
+  await page.getByTestId('known-table').locator('a').click()
+  await page.locator('[data-testid=row][data-key=b]').waitFor()
+
+  const id = await created(page, 'table', 'Mine')
+  await waitForWork(page, 'table', 'announced')
+  await write(page, 'k', 'v')
+  await page.locator('[data-testid=row][data-key=k]').waitFor()
+  await page.getByTestId('tab-keys').click()
+  await page.getByTestId('identity').getByText(/^[a-z0-9]{52}$/).waitFor()
+  const identity = await page.getByTestId('identity').textContent()
+  await pictures(page, 'keys')
+  const download = page.waitForEvent('download')
+  await page.getByTestId('export-identity').click()
+  const path = await (await download).path()
+
+  const { page: other } = await startPage(t, { relayUrl: relay.url })
+  await other.getByTestId('tab-keys').click()
+  await other.getByTestId('identity').getByText(/^[a-z0-9]{52}$/).waitFor()
+  assert.notEqual(await other.getByTestId('identity').textContent(), identity)
+  await other.getByTestId('import-identity').setInputFiles(path)
+  await other.getByTestId('identity').getByText(identity, { exact: true }).waitFor()
+  await other.getByTestId('tab-table').click()
+  await other.getByTestId('known-table').locator('a').click()
+  // What was written elsewhere comes before anything can be written here.
+  await other.locator('[data-testid=row][data-key=k]').waitFor()
+  assert.equal(await other.getByTestId('table-key').textContent(), id)
+  await other.getByTestId('row-save').waitFor()
+  assert.deepEqual(problems, [])
+})
+
 /** Starts an upstream bee in a swarm: a new one, or one to read. */
 async function startBee (t, bootstrap, key = null) {
   const store = new Corestore(temporaryFolder(t))
@@ -87,6 +169,12 @@ async function startBee (t, bootstrap, key = null) {
   await swarm.join(bee.discoveryKey).flushed()
   swarm.flush().then(done, done)
   return { bee, swarm }
+}
+
+async function write (page, key, value) {
+  await page.getByTestId('row-key').fill(key)
+  await page.getByTestId('row-value').fill(value)
+  await page.getByTestId('row-save').click()
 }
 
 async function keys (page) {

@@ -46,6 +46,9 @@ export function workStatus (facts: WorkFacts): Status {
   if (isBehind) {
     return { state: 'behind', tone: 'warn', title: 'Catching up', detail: `Versions written elsewhere are still to come. Nothing can be written here before that, or the ${kind} would have two histories.`, actions: [] }
   }
+  if (isOwn && peers === 0 && !hasSearched) {
+    return { state: 'announcing', tone: 'busy', title: 'Making it known', detail: `Telling the DHT that this tab has the ${kind}.`, actions: [] }
+  }
   if (isOwn) {
     const words = peers === 0 ? 'Give someone the link, and keep this tab open while they read.' : 'They have it from this tab.'
     return { state: peers === 0 ? 'announced' : 'serving', tone: 'good', title: peers === 0 ? 'Open to readers' : `${from} connected`, detail: `Signed and stored here. ${words}`, actions: [] }
