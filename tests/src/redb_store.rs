@@ -10,6 +10,8 @@ use redb::{Database, ReadableDatabase, ReadableTable as _, TableDefinition};
 #[derive(Debug)]
 pub struct RedbStore {
     database: Database,
+    /// Bytes of relaxed commits since the last strict one.
+    relaxed: usize,
 }
 
 impl RedbStore {
@@ -35,7 +37,7 @@ impl RedbStore {
         let transaction = database.begin_write()?;
         transaction.open_table(ENTRIES)?;
         transaction.commit()?;
-        Ok(Self { database })
+        Ok(Self { database, relaxed: 0 })
     }
 
     /// Carries out an intent.
@@ -113,9 +115,20 @@ impl RedbStore {
             transaction.abort()?;
             return Ok(false);
         }
-        transaction.set_durability(match durability {
-            Durability::Relaxed => redb::Durability::None,
-            Durability::Strict => redb::Durability::Immediate,
+        self.relaxed += batch
+            .ops
+            .iter()
+            .map(|op| if let Op::Put { value, .. } = op { value.len() } else { 0 })
+            .sum::<usize>();
+        // What is not durable stays in memory.
+        let is_durable = durability == Durability::Strict || self.relaxed > MAX_RELAXED;
+        if is_durable {
+            self.relaxed = 0;
+        }
+        transaction.set_durability(if is_durable {
+            redb::Durability::Immediate
+        } else {
+            redb::Durability::None
         })?;
         {
             let mut table = transaction.open_table(ENTRIES)?;
@@ -138,6 +151,9 @@ impl RedbStore {
         Ok(true)
     }
 }
+
+/// Bytes of relaxed commits that may wait to be durable.
+const MAX_RELAXED: usize = 16 << 20;
 
 const OWNERS: TableDefinition<'static, (), [u8; 16]> = TableDefinition::new("owners");
 /// Pages that the database keeps in memory, bytes; it would take a GiB.
