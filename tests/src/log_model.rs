@@ -373,7 +373,9 @@ impl World {
         let (branch, request) = self.writer.engine.open_branch(self.writer.core, options);
         assert_eq!(self.writer.ask(request, now), Ok(Response::Opened), "{}", self.label());
         let mut beside = state.blocks.clone();
-        if self.random.below(3) == 0 {
+        // Even to its own length: that makes a branch another history, which is not committed without a signature.
+        let is_cut = self.random.below(3) == 0;
+        if is_cut {
             let length = beside.len().saturating_sub(self.random.below(3) as usize);
             let request = self
                 .writer
@@ -407,7 +409,7 @@ impl World {
             assert_eq!(found.as_ref(), Ok(block), "{}block {index} of a branch", self.label());
         }
         self.writer.core = main;
-        if shared == state.blocks.len() && self.random.below(2) == 0 {
+        if !is_cut && shared == state.blocks.len() && self.random.below(2) == 0 {
             let request = self.writer.engine.commit(main, branch, CommitOptions::default());
             self.history.entry(state.fork).or_default().extend(blocks);
             state.blocks = beside;
