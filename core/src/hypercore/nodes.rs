@@ -65,7 +65,7 @@ impl NodeCache {
     fn set_of(&self, index: u64) -> Range<usize> {
         // Fibonacci hashing: neighbours in the tree get sets far apart.
         let hash = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let start = (hash * (self.places.len() / WAYS) as u64 >> 32) as usize * WAYS;
+        let start = ((hash * (self.places.len() / WAYS) as u64) >> 32) as usize * WAYS;
         start..start + WAYS
     }
 
