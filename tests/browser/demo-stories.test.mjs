@@ -79,7 +79,8 @@ test('blocks that are no text, a file, and a log of one’s own in the list', as
   await pictures(page, 'binary')
 
   await page.getByTestId('back').click()
-  assert.match(await page.getByTestId('known-log').textContent(), /Files.*3 blocks.*yours/)
+  // The list is there before the log has closed and noted its length.
+  await page.getByTestId('known-log').filter({ hasText: /Files.*3 blocks.*yours/ }).waitFor()
   await pictures(page, 'known-logs')
   await page.getByTestId('known-remove').click()
   await pictures(page, 'remove')
