@@ -10,7 +10,7 @@ import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { createSwarm } from '../interop/support/testnet.mjs'
 import { pictures, startDemo, startPage } from './support/demo.mjs'
-import { created, openWork, waitForWork } from './support/works.mjs'
+import { created, openWork, updated, waitForWork } from './support/works.mjs'
 
 const README = '# Birds\n\nCounted by hand.\n'
 
@@ -105,7 +105,7 @@ test('a drive made in the tab, files and a folder in it, is read and followed by
   await page.locator('[data-name="notes.txt"]').click()
   await page.getByTestId('file-remove').click()
   await page.locator('[data-name="notes.txt"]').waitFor({ state: 'detached' })
-  while (await drive.exists('/notes.txt')) await drive.update({ wait: true })
+  while (await drive.exists('/notes.txt')) await updated(drive)
   assert.equal(String(await drive.checkout(drive.version - 1).get('/notes.txt')), 'rain')
   assert.ok(swarm.connections.size > 0)
 
@@ -148,7 +148,7 @@ async function startDrive (t, bootstrap, key = null) {
   const done = drive.findingPeers()
   await swarm.join(drive.discoveryKey).flushed()
   swarm.flush().then(done, done)
-  if (key) while (drive.version < 2) await drive.update({ wait: true })
+  if (key) while (drive.version < 2) await updated(drive)
   return { drive, swarm }
 }
 

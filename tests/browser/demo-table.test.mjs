@@ -10,7 +10,7 @@ import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { createSwarm } from '../interop/support/testnet.mjs'
 import { pictures, startDemo, startPage } from './support/demo.mjs'
-import { created, openWork, waitForWork } from './support/works.mjs'
+import { created, openWork, updated, waitForWork } from './support/works.mjs'
 
 test('a table of a Node peer: pages of a range, changes as they happen, older versions and how they differ, offline too', async (t) => {
   const { bootstrap, relay, server, context, page, problems } = await startDemo(t)
@@ -84,18 +84,18 @@ test('a table made in the tab is read and followed by a Node peer', async (t) =>
   await page.locator('[data-testid=row][data-key=wren]').waitFor()
 
   const { bee } = await startBee(t, bootstrap, id)
-  while (bee.version < 3) await bee.update({ wait: true })
+  while (bee.version < 3) await updated(bee)
   assert.deepEqual([(await bee.get('robin')).value, (await bee.get('wren')).value], ['3', '{"seen":2}'])
   await waitForWork(page, 'table', 'serving')
 
   await page.locator('[data-testid=row][data-key=robin]').click()
   await page.getByTestId('row-value').fill('4')
   await page.getByTestId('row-save').click()
-  while ((await bee.get('robin')).value !== '4') await bee.update({ wait: true })
+  while ((await bee.get('robin')).value !== '4') await updated(bee)
   await page.locator('[data-testid=row][data-key=wren]').click()
   await page.getByTestId('row-remove').click()
   await page.locator('[data-testid=row][data-key=wren]').waitFor({ state: 'detached' })
-  while (await bee.get('wren')) await bee.update({ wait: true })
+  while (await bee.get('wren')) await updated(bee)
   await pictures(page, 'table-own')
 
   await page.reload()

@@ -28,3 +28,9 @@ export async function waitForWork (page, kind, ...states) {
     throw new Error(`the ${kind} is not ${states.join(' or ')}: ${words}\n${error.message}`)
   }
 }
+
+/** Lets a bee or drive of upstream's look for news. Without a peer it answers at once: a loop of that alone would let nothing else happen. */
+export async function updated (work) {
+  await work.update({ wait: true })
+  await new Promise((resolve) => { setTimeout(resolve, 50) })
+}
