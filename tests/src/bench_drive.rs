@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use hypertab_core::engine::{AppendOptions, CoreId, GetOptions, OpenOptions, RequestId, Response};
 use hypertab_core::hyperblobs::{BLOCK_SIZE, BlobId};
+use hypertab_core::hypercore::manifest::Manifest;
 use hypertab_core::hyperdrive::{Drive, DriveError, Entry, Listing, Step, content_manifest};
 
 use crate::bench_host::Host;
@@ -25,7 +26,9 @@ impl DriveHost {
         let core = host.engine.core(db).expect("open");
         let manifest = content_manifest(core.manifest().expect("just made"), &core.key());
         let key_pair = core.key_pair().cloned();
-        let blobs = host.open_in(store, OpenOptions { manifest, key_pair, ..OpenOptions::default() });
+        // Without a key it would be the core that the store has already.
+        let key = manifest.as_ref().map(Manifest::key);
+        let blobs = host.open_in(store, OpenOptions { key, manifest, key_pair, ..OpenOptions::default() });
         Self { host, db, blobs, drive: Drive::default() }
     }
 
