@@ -400,7 +400,8 @@ impl Decode<'_> for Dependency {
     }
 }
 
-fn decode_key_pair(reader: &mut Reader<'_>) -> Result<StoredKeyPair> {
+/// A key pair as headers of version 10 and version 11 both keep it: the secret key may be missing.
+pub(crate) fn decode_key_pair(reader: &mut Reader<'_>) -> Result<StoredKeyPair> {
     let public_key = sized(reader.buffer()?)?;
     let key_pair = match reader.optional_buffer()? {
         None => None,
@@ -412,7 +413,8 @@ fn decode_key_pair(reader: &mut Reader<'_>) -> Result<StoredKeyPair> {
     Ok(StoredKeyPair { public_key, key_pair })
 }
 
-fn sized<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
+/// Exactly `N` bytes.
+pub(crate) fn sized<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
     bytes.try_into().map_err(|_| DecodeError::TooLarge { limit: N as u64, found: bytes.len() as u64 })
 }
 

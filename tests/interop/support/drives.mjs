@@ -16,6 +16,7 @@ import MirrorDrive from 'hypertab/mirror-drive'
 import { plain } from './both.mjs'
 import { defer } from './cleanup.mjs'
 import { temporaryFolder } from './folder.mjs'
+import { replicate } from './pipes.mjs'
 
 /** The implementations, by name. */
 export const kits = {
@@ -79,22 +80,6 @@ async function open (scene, kit, [key, options]) {
   scene.defer(() => drive.close())
   await drive.ready()
   return drive
-}
-
-/** Joins two drives, cores or stores by a pipe in memory. */
-function replicate (undo, a, b) {
-  const one = a.replicate(true, { keepAlive: false })
-  const other = b.replicate(false, { keepAlive: false })
-  one.on('error', () => {})
-  other.on('error', () => {})
-  one.pipe(other).pipe(one)
-  const end = () => Promise.all([one, other].map((stream) => new Promise((resolve) => {
-    if (stream.destroyed) return resolve()
-    stream.on('close', resolve)
-    stream.destroy()
-  })))
-  undo.push(end)
-  return { one, other, end }
 }
 
 export async function collect (stream) {

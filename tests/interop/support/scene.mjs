@@ -1,6 +1,8 @@
 // What programs that are run with several implementations get: cores, replications, notes. Nothing of Node is needed,
 // so that the same programs run in a page.
 
+import { replicate } from './pipes.mjs'
+
 /** Runs a program with one implementation, or with one on each side, and returns what it notes. */
 export async function play (classes, program, { folder, defer }) {
   const notes = []
@@ -28,22 +30,6 @@ export async function play (classes, program, { folder, defer }) {
   defer(async () => { for (const step of undo.reverse()) await step() })
   await program(scene)
   return notes
-}
-
-/** Joins two cores by a pipe in memory. */
-function replicate (undo, a, b, options = {}) {
-  const one = a.replicate(true, { keepAlive: false, ...options })
-  const other = b.replicate(false, { keepAlive: false, ...options })
-  one.on('error', () => {})
-  other.on('error', () => {})
-  one.pipe(other).pipe(one)
-  const end = () => Promise.all([one, other].map((stream) => new Promise((resolve) => {
-    if (stream.destroyed) return resolve()
-    stream.on('close', resolve)
-    stream.destroy()
-  })))
-  undo.push(end)
-  return { one, other, end }
 }
 
 /** Waits until something is true. */

@@ -11,6 +11,7 @@ import HypertabStore from 'hypertab/corestore'
 import { plain } from './both.mjs'
 import { defer } from './cleanup.mjs'
 import { temporaryFolder } from './folder.mjs'
+import { replicate } from './pipes.mjs'
 
 /** The implementations, by name. */
 const implementations = {
@@ -70,20 +71,4 @@ async function play (t, one, other, program) {
     replicate: (a, b, options) => replicate(undo, a, b, options)
   })
   return notes
-}
-
-/** Joins two stores by a pipe in memory. */
-function replicate (undo, a, b, options = {}) {
-  const one = a.replicate(true, { keepAlive: false, ...options })
-  const other = b.replicate(false, { keepAlive: false, ...options })
-  one.on('error', () => {})
-  other.on('error', () => {})
-  one.pipe(other).pipe(one)
-  const end = () => Promise.all([one, other].map((stream) => new Promise((resolve) => {
-    if (stream.destroyed) return resolve()
-    stream.on('close', resolve)
-    stream.destroy()
-  })))
-  undo.push(end)
-  return { one, other, end }
 }

@@ -15,10 +15,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::compact_encoding::{Decode, DecodeError, Reader, Result};
-use crate::crypto::{KeyPair, Node};
+use crate::crypto::Node;
 use crate::hypercore::manifest::Manifest;
 use crate::id::{Hash, PublicKey};
-use crate::storage::records::StoredKeyPair;
+use crate::storage::records::{StoredKeyPair, decode_key_pair, sized};
 
 /// What an oplog holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -246,22 +246,6 @@ impl Decode<'_> for Entry {
 
 fn decode_user_data(reader: &mut Reader<'_>) -> Result<Vec<(String, Bytes)>> {
     reader.array(|reader| Ok((String::from(reader.string()?), Bytes::copy_from_slice(reader.buffer()?))))
-}
-
-fn decode_key_pair(reader: &mut Reader<'_>) -> Result<StoredKeyPair> {
-    let public_key = sized(reader.buffer()?)?;
-    let key_pair = match reader.optional_buffer()? {
-        None => None,
-        Some(secret) => {
-            let pair = KeyPair::from_secret_key(&sized(secret)?);
-            Some(pair.map_err(|_| DecodeError::UnknownTag { found: 0 })?)
-        }
-    };
-    Ok(StoredKeyPair { public_key, key_pair })
-}
-
-fn sized<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| DecodeError::TooLarge { limit: N as u64, found: bytes.len() as u64 })
 }
 
 /// Bytes of a header slot.
