@@ -159,12 +159,12 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Who announced a topic. */
   lookup (topic: Uint8Array, _options?: unknown): Query {
-    return new Query(this.relay.connected(), (engine, relay) => engine.relayLookup!(relay, topic))
+    return new Query(this.relay, (engine, relay) => engine.relayLookup!(relay, topic))
   }
 
   /** Says that a key serves a topic; also looks it up. */
   announce (topic: Uint8Array, keyPair: ServerKeys, _relayAddresses?: unknown, _options?: unknown): Query {
-    return new Query(this.relay.connected(), (engine, relay) => engine.relayAnnounce!(relay, topic, keyPair.publicKey, keyPair.secretKey))
+    return new Query(this.relay, (engine, relay) => engine.relayAnnounce!(relay, topic, keyPair.publicKey, keyPair.secretKey))
   }
 
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {

@@ -3,8 +3,10 @@
 import { Readable } from 'streamx'
 
 import type { Engine, RelayHandle } from '../binding.js'
+import { HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { listen, Request, unlisten } from '../runtime.js'
+import type { RelayClient } from './relay.js'
 
 /** Somebody who announced a topic. */
 export interface AnnouncedPeer {
@@ -30,14 +32,14 @@ export class Query extends Readable {
   #finished: Promise<void>
 
   /** @internal */
-  constructor (connected: Promise<RelayHandle>, command: (engine: Engine, relay: RelayHandle) => number) {
+  constructor (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number) {
     super({ eagerOpen: true })
     this.#finished = new Promise((resolve, reject) => {
       this.on('close', () => { resolve() })
       this.on('error', reject)
     })
     this.#finished.catch(() => {})
-    void this.#run(connected, command)
+    void this.#run(relays, command)
   }
 
   /** Resolves when every node was asked. */
@@ -51,15 +53,17 @@ export class Query extends Readable {
     this.#request?.cancel()
   }
 
-  async #run (connected: Promise<RelayHandle>, command: (engine: Engine, relay: RelayHandle) => number): Promise<void> {
+  async #run (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number): Promise<void> {
     try {
-      const relay = await connected
+      const relay = await relays.connected()
       if (this.destroying) return
       const request = new Request((engine) => command(engine, relay))
       this.#request = request
       listen('query', request.id, (kind, [result]) => { this.push(toResult(result)) })
       await request.promise
       unlisten('query', request.id)
+      // With its relay a query ends before every node was asked, and nothing may have been announced.
+      if (relays.handle !== relay) throw new HypertabError('RELAY_CLOSED', 'the relay was lost during the query')
       this.push(null)
     } catch (error) {
       this.destroy(error as Error)

@@ -1,4 +1,5 @@
-// The connection to a relay, kept up: the next of the list, and again, with growing pauses.
+// The connection to a relay, kept up: the next of the list when one is lost, and again, with pauses that grow once all
+// of them have failed.
 
 import type { Failure, RelayHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
@@ -11,6 +12,9 @@ const LONGEST_PAUSE = 16_000
 
 /** How long something may wait for the relay, in milliseconds. */
 const PATIENCE = 20_000
+
+/** How long a relay may take to answer before the next is tried, in milliseconds. */
+const OPENING = 10_000
 
 export interface RelayEvents {
   /** An attempt begins. */
@@ -28,8 +32,12 @@ export class RelayClient {
   #events
   #keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>
   #handle: RelayHandle | null = null
-  #attempts = 0
+  /** The place in the list of the one in use, or that is tried next. */
+  #index = 0
+  /** Attempts since one was open. */
+  #failures = 0
   #pause: ReturnType<typeof setTimeout> | undefined
+  #opened: ReturnType<typeof setTimeout> | undefined
   #running = false
   #waiting = new Set<{ resolve: (relay: RelayHandle) => void, reject: (error: Error) => void }>()
   #opening: RelayHandle | null = null
@@ -48,6 +56,11 @@ export class RelayClient {
     return this.#handle
   }
 
+  /** The address of the relay while it is connected. */
+  get url (): string | null {
+    return this.#handle === null ? null : this.urls[this.#index]!
+  }
+
   start (): void {
     if (this.#running) return
     this.#running = true
@@ -58,13 +71,7 @@ export class RelayClient {
   stop (error: Error = new HypertabError('RELAY_CLOSED', 'the relay was closed here')): void {
     this.#running = false
     clearTimeout(this.#pause)
-    const relay = this.#handle ?? this.#opening
-    this.#handle = null
-    this.#opening = null
-    if (relay !== null) {
-      unlisten('relay', relay)
-      call((engine) => { engine.closeRelay!(relay) })
-    }
+    this.#letGo()
     this.#rejectWaiting(error)
   }
 
@@ -87,9 +94,8 @@ export class RelayClient {
   }
 
   async #connect (): Promise<void> {
-    const index = this.#attempts % this.urls.length
-    const url = this.urls[index]!
-    const token = this.#tokens[index] ?? null
+    const url = this.urls[this.#index]!
+    const token = this.#tokens[this.#index] ?? null
     try {
       await ready()
       const { publicKey, secretKey } = await this.#keyPair()
@@ -100,6 +106,10 @@ export class RelayClient {
         return engine.openRelay(openSocket(url, token === null ? undefined : ['hypertab-relay', `token.${token}`]), publicKey, secretKey)
       })
       this.#opening = relay
+      this.#opened = setTimeout(() => {
+        this.#letGo()
+        this.#failed(url, new HypertabError('RELAY_NOT_CONNECTED', `${url}: no answer within ${OPENING} ms`))
+      }, OPENING)
       listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0] as Failure | null) })
     } catch (error) {
       this.#failed(url, error as Error)
@@ -108,13 +118,15 @@ export class RelayClient {
 
   #handleEvent (url: string, relay: RelayHandle, kind: string, failure: Failure | null): void {
     if (kind === 'relay-opened') {
+      clearTimeout(this.#opened)
       this.#opening = null
       this.#handle = relay
-      this.#attempts = 0
+      this.#failures = 0
       for (const waiter of this.#waiting) waiter.resolve(relay)
       this.#waiting.clear()
       this.#events.open(url)
     } else if (kind === 'relay-closed') {
+      clearTimeout(this.#opened)
       unlisten('relay', relay)
       this.#handle = null
       this.#opening = null
@@ -125,10 +137,22 @@ export class RelayClient {
   #failed (url: string, error: Error): void {
     if (!this.#running) return
     this.#lastError = error
-    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(this.#attempts++, 10))
+    this.#index = (this.#index + 1) % this.urls.length
+    const rounds = Math.floor(this.#failures++ / this.urls.length)
+    const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(rounds, 10))
     const pause = Math.round(longest * (0.5 + Math.random() / 2))
     this.#events.close(url, error, pause)
     this.#pause = setTimeout(() => { void this.#connect() }, pause)
+  }
+
+  #letGo (): void {
+    clearTimeout(this.#opened)
+    const relay = this.#handle ?? this.#opening
+    this.#handle = null
+    this.#opening = null
+    if (relay === null) return
+    unlisten('relay', relay)
+    call((engine) => { engine.closeRelay!(relay) })
   }
 
   #rejectWaiting (error: Error): void {

@@ -1,7 +1,7 @@
 // A key that others can connect to.
 
 import type { Failure, ServerHandle } from '../binding.js'
-import { fromFailure } from '../errors.js'
+import { fromFailure, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, request, unlisten } from '../runtime.js'
 import { EventEmitter } from '../support/emitter.js'
@@ -59,7 +59,12 @@ export class Server extends EventEmitter<ServerEvents> {
   async listen (keyPair?: ServerKeys | null): Promise<this> {
     if (this.#closing) throw new Error('Server is closed')
     this.#listening ??= this.#listen(keyPair ?? null)
-    await this.#listening
+    try {
+      await this.#listening
+    } catch (error) {
+      this.#listening = null
+      throw error
+    }
     return this
   }
 
@@ -95,19 +100,27 @@ export class Server extends EventEmitter<ServerEvents> {
   relayClosed (): void {
     if (this.#handle !== null) unlisten('server', this.#handle)
     this.#handle = null
+    this.listening = false
   }
 
   async #listen (keyPair: ServerKeys | null): Promise<void> {
     this.#keyPair = keyPair ?? await this.dht.keys()
     this.dht.servers.add(this)
-    const listening = new Promise<void>((resolve) => {
+    const listening = new Promise<void>((resolve, reject) => {
       const done = () => {
         this.off('listening', done)
         this.off('close', done)
+        this.dht.off('server-error', refused)
         resolve()
+      }
+      const refused = (error: Error, server: Server) => {
+        if (server !== this) return
+        done()
+        reject(error)
       }
       this.on('listening', done)
       this.on('close', done)
+      this.dht.on('server-error', refused)
     })
     this.relayOpened()
     await listening
@@ -150,7 +163,8 @@ export class Server extends EventEmitter<ServerEvents> {
         unlisten('server', handle)
         if (this.#handle !== handle) return
         this.#handle = null
-        if (rest[0]) this.dht.emit('server-error', fromFailure(rest[0] as Failure), this)
+        this.listening = false
+        this.dht.emit('server-error', rest[0] ? fromFailure(rest[0] as Failure) : takenOver(), this)
     }
   }
 
@@ -173,4 +187,9 @@ export class Server extends EventEmitter<ServerEvents> {
       })
     }
   }
+}
+
+// A relay closes what it was not asked to close when somebody else has proven to own the key, or when it is full.
+function takenOver (): Error {
+  return new HypertabError('SERVER_CLOSED', 'the relay does not listen for us any more: the key is listened on elsewhere, or the relay is full')
 }

@@ -1,0 +1,177 @@
+// A list of relays: a swarm that loses the one in use goes on through the next, as its upstream peers see it.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import test from 'node:test'
+
+import { DHT as Node, Hypercore, Hyperswarm, memory } from 'hypertab'
+
+import { eventually } from './support/both.mjs'
+import { defer } from './support/cleanup.mjs'
+import { startRelay } from './support/relay.mjs'
+import { createSwarm, startTestnet } from './support/testnet.mjs'
+import { block, createCore, seed } from './support/upstream.mjs'
+
+const BLOCKS = 1500
+const SIZE = 16 * 1024
+
+test('two of three relays are killed under load, and both directions arrive whole', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const relays = await startRelays(t, bootstrap, 3)
+  const theirs = await createCore(t)
+  await seed(theirs, BLOCKS, SIZE)
+  const ours = new Hypercore(memory())
+  defer(t, () => ours.close())
+  await ours.append(Array.from({ length: BLOCKS }, (_, index) => block(index, SIZE)))
+  const ourCopy = new Hypercore(memory(), theirs.key)
+  defer(t, () => ourCopy.close())
+  const theirCopy = await createCore(t, { key: ours.key })
+
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    theirs.replicate(connection)
+    theirCopy.replicate(connection)
+  })
+  await native.join(theirs.discoveryKey, { client: false }).flushed()
+  const swarm = createOurSwarm(t, relays.map(({ url }) => url))
+  const used = []
+  swarm.dht.on('relay-open', (url) => used.push(url))
+  let [opened, closed] = [0, 0]
+  swarm.on('connection', (connection) => {
+    opened++
+    connection.on('close', () => { closed++ })
+    ours.replicate(connection)
+    ourCopy.replicate(connection)
+  })
+  swarm.join(theirs.discoveryKey, { server: false })
+
+  // Upstream fetches in no order: what is there without a gap says little.
+  const fetched = [ourCopy, theirCopy].map((copy) => {
+    let count = 0
+    copy.on('download', () => { count++ })
+    return () => count
+  })
+  const down = ourCopy.download({ start: 0, end: BLOCKS }).done()
+  const up = theirCopy.download({ start: 0, end: BLOCKS }).done()
+  for (const part of [1, 2]) {
+    await eventually(() => fetched.some((count) => count() > part * BLOCKS / 4), 'the blocks to arrive', 60_000)
+    const relay = relays.find(({ url }) => new URL(url).href === swarm.dht.relay.url)
+    const lost = once(swarm.dht, 'relay-close')
+    await relay.process.kill()
+    const [url, error] = await lost
+    assert.equal(url, new URL(relay.url).href)
+    assert.ok(error.code)
+  }
+  await Promise.all([down, up])
+
+  assert.deepEqual(await ourCopy.treeHash(), await theirs.treeHash())
+  assert.deepEqual(await ourCopy.get(BLOCKS - 1), block(BLOCKS - 1, SIZE))
+  assert.deepEqual(await theirCopy.treeHash(), await ours.treeHash())
+  assert.deepEqual(used, relays.map(({ url }) => new URL(url).href))
+  assert.equal(opened, 3)
+  assert.equal(closed, 2)
+  assert.equal(swarm.connections.size, 1)
+})
+
+test('what was announced stays announced, and who listens is found, after the relay is gone', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const relays = await startRelays(t, bootstrap, 2)
+  const core = new Hypercore(memory())
+  defer(t, () => core.close())
+  await core.append('still here')
+  const swarm = createOurSwarm(t, relays.map(({ url }) => url))
+  swarm.on('connection', (connection) => core.replicate(connection))
+  const session = swarm.join(core.discoveryKey, { client: false })
+  await session.flushed()
+  assert.equal(swarm.server.listening, true)
+
+  const changed = once(swarm.dht, 'network-change')
+  const listening = once(swarm.server, 'listening')
+  const lost = once(swarm.dht, 'relay-close').then(() => [swarm.server.listening, swarm.server.address()])
+  await relays[0].process.kill()
+  assert.deepEqual(await lost, [false, null])
+  await changed
+  await listening
+  assert.equal(await session.flushed(), true)
+
+  const copy = await createCore(t, { key: core.key })
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    copy.replicate(connection)
+  })
+  native.join(core.discoveryKey, { server: false })
+  assert.equal(String(await copy.get(0)), 'still here')
+})
+
+test('a query that loses its relay fails, and does not look as if all had been asked', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const [relay] = await startRelays(t, bootstrap, 1)
+  const node = new Node({ relay: relay.url })
+  defer(t, () => node.destroy({ force: true }))
+  await node.ready()
+  process.kill(relay.process.pid, 'SIGSTOP')
+  const query = node.lookup(Buffer.alloc(32, 7))
+  const finished = query.finished()
+  await relay.process.kill()
+
+  await assert.rejects(finished, { code: 'RELAY_CLOSED' })
+})
+
+test('a relay that accepts and says nothing is left for the next', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const [relay] = await startRelays(t, bootstrap, 1)
+  const sockets = new Set()
+  const silent = createServer((socket) => { sockets.add(socket) }).listen(0, '127.0.0.1')
+  defer(t, () => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  await once(silent, 'listening')
+  const url = `ws://127.0.0.1:${silent.address().port}`
+  const node = new Node({ relay: [url, relay.url] })
+  defer(t, () => node.destroy({ force: true }))
+
+  const [lost, error] = await once(node, 'relay-close')
+  assert.equal(lost, new URL(url).href)
+  assert.equal(error.code, 'RELAY_NOT_CONNECTED')
+  await node.ready()
+  assert.equal(node.relay.url, new URL(relay.url).href)
+})
+
+test('a key that another client proves to own is lost with an event', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const [relay] = await startRelays(t, bootstrap, 1)
+  const [first, second] = [new Node({ relay: relay.url }), new Node({ relay: relay.url })]
+  for (const node of [first, second]) defer(t, () => node.destroy({ force: true }))
+  await Promise.all([first.ready(), second.ready()])
+  const keyPair = Node.keyPair()
+  const server = await first.createServer().listen(keyPair)
+  const lost = once(first, 'server-error')
+  await second.createServer().listen(keyPair)
+
+  const [error, loser] = await lost
+  assert.equal(error.code, 'SERVER_CLOSED')
+  assert.equal(loser, server)
+  assert.equal(server.listening, false)
+})
+
+async function startRelays (t, bootstrap, count) {
+  return await Promise.all(Array.from({ length: count }, () => startRelay(t, { bootstrap, args: ['--allow-private'] })))
+}
+
+// Upstream forgets the timers of its topics when it is destroyed by force.
+function createNative (t, bootstrap) {
+  const swarm = createSwarm(t, { bootstrap })
+  defer(t, () => swarm.clear())
+  return swarm
+}
+
+function createOurSwarm (t, relay) {
+  const swarm = new Hyperswarm({ relay, backoffs: [100, 100, 100, 100], jitter: 0 })
+  swarm.on('connection', (connection) => connection.on('error', () => {}))
+  defer(t, () => swarm.destroy({ force: true }))
+  return swarm
+}
