@@ -13,7 +13,7 @@ const dist = join(root, 'wasm', 'dist')
 const entries = (own) => ({
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht'].map((name) => [name, join(own, `${name}.ts`)])),
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht', 'protomux'].map((name) => [name, join(own, `${name}.ts`)])),
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
 })
 

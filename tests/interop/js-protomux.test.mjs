@@ -1,7 +1,12 @@
 // Upstream's Protomux and cores of either kind on one stream: other protocols beside the replication.
 
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
 import SecretStream from '@hyperswarm/secret-stream'
 import c from 'compact-encoding'
+import { Hypercore } from 'hypertab'
+import Ours from 'hypertab/protomux'
 import Protomux from 'protomux'
 
 import { eventually, implementations, sameWithEveryPair } from './support/both.mjs'
@@ -173,4 +178,23 @@ sameWithEveryPair('cores of both kinds share a stream of either', async ({ creat
     note(dropped)
   }
   note(await b.get(0), one.destroyed)
+})
+
+test('a mux of our class and one of upstream\u2019s on one stream: a channel without any core', async (t) => {
+  const ours = Hypercore.createProtocolStream(true)
+  const theirs = new SecretStream(false)
+  ours.pipe(theirs.rawStream).pipe(ours)
+  for (const stream of [ours, theirs]) stream.on('error', () => {})
+  t.after(() => { ours.destroy(); theirs.destroy() })
+  const mux = Ours.from(ours.noiseStream)
+  const [heard, heardByThem] = [[], []]
+  const theirChat = chat(Protomux.from(theirs), 'theirs', heardByThem)
+  const ourChat = chat(mux, 'ours', heard)
+  ourChat.messages[0].send('hello')
+  assert.equal(await theirChat.fullyOpened(), true)
+  theirChat.messages[1].send(7)
+  await eventually(() => heard.length === 2 && heardByThem.length === 2)
+  assert.deepEqual([heard, heardByThem], [[{ name: 'theirs' }, 7], [{ name: 'ours' }, 'hello']])
+  assert.ok(Ours.isProtomux(mux) && Protomux.isProtomux(mux) && !Ours.isProtomux(ours) && !Ours.isProtomux(null))
+  assert.equal(Ours.from(ours.noiseStream), mux)
 })

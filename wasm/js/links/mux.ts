@@ -83,6 +83,10 @@ export class Mux implements ChannelCarrier {
     return mux
   }
 
+  static isProtomux (value: unknown): value is Mux {
+    return (value as { isProtomux?: unknown } | null)?.isProtomux === true
+  }
+
   static #beside (foreign: ForeignMux): Mux {
     let mux = adopted.get(foreign)
     if (!mux) {
