@@ -27,8 +27,8 @@ export class Desk<T extends Work & { purge (): Promise<void> }> {
   readonly #works: Works<T>
   readonly #context: DeskContext
 
-  constructor (words: ShelfWords, works: Works<T>, context: DeskContext) {
-    this.#kind = words.kind
+  constructor (kind: Kind, words: ShelfWords, works: Works<T>, context: DeskContext) {
+    this.#kind = kind
     this.#works = works
     this.#context = context
     this.shelf = new ShelfView(words, works.catalog, () => context.storeName(), {
@@ -48,7 +48,7 @@ export class Desk<T extends Work & { purge (): Promise<void> }> {
         works.catalog.remove(id)
         location.hash = `#/${id}`
       },
-      remove: (work) => { void this.#remove(work.entry) }
+      remove: (entry) => { void this.#remove(entry) }
     }
   }
 

@@ -15,10 +15,13 @@ import { Network } from './model/network.ts'
 import { sentence } from './model/problem.ts'
 import { removeStore } from './model/store.ts'
 import { relayWords } from './model/status.ts'
+import type { Room } from './model/room/room.ts'
+import { Rooms } from './model/room/rooms.ts'
 import { Table } from './model/table.ts'
 import { Vault } from './model/vault.ts'
 import type { Work } from './model/work.ts'
 import { Works } from './model/works.ts'
+import { RoomsDesk } from './rooms-desk.ts'
 import { confirm } from './view/confirm.ts'
 import { byId, setText, toast } from './view/dom.ts'
 import { DriveView } from './view/drive.ts'
@@ -26,7 +29,9 @@ import { HomeView, nameOf } from './view/home.ts'
 import { KeysView } from './view/keys.ts'
 import { LogView } from './view/log.ts'
 import { NetworkView } from './view/network.ts'
+import { RoomView } from './view/room/room.ts'
 import { applyScheme, SettingsView } from './view/settings.ts'
+import { wordsOf } from './view/shelf.ts'
 import { TableView } from './view/table.ts'
 
 applyScheme()
@@ -36,10 +41,12 @@ const network = new Network()
 const vault = new Vault()
 const drives = new Works('drive', vault, network, (entry, around) => new Drive(entry, around))
 const tables = new Works('table', vault, network, (entry, around) => new Table(entry, around))
+const rooms = new Rooms(vault, network)
 /** Logs that are open; they stay so when another view is shown, and go on replicating. */
 const open = new Map<string, Log>()
 let shown: Log | null = null
 let shownWork: Work | null = null
+let shownRoom: Room | null = null
 
 const settings = new SettingsView(() => network.start())
 const home = new HomeView(catalog, { open: go, create, remove })
@@ -51,20 +58,14 @@ const view = new LogView({
 })
 
 const context = { storeName: () => vault.name, openSettings: () => settings.open(), retryRelay: () => network.start(), shown: () => shownWork }
-const driveDesk = new Desk({
-  kind: 'drive',
-  title: 'Files, peer to peer',
-  lead: 'A drive is a folder with a key. Open one and look around: only the files you look at are fetched, every byte is checked, and every older version is still there.',
-  nameExample: 'Holiday pictures'
-}, drives, context)
-const tableDesk = new Desk({
-  kind: 'table',
-  title: 'Tables, peer to peer',
-  lead: 'A table is sorted rows with a key. Open one of any size: only the rows on the page are fetched, and it changes before your eyes when its author writes.',
-  nameExample: 'Bird counts'
-}, tables, context)
+const driveDesk = new Desk('drive', wordsOf('drive', 'Files, peer to peer',
+  'A drive is a folder with a key. Open one and look around: only the files you look at are fetched, every byte is checked, and every older version is still there.', 'Holiday pictures'), drives, context)
+const tableDesk = new Desk('table', wordsOf('table', 'Tables, peer to peer',
+  'A table is sorted rows with a key. Open one of any size: only the rows on the page are fetched, and it changes before your eyes when its author writes.', 'Bird counts'), tables, context)
+const roomsDesk = new RoomsDesk(rooms, context, () => shownRoom)
 const driveView = new DriveView(driveDesk.actions)
 const tableView = new TableView(tableDesk.actions)
+const roomView = new RoomView(roomsDesk.actions)
 const networkView = new NetworkView(network, () => settings.open())
 const keysView = new KeysView(vault, {
   own: () => [...drives.own(), ...tables.own()],
@@ -77,6 +78,8 @@ const sections: [element: HTMLElement, view: Place['view'], title: () => HTMLEle
   [driveView.element, 'drive', () => driveView.title],
   [tableDesk.shelf.element, 'tables', () => tableDesk.shelf.title],
   [tableView.element, 'table', () => tableView.title],
+  [roomsDesk.shelf.element, 'rooms', () => roomsDesk.shelf.title],
+  [roomView.element, 'room', () => roomView.title],
   [networkView.element, 'network', () => networkView.title],
   [keysView.element, 'keys', () => keysView.title]
 ]
@@ -116,6 +119,7 @@ async function route (moveFocus: boolean): Promise<void> {
   const log = place.view === 'log' ? open.get(place.id) ?? add(place.id) : null
   const drive = place.view === 'drive' ? drives.get(place.id) : null
   const table = place.view === 'table' ? tables.get(place.id) : null
+  const room = place.view === 'room' ? rooms.get(place) : null
   const wasSame = shownWork !== null && shownWork === (drive ?? table)
   for (const [element, name] of sections) element.hidden = name !== place.view
   for (const link of document.querySelectorAll<HTMLElement>('.tabs a')) {
@@ -128,6 +132,8 @@ async function route (moveFocus: boolean): Promise<void> {
   if (place.view === 'drive') driveView.show(drive, place.path, place.version)
   else driveView.show(null)
   tableView.show(table)
+  shownRoom = room
+  roomView.show(room)
   renderPlace(place)
   const title = sections.find(([, name]) => name === place.view)![2]()
   document.title = log ? `${nameOf(log.entry)} · hypertab` : place.view === 'logs' ? 'hypertab' : `${title.textContent} · hypertab`
@@ -139,7 +145,8 @@ async function route (moveFocus: boolean): Promise<void> {
   if (log) catalog.update(log.entry.id, { seen: Date.now() })
   if (drive) drives.catalog.update(drive.entry.id, { seen: Date.now() })
   if (table) tables.catalog.update(table.entry.id, { seen: Date.now() })
-  await Promise.all([log?.open(), shownWork?.open()])
+  if (room) rooms.catalog.update(room.entry.id, { seen: Date.now() })
+  await Promise.all([log?.open(), shownWork?.open(), room?.open()])
 }
 
 function renderPlace (place: Place): void {
@@ -147,6 +154,7 @@ function renderPlace (place: Place): void {
     case 'logs': return home.render()
     case 'drives': return driveDesk.shelf.render()
     case 'tables': return tableDesk.shelf.render()
+    case 'rooms': return roomsDesk.shelf.render()
     case 'network': return networkView.render()
     case 'keys': return void keysView.render()
   }
@@ -209,4 +217,5 @@ function render (): void {
   if (shown) view.render()
   if (shownWork?.kind === 'drive') driveView.render()
   if (shownWork?.kind === 'table') tableView.render()
+  if (shownRoom) roomView.render()
 }

@@ -11,6 +11,8 @@ export type Place =
   | { readonly view: 'drive', readonly id: string, readonly version: number | null, readonly path: string }
   | { readonly view: 'tables' }
   | { readonly view: 'table', readonly id: string }
+  | { readonly view: 'rooms' }
+  | { readonly view: 'room', readonly id: string, readonly name: string }
   | { readonly view: 'network' }
   | { readonly view: 'keys' }
 
@@ -23,6 +25,7 @@ export function parsePlace (hash: string): Place {
     case 'network': return { view: 'network' }
     case 'keys': return { view: 'keys' }
     case 'drive': return rest[0] ? { view: 'drive', ...parseDriveLink(rest.join('/')) } : { view: 'drives' }
+    case 'room': return rest[0] ? { view: 'room', id: formatKey(parseKey(decodeURIComponent(rest[0]))), name: decodeURIComponent(rest[1] ?? '') } : { view: 'rooms' }
     case 'table': return rest[0] ? { view: 'table', id: formatKey(parseKey(decodeURIComponent(rest[0]))) } : { view: 'tables' }
     default: return { view: 'log', id: formatKey(parseKey(decodeURIComponent(text))) }
   }
@@ -45,6 +48,13 @@ export function parseDriveLink (text: string): { id: string, version: number | n
 export function driveAddress (id: string, path: string, version: number | null): string {
   const names = path.split('/').map(encodeURIComponent).join('/')
   return `#/drive/${id}${version === null ? '' : `+${version}`}${names === '/' ? '' : names}`
+}
+
+/** Returns a place on this page as a link for others: without what the address bar says of this browser only. */
+export function pageLink (place: string): string {
+  const url = new URL(place, location.href)
+  url.search = ''
+  return url.href
 }
 
 function normal (path: string): string {

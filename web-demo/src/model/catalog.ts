@@ -1,4 +1,4 @@
-// The logs, drives or tables that this browser knows. Only what is needed to list them: keys, names, counts.
+// The logs, drives, tables or rooms that this browser knows. Only what is needed to list them: keys, names, counts.
 
 import { Observable } from './emitter.ts'
 
@@ -7,8 +7,10 @@ export interface Entry {
   readonly id: string
   /** The name of the store that holds it. */
   readonly store: string
-  /** The names in the store of one's own drives and tables. */
+  /** Where in the store one's own drives and tables are, and what one writes in a room. */
   readonly space?: string
+  /** The logs of the others in a room. */
+  members?: readonly string[]
   /** Whether this browser holds the key to append with. */
   readonly isOwn: boolean
   name: string
@@ -22,7 +24,7 @@ export interface Entry {
 export class Catalog extends Observable {
   readonly #setting: string
 
-  constructor (what: 'logs' | 'drives' | 'tables') {
+  constructor (what: 'logs' | 'drives' | 'tables' | 'rooms') {
     super()
     this.#setting = `hypertab.${what}`
     addEventListener('storage', (event) => {
@@ -45,7 +47,7 @@ export class Catalog extends Observable {
   }
 
   /** Changes some fields of an entry that is still there. */
-  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen'>>): void {
+  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen' | 'members'>>): void {
     const entry = this.find(id)
     if (entry) this.put({ ...entry, ...fields })
   }

@@ -7,6 +7,7 @@ import type { Catalog, Entry } from './catalog.ts'
 import { Observable } from './emitter.ts'
 import { Held } from './held.ts'
 import { formatKey, parseKey, shorten } from './key.ts'
+import { memberOf } from './network.ts'
 import type { Network } from './network.ts'
 import { explain, sentence } from './problem.ts'
 import type { Problem } from './problem.ts'
@@ -206,7 +207,7 @@ export class Log extends Observable {
     this.#wasComplete = core.length > 0 && this.held.count === core.length
     this.#leaving.push(
       this.#network.watch(() => this.#noteRelay()),
-      this.#network.join({ core, searched: () => { this.#hasSearched = true; this.changed() } })
+      this.#network.join(memberOf(core, false, () => { this.#hasSearched = true; this.changed() }))
     )
     this.#noteRelay()
     if (!this.entry.isOwn) this.#download(core)

@@ -21,13 +21,28 @@ export type RelayState =
 /** How often a log without peers looks for some again, in milliseconds. */
 const SEARCH_MS = 30_000
 
-/** A log, drive or table that wants peers. */
+/** A log, drive, table or room that wants peers. */
 export interface Member {
-  readonly core: Hypercore
-  /** Whether the core is in the page's store, which replicates all of its cores by itself. */
-  readonly isInStore?: boolean
+  readonly topic: Uint8Array
+  /** The core that is wanted, unless it is not about one. */
+  readonly core?: Hypercore
+  /** Whether nobody was found yet: then the search is repeated. */
+  isAlone (): boolean
+  /** Called with every connection there is, whatever it came about for. */
+  connected? (connection: Connection): void
   /** Called each time a search for peers has ended. */
   searched (): void
+}
+
+/** A core that finds its peers by its discovery key. `isInStore` says that the page's store replicates it. */
+export function memberOf (core: Hypercore, isInStore: boolean, searched: () => void): Member {
+  return {
+    topic: core.discoveryKey!,
+    core,
+    isAlone: () => core.peers.length === 0,
+    searched,
+    ...(isInStore ? {} : { connected: (connection: Connection) => { core.replicate(connection) } })
+  }
 }
 
 /** Somebody we are connected to. */
@@ -120,7 +135,7 @@ export class Network extends Observable {
     if (!wasStill || !this.rates.isStill) this.changed()
   }
 
-  /** Finds peers for a log until the returned function is called. */
+  /** Finds peers for a member until the returned function is called. */
   join (member: Member): () => void {
     this.#members.set(member, null)
     this.#discover(member)
@@ -144,7 +159,7 @@ export class Network extends Observable {
         this.changed()
       })
       this.#store?.replicate(connection)
-      for (const { core, isInStore } of this.#members.keys()) if (!isInStore) core.replicate(connection)
+      for (const member of this.#members.keys()) member.connected?.(connection)
       this.changed()
     })
     for (const member of this.#members.keys()) this.#discover(member)
@@ -161,11 +176,10 @@ export class Network extends Observable {
 
   #discover (member: Member): void {
     if (!this.#swarm) return
-    const { core } = member
-    const discovery = this.#swarm.join(core.discoveryKey!, { server: true, client: true })
+    const discovery = this.#swarm.join(member.topic, { server: true, client: true })
     this.#members.set(member, discovery)
-    if (!member.isInStore) for (const connection of this.#swarm.connections) core.replicate(connection)
-    const done = core.findingPeers()
+    for (const connection of this.#swarm.connections) member.connected?.(connection)
+    const done = member.core?.findingPeers() ?? (() => {})
     discovery.flushed().catch(() => {}).finally(() => {
       done()
       if (this.#members.get(member) === discovery) member.searched()
@@ -196,8 +210,8 @@ export class Network extends Observable {
 
   #searchAgain (): void {
     if (!this.#isOpen) return
-    for (const [{ core }, discovery] of this.#members) {
-      if (core.peers.length === 0) discovery?.refresh().catch(() => {})
+    for (const [member, discovery] of this.#members) {
+      if (member.isAlone()) discovery?.refresh().catch(() => {})
     }
   }
 }

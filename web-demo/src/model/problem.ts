@@ -17,7 +17,7 @@ export function explain (error: unknown, what = 'log'): Problem {
     return {
       state: 'locked',
       title: 'Open in another tab',
-      detail: what === 'log' ? 'One tab at a time can hold a log. Close it there, then try again here.' : 'One tab at a time can hold the store of drives and tables. Close the other one, then try again here.',
+      detail: what === 'log' ? 'One tab at a time can hold a log. Close it there, then try again here.' : 'One tab at a time can hold the store of drives, tables and rooms. Close the other one, then try again here.',
       canRetry: true
     }
   }

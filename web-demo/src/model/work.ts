@@ -5,6 +5,7 @@ import type { Corestore, Hypercore } from 'hypertab'
 import type { Catalog, Entry } from './catalog.ts'
 import { Observable } from './emitter.ts'
 import { formatKey, parseKey } from './key.ts'
+import { memberOf } from './network.ts'
 import type { Network } from './network.ts'
 import { explain } from './problem.ts'
 import type { Problem } from './problem.ts'
@@ -158,7 +159,7 @@ export abstract class Work<T extends Opened = Opened> extends Observable {
     core.on('peer-remove', () => this.changed())
     core.on('storage-full', (error) => this.fail(error))
     this.#unwatch = network.watch(() => this.changed())
-    this.#leave = network.join({ core, isInStore: true, searched: () => { this.#hasSearched = true; this.changed() } })
+    this.#leave = network.join(memberOf(core, true, () => { this.#hasSearched = true; this.changed() }))
     this.note()
     void this.#checkKind(core)
   }

@@ -1,4 +1,4 @@
-// The first view of drives and of tables: open one by its key, make one, or go back to one that is here.
+// The first view of drives, of tables and of rooms: open one by its key, make one, or go back to one that is here.
 
 import type { Catalog, Entry } from '../model/catalog.ts'
 import { KeyError, shorten } from '../model/key.ts'
@@ -9,16 +9,42 @@ import { byId, make, setChildren } from './dom.ts'
 
 export interface ShelfActions {
   /** Opens what was pasted. Throws a KeyError that says what is wrong with it. */
-  open (text: string): void
+  open (text: string): void | Promise<void>
   create (name: string): Promise<void>
   remove (entry: Entry): void
 }
 
+/** What is on a shelf. */
+export type ShelfKind = Kind | 'room'
+
 export interface ShelfWords {
-  readonly kind: Kind
+  readonly kind: ShelfKind
   readonly title: string
   readonly lead: string
+  readonly openTitle: string
+  readonly keyLabel: string
+  readonly keyExample: string
+  readonly keyHelp: string
   readonly nameExample: string
+  readonly nameHelp: string
+  /** What makes up the length of one. */
+  readonly unit: string
+}
+
+/** The words of a shelf of things that have a key. */
+export function wordsOf (kind: Kind, title: string, lead: string, nameExample: string): ShelfWords {
+  return {
+    kind,
+    title,
+    lead,
+    nameExample,
+    openTitle: `Open a ${kind}`,
+    keyLabel: 'Key or link',
+    keyExample: '52 characters, 64 hex digits, or hyper://…',
+    keyHelp: `Whoever publishes the ${kind} gives you its key or a link.`,
+    nameHelp: 'Only you see the name. The key to sign with is made here and stays here.',
+    unit: 'version'
+  }
 }
 
 export class ShelfView {
@@ -67,18 +93,18 @@ export class ShelfView {
 
   #reading (): HTMLElement {
     const { kind } = this.#words
-    const input = make('input', { className: 'field mono', id: `${kind}-key-input`, testid: `${kind}-key-input`, type: 'text', autocomplete: 'off', autocapitalize: 'off', spellcheck: false, placeholder: '52 characters, 64 hex digits, or hyper://…' })
+    const input = make('input', { className: 'field mono', id: `${kind}-key-input`, testid: `${kind}-key-input`, type: 'text', autocomplete: 'off', autocapitalize: 'off', spellcheck: false, placeholder: this.#words.keyExample })
     input.setAttribute('aria-describedby', `${kind}-key-help`)
     const form = make('form', { className: 'card door', noValidate: true },
-      make('h2', {}, `Open a ${kind}`),
-      make('label', { htmlFor: input.id }, 'Key or link'),
+      make('h2', {}, this.#words.openTitle),
+      make('label', { htmlFor: input.id }, this.#words.keyLabel),
       input,
       this.#keyHelp,
       make('button', { className: 'button primary', type: 'submit', testid: `open-${kind}` }, 'Open'))
-    form.addEventListener('submit', (event) => {
+    form.addEventListener('submit', async (event) => {
       event.preventDefault()
       try {
-        this.#actions.open(input.value)
+        await this.#actions.open(input.value)
         input.value = ''
       } catch (error) {
         if (!(error instanceof KeyError)) throw error
@@ -97,8 +123,8 @@ export class ShelfView {
   }
 
   #creating (): HTMLElement {
-    const { kind, nameExample } = this.#words
-    const help = make('p', { className: 'help', id: `${kind}-name-help`, testid: `${kind}-name-help`, role: 'status' }, 'Only you see the name. The key to sign with is made here and stays here.')
+    const { kind, nameExample, nameHelp } = this.#words
+    const help = make('p', { className: 'help', id: `${kind}-name-help`, testid: `${kind}-name-help`, role: 'status' }, nameHelp)
     const input = make('input', { className: 'field', id: `${kind}-name-input`, testid: `${kind}-name-input`, type: 'text', autocomplete: 'off', maxLength: 60, placeholder: nameExample })
     input.setAttribute('aria-describedby', help.id)
     const button = make('button', { className: 'button primary', type: 'submit', testid: `create-${kind}` }, `Create a ${kind}`)
@@ -131,18 +157,18 @@ export class ShelfView {
     return make('li', { className: 'known-item', testid: `known-${kind}` },
       make('a', { className: 'known-link', href: `#/${kind}/${entry.id}` },
         make('span', { className: 'known-name' }, name, make('code', { className: 'known-key' }, shorten(entry.id))),
-        make('span', { className: 'known-count' }, entry.length === 0 ? 'nothing yet' : counted(entry.length, 'version')),
-        make('span', { className: 'badge' }, entry.isOwn ? 'yours' : 'read')),
+        make('span', { className: 'known-count' }, entry.length === 0 ? 'nothing yet' : counted(entry.length, this.#words.unit)),
+        make('span', { className: 'badge' }, entry.isOwn ? 'yours' : kind === 'room' ? 'joined' : 'read')),
       remove)
   }
 
   #sayHelp (): void {
     delete this.#keyHelp.dataset.tone
-    this.#keyHelp.textContent = `Whoever publishes the ${this.#words.kind} gives you its key or a link.`
+    this.#keyHelp.textContent = this.#words.keyHelp
   }
 }
 
-/** Returns what a drive or table is called on this device. */
-export function workName (kind: Kind, entry: Entry): string {
-  return entry.name || (entry.isOwn ? `Unnamed ${kind}` : `${kind === 'drive' ? 'Drive' : 'Table'} ${entry.id.slice(0, 6)}`)
+/** Returns what a drive, table or room is called on this device. */
+export function workName (kind: ShelfKind, entry: Entry): string {
+  return entry.name || (entry.isOwn ? `Unnamed ${kind}` : `${kind[0]!.toUpperCase()}${kind.slice(1)} ${entry.id.slice(0, 6)}`)
 }

@@ -1,22 +1,32 @@
-// The head of a drive's or table's view: its name, key and link, and what it is doing.
+// The head of a drive's, table's or room's view: its name, key and link, and what it is doing.
 
-import type { Action } from '../model/status.ts'
-import type { Kind, Work } from '../model/work.ts'
+import { pageLink } from '../model/address.ts'
+import type { Entry } from '../model/catalog.ts'
+import type { Action, Status } from '../model/status.ts'
 import { copy, make, setChildren, setText } from './dom.ts'
+import { showQr } from './qr.ts'
 import { workName } from './shelf.ts'
+import type { ShelfKind } from './shelf.ts'
+
+/** What has a head. */
+export interface Headed {
+  readonly entry: Entry
+  readonly status: Status
+  readonly link: string
+}
 
 export interface WorkActions {
   retry (): void
   openSettings (): void
   goHome (): void
   asLog (id: string): void
-  remove (work: Work): void
+  remove (entry: Entry): void
 }
 
 export class WorkHead {
   readonly element: HTMLElement
   readonly title: HTMLElement
-  #kind: Kind
+  #kind: ShelfKind
   #actions: WorkActions
   #badge: HTMLElement
   #key: HTMLElement
@@ -26,7 +36,7 @@ export class WorkHead {
   #countdown: HTMLElement
   #buttons: HTMLElement
 
-  constructor (kind: Kind, work: () => Work | null, actions: WorkActions) {
+  constructor (kind: ShelfKind, work: () => Headed | null, actions: WorkActions) {
     this.#kind = kind
     this.#actions = actions
     this.title = make('h1', { tabIndex: -1, testid: `${kind}-title` })
@@ -40,7 +50,7 @@ export class WorkHead {
       make('span', { className: 'status-mark', ariaHidden: 'true' }),
       make('div', { className: 'status-words', role: 'status' }, this.#statusTitle, this.#statusDetail),
       this.#countdown, this.#buttons)
-    const button = (words: string, testid: string, run: (work: Work) => void, style = '') => {
+    const button = (words: string, testid: string, run: (work: Headed) => void, style = '') => {
       const element = make('button', { type: 'button', className: `button small ${style}`, testid }, words)
       element.addEventListener('click', () => { const shown = work(); if (shown) run(shown) })
       return element
@@ -51,16 +61,17 @@ export class WorkHead {
         make('div', { className: 'log-title' }, this.title, this.#badge),
         make('div', { className: 'log-key' },
           this.#key,
-          button('Copy key', `${kind}-copy-key`, (shown) => copy(shown.entry.id, 'Key')),
+          ...kind === 'room' ? [] : [button('Copy key', `${kind}-copy-key`, (shown) => copy(shown.entry.id, 'Key'))],
           button('Copy link', `${kind}-copy-link`, (shown) => copy(shown.link, 'Link')),
-          button('Remove', `${kind}-remove`, (shown) => actions.remove(shown), 'quiet danger'))),
+          button('QR code', `${kind}-qr`, (shown) => showQr(workName(kind, shown.entry), kind === 'room' ? shown.link : pageLink(`#/${kind}/${shown.entry.id}`))),
+          button('Remove', `${kind}-remove`, (shown) => actions.remove(shown.entry), 'quiet danger'))),
       this.#status)
   }
 
-  render (work: Work): void {
+  render (work: Headed): void {
     const { state, tone, title, detail, countdown = '', actions } = work.status
     setText(this.title, workName(this.#kind, work.entry))
-    setText(this.#badge, work.entry.isOwn ? 'yours' : 'read')
+    setText(this.#badge, work.entry.isOwn ? 'yours' : this.#kind === 'room' ? 'joined' : 'read')
     setText(this.#key, work.entry.id)
     this.#status.dataset.tone = tone
     this.#status.dataset.state = state
@@ -70,7 +81,7 @@ export class WorkHead {
     setChildren(this.#buttons, actions.join() + work.entry.id, () => actions.map((action) => this.#action(action, work)))
   }
 
-  #action (action: Action, work: Work): HTMLElement {
+  #action (action: Action, work: Headed): HTMLElement {
     const words = { retry: 'Try again', settings: 'Settings', home: `All ${this.#kind}s`, 'as-log': 'Open it as a log' }[action]
     const button = make('button', { type: 'button', className: 'button small', testid: `${this.#kind}-action-${action}` }, words)
     button.addEventListener('click', () => {
