@@ -11,6 +11,7 @@ import { memberOf } from './network.ts'
 import type { Network } from './network.ts'
 import { explain, sentence } from './problem.ts'
 import type { Problem } from './problem.ts'
+import type { BlockProof } from './proof.ts'
 import { Rates } from './rates.ts'
 import { host, statusOf } from './status.ts'
 import type { Status, Tone } from './status.ts'
@@ -151,6 +152,20 @@ export class Log extends Observable {
   /** Returns a block that is here, or null. */
   async read (index: number): Promise<Uint8Array | null> {
     return await this.#core?.get(index, { wait: false }) ?? null
+  }
+
+  /** Proves a block that is here; with `isForged`, of the block with one bit changed. */
+  async prove (index: number, isForged: boolean): Promise<BlockProof> {
+    if (!this.#core) throw new Error('the log is not open')
+    const { proveBlock } = await import('./proof.ts')
+    return await proveBlock(this.#core, index, isForged)
+  }
+
+  /** Returns which of these nodes of the tree over the blocks are stored. */
+  async storedNodes (indexes: readonly number[]): Promise<Set<number>> {
+    if (!this.#core) return new Set()
+    const { storedNodes } = await import('./proof.ts')
+    return await storedNodes(this.#core, indexes)
   }
 
   /** Appends blocks to a log of one's own. */

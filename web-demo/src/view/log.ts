@@ -1,5 +1,6 @@
 // The view of one log.
 
+import { pageLink } from '../model/address.ts'
 import type { Log } from '../model/log.ts'
 import { shorten } from '../model/key.ts'
 import type { Action } from '../model/status.ts'
@@ -9,6 +10,8 @@ import { BlockMap } from './block-map.ts'
 import { Composer } from './composer.ts'
 import { byId, copy, make, setChildren, setText } from './dom.ts'
 import { nameOf } from './home.ts'
+import { ProofPanel } from './proof-panel.ts'
+import { showQr } from './qr.ts'
 import { Reader } from './reader.ts'
 import { SpeedChart } from './speed-chart.ts'
 
@@ -33,14 +36,16 @@ export class LogView {
   #map: BlockMap
   #chart = new SpeedChart(byId<HTMLCanvasElement>('speed-chart'))
   #reader = new Reader()
+  #proof = new ProofPanel()
   #composer = new Composer()
 
   constructor (actions: LogActions) {
     this.#actions = actions
     const follow = byId<HTMLInputElement>('follow')
-    this.#list = new BlockList(byId('block-list'), (index) => this.#reader.show(this.#log, index), (follows) => { follow.checked = follows })
+    this.#list = new BlockList(byId('block-list'), (index) => { this.#reader.show(this.#log, index); this.#proof.show(this.#log, index) }, (follows) => { follow.checked = follows })
     this.#map = new BlockMap(byId<HTMLCanvasElement>('block-map'), (index) => this.#list.choose(index))
     follow.addEventListener('change', () => { this.#list.follows = follow.checked })
+    this.element.append(this.#proof.element)
     this.#setUpJump()
     this.#setUpHead()
   }
@@ -50,6 +55,7 @@ export class LogView {
     this.#unwatch()
     this.#log = log
     this.#reader.show(null, -1)
+    this.#proof.show(null, -1)
     this.#composer.show(log)
     this.#chart.show(log?.rates ?? null)
     this.#list.show(log && { get length () { return log.length }, has: (index) => log.held.has(index), read: (index) => log.read(index) }, log?.entry.isOwn ?? false)
@@ -75,6 +81,7 @@ export class LogView {
     setText(byId('map-note'), blocksPerCell > 1 ? `one cell is ${count(blocksPerCell)} blocks` : '')
     this.#chart.draw()
     this.#reader.refresh()
+    this.#proof.refresh()
     this.#composer.refresh()
   }
 
@@ -162,12 +169,8 @@ export class LogView {
 
   #setUpHead (): void {
     byId('copy-key').addEventListener('click', () => { if (this.#log) copy(this.#log.entry.id, 'Key') })
-    byId('copy-link').addEventListener('click', () => {
-      if (!this.#log) return
-      const url = new URL(location.href)
-      url.hash = `#/${this.#log.entry.id}`
-      copy(url.href, 'Link')
-    })
+    byId('copy-link').addEventListener('click', () => { if (this.#log) copy(pageLink(`#/${this.#log.entry.id}`), 'Link') })
+    byId('show-qr').addEventListener('click', () => { if (this.#log) showQr(nameOf(this.#log.entry), pageLink(`#/${this.#log.entry.id}`)) })
     byId('remove-log').addEventListener('click', () => { if (this.#log) this.#actions.remove(this.#log) })
   }
 }
