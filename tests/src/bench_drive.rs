@@ -50,10 +50,12 @@ impl DriveHost {
         // Commits of one store are in order: no entry is there before its content.
         let stored = self.append(self.blobs, blocks);
         let entry = Entry { blob: Some(blob), ..Entry::default() };
+        let length = self.host.engine.core(self.db).expect("open").length();
         let blocks = self.run(|drive, length| drive.put(length, path, &entry));
-        let put = self.append(self.db, blocks);
+        let put = self.append(self.db, blocks.clone());
         self.host.wait(stored);
         self.host.wait(put);
+        self.drive.keep(length, blocks);
     }
 
     /// Returns the content of a file.

@@ -85,6 +85,13 @@ impl Drive {
         self.loaded.give(seq, block);
     }
 
+    /// Takes blocks that were appended to the entries' core from `start` on: the next change reads them first of all.
+    pub fn keep(&mut self, start: u64, blocks: impl IntoIterator<Item = Bytes>) {
+        for (seq, block) in (start..).zip(blocks) {
+            self.cache.keep(seq, block);
+        }
+    }
+
     /// Forgets blocks: the entries' core was cut back to `length`.
     pub fn truncate(&mut self, length: u64) {
         self.cache.truncate(length);
@@ -258,6 +265,9 @@ mod tests {
                 model.insert(path.clone(), entry.clone());
                 host.run(|drive, length| drive.put(length, &path, &entry))
             };
+            if below(3) == 0 {
+                host.drive.keep(host.blocks.len() as u64, blocks.clone());
+            }
             host.blocks.extend(blocks);
             let found = host.run(|drive, version| drive.file(version, &path));
             assert_eq!(found.map(|file| file.entry), model.get(&path).cloned());
