@@ -44,7 +44,7 @@ impl Scene {
     fn write(&mut self, changes: Vec<BeeChange>) -> u64 {
         let now = self.host.now;
         let request = self.host.engine.bee_write(self.bee, changes, now);
-        let BeeResponse::Written(version) = self.ask(request) else { panic!("a write was asked for") };
+        let BeeResponse::Written { version, .. } = self.ask(request) else { panic!("a write was asked for") };
         version
     }
 
@@ -221,6 +221,31 @@ fn peer_is_read_while_it_goes_on_writing() {
 }
 
 #[test]
+fn change_that_does_not_find_what_it_expects_is_refused() {
+    let mut scene = Scene::open(1, MemoryStore::new(), None);
+    let put_if = |value: &'static str, expected| BeeChange::PutIf("k".into(), Some(value.into()), expected);
+    let changes = vec![
+        put_if("too early", Expected::Seq(1)),
+        put_if("first", Expected::Absent),
+        put_if("too late", Expected::Absent),
+        put_if("second", Expected::Value(Some("first".into()))),
+        put_if("third", Expected::Seq(2)),
+        BeeChange::DeleteIf("k".into(), Expected::Value(None)),
+        BeeChange::Put("other".into(), None),
+    ];
+
+    let now = scene.host.now;
+    let request = scene.host.engine.bee_write(scene.bee, changes, now);
+    assert_eq!(scene.ask(request), BeeResponse::Written { version: 5, refused: vec![0, 2, 5] });
+    assert_eq!(scene.get(&"k".into(), None), Some(Some("third".into())));
+
+    let changes = vec![BeeChange::DeleteIf("k".into(), Expected::Seq(3)), BeeChange::Delete("none".into())];
+    let request = scene.host.engine.bee_write(scene.bee, changes, now);
+    assert_eq!(scene.ask(request), BeeResponse::Written { version: 6, refused: vec![] });
+    assert_eq!(scene.get(&"k".into(), None), None);
+}
+
+#[test]
 fn cut_log_is_read_as_it_is_then() {
     let mut scene = Scene::open(1, MemoryStore::new(), None);
     let put = |i: u64, value: &'static str| BeeChange::Put(format!("k{i}").into(), Some(value.into()));
@@ -250,15 +275,40 @@ fn key(random: &mut Random) -> Bytes {
 }
 
 fn change(random: &mut Random) -> BeeChange {
-    match random.below(10) {
+    match random.below(12) {
         0..4 => BeeChange::Delete(key(random)),
         4 => BeeChange::Put(key(random), None),
+        5 => BeeChange::DeleteIf(key(random), expected(random)),
+        6 => BeeChange::PutIf(key(random), Some("if".into()), expected(random)),
         _ => BeeChange::Put(key(random), Some(random.below(1000).to_string().into())),
     }
 }
 
+fn expected(random: &mut Random) -> Expected {
+    match random.below(3) {
+        0 => Expected::Absent,
+        1 => Expected::Value(None),
+        _ => Expected::Value(Some("if".into())),
+    }
+}
+
 fn apply(model: &mut Model, change: &BeeChange) {
+    let is_met = |model: &Model, key: &Bytes, expected: &Expected| match expected {
+        Expected::Absent => !model.contains_key(key),
+        Expected::Value(value) => model.get(key) == Some(value),
+        Expected::Seq(_) => unreachable!("the model knows no blocks"),
+    };
     match change {
+        BeeChange::PutIf(key, value, expected) => {
+            if is_met(model, key, expected) {
+                model.insert(key.clone(), value.clone());
+            }
+        }
+        BeeChange::DeleteIf(key, expected) => {
+            if is_met(model, key, expected) {
+                model.remove(key);
+            }
+        }
         BeeChange::Put(key, value) => drop(model.insert(key.clone(), value.clone())),
         BeeChange::Delete(key) => drop(model.remove(key)),
     }

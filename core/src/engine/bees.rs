@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::collections::{BTreeMap, BTreeSet};
+use crate::hyperbee::extension::Answering;
 use crate::hyperbee::{
     BatchWriter, BlockCache, Change, DiffCursor, Difference, Entry, HistoryCursor, HistoryRange,
     LoadedBlocks, Metadata, Range, RangeCursor, ReadError, View, header_block,
@@ -21,9 +22,12 @@ use crate::hyperbee::{
 use crate::hypercore::jobs::Work as Job;
 use crate::time::{Duration, Instant};
 
-use super::Engine;
+use super::bee_hints::{Hinting, Question};
 use super::cores::CoreEntry;
-use super::types::{AppendOptions, CoreId, EncryptionKey, Error, GetOptions, Misuse, RequestId, Response};
+use super::types::{
+    AppendOptions, CoreId, EncryptionKey, Error, GetOptions, Misuse, PeerId, RequestId, Response,
+};
+use super::{Engine, Sleeper};
 
 /// One bee; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,11 +42,13 @@ pub struct BeeOptions {
     pub always_duplicate: bool,
     /// Goes into the header when that is written.
     pub metadata: Option<Metadata>,
+    /// Asks peers which blocks to read, and answers their questions.
+    pub extension: bool,
 }
 
 impl Default for BeeOptions {
     fn default() -> Self {
-        Self { encryption: None, always_duplicate: true, metadata: None }
+        Self { encryption: None, always_duplicate: true, metadata: None, extension: true }
     }
 }
 
@@ -70,8 +76,34 @@ impl Default for BeeRead {
 pub enum BeeChange {
     /// Takes a key away.
     Delete(Bytes),
+    /// Takes a key away, if its entry is as expected.
+    DeleteIf(Bytes, Expected),
     /// Puts a value.
     Put(Bytes, Option<Bytes>),
+    /// Puts a value, if the entry of the key is as expected.
+    PutIf(Bytes, Option<Bytes>, Expected),
+}
+
+/// What a key is to have when it is changed; changes before in the same batch count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    Absent,
+    /// The entry that this block put.
+    Seq(u64),
+    /// This value.
+    Value(Option<Bytes>),
+}
+
+impl Expected {
+    fn is_met(&self, entry: Option<&Entry>) -> bool {
+        match (self, entry) {
+            (Self::Absent, entry) => entry.is_none(),
+            (Self::Seq(seq), Some(entry)) => entry.seq == *seq,
+            (Self::Value(value), Some(entry)) => entry.value == *value,
+            (Self::Seq(_) | Self::Value(_), None) => false,
+        }
+    }
 }
 
 /// An answer of a bee.
@@ -86,26 +118,32 @@ pub enum BeeResponse {
     Entries(Vec<Entry>, bool),
     /// The entry of a key.
     Entry(Option<Entry>),
-    /// The version that a write made.
-    Written(u64),
+    /// What a write made.
+    Written {
+        /// The version afterwards.
+        version: u64,
+        /// The changes that did not find what they expected, by their place in the batch.
+        refused: Vec<usize>,
+    },
 }
 
 /// All bees of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Bees {
-    bees: BTreeMap<BeeId, Bee>,
-    tasks: BTreeMap<RequestId, Task>,
+    pub(super) bees: BTreeMap<BeeId, Bee>,
+    pub(super) tasks: BTreeMap<RequestId, Task>,
     /// Blocks that are on their way, and appends: for which task, and which block.
     inner: BTreeMap<RequestId, (RequestId, Inner)>,
     /// Tasks that may be able to go on.
-    dirty: BTreeSet<RequestId>,
+    pub(super) dirty: BTreeSet<RequestId>,
 }
 
 #[derive(Debug)]
-struct Bee {
-    core: CoreId,
-    options: BeeOptions,
+pub(super) struct Bee {
+    pub(super) core: CoreId,
+    pub(super) options: BeeOptions,
     cache: BlockCache,
+    pub(super) hinting: Hinting,
     /// Writes, one at a time.
     writes: VecDeque<RequestId>,
 }
@@ -115,32 +153,64 @@ enum Inner {
     Block(u64),
     /// And the length of the log afterwards.
     Append(u64),
+    /// Blocks that a peer named to this bee.
+    Download(BeeId),
+}
+
+impl Bees {
+    pub(super) fn expect_download(&mut self, download: RequestId, bee: BeeId) {
+        self.inner.insert(download, (download, Inner::Download(bee)));
+    }
 }
 
 #[derive(Debug)]
-struct Task {
-    bee: BeeId,
-    options: BeeRead,
+pub(super) struct Task {
+    pub(super) bee: BeeId,
+    pub(super) options: BeeRead,
+    pub(super) question: Question,
     loaded: LoadedBlocks,
     needed: BTreeSet<u64>,
     under_way: BTreeSet<u64>,
     /// Blocks that are not here and not to be waited for.
     unavailable: BTreeSet<u64>,
     failed: Option<Error>,
-    work: Work,
+    pub(super) work: Work,
 }
 
 #[derive(Debug)]
-enum Work {
+pub(super) enum Work {
+    /// For a peer.
+    Answer {
+        peer: PeerId,
+        answering: Option<Box<Answering>>,
+    },
     Get(Bytes),
-    Range { range: Range, cursor: Option<Box<RangeCursor>>, found: Vec<Entry> },
-    History { range: HistoryRange, cursor: Option<HistoryCursor>, found: Vec<Change> },
-    Diff { range: Range, right: u64, cursor: Option<Box<DiffCursor>>, found: Vec<Difference> },
-    Write { changes: VecDeque<BeeChange>, stage: Stage },
+    Range {
+        range: Range,
+        cursor: Option<Box<RangeCursor>>,
+        found: Vec<Entry>,
+    },
+    History {
+        range: HistoryRange,
+        cursor: Option<HistoryCursor>,
+        found: Vec<Change>,
+    },
+    Diff {
+        range: Range,
+        right: u64,
+        cursor: Option<Box<DiffCursor>>,
+        found: Vec<Difference>,
+    },
+    Write {
+        changes: VecDeque<BeeChange>,
+        made: usize,
+        refused: Vec<usize>,
+        stage: Stage,
+    },
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     /// Another write comes first.
     Waiting,
     /// The header is being appended.
@@ -162,6 +232,8 @@ enum Run {
     Append(Vec<Bytes>),
     /// An append is under way, or a write that comes first.
     Blocked,
+    /// A question of a peer is answered, as far as it can be.
+    Answered,
     Stopped(ReadError),
 }
 
@@ -174,7 +246,8 @@ impl Engine {
     pub fn open_bee(&mut self, core: CoreId, options: BeeOptions) -> Result<BeeId, Misuse> {
         self.core(core)?;
         let id = BeeId(self.next_id());
-        let bee = Bee { core, options, cache: BlockCache::default(), writes: VecDeque::new() };
+        let (cache, hinting) = (BlockCache::default(), Hinting::default());
+        let bee = Bee { core, options, cache, hinting, writes: VecDeque::new() };
         self.bees.bees.insert(id, bee);
         Ok(id)
     }
@@ -185,6 +258,7 @@ impl Engine {
         for task in tasks.collect::<Vec<_>>() {
             self.finish_bee(task, Err(Error::Closed), now);
         }
+        self.end_hinting(bee, now);
         self.bees.bees.remove(&bee);
     }
 
@@ -224,11 +298,12 @@ impl Engine {
     /// Appends changes together, after those asked for before. Answered with [`BeeResponse::Written`] once they are
     /// durable.
     pub fn bee_write(&mut self, bee: BeeId, changes: Vec<BeeChange>, now: Instant) -> RequestId {
-        let work = Work::Write { changes: changes.into(), stage: Stage::Waiting };
+        let (changes, stage) = (changes.into(), Stage::Waiting);
+        let work = Work::Write { changes, made: 0, refused: Vec::new(), stage };
         self.begin_bee(bee, BeeRead::default(), work, now)
     }
 
-    fn begin_bee(&mut self, bee: BeeId, options: BeeRead, work: Work, now: Instant) -> RequestId {
+    pub(super) fn begin_bee(&mut self, bee: BeeId, options: BeeRead, work: Work, now: Instant) -> RequestId {
         let request = self.next_request();
         let Some(entry) = self.bees.bees.get_mut(&bee) else {
             self.answer(request, Err(Error::Closed));
@@ -240,6 +315,7 @@ impl Engine {
         let task = Task {
             bee,
             options,
+            question: Question::default(),
             loaded: LoadedBlocks::default(),
             needed: BTreeSet::new(),
             under_way: BTreeSet::new(),
@@ -264,6 +340,10 @@ impl Engine {
     /// Takes the answer to something that a bee asked for; `false` when no bee did.
     pub(super) fn answer_bee(&mut self, inner: RequestId, result: &Result<Response, Error>) -> bool {
         let Some((request, what)) = self.bees.inner.remove(&inner) else { return false };
+        if let Inner::Download(bee) = what {
+            self.download_done(bee, inner);
+            return true;
+        }
         let Some(task) = self.bees.tasks.get_mut(&request) else { return true };
         let is_awaited = match (what, result) {
             (Inner::Append(end), Ok(Response::Appended { length, .. })) if *length == end => {
@@ -285,6 +365,7 @@ impl Engine {
                 }
                 is_needed || task.under_way.is_empty()
             }
+            (Inner::Download(_), _) => false,
         };
         if is_awaited {
             self.bees.dirty.insert(request);
@@ -322,6 +403,10 @@ impl Engine {
             return self.finish_bee(request, Err(error), now);
         }
         let core = bee.core;
+        if let Some(until) = task.question.patience(&bee.hinting, now) {
+            self.wakes.set(Sleeper::Bee(request), Some(until));
+            return;
+        }
         let Some(open) = self.cores.get(&core).and_then(CoreEntry::open) else {
             return self.finish_bee(request, Err(Error::Closed), now);
         };
@@ -341,6 +426,7 @@ impl Engine {
                 self.bees.inner.insert(inner, (request, Inner::Append(end)));
             }
             Run::Blocked => {}
+            Run::Answered => self.finish_bee(request, Err(Error::Closed), now),
             Run::Stopped(ReadError::Paused) => drop(self.bees.dirty.insert(request)),
             Run::Stopped(ReadError::Missing) => self.load_for_bee(request, core, now),
             Run::Stopped(_) => self.finish_bee(request, Err(Error::Decoding), now),
@@ -349,6 +435,7 @@ impl Engine {
 
     /// Asks for the blocks that a task lacks.
     fn load_for_bee(&mut self, request: RequestId, core: CoreId, now: Instant) {
+        self.ask_peers(request, core, now);
         let Some(task) = self.bees.tasks.get_mut(&request) else { return };
         let (needed, ahead) = (task.loaded.take_needed(), task.loaded.take_ahead());
         if let Some(index) = needed.iter().find(|seq| task.unavailable.contains(seq)) {
@@ -374,6 +461,7 @@ impl Engine {
     fn finish_bee(&mut self, request: RequestId, result: Result<BeeResponse, Error>, now: Instant) {
         let Some(task) = self.bees.tasks.remove(&request) else { return };
         self.bees.dirty.remove(&request);
+        self.wakes.set(Sleeper::Bee(request), None);
         if !task.under_way.is_empty() {
             let inner = self.bees.inner.iter().filter(|(_, (owner, _))| *owner == request).map(|(id, _)| *id);
             for inner in inner.collect::<Vec<_>>() {
@@ -386,17 +474,34 @@ impl Engine {
             bee.writes.retain(|write| *write != request);
             self.bees.dirty.extend(bee.writes.front());
         }
-        self.answer(request, result.map(Response::Bee));
+        match task.work {
+            Work::Answer { peer, answering } => self.send_answer(task.bee, peer, answering),
+            _ => self.answer(request, result.map(Response::Bee)),
+        }
     }
 }
 
 impl Task {
     fn run(&mut self, bee: &mut Bee, length: u64, is_first: bool) -> Run {
-        let Self { options, loaded, work, .. } = self;
+        let Self { options, question, loaded, work, .. } = self;
         let version = options.version.unwrap_or(length).max(1);
         let page = options.page.max(1);
         let result = match work {
-            Work::Get(key) => View::new(loaded, &mut bee.cache, version).get(key).map(BeeResponse::Entry),
+            Work::Answer { answering, .. } => {
+                let Some(answering) = answering else { return Run::Answered };
+                return match answering.run(loaded, &mut bee.cache) {
+                    Ok(()) => Run::Answered,
+                    Err(error) => Run::Stopped(error),
+                };
+            }
+            Work::Get(key) => {
+                let mut view = View::new(loaded, &mut bee.cache, version);
+                let found = match &question.hints {
+                    Some(hints) => view.get_hinted(key, hints),
+                    None => view.get(key),
+                };
+                found.map(BeeResponse::Entry)
+            }
             Work::Range { range, cursor, found } => {
                 let cursor = cursor.get_or_insert_with(|| Box::new(RangeCursor::new(range.clone())));
                 let mut view = View::new(loaded, &mut bee.cache, version);
@@ -417,12 +522,19 @@ impl Task {
                     .map(|(found, more)| BeeResponse::Differences(found, more))
             }
             Work::Write { .. } if !is_first => return Run::Blocked,
-            Work::Write { changes, stage } => return write(changes, stage, loaded, bee, length),
+            Work::Write { changes, made, refused, stage } => {
+                return write(changes, (made, refused), stage, loaded, bee, length);
+            }
         };
         match result {
             Ok(response) => Run::Done(response),
             Err(error) => Run::Stopped(error),
         }
+    }
+
+    /// Returns whether all that it lacks is here.
+    pub(super) fn lacks_nothing(&self, is_here: impl Fn(u64) -> bool) -> bool {
+        self.loaded.needs_only(is_here)
     }
 
     fn appended(&mut self) {
@@ -439,7 +551,8 @@ impl Task {
         self.loaded.clear();
         self.unavailable.clear();
         match &mut self.work {
-            Work::Get(_) => {}
+            Work::Answer { answering, .. } => *answering = None,
+            Work::Get(_) => self.question = Question::default(),
             Work::Range { cursor, found, .. } => (*cursor, *found) = (None, Vec::new()),
             Work::History { cursor, found, .. } => (*cursor, *found) = (None, Vec::new()),
             Work::Diff { cursor, found, .. } => (*cursor, *found) = (None, Vec::new()),
@@ -469,6 +582,7 @@ fn fill<T>(
 /// Makes the next part of a write: the header, the changes, or the end.
 fn write(
     changes: &mut VecDeque<BeeChange>,
+    (made, refused): (&mut usize, &mut Vec<usize>),
     stage: &mut Stage,
     loaded: &mut LoadedBlocks,
     bee: &mut Bee,
@@ -480,7 +594,7 @@ fn write(
         for (seq, block) in (*start..).zip(blocks.drain(..)) {
             bee.cache.keep(seq, block);
         }
-        return Run::Done(BeeResponse::Written(end));
+        return Run::Done(BeeResponse::Written { version: end, refused: core::mem::take(refused) });
     }
     if let Stage::Waiting = stage {
         if length == 0 {
@@ -491,21 +605,47 @@ fn write(
     }
     let Stage::Changing(writer) = stage else { return Run::Blocked };
     while let Some(change) = changes.front() {
-        let result = match change {
-            BeeChange::Put(key, value) => writer.put(loaded, &mut bee.cache, key.clone(), value.clone()),
-            BeeChange::Delete(key) => writer.delete(loaded, &mut bee.cache, key.clone()),
-        };
-        if let Err(error) = result {
-            return Run::Stopped(error);
+        match make(change, writer, loaded, &mut bee.cache) {
+            Ok(true) => {}
+            Ok(false) => refused.push(*made),
+            Err(error) => return Run::Stopped(error),
         }
+        *made += 1;
         changes.pop_front();
     }
     loaded.clear();
     if writer.is_empty() {
-        return Run::Done(BeeResponse::Written(length));
+        return Run::Done(BeeResponse::Written { version: length, refused: core::mem::take(refused) });
     }
     let Stage::Changing(writer) = core::mem::replace(stage, Stage::Waiting) else { return Run::Blocked };
     let blocks = writer.finish();
     *stage = Stage::Appending { start: length, blocks: blocks.clone() };
     Run::Append(blocks)
+}
+
+/// Makes one change. Returns `false` when it did not find what it expected.
+fn make(
+    change: &BeeChange,
+    writer: &mut BatchWriter,
+    loaded: &LoadedBlocks,
+    cache: &mut BlockCache,
+) -> Result<bool, ReadError> {
+    match change {
+        BeeChange::Put(key, value) => writer.put(loaded, cache, key.clone(), value.clone())?,
+        BeeChange::Delete(key) => writer.delete(loaded, cache, key.clone())?,
+        BeeChange::PutIf(key, value, expected) => {
+            if !expected.is_met(writer.current(loaded, cache, key)?.as_ref()) {
+                writer.refuse_put(loaded, cache, key)?;
+                return Ok(false);
+            }
+            writer.put(loaded, cache, key.clone(), value.clone())?
+        }
+        BeeChange::DeleteIf(key, expected) => {
+            if !expected.is_met(writer.current(loaded, cache, key)?.as_ref()) {
+                return Ok(false);
+            }
+            writer.delete(loaded, cache, key.clone())?
+        }
+    };
+    Ok(true)
 }

@@ -25,13 +25,15 @@ use relay::{Dialling, RelayEntry};
 use replication::LinkEntry;
 
 #[cfg(feature = "bee")]
-pub use bees::{BeeChange, BeeId, BeeOptions, BeeRead, BeeResponse};
+pub use bees::{BeeChange, BeeId, BeeOptions, BeeRead, BeeResponse, Expected};
 pub use channels::{LinkStats, Traffic};
 pub use handle::CoreHandle;
 pub use relay::{IncomingId, RelayEvent, RelayId, ServerId};
 pub use types::*;
 
 mod atoms;
+#[cfg(feature = "bee")]
+mod bee_hints;
 #[cfg(feature = "bee")]
 mod bees;
 mod channels;
@@ -101,6 +103,8 @@ enum Sleeper {
     Link(LinkId),
     Relay(RelayId),
     Request(RequestId),
+    #[cfg(feature = "bee")]
+    Bee(RequestId),
 }
 
 impl Wakes {
@@ -216,6 +220,8 @@ impl Engine {
                 }
                 Sleeper::Relay(relay) => self.wake_relay(relay, now),
                 Sleeper::Request(request) => self.give_up(request, Error::RequestTimeout, now),
+                #[cfg(feature = "bee")]
+                Sleeper::Bee(request) => self.wake_bee(request),
             }
         } else if core::mem::take(&mut self.dirty_flow) {
             self.drive_flow(now);
@@ -236,6 +242,11 @@ impl Engine {
 
     #[cfg(not(feature = "bee"))]
     fn advance_bees(&mut self, _now: Instant) -> bool {
+        false
+    }
+
+    #[cfg(not(feature = "bee"))]
+    fn bee_message(&mut self, _: CoreId, _: PeerId, _: &str, _: &bytes::Bytes, _now: Instant) -> bool {
         false
     }
 

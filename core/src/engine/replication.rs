@@ -454,7 +454,7 @@ impl Engine {
             }
             Action::Resolved { id, value } => self.wish_resolved(core, id, value, now),
             Action::Rejected { id, error } => self.wish_rejected(core, id, error),
-            Action::Event(event) => self.handle_replicator_event(core, event),
+            Action::Event(event) => self.handle_replicator_event(core, event, now),
         }
     }
 
@@ -480,7 +480,7 @@ impl Engine {
         }
     }
 
-    fn handle_replicator_event(&mut self, core: CoreId, event: ReplicatorEvent) {
+    fn handle_replicator_event(&mut self, core: CoreId, event: ReplicatorEvent, now: Instant) {
         let event = match event {
             ReplicatorEvent::Upload { peer, index, byte_length } => {
                 Event::Upload { core, peer, index, byte_length }
@@ -499,6 +499,9 @@ impl Engine {
                 Event::RemoteContiguousLength { core, length }
             }
             ReplicatorEvent::Extension { peer, name, payload } => {
+                if self.bee_message(core, peer, &name, &payload, now) {
+                    return;
+                }
                 Event::Extension { core, peer, name, payload }
             }
             ReplicatorEvent::Downloading(_) => return,

@@ -26,6 +26,11 @@ impl LoadedBlocks {
         self.blocks.insert(seq, block);
     }
 
+    /// Returns whether the read could go on, were the blocks there of which `is_here` says so.
+    pub fn needs_only(&self, is_here: impl Fn(u64) -> bool) -> bool {
+        self.needed.borrow().iter().all(|seq| is_here(*seq))
+    }
+
     /// Returns the blocks without which the read did not go on.
     pub fn take_needed(&mut self) -> Vec<u64> {
         core::mem::take(self.needed.get_mut()).into_iter().collect()
