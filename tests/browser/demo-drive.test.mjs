@@ -1,6 +1,9 @@
 // Drives on the demo page: with an unmodified Hyperdrive in Node on the other side, both ways.
 
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import Corestore from 'corestore'
@@ -9,7 +12,7 @@ import Hyperdrive from 'hyperdrive'
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { createSwarm } from '../interop/support/testnet.mjs'
-import { pictures, startDemo, startPage } from './support/demo.mjs'
+import { PATIENCE_MS, pictures, startDemo, startPage } from './support/demo.mjs'
 import { created, openWork, updated, waitForWork } from './support/works.mjs'
 
 const README = '# Birds\n\nCounted by hand.\n'
@@ -133,6 +136,169 @@ test('a drive with a wrong key, one of a log, and one that nobody has', async (t
   assert.match(await page.getByTestId('files-note').textContent(), /as soon as somebody/)
   await pictures(page, 'drive-unreachable')
 })
+
+test('versions on a slider, and how two of them differ: lines of a text, pictures, and paths of a folder', async (t) => {
+  const { bootstrap, page, problems } = await startDemo(t)
+  const { drive } = await startDrive(t, bootstrap)
+  const lines = Array.from({ length: 40 }, (_, index) => `line ${index}`)
+  await drive.put('/list.txt', Buffer.from(lines.join('\n')))
+  await drive.put('/gone.txt', Buffer.from('gone'))
+  await drive.put('/one.svg', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30" fill="#2a8"/></svg>'))
+  await drive.put('/list.txt', Buffer.from(lines.with(20, 'another line').join('\n')))
+  await drive.del('/gone.txt')
+  await drive.put('/one.svg', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30" fill="#c52"/></svg>'))
+  await drive.put('/new.txt', Buffer.from('new'))
+  await openWork(page, 'drive', drive.id)
+  await waitForWork(page, 'drive', 'live')
+  await page.getByTestId('compare-run').waitFor()
+
+  await page.getByTestId('compare-older').selectOption('4')
+  await page.getByTestId('compare-run').click()
+  await page.getByTestId('file-difference').first().waitFor()
+  assert.deepEqual((await page.getByTestId('file-difference').allTextContents()).map((words) => words.replace(/ [\d.].*/, '')).sort(), ['+/new.txt', '~/list.txt', '~/one.svg', '−/gone.txt'])
+  assert.match(await page.getByTestId('compare-help').textContent(), /^4 files differ/)
+  await pictures(page, 'drive-compare')
+
+  // The slider goes to the oldest, one step on, and to the newest, from the keyboard.
+  await page.locator('[data-name="list.txt"]').click()
+  await page.getByTestId('preview-text').waitFor()
+  await page.getByTestId('version-slider').focus()
+  await page.keyboard.press('Home')
+  await page.getByTestId('old-version').getByText('version 2').waitFor()
+  await page.getByTestId('preview-text').getByText('line 20').waitFor()
+  assert.equal(await page.getByTestId('preview-text').textContent(), lines.join('\n'))
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'version-slider')
+  await page.keyboard.press('End')
+  await page.getByTestId('old-version').waitFor({ state: 'hidden' })
+  await page.getByTestId('preview-text').getByText('another line').waitFor()
+
+  await page.getByTestId('compare-run').click()
+  await page.getByTestId('diff-line').first().waitFor()
+  assert.deepEqual(await page.getByTestId('diff-line').allTextContents(), [
+    ...lines.slice(17, 20).map((line) => `  ${line}\n`), '− line 20\n', '+ another line\n', ...lines.slice(21, 24).map((line) => `  ${line}\n`)
+  ])
+  assert.match(await page.getByTestId('compare-help').textContent(), /1 line added, 1 removed/)
+  await pictures(page, 'drive-compare-text')
+
+  await page.locator('[data-name="one.svg"]').click()
+  await page.waitForFunction(() => document.querySelector('[data-testid=file-name]').textContent === 'one.svg' && document.getElementById('compare-older').options.length === 2)
+  await page.getByTestId('compare-run').click()
+  await page.waitForFunction(() => [...document.querySelectorAll('[data-testid=compared] img')].filter((image) => image.naturalWidth === 40).length === 2)
+  assert.deepEqual(problems, [])
+})
+
+test('a large file goes to the disk as it comes, whoever leaves meanwhile; a code for its link; a PDF is shown', async (t) => {
+  const { bootstrap, context, page, problems } = await startDemo(t)
+  const { drive, swarm } = await startDrive(t, bootstrap)
+  const large = Buffer.from(Uint8Array.from({ length: 9_000_000 }, (_, index) => index * 7 + (index >> 9)))
+  await drive.put('/large.bin', large)
+  await drive.put('/paper.pdf', pdf('Counted by hand'))
+
+  await openWork(page, 'drive', drive.id)
+  await page.locator('[data-name="large.bin"]').click()
+  await page.getByTestId('file-qr').click()
+  assert.equal(await page.getByTestId('qr-link').textContent(), page.url())
+  await page.keyboard.press('Escape')
+  await page.getByTestId('qr').waitFor({ state: 'hidden' })
+
+  // A dialog of the browser cannot be clicked here: a real file of the browser's own file system stands for the chosen one.
+  await page.evaluate(() => {
+    window.showSaveFilePicker = async ({ suggestedName }) => {
+      if (window.isUnwilling) throw new DOMException('The user aborted a request.', 'AbortError')
+      return await (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true })
+    }
+    window.isUnwilling = true
+  })
+  await page.getByTestId('file-save').click()
+  await page.locator('[data-testid=file-pane][data-state=idle]').waitFor()
+  await page.evaluate(() => { window.isUnwilling = false })
+  await page.evaluate(() => {
+    window.said = []
+    new MutationObserver(() => window.said.push(document.querySelector('[data-testid=file-words]').textContent)).observe(document.querySelector('[data-testid=file-words]'), { childList: true, characterData: true, subtree: true })
+  })
+  await page.getByTestId('file-save').click()
+  // The only one who has it leaves in the middle, and comes back.
+  await page.waitForFunction(() => window.said.some((words) => /^Saving .* of 9.00 MB/.test(words)))
+  await swarm.suspend()
+  await page.locator('[data-testid=file-pane]:is([data-state=stalled], [data-state=waiting], [data-state=done])').waitFor()
+  await swarm.resume()
+  await page.locator('[data-testid=file-pane][data-state=done]').waitFor({ timeout: PATIENCE_MS * 2 })
+  assert.equal(await page.getByTestId('file-words').textContent(), 'Saved, 9.00 MB.')
+  const saved = await page.evaluate(async () => {
+    const file = await (await (await navigator.storage.getDirectory()).getFileHandle('large.bin')).getFile()
+    return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-256', await file.arrayBuffer())), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  })
+  assert.equal(saved, createHash('sha256').update(large).digest('hex'))
+
+  await page.locator('[data-name="paper.pdf"]').click()
+  if (await page.evaluate(() => navigator.pdfViewerEnabled)) {
+    await page.getByTestId('preview-pdf').waitFor()
+    assert.match(await page.getByTestId('preview-pdf').getAttribute('src'), /^blob:/)
+    await pictures(page, 'drive-pdf')
+  } else {
+    await page.getByTestId('file-words').getByText('shows no PDF').waitFor()
+  }
+  await page.evaluate(() => Object.defineProperty(navigator, 'pdfViewerEnabled', { value: false }))
+  await page.locator('[data-name="large.bin"]').click()
+  await page.locator('[data-name="paper.pdf"]').click()
+  await page.getByTestId('file-words').getByText('shows no PDF').waitFor()
+  assert.equal(await page.getByTestId('preview-pdf').count(), 0)
+  assert.deepEqual(problems, [])
+  assert.ok(context)
+})
+
+test('a folder with folders in it is dropped from the desktop, and chosen by the folder picker', async (t) => {
+  const { context, page, problems } = await startPage(t, { relayUrl: 'ws://127.0.0.1:9' })
+  await created(page, 'drive', 'Dropped')
+  const folder = join(temporaryFolder(t), 'trip')
+  mkdirSync(join(folder, 'deep', 'deeper'), { recursive: true })
+  writeFileSync(join(folder, 'a.txt'), 'a')
+  writeFileSync(join(folder, 'deep', 'deeper', 'b.txt'), 'b')
+  for (let index = 0; index < 120; index++) writeFileSync(join(folder, 'deep', `${index}.txt`), String(index))
+  writeFileSync(join(folder, '..', 'beside.txt'), 'beside')
+
+  const session = await context.newCDPSession(page)
+  const data = { items: [], files: [folder, join(folder, '..', 'beside.txt')], dragOperationsMask: 1 }
+  for (const type of ['dragEnter', 'dragOver', 'drop']) {
+    await session.send('Input.dispatchDragEvent', { type, x: 400, y: 400, data })
+    if (type === 'dragOver') {
+      await page.locator('#drop').waitFor()
+      await pictures(page, 'drive-dropping')
+    }
+  }
+  await page.getByTestId('intake-help').getByText('123 files added').waitFor()
+  assert.deepEqual(await page.getByTestId('files').locator('a').evaluateAll((links) => links.map(({ dataset }) => dataset.name)), ['trip', 'beside.txt'])
+  await page.locator('[data-name=trip]').click()
+  await page.locator('[data-name=deep]').click()
+  await page.locator('[data-name="119.txt"]').waitFor()
+  await page.locator('[data-name=deeper]').click()
+  await page.locator('[data-name="b.txt"]').click()
+  await page.getByTestId('preview-text').getByText('b', { exact: true }).waitFor()
+
+  await page.getByTestId('crumbs').getByText('All files').click()
+  await page.locator('[data-name=trip]').waitFor()
+  rmSync(join(folder, 'deep'), { recursive: true })
+  await page.getByTestId('add-folder').setInputFiles(folder)
+  await page.getByTestId('intake-help').getByText('1 file added').waitFor()
+  await page.locator('[data-name=trip]').click()
+  await page.locator('[data-name="a.txt"]').click()
+  assert.equal(await page.getByTestId('change').count(), 2)
+  assert.deepEqual(problems.filter((problem) => !/ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT/.test(problem)), [])
+})
+
+/** A page with a line on it. */
+function pdf (words) {
+  const content = `BT /F1 36 Tf 40 140 Td (${words}) Tj ET`
+  const objects = ['<</Type/Catalog/Pages 2 0 R>>', '<</Type/Pages/Kids[3 0 R]/Count 1>>', '<</Type/Page/Parent 2 0 R/MediaBox[0 0 420 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>', `<</Length ${content.length}>>stream\n${content}\nendstream`, '<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>']
+  let text = '%PDF-1.4\n'
+  const places = objects.map((object, index) => {
+    const place = text.length
+    text += `${index + 1} 0 obj${object}endobj\n`
+    return place
+  })
+  const table = text.length
+  return Buffer.from(`${text}xref\n0 6\n0000000000 65535 f \n${places.map((place) => `${String(place).padStart(10, '0')} 00000 n \n`).join('')}trailer<</Size 6/Root 1 0 R>>\nstartxref\n${table}\n%%EOF\n`)
+}
 
 /** Starts an upstream drive in a swarm: a new one, or one to read. */
 async function startDrive (t, bootstrap, key = null) {

@@ -1,9 +1,10 @@
 // One drive: its folders, files and versions, and what of it is on this device.
 
 import { formatUrl, Hyperdrive } from 'hypertab'
-import type { Corestore, DriveEntry } from 'hypertab'
+import type { Corestore, DriveDifference, DriveEntry } from 'hypertab'
 
 import { FileFetch } from './file-fetch.ts'
+import type { Sink, Source } from './file-fetch.ts'
 import { Work } from './work.ts'
 
 /** Most names of one folder that are listed. */
@@ -11,6 +12,9 @@ export const MOST_CHILDREN = 2_000
 
 /** Most changes that a look into the history goes back. */
 const MOST_HISTORY = 500
+
+/** Most paths of a comparison that are listed. */
+export const MOST_DIFFERENCES = 500
 
 /** Bytes of a file in one block. */
 const FILE_BLOCK = 65_536
@@ -39,6 +43,13 @@ export interface Change {
   readonly path: string
   readonly isRemoved: boolean
   readonly size: number
+}
+
+/** A path that is not the same in two versions. Sizes in bytes; null where there is no such file. */
+export interface FileDifference {
+  readonly path: string
+  readonly newer: number | null
+  readonly older: number | null
 }
 
 export class Drive extends Work<Hyperdrive> {
@@ -81,13 +92,44 @@ export class Drive extends Work<Hyperdrive> {
     return { name: path.slice(path.lastIndexOf('/') + 1), path, isFolder: false, size: blob?.byteLength ?? 0, link: linkname, version: entry.seq + 1, isHere: await this.#isHere(entry) }
   }
 
-  /** Begins to fetch a file. */
-  fetch (file: Child, version: number | null): FileFetch {
-    return new FileFetch(async (wait) => {
+  /** Begins to fetch a file, into `sink` when there is one. */
+  fetch (file: Child, version: number | null, sink: Sink | null = null): FileFetch {
+    let entry: DriveEntry | null = null
+    return new FileFetch(async (wait, start) => {
       const drive = this.#at(version)
-      const entry = await drive.entry(file.path, { follow: true, ...this.waiting })
-      return entry && drive.createReadStream(entry, { wait }) as AsyncIterable<Uint8Array> & { destroy (): void }
-    }, file.size, () => this.peers.length, this)
+      // Once it is known, its content is the same whatever the author writes meanwhile.
+      entry ??= await drive.entry(file.path, { follow: true, ...this.waiting })
+      return entry && drive.createReadStream(entry, { wait, start }) as Source
+    }, file.size, () => this.peers.length, this, sink)
+  }
+
+  /** Lists how what is in a folder differs between two versions. */
+  async compare (folder: string, older: number, newer: number): Promise<FileDifference[]> {
+    const drive = this.opened
+    if (!drive) throw new Error('The drive is not open')
+    const at = drive.checkout(newer)
+    try {
+      const differences: FileDifference[] = []
+      for await (const { left, right } of at.diff(older, folder, this.waiting) as AsyncIterable<DriveDifference>) {
+        differences.push({ path: (left ?? right)!.key, newer: left && sizeOf(left), older: right && sizeOf(right) })
+        if (differences.length === MOST_DIFFERENCES) break
+      }
+      return differences
+    } finally {
+      await at.close()
+    }
+  }
+
+  /** Reads a file of a version; null when it has none. */
+  async read (path: string, version: number): Promise<Uint8Array | null> {
+    const drive = this.opened
+    if (!drive) throw new Error('The drive is not open')
+    const at = drive.checkout(version)
+    try {
+      return await at.get(path, { follow: true, ...this.waiting })
+    } finally {
+      await at.close()
+    }
   }
 
   /** Lists changes, the last one first: of one file, or of all. */
@@ -157,4 +199,8 @@ export class Drive extends Work<Hyperdrive> {
     const core = this.opened?.blobs?.core
     return core ? await core.has(blob.blockOffset, blob.blockOffset + blob.blockLength) : false
   }
+}
+
+function sizeOf ({ value: { blob } }: DriveEntry): number {
+  return blob?.byteLength ?? 0
 }

@@ -1,4 +1,4 @@
-// Fetches one file: how far it is, how fast, and what it waits for.
+// Fetches one file: how far it is, how fast, and what it waits for. It is kept in memory, or goes where the person chose.
 
 import { Observable } from './emitter.ts'
 import { sentence } from './problem.ts'
@@ -12,8 +12,15 @@ const WINDOW_MS = 3_000
 export type FetchState = 'running' | 'stalled' | 'waiting' | 'done' | 'failed' | 'cancelled'
 
 /** A stream of bytes that can be given up. */
-interface Source extends AsyncIterable<Uint8Array> {
+export interface Source extends AsyncIterable<Uint8Array> {
   destroy (): void
+}
+
+/** Where the bytes go as they come. What is open in the file system has these. */
+export interface Sink {
+  write (chunk: Uint8Array): Promise<void>
+  close (): Promise<void>
+  abort (): Promise<void>
 }
 
 export class FileFetch extends Observable {
@@ -22,7 +29,8 @@ export class FileFetch extends Observable {
   state: FetchState = 'running'
   /** What went wrong, as a sentence. */
   fault = ''
-  readonly #start: (wait: boolean) => Promise<Source | null>
+  readonly #start: (wait: boolean, from: number) => Promise<Source | null>
+  readonly #sink: Sink | null
   readonly #peers: () => number
   #chunks: Uint8Array[] = []
   #marks: { time: number, received: number }[] = []
@@ -31,10 +39,14 @@ export class FileFetch extends Observable {
   #unwatch: () => void
   #timer: ReturnType<typeof setInterval>
 
-  /** `start` opens the file, to wait for peers or to fail when a block is not here; null means there is no such file. */
-  constructor (start: (wait: boolean) => Promise<Source | null>, total: number, peers: () => number, around: Observable) {
+  /**
+   * @param start opens the file at a byte, to wait for peers or to fail when a block is not here; null means there is no such file
+   * @param sink takes the bytes; without one they are kept for {@link blob}
+   */
+  constructor (start: (wait: boolean, from: number) => Promise<Source | null>, total: number, peers: () => number, around: Observable, sink: Sink | null = null) {
     super()
     this.#start = start
+    this.#sink = sink
     this.#peers = peers
     this.total = total
     this.#timer = setInterval(() => this.#look(), 500)
@@ -56,31 +68,40 @@ export class FileFetch extends Observable {
     return (last.received - first.received) / (last.time - first.time) * 1000
   }
 
+  /** Seconds that the rest takes at this speed, or null when that cannot be said. */
+  get secondsLeft (): number | null {
+    const { speed } = this
+    return speed > 0 && this.#marks.length > 2 ? Math.ceil((this.total - this.received) / speed) : null
+  }
+
   cancel (): void {
     if (this.state !== 'done' && this.state !== 'failed') this.#end('cancelled')
   }
 
   async #run (): Promise<void> {
     this.state = 'running'
-    this.#chunks = []
-    this.received = 0
+    this.#marks = []
     this.#arrivedAt = Date.now()
     this.changed()
     const isAlone = this.#peers() === 0
     try {
-      this.#source = await this.#start(!isAlone)
+      // What was received before somebody left is not fetched again.
+      this.#source = await this.#start(!isAlone, this.received)
       if (!this.#source) return this.#failed('There is no such file in this version.')
       if (this.#isOver()) return this.#source.destroy()
       for await (const chunk of this.#source) {
         if (this.#isOver()) return
-        this.#chunks.push(chunk)
+        if (this.#sink) await this.#sink.write(chunk)
+        else this.#chunks.push(chunk)
         this.received += chunk.byteLength
         this.#arrivedAt = Date.now()
         this.state = 'running'
         this.#mark()
         this.changed()
       }
-      if (!this.#isOver()) this.#end('done')
+      if (this.#isOver()) return
+      await this.#sink?.close()
+      this.#end('done')
     } catch (error) {
       if (this.#isOver()) return
       if (!isAlone && this.#peers() > 0) return this.#failed(sentence(error))
@@ -114,7 +135,10 @@ export class FileFetch extends Observable {
     this.state = state
     clearInterval(this.#timer)
     this.#unwatch()
-    if (state === 'cancelled') this.#source?.destroy()
+    if (state !== 'done') {
+      this.#source?.destroy()
+      this.#sink?.abort().catch(() => {})
+    }
     this.changed()
   }
 }

@@ -1,12 +1,13 @@
 // What a file is, by its name: how it is shown, and what a browser calls it.
 
-export type FileKind = 'image' | 'text' | 'audio' | 'video' | 'other'
+export type FileKind = 'image' | 'text' | 'audio' | 'video' | 'pdf' | 'other'
 
 const TYPES: Record<string, [FileKind, string]> = {
   png: ['image', 'image/png'], jpg: ['image', 'image/jpeg'], jpeg: ['image', 'image/jpeg'], gif: ['image', 'image/gif'],
   webp: ['image', 'image/webp'], avif: ['image', 'image/avif'], svg: ['image', 'image/svg+xml'], ico: ['image', 'image/x-icon'],
   mp3: ['audio', 'audio/mpeg'], wav: ['audio', 'audio/wav'], ogg: ['audio', 'audio/ogg'], opus: ['audio', 'audio/ogg'],
   flac: ['audio', 'audio/flac'], m4a: ['audio', 'audio/mp4'],
+  pdf: ['pdf', 'application/pdf'],
   mp4: ['video', 'video/mp4'], webm: ['video', 'video/webm'], mov: ['video', 'video/quicktime'], ogv: ['video', 'video/ogg']
 }
 

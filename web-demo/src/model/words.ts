@@ -31,3 +31,10 @@ export function share (part: number, whole: number): string {
   if (part >= whole) return '100 %'
   return `${Math.min(99, Math.floor(part / whole * 100))} %`
 }
+
+/** Writes a time to wait. */
+export function duration (seconds: number): string {
+  if (seconds < 60) return `${seconds} s`
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min`
+  return `${Math.floor(seconds / 3600)} h ${Math.round(seconds % 3600 / 60)} min`
+}

@@ -2,20 +2,18 @@
 
 import { driveAddress } from '../model/address.ts'
 import { MOST_CHILDREN } from '../model/drive.ts'
-import type { Change, Child, Drive } from '../model/drive.ts'
+import type { Child, Drive } from '../model/drive.ts'
 import { kindOf } from '../model/file-kind.ts'
 import { sentence } from '../model/problem.ts'
 import { bytes, count, counted } from '../model/words.ts'
 import { byId, make, setChildren, setText, toast } from './dom.ts'
+import { DriveVersions } from './drive-versions.ts'
 import { FilePane } from './file-pane.ts'
 import { Intake } from './intake.ts'
 import { WorkHead } from './work-head.ts'
 import type { WorkActions } from './work-head.ts'
 
-/** How many changes are listed. */
-const LISTED_CHANGES = 30
-
-const ICONS = { folder: '▸', image: '▣', text: '≡', audio: '♪', video: '▶', other: '·' }
+const ICONS = { folder: '▸', image: '▣', text: '≡', audio: '♪', video: '▶', pdf: '▤', other: '·' }
 
 export class DriveView {
   readonly element = byId('drive')
@@ -25,8 +23,7 @@ export class DriveView {
   readonly #list = make('ul', { className: 'files', testid: 'files', ariaLabel: 'Files' })
   readonly #note = make('p', { className: 'empty', testid: 'files-note', role: 'status' })
   readonly #count = make('p', { className: 'note', testid: 'drive-version' })
-  readonly #history = make('ol', { className: 'changes', testid: 'changes', ariaLabel: 'Versions' })
-  readonly #historyNote = make('p', { className: 'note' })
+  readonly #versions = new DriveVersions()
   readonly #pane: FilePane
   readonly #intake: Intake
   #drive: Drive | null = null
@@ -50,9 +47,7 @@ export class DriveView {
           this.#version, this.#list, this.#note),
         make('div', { className: 'aside' },
           this.#pane.element,
-          make('section', { className: 'card' },
-            make('div', { className: 'card-head' }, make('h2', {}, 'Versions'), this.#historyNote),
-            this.#history))))
+          this.#versions.element)))
   }
 
   get title (): HTMLElement {
@@ -75,7 +70,7 @@ export class DriveView {
     if (isOther) {
       this.#folder = ''
       this.#list.replaceChildren()
-      this.#history.replaceChildren()
+      this.#versions.clear()
       this.#pane.show(null, null, null)
       this.#unwatch = drive.watch(() => this.render())
     }
@@ -122,34 +117,12 @@ export class DriveView {
             ? 'The files appear here as soon as somebody who has the drive is found.'
             : drive.entry.isOwn ? 'Empty. Drop files or a folder anywhere on this page.' : 'The folder is empty.')
       this.#pane.show(drive, file, at)
-      await this.#loadHistory(drive, file?.path ?? null, isCurrent)
+      await this.#versions.load(drive, folder, file?.path ?? null, at, isCurrent)
     } catch (error) {
       if (!isCurrent()) return
       this.#note.hidden = false
       setText(this.#note, drive.peers.length === 0 ? 'This folder is not on this device, and nobody who has it is connected. It appears when somebody is.' : `The folder could not be read. ${sentence(error)}`)
     }
-  }
-
-  async #loadHistory (drive: Drive, path: string | null, isCurrent: () => boolean): Promise<void> {
-    setText(this.#historyNote, path === null ? 'of the drive' : 'of this file')
-    const changes = await drive.history(path, LISTED_CHANGES).catch(() => null)
-    if (!isCurrent()) return
-    const fingerprint = JSON.stringify([drive.entry.id, path, this.#at, changes])
-    setChildren(this.#history, fingerprint, () => changes === null
-      ? [make('li', { className: 'note' }, 'The history is not on this device.')]
-      : changes.length === 0
-        ? [make('li', { className: 'note' }, 'No changes yet.')]
-        : changes.map((change, index) => this.#change(drive, change, index === 0, path)))
-  }
-
-  #change (drive: Drive, { version, path, isRemoved, size }: Change, isNewest: boolean, file: string | null): HTMLElement {
-    const isShown = this.#at === version || (this.#at === null && isNewest)
-    const link = make('a', { href: driveAddress(drive.entry.id, file ?? '/', isNewest ? null : version), testid: 'change', className: 'change' },
-      make('span', { className: 'change-number' }, count(version)),
-      make('span', { className: 'change-path' }, file ? (isRemoved ? 'removed' : 'written') : `${isRemoved ? '− ' : ''}${path}`),
-      make('span', { className: 'note' }, isRemoved ? 'removed' : bytes(size)))
-    if (isShown) link.setAttribute('aria-current', 'true')
-    return make('li', {}, link)
   }
 
   #renderCrumbs (drive: Drive, folder: string): void {

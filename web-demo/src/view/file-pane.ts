@@ -1,10 +1,14 @@
 // One file of a drive: its preview, how it arrives, and what can be done with it.
 
+import { driveAddress, pageLink } from '../model/address.ts'
 import type { Child, Drive } from '../model/drive.ts'
-import type { FileFetch } from '../model/file-fetch.ts'
+import type { FileFetch, Sink } from '../model/file-fetch.ts'
 import { kindOf, SMALL } from '../model/file-kind.ts'
-import { bytes, count, share } from '../model/words.ts'
+import { sentence } from '../model/problem.ts'
+import { canStream, chooseTarget } from '../model/save-target.ts'
+import { bytes, count, duration, share } from '../model/words.ts'
 import { copy, make, setText } from './dom.ts'
+import { showQr } from './qr.ts'
 
 /** Bytes of a text that are shown. */
 const SHOWN_TEXT = 200_000
@@ -19,6 +23,8 @@ export class FilePane {
   readonly #fetch = make('button', { type: 'button', className: 'button small', testid: 'file-fetch' }, 'Fetch and show')
   readonly #save = make('button', { type: 'button', className: 'button small primary', testid: 'file-save' }, 'Download')
   readonly #link = make('button', { type: 'button', className: 'button small', testid: 'file-link' }, 'Copy link')
+  readonly #qr = make('button', { type: 'button', className: 'button small', testid: 'file-qr' }, 'QR code')
+  readonly #stopButton = make('button', { type: 'button', className: 'button small quiet', testid: 'file-stop' }, 'Stop')
   readonly #remove = make('button', { type: 'button', className: 'button small quiet danger', testid: 'file-remove' }, 'Remove')
   readonly #onArrived: () => void
   #drive: Drive | null = null
@@ -26,6 +32,8 @@ export class FilePane {
   #at: number | null = null
   #running: FileFetch | null = null
   #saveWhenDone = false
+  /** Whether what runs goes to the disk. */
+  #isSaving = false
   #url = ''
   #shown = ''
 
@@ -35,12 +43,12 @@ export class FilePane {
     this.element = make('section', { className: 'card file-pane', testid: 'file-pane', ariaLabel: 'File' },
       make('div', { className: 'card-head' }, this.#name, this.#facts),
       this.#body, this.#progress, this.#words,
-      make('div', { className: 'pane-actions' }, this.#fetch, this.#save, this.#link, this.#remove))
+      make('div', { className: 'pane-actions' }, this.#fetch, this.#save, this.#stopButton, this.#link, this.#qr, this.#remove))
     this.#fetch.addEventListener('click', () => this.#start())
-    this.#save.addEventListener('click', () => {
-      this.#saveWhenDone = true
-      if (this.#running?.state === 'done') this.#arrived()
-      else this.#start()
+    this.#save.addEventListener('click', () => { void this.#saveFile() })
+    this.#stopButton.addEventListener('click', () => { this.#stop(); this.render() })
+    this.#qr.addEventListener('click', () => {
+      if (this.#drive && this.#file) showQr(this.#file.name, pageLink(driveAddress(this.#drive.entry.id, this.#file.path, this.#at)))
     })
     this.#link.addEventListener('click', () => { if (this.#drive && this.#file) copy(this.#drive.linkTo(this.#file.path, this.#at), 'Link') })
     this.#remove.addEventListener('click', () => { if (this.#file) remove(this.#file.path) })
@@ -58,7 +66,7 @@ export class FilePane {
       this.#stop()
       this.#body.replaceChildren()
       setText(this.#words, '')
-      if (drive && file && (file.isHere || file.size <= SMALL) && kindOf(file.name).kind !== 'other' && (file.size <= SMALL || kindOf(file.name).kind !== 'text')) this.#start()
+      if (drive && file && (file.isHere || file.size <= SMALL) && kindOf(file.name).kind !== 'other' && !isUnseen(file.name) && (file.size <= SMALL || kindOf(file.name).kind !== 'text')) this.#start()
     }
     this.render()
   }
@@ -72,38 +80,64 @@ export class FilePane {
     setText(this.#facts, `${bytes(file.size)} · version ${count(file.version ?? 0)}`)
     this.#remove.hidden = !drive.canWrite || this.#at !== null
     const isActive = running !== null && ['running', 'stalled', 'waiting'].includes(running.state)
-    this.#fetch.hidden = kind === 'other' || isActive || running?.state === 'done'
+    this.#fetch.hidden = kind === 'other' || isUnseen(file.name) || isActive || (running?.state === 'done' && !this.#isSaving)
+    this.#stopButton.hidden = !isActive
     this.#progress.hidden = !isActive
     this.element.dataset.state = running?.state ?? 'idle'
     if (!running) {
-      setText(this.#words, kind === 'other' ? 'There is no preview for files of this kind.' : '')
+      setText(this.#words, kind === 'other' ? 'There is no preview for files of this kind.' : isUnseen(file.name) ? 'This browser shows no PDF files in a page. Download it to read it.' : '')
       return
     }
     this.#progress.value = running.total === 0 ? 0 : running.received / running.total
     const far = `${bytes(running.received)} of ${bytes(running.total)}, ${share(running.received, running.total)}`
     this.#words.dataset.tone = running.state === 'failed' ? 'bad' : ''
     setText(this.#words, {
-      running: `Fetching ${far}, ${bytes(running.speed)}/s`,
+      running: `${this.#isSaving ? 'Saving' : 'Fetching'} ${far}, ${bytes(running.speed)}/s${running.secondsLeft === null ? '' : `, about ${duration(running.secondsLeft)} left`}`,
       stalled: `Waiting for a peer that has the rest. ${far} so far.`,
       waiting: 'This file is not on this device, and nobody who has it is connected. It is fetched as soon as somebody is.',
-      done: kind === 'other' ? 'It is on this device now.' : '',
+      done: this.#isSaving ? `Saved, ${bytes(running.total)}.` : kind === 'other' ? 'It is on this device now.' : '',
       failed: `It could not be fetched. ${running.fault}`,
       cancelled: ''
     }[running.state])
   }
 
-  #start (): void {
+  // A large file goes to the disk as it comes, where the browser can do that; a small one, or one that is here, at once.
+  async #saveFile (): Promise<void> {
+    const file = this.#file
+    if (!file) return
+    if (this.#running?.state === 'done' && !this.#isSaving) {
+      this.#saveWhenDone = true
+      return this.#arrived()
+    }
+    if (file.size <= SMALL || !canStream()) {
+      this.#saveWhenDone = true
+      return this.#start()
+    }
+    try {
+      const sink = await chooseTarget(file.name)
+      if (!sink) return
+      if (file.path !== this.#file?.path) return void await sink.abort()
+      this.#stop()
+      this.#start(sink)
+    } catch (error) {
+      this.#words.dataset.tone = 'bad'
+      setText(this.#words, `Not saved. ${sentence(error)}`)
+    }
+  }
+
+  #start (sink: Sink | null = null): void {
     const [drive, file] = [this.#drive, this.#file]
     if (!drive || !file) return
     if (this.#running && ['running', 'stalled', 'waiting'].includes(this.#running.state)) return
-    const running = this.#running = drive.fetch(file, this.#at)
+    this.#isSaving = sink !== null
+    const running = this.#running = drive.fetch(file, this.#at, sink)
     let isDone = false
     running.watch(() => {
       if (running !== this.#running) return
       if (running.state === 'done' && !isDone) {
         isDone = true
         if (!this.#file?.isHere) this.#onArrived()
-        this.#arrived()
+        if (!sink) this.#arrived()
       }
       this.render()
     })
@@ -127,6 +161,7 @@ export class FilePane {
     if (kind === 'image') this.#body.append(make('img', { src: url, alt: file.name, testid: 'preview-image' }))
     if (kind === 'audio') this.#body.append(make('audio', { src: url, controls: true, ariaLabel: file.name, testid: 'preview-audio' }))
     if (kind === 'video') this.#body.append(make('video', { src: url, controls: true, playsInline: true, ariaLabel: file.name, testid: 'preview-video' }))
+    if (kind === 'pdf') this.#body.append(make('iframe', { src: url, title: file.name, className: 'pdf', testid: 'preview-pdf' }))
     if (kind !== 'text') return
     const text = await blob.slice(0, SHOWN_TEXT).text()
     if (url !== this.#url || this.#body.childElementCount > 0) return
@@ -136,8 +171,13 @@ export class FilePane {
   #stop (): void {
     this.#running?.cancel()
     this.#running = null
-    this.#saveWhenDone = false
+    this.#saveWhenDone = this.#isSaving = false
     if (this.#url !== '') URL.revokeObjectURL(this.#url)
     this.#url = ''
   }
+}
+
+// What a page could show, but this browser cannot.
+function isUnseen (name: string): boolean {
+  return kindOf(name).kind === 'pdf' && !navigator.pdfViewerEnabled
 }

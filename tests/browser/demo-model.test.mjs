@@ -1,0 +1,110 @@
+// What the demo page reckons without a page: merging a room, comparing texts.
+
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { build } from 'esbuild'
+
+import { root } from '../../scripts/lib/run.mjs'
+
+const { diffLines } = await load('text-diff.ts')
+const { Merged } = await load('room/merged.ts')
+const { decodeOperation, encodeOperation } = await load('room/operations.ts')
+
+test('the lines of two texts: both can be read out of the difference, and no shorter one exists', () => {
+  const next = numbers(7)
+  for (let round = 0; round < 3_000; round++) {
+    const [older, newer] = [0, 1].map(() => Array.from({ length: next() % 9 }, () => 'abc'[next() % 3]).join('\n'))
+    const lines = diffLines(older, newer)
+    assert.equal(lines.filter(({ sign }) => sign !== '+').map(({ text }) => text).join('\n'), older)
+    assert.equal(lines.filter(({ sign }) => sign !== '-').map(({ text }) => text).join('\n'), newer)
+    assert.equal(lines.filter(({ sign }) => sign === ' ').length, longestCommon(older.split('\n'), newer.split('\n')), JSON.stringify([older, newer]))
+  }
+  const far = (name) => Array.from({ length: 5_000 }, (_, index) => `${name} ${index}`).join('\n')
+  assert.equal(diffLines(far('one'), far('other')), null)
+})
+
+test('a room comes to the same in whatever order its blocks come, however often', () => {
+  const next = numbers(3)
+  for (let round = 0; round < 200; round++) {
+    const written = conversation(next)
+    const wanted = stateAfter(written)
+    for (let again = 0; again < 5; again++) {
+      const order = written.map((value) => [next(), value]).sort(([a], [b]) => a - b).map(([, value]) => value)
+      assert.deepEqual(stateAfter([...order, ...order.slice(0, 5)]), wanted)
+    }
+  }
+})
+
+test('of two changes the later one wins, what was removed stays so, and a change alone makes no item', () => {
+  const [a, b] = ['a'.repeat(52), 'b'.repeat(52)]
+  const at = (author, index, clock, operation) => ({ author, index, clock, time: 0, name: author[0], operation })
+  const merged = new Merged()
+  merged.take(at(b, 0, 5, { op: 'edit', item: `${a}:0`, text: 'changed' }))
+  merged.take(at(b, 1, 6, { op: 'check', item: `${a}:9`, isDone: true }))
+  assert.deepEqual(merged.items, [])
+  merged.take(at(a, 0, 1, { op: 'add', text: 'first' }))
+  merged.take(at(a, 1, 5, { op: 'edit', item: `${a}:0`, text: 'at the same time' }))
+  merged.take(at(a, 2, 7, { op: 'check', item: `${a}:0`, isDone: true }))
+  assert.deepEqual(merged.items, [{ id: `${a}:0`, text: 'changed', isDone: true, by: a }])
+  merged.take(at(b, 2, 2, { op: 'remove', item: `${a}:0` }))
+  merged.take(at(a, 3, 9, { op: 'edit', item: `${a}:0`, text: 'again' }))
+  assert.deepEqual(merged.items, [])
+})
+
+test('blocks that are no operation are passed over', () => {
+  const author = 'y'.repeat(52)
+  const good = { clock: 3, time: 4, name: 'Ada' }
+  const bytes = (value) => new TextEncoder().encode(JSON.stringify(value))
+  assert.deepEqual(decodeOperation(encodeOperation({ op: 'say', text: 'hello' }, good), author, 7), { author, index: 7, ...good, operation: { op: 'say', text: 'hello' } })
+  for (const block of [
+    new Uint8Array(), Uint8Array.of(255, 254), bytes(null), bytes([]), bytes('say'), bytes({}), bytes({ ...good, op: 'say' }), bytes({ ...good, op: 'shout', text: 'x' }),
+    bytes({ ...good, clock: -1, op: 'say', text: 'x' }), bytes({ ...good, clock: 2 ** 50, op: 'say', text: 'x' }), bytes({ ...good, clock: '3', op: 'say', text: 'x' }),
+    bytes({ ...good, name: 'x'.repeat(41), op: 'say', text: 'x' }), bytes({ ...good, op: 'say', text: 'x'.repeat(4_001) }),
+    bytes({ ...good, op: 'check', item: `${author}:0` }), bytes({ ...good, op: 'remove', item: '__proto__' }), bytes({ ...good, op: 'edit', item: `${author}:-1`, text: 'x' })
+  ]) assert.equal(decodeOperation(block, author, 0), null)
+})
+
+/** Bundles a module of the page. */
+async function load (path) {
+  const { outputFiles } = await build({ entryPoints: [join(root, 'web-demo', 'src', 'model', path)], bundle: true, write: false, format: 'esm', logLevel: 'error' })
+  return await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`)
+}
+
+/** Three authors who see each other's writing some of the time. */
+function conversation (next) {
+  const authors = ['a', 'b', 'c'].map((letter) => ({ id: letter.repeat(52), clock: 0, length: 0 }))
+  const written = []
+  for (let step = 0; step < 40; step++) {
+    const author = authors[next() % 3]
+    if (next() % 2) author.clock = Math.max(...authors.map(({ clock }) => clock))
+    const item = `${authors[next() % 3].id}:${next() % 8}`
+    const operation = [{ op: 'say', text: `${step}` }, { op: 'add', text: `${step}` }, { op: 'edit', item, text: `${step}` }, { op: 'check', item, isDone: next() % 2 === 0 }, { op: 'remove', item }][next() % 5]
+    written.push({ author: author.id, index: author.length++, clock: ++author.clock, time: step, name: `${author.id[0]}${next() % 2}`, operation })
+  }
+  return written
+}
+
+function stateAfter (written) {
+  const merged = new Merged()
+  for (const value of written) merged.take(value)
+  return { said: merged.messages.map(({ author, index }) => `${author}:${index}`), items: merged.items, clock: merged.clock, names: ['a', 'b', 'c'].map((letter) => merged.nameOf(letter.repeat(52))) }
+}
+
+function longestCommon (a, b) {
+  const table = Array.from({ length: a.length + 1 }, () => new Array(b.length + 1).fill(0))
+  for (let i = a.length - 1; i >= 0; i--) {
+    for (let j = b.length - 1; j >= 0; j--) table[i][j] = a[i] === b[j] ? table[i + 1][j + 1] + 1 : Math.max(table[i + 1][j], table[i][j + 1])
+  }
+  return table[0][0]
+}
+
+/** Numbers that only look random. */
+function numbers (seed) {
+  let state = seed
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31
+    return state >> 8
+  }
+}
