@@ -3,7 +3,7 @@
 // Nothing is fetched but from rustup, the npm registry and Debian's packages, each through its own client.
 
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -53,21 +53,51 @@ export async function ensureNpm () {
 
 /** Returns the path of a Chromium or Chrome, installing Debian's when there is none and that is possible. */
 export async function ensureBrowser () {
-  if (process.env.CHROME_PATH) {
-    if (existsSync(process.env.CHROME_PATH)) return process.env.CHROME_PATH
-    throw new Failure(`CHROME_PATH names ${process.env.CHROME_PATH}, and no file is there`)
+  return await ensureProgram('Chromium or Chrome', 'CHROME_PATH', ['chromium', 'fonts-dejavu-core'], findBrowser)
+}
+
+/** The browsers that the package is tested in besides Chromium, and what drives them. */
+const PROGRAMS = {
+  Firefox: { variable: 'FIREFOX_PATH', package: 'firefox-esr', find: () => findProgram(['firefox-esr', 'firefox']) },
+  // WebKit for GTK, and the small browser that comes with it.
+  WebKit: { variable: 'WEBKIT_PATH', package: 'webkit2gtk-driver', find: findWebKit },
+  Xvfb: { variable: 'XVFB_PATH', package: 'xvfb', find: () => findProgram(['Xvfb']) }
+}
+
+/**
+ * Returns the path of another browser or of what one needs, see ensureBrowser.
+ *
+ * @param {keyof typeof PROGRAMS} name
+ */
+export async function ensureOther (name) {
+  const { variable, package: debian, find } = PROGRAMS[name]
+  return await ensureProgram(name, variable, [debian], find)
+}
+
+/** Everything that the browser tests start; returns the programs. */
+export async function ensureBrowsers () {
+  const programs = [await ensureBrowser()]
+  for (const name of ['Firefox', 'WebKit', 'Xvfb']) programs.push(await ensureOther(name))
+  return programs
+}
+
+async function ensureProgram (name, variable, packages, find) {
+  const set = process.env[variable]
+  if (set) {
+    if (existsSync(set)) return set
+    throw new Failure(`${variable} names ${set}, and no file is there`)
   }
-  const found = findBrowser()
+  const found = find()
   if (found) return found
   if (!canInstallDebianPackages()) {
-    throw new Failure('no Chromium or Chrome was found for the browser tests; install one, or set CHROME_PATH to its program')
+    throw new Failure(`no ${name} was found for the browser tests; install one, or set ${variable} to its program`)
   }
-  say("installing Debian's chromium for the browser tests")
+  say(`installing Debian's ${packages[0]} for the browser tests`)
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
-  const failure = 'apt-get could not install chromium; install a Chromium or Chrome by hand, or set CHROME_PATH to its program'
+  const failure = `apt-get could not install ${packages[0]}; install ${name} by hand, or set ${variable} to its program`
   await run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'], { env, failure, capture: true })
-  await run('apt-get', ['-qq', '-y', '-o', 'DPkg::Lock::Timeout=300', 'install', '--no-install-recommends', 'chromium', 'fonts-dejavu-core'], { env, failure, capture: true })
-  const installed = findBrowser()
+  await run('apt-get', ['-qq', '-y', '-o', 'DPkg::Lock::Timeout=300', 'install', '--no-install-recommends', ...packages], { env, failure, capture: true })
+  const installed = find()
   if (!installed) throw new Failure(failure)
   return installed
 }
@@ -104,7 +134,16 @@ function findBrowser () {
       .map((folder) => join(folder, 'Google', 'Chrome', 'Application', 'chrome.exe'))
       .find(existsSync)
   }
-  const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
+  return findProgram(['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'])
+}
+
+function findWebKit () {
+  const libraries = '/usr/lib'
+  if (!existsSync(libraries)) return
+  return readdirSync(libraries).flatMap((machine) => ['4.1', '4.0', '6.0'].map((version) => join(libraries, machine, `webkit2gtk-${version}`, 'MiniBrowser'))).find(existsSync)
+}
+
+function findProgram (names) {
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
   return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync)
 }
@@ -116,7 +155,7 @@ function canInstallDebianPackages () {
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   await main(async () => {
     await ensureTools()
-    say(`browser for the tests: ${await ensureBrowser()}`)
+    say(`browsers for the tests: ${(await ensureBrowsers()).join(', ')}`)
     say('ready')
   })
 }

@@ -13,7 +13,7 @@ import { finished } from 'node:stream/promises'
 import { build, buildDemo, typescriptCompiler } from './build.mjs'
 import { buildNativePrograms } from './lib/cargo.mjs'
 import { Failure, main, root, say } from './lib/run.mjs'
-import { ensureBrowser, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
+import { ensureBrowsers, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
 /** What `core` is built for to show that it needs no operating system. */
 const BARE_TARGETS = ['wasm32v1-none', 'thumbv7em-none-eabihf']
@@ -81,7 +81,7 @@ async function prepare (chosen) {
   ensureNode()
   await ensureRust(['wasm32-unknown-unknown', ...chosen.flatMap((suite) => suite.targets ?? [])])
   if (needs.size > 0) await ensureNpm()
-  if (needs.has('browser')) process.env.CHROME_PATH = await ensureBrowser()
+  if (needs.has('browser')) [process.env.CHROME_PATH] = await ensureBrowsers()
   if (needs.has('package')) await build()
   // Before the lanes start: cargo builds one thing at a time, and no test should wait for that.
   if (needs.has('programs')) {

@@ -13,7 +13,7 @@ import { temporaryFolder } from '../../interop/support/folder.mjs'
 
 // Root cannot have Chromium's sandbox. The rest keeps Chromium from calling home, which a closed network
 // answers with hundreds of refused connections.
-const FLAGS = [
+export const FLAGS = [
   ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
   '--disable-background-networking',
   '--disable-component-update',
@@ -78,8 +78,28 @@ export async function screenshot (page, name) {
  * @returns {Promise<{ url: string, close: () => Promise<void> }>} close it to cut a page off
  */
 export async function servePackage (t, routes = {}) {
-  const blank = { type: 'text/html; charset=utf-8', body: '<!doctype html><title>test</title><link rel=icon href=data:,>' }
+  const blank = {
+    type: 'text/html; charset=utf-8',
+    body: `<!doctype html><title>test</title><link rel=icon href=data:,><script>(${runWhatIsSent})()</script>`
+  }
   const server = await serveStatic({ '/': blank, '/hypertab/': join(root, 'wasm', 'dist'), ...routes })
   defer(t, () => server.close())
   return server
+}
+
+/** Runs in a page: where no driver can drive it, the address names a WebSocket that sends functions. */
+function runWhatIsSent () {
+  const driver = new URLSearchParams(location.search).get('driver')
+  if (!driver) return
+  const socket = new WebSocket(driver)
+  socket.onmessage = async ({ data }) => {
+    const { id, source, args } = JSON.parse(data)
+    const answer = { id }
+    try {
+      answer.value = await (0, eval)(`(${source})`)(...args)
+    } catch (error) {
+      answer.error = `${error}\n${error?.stack}`
+    }
+    socket.send(JSON.stringify(answer))
+  }
 }
