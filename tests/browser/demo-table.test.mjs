@@ -1,8 +1,11 @@
 // Tables on the demo page: with an unmodified Hyperbee in Node on the other side, both ways.
 
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import test from 'node:test'
 
+import { wordlist } from '@scure/bip39/wordlists/english.js'
 import Corestore from 'corestore'
 import Hyperbee from 'hyperbee'
 
@@ -153,6 +156,53 @@ test('the network: who is connected, the relay switched off and on again; the ke
   await other.getByTestId('row-save').waitFor()
   assert.deepEqual(problems, [])
 })
+
+test('the key as words: written down, and typed in on another device, with what is wrong about them', async (t) => {
+  const { page, problems } = await startPage(t, { relayUrl: 'ws://127.0.0.1:9' })
+  await page.getByTestId('tab-keys').click()
+  await page.getByTestId('identity').getByText(/^[a-z0-9]{52}$/).waitFor()
+  const identity = await page.getByTestId('identity').textContent()
+  await page.getByTestId('show-words').click()
+  await page.getByTestId('word').nth(23).waitFor()
+  const words = await page.getByTestId('word').allTextContents()
+  assert.equal(words.length, 24)
+  // The words are BIP-39's of the key that the file has.
+  await pictures(page, 'keys-words')
+  await page.getByTestId('words-close').click()
+  assert.equal(await page.getByTestId('word').count(), 0)
+  const download = page.waitForEvent('download')
+  await page.getByTestId('export-identity').click()
+  const { primaryKey } = JSON.parse(readFileSync(await (await download).path(), 'utf8'))
+  assert.equal(keyOfWords(words), primaryKey)
+
+  const { page: other } = await startPage(t, { relayUrl: 'ws://127.0.0.1:9' })
+  await other.getByTestId('tab-keys').click()
+  await other.getByTestId('identity').getByText(/^[a-z0-9]{52}$/).waitFor()
+  await other.getByTestId('import-words').click()
+  for (const [text, wrong] of [
+    ['', /0 words, and a key has 24/],
+    [words.with(3, 'abondon').join(' '), /“abondon” is none of the words. Could it be “abandon”/],
+    [words.slice(1).join(' '), /23 words/],
+    [words.with(5, words[5] === 'zoo' ? 'zone' : 'zoo').join(' '), /do not belong together/]
+  ]) {
+    await other.getByTestId('words-input').fill(text)
+    await other.getByTestId('words-import').click()
+    await other.getByTestId('words-help').getByText(wrong).waitFor()
+  }
+  await pictures(other, 'keys-words-wrong')
+  await other.getByTestId('words-input').fill(words.map((word, index) => `${index + 1}. ${word.toUpperCase()}`).join(',\n'))
+  await other.getByTestId('words-import').click()
+  await other.getByTestId('identity').getByText(identity, { exact: true }).waitFor()
+  assert.deepEqual(problems.filter((problem) => !/ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT/.test(problem)), [])
+})
+
+/** The bytes of 24 words, by the standard's own rules and the list that the page brings. */
+function keyOfWords (words) {
+  const bits = words.map((word) => wordlist.indexOf(word).toString(2).padStart(11, '0')).join('')
+  const key = Buffer.from(bits.slice(0, 256).match(/.{8}/g).map((byte) => parseInt(byte, 2)))
+  assert.equal(parseInt(bits.slice(256), 2), createHash('sha256').update(key).digest()[0])
+  return key.toString('hex')
+}
 
 /** Starts an upstream bee in a swarm: a new one, or one to read. */
 async function startBee (t, bootstrap, key = null) {

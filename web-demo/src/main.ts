@@ -68,6 +68,11 @@ const tableView = new TableView(tableDesk.actions)
 const roomView = new RoomView(roomsDesk.actions)
 const networkView = new NetworkView(network, () => settings.open())
 const keysView = new KeysView(vault, {
+  known: () => {
+    const entries = [catalog, ...[drives, tables, rooms].map((works) => works.catalog)].flatMap((list) => list.all()).filter(({ store }) => store === vault.name || store.startsWith('log-'))
+    const own = entries.filter(({ isOwn }) => isOwn).length
+    return { own, read: entries.length - own }
+  },
   own: () => [...drives.own(), ...tables.own()],
   adopt: (works, store) => { for (const kind of [drives, tables]) kind.adopt(works, store) }
 })

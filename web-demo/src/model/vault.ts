@@ -51,8 +51,13 @@ export class Vault {
     return new Blob([text + '\n'], { type: 'application/json' })
   }
 
+  /** The secret that the identity is: its bytes are for {@link import} and words only. */
+  async primaryKey (): Promise<Uint8Array> {
+    return (await this.open()).primaryKey!
+  }
+
   /** Makes an identity the one in use, from the next load of the page on. Returns the name of its store. */
-  async import ({ primaryKey }: Exported): Promise<string> {
+  async import ({ primaryKey }: Pick<Exported, 'primaryKey'>): Promise<string> {
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', primaryKey as Uint8Array<ArrayBuffer>))
     const current = await this.open()
     if (toHex(current.primaryKey!) === toHex(primaryKey)) return this.name

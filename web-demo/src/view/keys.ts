@@ -3,10 +3,21 @@
 import { sentence } from '../model/problem.ts'
 import { parseExported } from '../model/vault.ts'
 import type { Exported, Vault } from '../model/vault.ts'
-import { bytes, counted, share } from '../model/words.ts'
+import { bytes, count, share } from '../model/words.ts'
 import { byId, copy, make, setText, toast } from './dom.ts'
+import { askWords, showWords } from './words-dialogs.ts'
+
+/** What is known on this device, by what can become of it. */
+export interface Known {
+  /** Only here, unless somebody else has it. */
+  readonly own: number
+  /** Can be fetched again with its key, while somebody has it. */
+  readonly read: number
+}
 
 export interface KeysActions {
+  known (): Known
+
   /** One's own drives and tables. */
   own (): Exported['works']
   /** Lists what came with an identity that is stored under this name now. */
@@ -23,6 +34,7 @@ export class KeysView {
   readonly #used = make('p', { testid: 'storage-used' })
   readonly #bar = make('progress', { className: 'bar', max: 1, ariaLabel: 'Storage used' })
   readonly #kept = make('p', { className: 'help', testid: 'storage-kept', role: 'status' })
+  readonly #lost = make('p', { className: 'note', testid: 'storage-lost' })
   readonly #persist = make('button', { type: 'button', className: 'button', testid: 'keys-persist' }, 'Ask the browser to keep it')
 
   constructor (vault: Vault, actions: KeysActions) {
@@ -34,6 +46,10 @@ export class KeysView {
     exportKey.addEventListener('click', () => { void this.#export() })
     const file = make('input', { type: 'file', accept: '.json,application/json', testid: 'import-identity', ariaLabel: 'Import from a file' })
     file.addEventListener('change', () => { void this.#import(file) })
+    const words = make('button', { type: 'button', className: 'button', testid: 'show-words' }, 'Show as words')
+    words.addEventListener('click', () => { void this.#showWords() })
+    const fromWords = make('button', { type: 'button', className: 'button', testid: 'import-words' }, 'Import from words')
+    fromWords.addEventListener('click', () => { void this.#importWords() })
     this.#persist.addEventListener('click', async () => {
       toast(await navigator.storage.persist() ? 'The browser will keep what is stored' : 'The browser does not promise it; use the page more, or install it')
       await this.#describeStorage()
@@ -44,10 +60,11 @@ export class KeysView {
         make('h2', {}, 'Identity'),
         make('p', { className: 'note' }, 'Public key; it can be shown to anybody.'),
         make('div', { className: 'log-key' }, this.#key, copyKey),
-        make('div', { className: 'pane-actions flush' }, exportKey, make('label', { className: 'button file' }, 'Import from a file', file)),
+        make('div', { className: 'pane-actions flush' }, exportKey, words),
+        make('div', { className: 'pane-actions flush' }, make('label', { className: 'button file' }, 'Import from a file', file), fromWords),
         this.#help),
       make('section', { className: 'card pad' },
-        make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#persist))
+        make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#lost, this.#persist))
     this.#sayHelp()
   }
 
@@ -72,6 +89,25 @@ export class KeysView {
       setTimeout(() => URL.revokeObjectURL(url), 60_000)
       delete this.#help.dataset.tone
       setText(this.#help, 'Exported. Keep the file as you would keep a password.')
+    } catch (error) {
+      this.#fault(error)
+    }
+  }
+
+  async #showWords (): Promise<void> {
+    try {
+      await showWords(await this.#vault.primaryKey())
+    } catch (error) {
+      this.#fault(error)
+    }
+  }
+
+  async #importWords (): Promise<void> {
+    try {
+      const primaryKey = await askWords()
+      if (!primaryKey) return
+      await this.#vault.import({ primaryKey })
+      location.reload()
     } catch (error) {
       this.#fault(error)
     }
@@ -106,8 +142,9 @@ export class KeysView {
     if (!navigator.storage?.estimate) return setText(this.#used, 'This browser does not tell how much is stored.')
     const { usage = 0, quota = 0 } = await navigator.storage.estimate()
     const isKept = await navigator.storage.persisted?.() ?? false
-    const own = this.#actions.own().length
-    setText(this.#used, `${bytes(usage)} used of ${bytes(quota)} (${share(usage, quota)}), with ${counted(own, 'drive or table', 'drives and tables')} of your own.`)
+    const { own, read } = this.#actions.known()
+    setText(this.#used, `${bytes(usage)} used of ${bytes(quota)} (${share(usage, quota)}).`)
+    setText(this.#lost, own + read === 0 ? '' : `Your own: ${count(own)}. If they are deleted here, only readers have a copy, and nobody can write on. Copies of what others write: ${count(read)}. Remove them from the lists to make room; with their keys they can be fetched again.`)
     this.#bar.hidden = false
     this.#bar.value = quota === 0 ? 0 : usage / quota
     setText(this.#kept, isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.')
