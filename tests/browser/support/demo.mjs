@@ -10,6 +10,7 @@ import { defer } from '../../interop/support/cleanup.mjs'
 import { startProcess } from '../../interop/support/process.mjs'
 import { startRelay } from '../../interop/support/relay.mjs'
 import { startTestnet } from '../../interop/support/testnet.mjs'
+import { checkAccess } from './access.mjs'
 import { openPage, screenshot, startBrowser } from './browser.mjs'
 
 const peerProgram = fileURLToPath(new URL('../../interop/support/peer.mjs', import.meta.url))
@@ -124,7 +125,7 @@ export async function readBlocks (page, count) {
   return blocks
 }
 
-/** Pictures of the page as it is, on a desktop and a phone, light and dark. */
+/** Pictures of the page as it is, on a desktop and a phone, light and dark; nothing in it may be hard to use for anybody. */
 export async function pictures (page, name) {
   const before = page.viewportSize()
   for (const [device, size] of Object.entries({ desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } })) {
@@ -133,6 +134,7 @@ export async function pictures (page, name) {
       await page.emulateMedia({ colorScheme })
       await page.evaluate(() => { scrollTo(0, 0) })
       await screenshot(page, `demo-${name}-${device}-${colorScheme}`)
+      await checkAccess(page, `${name} on a ${device}, ${colorScheme}`)
     }
   }
   await page.setViewportSize(before)

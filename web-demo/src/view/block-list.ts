@@ -96,6 +96,8 @@ export class BlockList {
       if (this.#follows) this.#scrollToEnd()
     }
     this.#empty.hidden = length > 0
+    // A list box without an entry is none.
+    this.#scroller.role = length > 0 ? 'listbox' : 'group'
     if (this.#empty.textContent !== emptyWords) this.#empty.textContent = emptyWords
     this.#render()
   }

@@ -36,7 +36,7 @@ export class NetworkView {
     const canvas = make('canvas', { className: 'wide-chart', role: 'img', testid: 'network-chart' })
     canvas.setAttribute('aria-label', 'Bytes per second over the last minute')
     const head = make('tr', {}, ...['Peer', 'Who called', 'Way', 'For', 'Received', 'Sent', 'Now'].map((words) => make('th', { scope: 'col' }, words)))
-    this.#table = make('div', { className: 'scroll' }, make('table', { className: 'grid-table' }, make('thead', {}, head), this.#list))
+    this.#table = make('div', { className: 'scroll', role: 'region', tabIndex: 0, ariaLabel: 'Connections' }, make('table', { className: 'grid-table' }, make('thead', {}, head), this.#list))
     this.element.append(
       make('div', { className: 'lead' }, this.title, make('p', {}, 'A tab has no UDP. A relay passes its packets on; who talks to whom is encrypted from end to end, so the relay can neither read nor change anything.')),
       this.#status,

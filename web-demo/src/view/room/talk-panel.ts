@@ -19,7 +19,9 @@ const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric',
 
 export class TalkPanel {
   readonly element: HTMLElement
-  readonly #list = make('ol', { className: 'messages', testid: 'messages', tabIndex: 0, ariaLabel: 'Messages' })
+  readonly #list = make('ol', { testid: 'messages', ariaLabel: 'Messages' })
+  /** Scrolls, and tells what is new. */
+  readonly #scroller = make('div', { className: 'messages', role: 'log', tabIndex: 0, ariaLabel: 'Conversation' }, this.#list)
   readonly #earlier = make('button', { type: 'button', className: 'button small earlier', testid: 'earlier', hidden: true })
   readonly #empty = make('p', { className: 'empty pad', testid: 'messages-empty' }, 'Nothing was said yet.')
   readonly #typing = make('p', { className: 'note typing', testid: 'typing', role: 'status' })
@@ -29,7 +31,6 @@ export class TalkPanel {
   #shown = SHOWN
 
   constructor () {
-    this.#list.setAttribute('role', 'log')
     const form = make('form', { className: 'composer', noValidate: true }, make('label', { className: 'unseen', htmlFor: 'message' }, 'Message'), this.#input, this.#send)
     form.addEventListener('submit', (event) => { event.preventDefault(); void this.#say() })
     this.#input.addEventListener('input', () => this.#room?.typing(this.#input.value.trim() !== ''))
@@ -40,7 +41,7 @@ export class TalkPanel {
     })
     this.#earlier.addEventListener('click', () => { this.#shown += SHOWN; this.render() })
     this.element = make('section', { className: 'card talk', ariaLabel: 'Conversation' },
-      make('div', { className: 'card-head' }, make('h2', {}, 'Conversation'), this.#earlier), this.#list, this.#empty, this.#typing, form)
+      make('div', { className: 'card-head' }, make('h2', {}, 'Conversation'), this.#earlier), this.#scroller, this.#empty, this.#typing, form)
   }
 
   show (room: Room | null): void {
@@ -56,15 +57,15 @@ export class TalkPanel {
     const { messages } = room
     const shown = messages.slice(-this.#shown)
     this.#empty.hidden = messages.length > 0
-    this.#list.hidden = messages.length === 0
+    this.#scroller.hidden = messages.length === 0
     this.#earlier.hidden = shown.length === messages.length
     setText(this.#earlier, `Earlier (${count(messages.length - shown.length)})`)
     const names = new Map(room.people.map(({ id, name }) => [id, name]))
-    const isAtEnd = this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR
+    const isAtEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight < NEAR
     const before = this.#list.dataset.fingerprint
     setChildren(this.#list, JSON.stringify([room.entry.id, room.me, shown.map(({ author, index }) => [author, index, names.get(author)])]), () =>
       shown.map((written, place) => this.#message(written, shown[place - 1] ?? null, names.get(written.author) || written.name, written.author === room.me)))
-    if (this.#list.dataset.fingerprint !== before && isAtEnd) this.#list.scrollTop = this.#list.scrollHeight
+    if (this.#list.dataset.fingerprint !== before && isAtEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight
     const typing = room.people.filter(({ isTyping, isMe }) => isTyping && !isMe).map(({ id, name }) => personName(id, name))
     setText(this.#typing, typing.length === 0 ? '' : typing.length > 2 ? 'Several are writing…' : `${typing.join(' and ')} ${typing.length === 1 ? 'is' : 'are'} writing…`)
   }
@@ -85,7 +86,7 @@ export class TalkPanel {
     this.#input.value = ''
     try {
       await this.#room.write({ op: 'say', text })
-      this.#list.scrollTop = this.#list.scrollHeight
+      this.#scroller.scrollTop = this.#scroller.scrollHeight
     } catch (error) {
       this.#input.value = text
       setText(this.#typing, `Not sent. ${sentence(error)}`)
