@@ -12,7 +12,9 @@ import { main, root, say } from './lib/run.mjs'
 import { build } from './build.mjs'
 import { ensureBrowser, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
-const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'bee', 'drive', 'open']
+const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'bee', 'drive', 'remote', 'drive-million', 'open']
+
+const FEWER_IS_BETTER = ['ms', 'blocks', 'trips', 'KiB']
 
 await main(async () => {
   const args = process.argv.slice(2)
@@ -70,7 +72,7 @@ async function benchPackage (rounds) {
 function collect (figures, side, command) {
   const [program = '', ...args] = command
   const output = execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
-  for (const line of output.trim().split('\n')) {
+  for (const line of output.split('\n').filter((line) => line !== '')) {
     const [name, value, unit] = line.split('\t')
     const figure = figures.get(name) ?? { unit, ours: [], upstream: [], forced: [] }
     figure[side] = [...figure[side] ?? [], Number(value)]
@@ -81,8 +83,8 @@ function collect (figures, side, command) {
 function print (figures, limits) {
   console.log('\n| workload | ours | upstream | ratio | ours, forced to disk | unit |\n| --- | --- | --- | --- | --- | --- |')
   for (const [name, { unit, ours, upstream, forced }] of figures) {
-    const ratio = unit === 'ms' ? median(upstream) / median(ours) : median(ours) / median(upstream)
-    const columns = [name, short(median(ours)), short(median(upstream)), `${ratio.toFixed(1)} ×`, short(median(forced)), unit]
+    const ratio = FEWER_IS_BETTER.includes(unit) ? median(upstream) / median(ours) : median(ours) / median(upstream)
+    const columns = [name, short(median(ours)), short(median(upstream)), upstream.length > 0 ? `${ratio.toFixed(1)} ×` : '', short(median(forced)), unit]
     console.log(`| ${columns.join(' | ')} |`)
   }
   console.log('\n| limit of one core | value | unit |\n| --- | --- | --- |')

@@ -71,6 +71,53 @@ async function replicate (count, size, batch) {
   return seconds
 }
 
+/** The way there and back takes this much longer, in milliseconds. */
+const ROUND_TRIP = 20
+
+/** Serves a core or a drive; what is sent arrives half a round trip later. */
+async function serve (from) {
+  const server = net.createServer((socket) => pipeLate(from.replicate(false, { keepAlive: false }), socket))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return server.address().port
+}
+
+function pipeLate (stream, socket) {
+  socket.setNoDelay(true)
+  for (const end of [socket, stream]) end.on('error', () => {})
+  for (const [from, to] of [[stream, socket], [socket, stream]]) {
+    from.on('data', (data) => setTimeout(() => { if (!to.destroyed) to.write(data) }, ROUND_TRIP / 2))
+    from.on('close', () => to.destroy())
+  }
+}
+
+/** What a read of an empty copy costs: blocks, and how many round trips would have taken as long. */
+async function measured (port, copy, cores, read, more = async () => []) {
+  const socket = net.connect(port, '127.0.0.1')
+  socket.setNoDelay(true)
+  const stream = copy.replicate(true, { keepAlive: false })
+  for (const end of [socket, stream]) end.on('error', () => {})
+  socket.pipe(stream).pipe(socket)
+  await copy.update({ wait: true })
+  let blocks = 0
+  for (const core of [...cores, ...await more()]) core.on('download', () => { blocks++ })
+  const trips = await timed(read) * 1000 / ROUND_TRIP
+  // What comes late counts too.
+  await new Promise((resolve) => setTimeout(resolve, 4 * ROUND_TRIP))
+  socket.destroy()
+  await copy.close()
+  return { blocks, trips }
+}
+
+async function mean (times, read) {
+  const sum = { blocks: 0, trips: 0 }
+  for (let i = 0; i < times; i++) {
+    const { blocks, trips } = await read(i)
+    sum.blocks += blocks / times
+    sum.trips += trips / times
+  }
+  return sum
+}
+
 const cases = {
   async 'append-single-1k' () {
     const core = await writer(0, 0, 1)
@@ -153,6 +200,44 @@ const cases = {
     const list = await timed(async () => { for await (const _ of drive.list('/')) files++ })
     out('drive-list', files / list, 'entries/s')
     await drive.close()
+  },
+
+  async remote () {
+    const print = (name, { blocks, trips }) => {
+      out(`remote-${name}-blocks`, blocks, 'blocks')
+      out(`remote-${name}-trips`, trips, 'trips')
+    }
+    const core = await writer(0, 0, 1)
+    const text = { keyEncoding: 'utf-8', valueEncoding: 'utf-8' }
+    const bee = new Hyperbee(core, text)
+    const key = (i) => 'key-' + String((Math.imul(i, 2654435761) >>> 0) % 1000000007).padStart(10, '0')
+    for (let i = 0; i < 20000; i += 1000) {
+      const batch = bee.batch()
+      for (let k = i; k < i + 1000; k++) await batch.put(key(k), 'value-' + k)
+      await batch.flush()
+    }
+    const remoteBee = async (port, read) => {
+      const copy = new Hypercore(folder(), core.key)
+      const bee = new Hyperbee(copy, text)
+      await bee.ready()
+      return await measured(port, copy, [copy], () => read(bee))
+    }
+    let port = await serve(core)
+    print('get', await mean(10, (i) => remoteBee(port, (bee) => bee.get(key(i * 1999)))))
+    print('scan', await mean(1, () => remoteBee(port, async (bee) => { for await (const _ of bee.createReadStream()); })))
+
+    const drive = new Hyperdrive(new Corestore(folder()))
+    await drive.ready()
+    for (let i = 0; i < 2000; i++) await drive.put(`/dir${i % 20}/file${i}`, block(i, 8192))
+    await drive.put('/large', block(7, 64 << 20))
+    const remoteDrive = async (port, read) => {
+      const copy = new Hyperdrive(new Corestore(folder()), drive.key)
+      await copy.ready()
+      return await measured(port, copy, [copy.core], () => read(copy), async () => [(await copy.getBlobs()).core])
+    }
+    port = await serve(drive)
+    print('list', await mean(5, (i) => remoteDrive(port, async (drive) => { for await (const _ of drive.list(`/dir${i}`)); })))
+    print('range', await mean(5, (i) => remoteDrive(port, (drive) => drive.get('/large', { start: (i + 2) * (8 << 20) + 1000, length: 320 << 10 }))))
   },
 
   async open () {

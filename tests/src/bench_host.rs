@@ -33,6 +33,9 @@ pub struct Host {
     sockets: BTreeMap<LinkId, TcpStream>,
     arrivals: (SyncSender<Arrival>, Receiver<Arrival>),
     done: BTreeMap<RequestId, Response>,
+    wake_at: Option<Instant>,
+    /// Blocks that came from peers.
+    pub downloads: u64,
 }
 
 impl Host {
@@ -46,6 +49,8 @@ impl Host {
             sockets: BTreeMap::new(),
             arrivals: sync_channel(64),
             done: BTreeMap::new(),
+            wake_at: None,
+            downloads: 0,
         }
     }
 
@@ -80,15 +85,17 @@ impl Host {
         self.stores.values_mut().for_each(FileStore::close);
     }
 
-    /// Replicates a core over a socket. A thread of its own reads it.
-    pub fn attach(&mut self, core: CoreId, socket: TcpStream, role: Role) -> LinkId {
+    /// Replicates cores over a socket. A thread of its own reads it.
+    pub fn attach(&mut self, cores: &[CoreId], socket: TcpStream, role: Role) -> LinkId {
         let key_pair = KeyPair::from_seed(&[if role == Role::Initiator { 3 } else { 4 }; 32]);
         let security = Security::Noise { key_pair };
         let options =
             LinkOptions { role, transport: Transport::Stream, security, keep_alive: None, timeout: None };
         let now = self.now();
         let link = self.engine.open_link(options, now);
-        self.engine.attach(core, link, now).expect("both are there");
+        for core in cores {
+            self.engine.attach(*core, link, now).expect("both are there");
+        }
         socket.set_nodelay(true).expect("a TCP socket");
         let mut reader = socket.try_clone().expect("a second handle");
         let arrived = self.arrivals.0.clone();
@@ -105,6 +112,15 @@ impl Host {
         self.sockets.insert(link, socket);
         self.drain();
         link
+    }
+
+    /// Replicates one more core over all sockets.
+    pub fn attach_more(&mut self, core: CoreId) {
+        let now = self.now();
+        for link in self.sockets.keys() {
+            self.engine.attach(core, *link, now).expect("both are there");
+        }
+        self.drain();
     }
 
     /// Carries on until a request is answered.
@@ -125,12 +141,19 @@ impl Host {
     /// Waits for something to arrive, at most a little while, and carries on. Returns false when a peer is gone.
     pub fn step(&mut self) -> bool {
         let mut is_alive = true;
-        if let Ok(first) = self.arrivals.1.recv_timeout(Duration::from_millis(20)) {
+        let now = self.now();
+        let sleep = self.wake_at.map_or(MAX_SLEEP, |at| at.duration_since(now).min(MAX_SLEEP));
+        if let Ok(first) = self.arrivals.1.recv_timeout(sleep) {
             let mut next = Some(first);
             while let Some((link, bytes)) = next {
-                is_alive &= !bytes.is_empty();
                 let now = self.now();
-                self.engine.handle_input(Input::Bytes { link, bytes: Bytes::from(bytes) }, now);
+                if bytes.is_empty() {
+                    is_alive = false;
+                    self.sockets.remove(&link);
+                    self.engine.handle_input(Input::LinkClosed { link, reason: None }, now);
+                } else {
+                    self.engine.handle_input(Input::Bytes { link, bytes: Bytes::from(bytes) }, now);
+                }
                 next = self.arrivals.1.try_recv().ok();
             }
         } else {
@@ -169,9 +192,16 @@ impl Host {
                 Output::Event(Event::Done { request, result }) => {
                     self.done.insert(request, result.expect("nothing that is measured fails"));
                 }
-                Output::Idle { .. } => return,
+                Output::Event(Event::Download { .. }) => self.downloads += 1,
+                Output::Idle { wake_at } => {
+                    self.wake_at = wake_at;
+                    return;
+                }
                 _ => {}
             }
         }
     }
 }
+
+/// Longest that is waited for something to arrive.
+const MAX_SLEEP: Duration = Duration::from_millis(20);

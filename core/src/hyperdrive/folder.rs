@@ -21,6 +21,15 @@ pub fn path_of(key: &[u8]) -> Option<&str> {
     core::str::from_utf8(key.strip_prefix(FILES)?).ok()
 }
 
+/// Returns the range of the bee that has the files below a folder.
+///
+/// # Errors
+///
+/// [`BadPath`] when the folder is none.
+pub fn files_below(folder: &str) -> Result<Range, BadPath> {
+    Ok(below(&path::folder(folder)?, b"/"))
+}
+
 /// The files below a folder, in the order of their paths.
 #[derive(Debug)]
 pub struct Listing {
@@ -34,8 +43,7 @@ impl Listing {
     ///
     /// [`BadPath`] when the folder is none.
     pub fn new(folder: &str) -> Result<Self, BadPath> {
-        let folder = path::folder(folder)?;
-        Ok(Self { cursor: RangeCursor::new(below(&folder, b"/")) })
+        Ok(Self { cursor: RangeCursor::new(files_below(folder)?) })
     }
 
     /// Returns the next file, or `None` at the end.

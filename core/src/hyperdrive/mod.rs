@@ -12,7 +12,7 @@
 
 pub use drive::{Drive, DriveError, File, Step};
 pub use entry::{BadEntry, Entry};
-pub use folder::{Children, Listing, entry_key, path_of};
+pub use folder::{Children, Listing, entry_key, files_below, path_of};
 pub use keys::{content_key, content_manifest};
 pub use path::{BadPath, resolve};
 

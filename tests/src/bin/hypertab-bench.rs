@@ -4,7 +4,7 @@
 //! `--forced` every append waits for the disk; without, commits are handed to the system, as upstream does.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant as Clock;
 
@@ -19,6 +19,8 @@ use hypertab_core::secret_stream::cipher::{Push, Tag};
 use hypertab_core::storage::log_store::SyncFile as _;
 use hypertab_tests::bench_drive::DriveHost;
 use hypertab_tests::bench_host::Host;
+use hypertab_tests::bench_million;
+use hypertab_tests::bench_remote::{Cost, Reader, mean, serve};
 use hypertab_tests::disk_file::DiskFile;
 
 /// Runs a workload; without waiting for the disk when told so.
@@ -28,7 +30,10 @@ fn main() {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let is_relaxed = !only.iter().any(|argument| argument == "--forced");
     only.retain(|argument| argument != "--forced");
-    let cases: [(&str, Case); 9] = [
+    if let [READ_MILLION, path] = only.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return read_million(Path::new(path));
+    }
+    let cases: [(&str, Case); 11] = [
         ("append-single-1k", append_single),
         ("append-batch-1k", append_batch_and_get),
         ("append-batch-64k", append_large),
@@ -36,6 +41,8 @@ fn main() {
         ("replicate-64k", |relaxed| replicate("replicate-64k", 1000, 65536, relaxed)),
         ("bee", bee),
         ("drive", drive),
+        ("drive-million", |_| drive_million()),
+        ("remote", |_| remote()),
         ("open", open),
         ("limits", |_| limits()),
     ];
@@ -141,13 +148,13 @@ fn replicate(name: &str, count: u32, size: usize, is_relaxed: bool) {
     let address = listener.local_addr().expect("bound");
     let serving = std::thread::spawn(move || {
         let (socket, _) = listener.accept().expect("a connection");
-        writer.attach(core, socket, Role::Responder);
+        writer.attach(&[core], socket, Role::Responder);
         while writer.step() {}
     });
     let seconds = timed(|| {
         let socket = TcpStream::connect(address).expect("loopback");
         let handle = socket.try_clone().expect("a second handle");
-        reader.attach(copy, socket, Role::Initiator);
+        reader.attach(&[copy], socket, Role::Initiator);
         let now = reader.now();
         let mut core = reader.engine.core(copy).expect("open");
         core.set_finding_peers(false, now);
@@ -167,11 +174,10 @@ fn replicate(name: &str, count: u32, size: usize, is_relaxed: bool) {
 
 /// Puts, gets and walks of a bee, every command one after the other as a program that awaits each has them.
 fn bee(is_relaxed: bool) {
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = BEE_KEYS;
     let mut host = Host::new(1, is_relaxed);
     let core = host.open(&file(), OpenOptions::default());
     let bee = host.engine.open_bee(core, BeeOptions::default()).expect("the core is open");
-    let key = |i: u32| Bytes::from(format!("key-{:010}", i.wrapping_mul(2_654_435_761) % 1_000_000_007));
     let write = |host: &mut Host, changes: Vec<BeeChange>| {
         let now = host.now();
         let request = host.engine.bee_write(bee, changes, now);
@@ -180,14 +186,14 @@ fn bee(is_relaxed: bool) {
     let put = |key: Bytes, value: String| BeeChange::Put(key, Some(value.into()));
     let seconds = timed(|| {
         for start in (0..COUNT).step_by(1000) {
-            write(&mut host, (start..start + 1000).map(|i| put(key(i), format!("value-{i}"))).collect());
+            write(&mut host, (start..start + 1000).map(|i| put(bee_key(i), format!("value-{i}"))).collect());
         }
     });
     out("bee-put-batch", f64::from(COUNT) / seconds, "puts/s");
     let seconds = timed(|| {
         for i in 0..COUNT {
             let now = host.now();
-            let request = host.engine.bee_get(bee, key(i), BeeRead::default(), now);
+            let request = host.engine.bee_get(bee, bee_key(i), BeeRead::default(), now);
             let found = host.wait(request);
             assert!(matches!(found, Response::Bee(BeeResponse::Entry(Some(_)))));
         }
@@ -218,14 +224,15 @@ fn bee(is_relaxed: bool) {
 }
 
 fn drive(is_relaxed: bool) {
-    const COUNT: u32 = 2000;
+    const COUNT: u32 = DRIVE_FILES;
     let mut drive = DriveHost::open(Host::new(1, is_relaxed), &file());
-    let path = |i: u32| format!("/dir{}/file{i}", i % 20);
     let contents = blocks(0..COUNT, 8192);
-    let seconds = timed(|| (0..).zip(&contents).for_each(|(i, content)| drive.put(&path(i), content)));
+    let seconds = timed(|| (0..).zip(&contents).for_each(|(i, content)| drive.put(&drive_path(i), content)));
     out("drive-put-8k", f64::from(COUNT) / seconds, "files/s");
     let seconds = timed(|| {
-        (0..).zip(&contents).for_each(|(i, content)| assert_eq!(drive.get(&path(i)).as_ref(), Some(content)));
+        (0..)
+            .zip(&contents)
+            .for_each(|(i, content)| assert_eq!(drive.get(&drive_path(i)).as_ref(), Some(content)));
     });
     out("drive-get-8k", f64::from(COUNT) / seconds, "files/s");
     let mut files = 0;
@@ -233,6 +240,98 @@ fn drive(is_relaxed: bool) {
     assert_eq!(files, COUNT);
     out("drive-list", f64::from(COUNT) / seconds, "entries/s");
 }
+
+/// A million files: making them, and then one folder in a process of its own.
+fn drive_million() {
+    let path = file();
+    let seconds = timed(|| bench_million::build(&path, MILLION));
+    out("drive-million-put", f64::from(MILLION) / seconds, "files/s");
+    let arguments = [READ_MILLION, path.to_str().expect("a name of ours")];
+    let figures = bench_million::read_apart(&arguments, &[]);
+    let names = [("open", "ms"), ("list-20", "ms"), ("memory", "KiB"), ("blocks", "blocks")];
+    for ((name, unit), value) in names.iter().zip(figures) {
+        out(&format!("drive-million-{name}"), value.parse().expect("a number"), unit);
+    }
+    std::fs::remove_file(path).expect("it was made above");
+}
+
+fn read_million(path: &Path) {
+    let cost = bench_million::read(path, MILLION);
+    println!("{} {} {} {}", cost.open, cost.list, cost.memory, cost.blocks);
+}
+
+/// Files of the large drive.
+const MILLION: u32 = 1_000_000;
+
+/// What this program is called with to read the large drive.
+const READ_MILLION: &str = "read-million";
+
+/// Reads of a remote bee and drive, each with an empty copy, over a connection with 20 ms of round trip.
+fn remote() {
+    let print = |name: &str, cost: Cost| {
+        out(&format!("remote-{name}-blocks"), cost.blocks, "blocks");
+        out(&format!("remote-{name}-trips"), cost.trips, "trips");
+    };
+    let mut writer = Host::new(1, true);
+    let core = writer.open(&file(), OpenOptions::default());
+    let bee = writer.engine.open_bee(core, BeeOptions::default()).expect("the core is open");
+    for start in (0..BEE_KEYS).step_by(1000) {
+        let put = |i: u32| BeeChange::Put(bee_key(i), Some(format!("value-{i}").into()));
+        let now = writer.now();
+        let request = writer.engine.bee_write(bee, (start..start + 1000).map(put).collect(), now);
+        writer.wait(request);
+    }
+    let key = writer.engine.core(core).expect("open").key();
+    let address = serve(writer, vec![core]);
+    let get = mean(10, |i| {
+        let (value, cost) = Reader::connect(&file(), key, address).get(bee_key(i * 1999));
+        assert!(value.is_some());
+        cost
+    });
+    print("get", get);
+    let scan = mean(1, |_| {
+        let (rows, cost) = Reader::connect(&file(), key, address).scan(Range::default());
+        assert_eq!(rows, BEE_KEYS as usize);
+        cost
+    });
+    print("scan", scan);
+
+    let mut drive = DriveHost::open(Host::new(1, true), &file());
+    for i in 0..DRIVE_FILES {
+        drive.put(&drive_path(i), &block(i, 8192));
+    }
+    drive.put("/large", &block(7, 64 << 20));
+    let cores = drive.cores();
+    let key = drive.host.engine.core(cores[0]).expect("open").key();
+    let address = serve(drive.host, cores.to_vec());
+    let list = mean(5, |i| {
+        let (files, cost) = Reader::connect(&file(), key, address).list(&format!("/dir{i}"));
+        assert_eq!(files, 100);
+        cost
+    });
+    print("list", list);
+    let range = mean(5, |i| {
+        let (start, length) = (u64::from(i + 2) * (8 << 20) + 1000, 320 << 10);
+        let (bytes, cost) = Reader::connect(&file(), key, address).read("/large", start, length);
+        assert_eq!(bytes, 6 << 16);
+        cost
+    });
+    print("range", range);
+}
+
+fn bee_key(i: u32) -> Bytes {
+    Bytes::from(format!("key-{:010}", i.wrapping_mul(2_654_435_761) % 1_000_000_007))
+}
+
+fn drive_path(i: u32) -> String {
+    format!("/dir{}/file{i}", i % 20)
+}
+
+/// Keys of the bee.
+const BEE_KEYS: u32 = 20_000;
+
+/// Files of the drive.
+const DRIVE_FILES: u32 = 2000;
 
 fn open(is_relaxed: bool) {
     const COUNT: u32 = 200_000;
