@@ -1,0 +1,72 @@
+// The built page as somebody else's web server has it: files in a folder, and nothing said about them.
+
+import assert from 'node:assert/strict'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import { extname, join } from 'node:path'
+import test from 'node:test'
+
+import { root } from '../../scripts/lib/run.mjs'
+import { defer } from '../interop/support/cleanup.mjs'
+import { temporaryFolder } from '../interop/support/folder.mjs'
+import { startTestnet } from '../interop/support/testnet.mjs'
+import { openPage, startBrowser } from './support/browser.mjs'
+import { lines, openLog, startDemoRelay, startWriter, waitForState, waitForText } from './support/demo.mjs'
+
+test('the folder works below a path of any server, with the relay in its one line; it can be installed, and starts offline', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const relay = await startDemoRelay(t, bootstrap)
+  const folder = temporaryFolder(t)
+  cpSync(join(root, 'web-demo', 'dist'), folder, { recursive: true })
+  const config = readFileSync(join(folder, 'config.json'), 'utf8')
+  assert.equal(config.trim().split('\n').length, 1)
+  writeFileSync(join(folder, 'config.json'), config.replace(/ws:\/\/[^"]*/, relay.url))
+  const server = await servePlainly(t, folder, '/some/place/')
+
+  const context = await startBrowser(t)
+  const { page, problems } = await openPage(context, server.url)
+  const { key, announce } = await startWriter(t, bootstrap, lines(12))
+  await announce()
+  await openLog(page, key)
+  await waitForState(page, 'complete')
+  assert.ok(server.asked.every((path) => path.startsWith('/some/place/')), server.asked.join())
+  assert.deepEqual(problems, [])
+
+  const session = await context.newCDPSession(page)
+  const { installabilityErrors } = await session.send('Page.getInstallabilityErrors')
+  assert.deepEqual(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== 'in-incognito'), [])
+  const { url, errors } = await session.send('Page.getAppManifest')
+  assert.deepEqual([url, errors], [`${server.url}manifest.webmanifest`, []])
+
+  await page.evaluate(async () => { await navigator.serviceWorker.ready })
+  server.close()
+  await context.setOffline(true)
+  await page.goto(server.url)
+  await page.getByTestId('known-log').locator('a').click()
+  await waitForState(page, 'offline', 'relay-unreachable')
+  await waitForText(page, 'held', '12')
+})
+
+/** A web server that knows a few types of files and sets no other header. */
+async function servePlainly (t, folder, below) {
+  const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.wasm': 'application/wasm', '.svg': 'image/svg+xml', '.webmanifest': 'application/manifest+json' }
+  const asked = []
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, 'http://localhost')
+    asked.push(pathname)
+    const name = pathname.slice(below.length) || 'index.html'
+    try {
+      assert.ok(pathname.startsWith(below) && !name.includes('..'))
+      const body = readFileSync(join(folder, name))
+      response.writeHead(200, { 'content-type': types[extname(name)] ?? 'application/octet-stream' }).end(body)
+    } catch {
+      response.writeHead(404).end()
+    }
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const close = () => { server.closeAllConnections(); server.close() }
+  defer(t, close)
+  return { url: `http://127.0.0.1:${server.address().port}${below}`, asked, close }
+}
