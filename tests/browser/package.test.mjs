@@ -1,18 +1,16 @@
-// The packed tarball in a fresh folder: Node by import and require, and a fresh Vite application in Chromium.
+// The packed tarball in a fresh folder: Node, Deno and Bun by import and require, and a fresh Vite application in Chromium.
 
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
-import { fileURLToPath } from 'node:url'
 
 import { root, run } from '../../scripts/lib/run.mjs'
 import { serveStatic } from '../../scripts/lib/static-server.mjs'
 import { defer } from '../interop/support/cleanup.mjs'
-import { temporaryFolder } from '../interop/support/folder.mjs'
 import { openPage, startBrowser } from './support/browser.mjs'
 import { PATIENCE_MS, startDemoRelay, startWriter } from './support/demo.mjs'
+import { installTarball } from './support/tarball.mjs'
 import { startTestnet } from '../interop/support/testnet.mjs'
 
 const PROGRAM = `
@@ -64,11 +62,48 @@ const PAGE = `
   window.loaded = true
 `
 
-test('the tarball works in Node and in a Vite application', async (t) => {
+/** Reads a log of a peer in Node over TCP, twice: the second time without it. */
+const READER = `
+  import { connect } from 'node:net'
+  import Hypercore from 'hypertab/hypercore'
+  const [key, port] = process.argv.slice(2)
+  const core = new Hypercore('./copy', key, { valueEncoding: 'utf-8' })
+  await core.ready()
+  const stream = core.replicate(true)
+  const socket = connect(Number(port), '127.0.0.1')
+  stream.pipe(socket).pipe(stream)
+  const found = [await core.get(0), await core.get(1)]
+  stream.destroy()
+  socket.destroy()
+  await core.close()
+  const again = new Hypercore('./copy', { valueEncoding: 'utf-8' })
+  found.push(await again.get(1, { wait: false }))
+  await again.close()
+  console.log(JSON.stringify(found))
+`
+
+/** How programs are run, by what runs them. */
+const RUNTIMES = {
+  Node: ['node'],
+  Deno: [program('deno'), 'run', '--allow-all', '--no-lock', '--node-modules-dir=manual'],
+  Bun: [program('bun'), 'run']
+}
+
+test('the tarball works in Node, Deno and Bun, and in a Vite application', async (t) => {
   const folder = await installTarball(t)
 
   writeFileSync(join(folder, 'program.mjs'), PROGRAM)
-  assert.equal((await run('node', ['program.mjs'], { cwd: folder, capture: true })).trim(), 'world')
+  writeFileSync(join(folder, 'reader.mjs'), READER)
+  for (const [name, [command, ...args]] of Object.entries(RUNTIMES)) {
+    await t.test(`in ${name}`, async (t) => {
+      const { writer, key } = await startWriter(t, [], ['over', 'TCP'])
+      const { port } = await writer.ask('listen')
+      const start = async (file, ...more) => (await run(command, [...args, file, ...more], { cwd: folder, capture: true })).trim()
+      assert.equal(await start('program.mjs'), 'world')
+      assert.deepEqual(JSON.parse(await start('reader.mjs', key, String(port))), ['over', 'TCP', 'TCP'])
+      rmSync(join(folder, 'copy'), { recursive: true })
+    })
+  }
 
   await t.test('in Chromium, with a peer in Node', async (t) => {
     mkdirSync(join(folder, 'src'))
@@ -91,38 +126,7 @@ test('the tarball works in Node and in a Vite application', async (t) => {
   })
 })
 
-/** Packs the package as it would be published, and installs it in a folder of its own without a network. */
-async function installTarball (t) {
-  const folder = temporaryFolder(t)
-  const [{ filename }] = JSON.parse(await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: join(root, 'wasm'), capture: true }))
-  const tarball = `file:${filename}`
-  const { dependencies, version } = JSON.parse(readFileSync(join(root, 'wasm', 'package.json'), 'utf8'))
-  const integrity = `sha512-${createHash('sha512').update(readFileSync(join(folder, filename))).digest('base64')}`
-  const project = { name: 'fresh', version: '1.0.0', private: true, type: 'module', dependencies: { hypertab: tarball } }
-  const packages = {
-    '': project,
-    'node_modules/hypertab': { version, resolved: tarball, integrity, dependencies },
-    ...lockedPackages(Object.keys(dependencies))
-  }
-  writeFileSync(join(folder, 'package.json'), JSON.stringify(project))
-  // With versions that this repository has locked, npm takes every package from its cache.
-  writeFileSync(join(folder, 'package-lock.json'), JSON.stringify({ ...project, lockfileVersion: 3, requires: true, packages }))
-  await run('npm', ['ci', '--offline', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: folder, capture: true })
-  return folder
-}
-
-/** What the repository's lock file says of packages and of all that they need. */
-function lockedPackages (names) {
-  const { packages } = JSON.parse(readFileSync(fileURLToPath(new URL('../../package-lock.json', import.meta.url)), 'utf8'))
-  const found = {}
-  const visit = (name) => {
-    const path = `node_modules/${name}`
-    const entry = packages[path]
-    if (!entry || found[path]) return
-    const { dev, devOptional, ...kept } = entry
-    found[path] = kept
-    for (const need of Object.keys({ ...entry.dependencies, ...entry.optionalDependencies })) visit(need)
-  }
-  names.forEach(visit)
-  return found
+/** A program that came with the packages of the repository. */
+function program (name) {
+  return join(root, 'node_modules', '.bin', name)
 }
