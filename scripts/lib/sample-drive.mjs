@@ -14,6 +14,32 @@ The tab has fetched the names, and of the bytes only those that you look at.
 - notes/      this file was changed twice: look at its versions
 `
 
+const page = (title, body) => `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title>
+<link rel="stylesheet" href="/style.css">
+<h1>${title}</h1>
+${body}
+</html>
+`
+
+const SITE = {
+  '/index.html': page('A site in a drive', `<p>This page, its style and its pictures come from the drive of the sample peer. No web server has them.</p>
+<p class="pictures"><img src="pictures/waves.png" alt="Waves"> <img src="pictures/sunset.png" alt="A sunset"></p>
+<p><a href="about/">How it comes here</a></p>`),
+  '/about/index.html': page('How it comes here', `<p>The tab fetched the drive’s files from a peer and checked every byte; a service worker serves them to this frame. What was seen once
+is there without a network, too. When the author publishes, the page is there anew.</p>
+<p>Pages of a drive run no scripts and ask nobody else for anything.</p>
+<p><a href="..">Back</a></p>`),
+  '/style.css': `body { max-width: 42em; margin: 2.5em auto; padding: 0 1.2em; font: 1.0625rem/1.6 system-ui, sans-serif; color: #1a2a26; background: #f4f8f6; }
+h1 { line-height: 1.2; }
+a { color: #0b6b57; }
+.pictures img { max-width: 100%; border-radius: 10px; }
+`
+}
+
 /** Makes the sample drive in a store. */
 export async function makeDrive (store) {
   const drive = new Hyperdrive(store)
@@ -21,7 +47,7 @@ export async function makeDrive (store) {
   await drive.put('/notes/versions.txt', Buffer.from('The first version of this note.\n'))
   await drive.put('/notes/versions.txt', Buffer.from('The first version of this note.\nA second line came later.\n'))
   await drive.put('/README.md', Buffer.from(README))
-  await drive.put('/index.html', Buffer.from('<!doctype html>\n<title>A site in a drive</title>\n<h1>A site in a drive</h1>\n<img src="pictures/waves.png" alt="Waves">\n'))
+  for (const [path, text] of Object.entries(SITE)) await drive.put(path, Buffer.from(text))
   for (const [name, paint] of Object.entries(PICTURES)) await drive.put(`/pictures/${name}.png`, png(480, 320, paint))
   await drive.put('/pictures/rings.svg', Buffer.from(rings()))
   await drive.put('/sounds/chord.wav', wav(3, [220, 277.18, 329.63, 440]))

@@ -6,14 +6,9 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
-import Corestore from 'corestore'
-import Hyperdrive from 'hyperdrive'
-
-import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
-import { createSwarm } from '../interop/support/testnet.mjs'
 import { PATIENCE_MS, pictures, startDemo, startPage } from './support/demo.mjs'
-import { created, openWork, updated, waitForWork } from './support/works.mjs'
+import { created, openWork, startDrive, updated, waitForWork } from './support/works.mjs'
 
 const README = '# Birds\n\nCounted by hand.\n'
 
@@ -286,6 +281,57 @@ test('a folder with folders in it is dropped from the desktop, and chosen by the
   assert.deepEqual(problems.filter((problem) => !/ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT/.test(problem)), [])
 })
 
+test('sound plays and is wound on before all of it is here', async (t) => {
+  const { bootstrap, page, problems } = await startDemo(t)
+  await page.evaluate(async () => { await navigator.serviceWorker.ready })
+  const { drive } = await startDrive(t, bootstrap)
+  const sound = wav(400)
+  await drive.put('/long.wav', sound)
+  await openWork(page, 'drive', drive.id)
+  await page.locator('[data-name="long.wav"]').click()
+  await page.waitForFunction(() => document.querySelector('[data-testid=preview-audio]')?.readyState >= 1)
+  assert.equal(await page.getByTestId('preview-audio').evaluate((audio) => audio.duration), 400)
+  await pictures(page, 'drive-sound')
+  await page.getByTestId('preview-audio').evaluate(async (audio) => {
+    const seeked = new Promise((resolve) => audio.addEventListener('seeked', resolve, { once: true }))
+    audio.currentTime = 390
+    await seeked
+    audio.muted = true
+    await audio.play()
+  })
+  await page.waitForFunction(() => document.querySelector('[data-testid=preview-audio]').currentTime > 390.5)
+
+  // What is served is what is in the drive, whatever part is asked for.
+  const address = await page.getByTestId('preview-audio').getAttribute('src')
+  assert.match(address, new RegExp(`/hyper/${drive.id}\\+2/long\\.wav$`))
+  const ask = (range) => page.evaluate(async ([address, range]) => {
+    const response = await fetch(address, { headers: range ? { range } : {} })
+    return { status: response.status, type: response.headers.get('content-type'), range: response.headers.get('content-range'), bytes: Array.from(new Uint8Array(await response.arrayBuffer())) }
+  }, [address, range])
+  assert.deepEqual(await ask('bytes=70000-70009'), { status: 206, type: 'audio/wav', range: `bytes 70000-70009/${sound.length}`, bytes: [...sound.subarray(70_000, 70_010)] })
+  assert.deepEqual(await ask('bytes=-3'), { status: 206, type: 'audio/wav', range: `bytes ${sound.length - 3}-${sound.length - 1}/${sound.length}`, bytes: [...sound.subarray(-3)] })
+  assert.equal((await ask(`bytes=${sound.length}-`)).status, 416)
+  // Half of it is still with the other one only.
+  await page.getByTestId('crumbs').getByText('All files').click()
+  await page.locator('[data-name="long.wav"][data-here=false]').waitFor()
+  assert.deepEqual(problems.filter((problem) => !/416/.test(problem)), [])
+})
+
+/** A tone of so many seconds, as two channels of 16 bits. */
+function wav (seconds) {
+  const rate = 44_100
+  const bytes = Buffer.alloc(44 + seconds * rate * 4)
+  bytes.write('RIFF', 0)
+  bytes.writeUInt32LE(bytes.length - 8, 4)
+  bytes.write('WAVEfmt ', 8)
+  for (const [at, value, width] of [[16, 16, 4], [20, 1, 2], [22, 2, 2], [24, rate, 4], [28, rate * 4, 4], [32, 4, 2], [34, 16, 2]]) bytes.writeUIntLE(value, at, width)
+  bytes.write('data', 36)
+  bytes.writeUInt32LE(bytes.length - 44, 40)
+  const samples = new Int16Array(bytes.buffer, bytes.byteOffset + 44, seconds * rate * 2)
+  for (let index = 0; index < samples.length; index++) samples[index] = Math.sin(index / 40) * 8_000
+  return bytes
+}
+
 /** A page with a line on it. */
 function pdf (words) {
   const content = `BT /F1 36 Tf 40 140 Td (${words}) Tj ET`
@@ -298,24 +344,6 @@ function pdf (words) {
   })
   const table = text.length
   return Buffer.from(`${text}xref\n0 6\n0000000000 65535 f \n${places.map((place) => `${String(place).padStart(10, '0')} 00000 n \n`).join('')}trailer<</Size 6/Root 1 0 R>>\nstartxref\n${table}\n%%EOF\n`)
-}
-
-/** Starts an upstream drive in a swarm: a new one, or one to read. */
-async function startDrive (t, bootstrap, key = null) {
-  const store = new Corestore(temporaryFolder(t))
-  defer(t, () => store.close())
-  const drive = new Hyperdrive(store.session(), key)
-  await drive.ready()
-  const swarm = createSwarm(t, { bootstrap })
-  swarm.on('connection', (connection) => {
-    connection.on('error', () => {})
-    store.replicate(connection)
-  })
-  const done = drive.findingPeers()
-  await swarm.join(drive.discoveryKey).flushed()
-  swarm.flush().then(done, done)
-  if (key) while (drive.version < 2) await updated(drive)
-  return { drive, swarm }
 }
 
 async function dropFile (page, name, text) {

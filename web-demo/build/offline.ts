@@ -6,9 +6,9 @@ import { join } from 'node:path'
 
 import type { Plugin } from 'vite'
 
-const source = join(import.meta.dirname, 'service-worker.js')
+const sources = ['hyper-worker.js', 'service-worker.js'].map((name) => join(import.meta.dirname, name))
 
-/** Emits `service-worker.js`, which serves the built page when the network is cut. */
+/** Emits `service-worker.js`, which serves the built page when the network is cut, and files of drives. */
 export function offline (): Plugin {
   let publicFolder = ''
   return {
@@ -25,7 +25,7 @@ export function offline (): Plugin {
         for (const file of extra) hash.update(file).update(readFileSync(join(publicFolder, file)))
         const files = ['./', ...built.map((file) => file.fileName).filter((name) => name !== 'index.html'), ...extra]
         const head = `const VERSION = ${JSON.stringify(hash.digest('hex').slice(0, 16))}\nconst FILES = ${JSON.stringify(files)}\n`
-        this.emitFile({ type: 'asset', fileName: 'service-worker.js', source: head + readFileSync(source, 'utf8') })
+        this.emitFile({ type: 'asset', fileName: 'service-worker.js', source: head + sources.map((source) => readFileSync(source, 'utf8')).join('') })
       }
     }
   }

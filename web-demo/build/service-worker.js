@@ -1,4 +1,4 @@
-/* global FILES, VERSION: two lines that the build puts in front */
+/* global FILES, VERSION, hyperResponse, mayBeHyper: the build puts two lines and hyper-worker.js in front */
 // Serves the page when the network is cut. Blocks and keys are none of its business: they are in IndexedDB.
 
 const cacheName = `hypertab-${VERSION}`
@@ -13,6 +13,7 @@ self.addEventListener('activate', (event) => {
 
 self.addEventListener('fetch', (event) => {
   const { request } = event
+  if ((request.method === 'GET' || request.method === 'HEAD') && mayBeHyper(request)) return event.respondWith(hyperResponse(event))
   const url = new URL(request.url)
   if (request.method !== 'GET' || url.origin !== self.location.origin || !request.url.startsWith(self.registration.scope)) return
   const isFresh = request.mode === 'navigate' || url.pathname.endsWith('/config.json')

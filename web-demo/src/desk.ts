@@ -23,17 +23,22 @@ export interface DeskContext {
 export class Desk<T extends Work & { purge (): Promise<void> }> {
   readonly shelf: ShelfView
   readonly actions: WorkActions
-  readonly #kind: Kind
+  readonly #kind: Kind | 'site'
   readonly #works: Works<T>
   readonly #context: DeskContext
 
-  constructor (kind: Kind, words: ShelfWords, works: Works<T>, context: DeskContext) {
+  /** `prepare` puts what a new one begins with. */
+  constructor (kind: Kind | 'site', words: ShelfWords, works: Works<T>, context: DeskContext, prepare: (work: T, name: string) => Promise<void> = async () => {}) {
     this.#kind = kind
     this.#works = works
     this.#context = context
     this.shelf = new ShelfView(words, works.catalog, () => context.storeName(), {
       open: (text) => { location.hash = this.#address(text) },
-      create: async (name) => { location.hash = `#/${this.#kind}/${await works.create(name)}` },
+      create: async (name) => {
+        const id = await works.create(name)
+        await prepare(works.get(id), name)
+        location.hash = `#/${this.#kind}/${id}`
+      },
       remove: (entry) => { void this.#remove(entry) }
     })
     this.actions = {
@@ -55,7 +60,7 @@ export class Desk<T extends Work & { purge (): Promise<void> }> {
   #address (text: string): string {
     const { id, version, path } = parseDriveLink(text)
     if (this.#kind === 'table') return `#/table/${id}`
-    return `#/drive/${id}${version === null ? '' : `+${version}`}${path === '/' ? '' : encodeURI(path)}`
+    return `#/${this.#kind}/${id}${version === null ? '' : `+${version}`}${path === '/' ? '' : encodeURI(path)}`
   }
 
   async #remove (entry: Entry): Promise<void> {

@@ -9,6 +9,8 @@ import { Catalog } from './model/catalog.ts'
 import type { Entry } from './model/catalog.ts'
 import { loadConfig, sampleKeys } from './model/config.ts'
 import { Drive } from './model/drive.ts'
+import { serveDrives } from './model/hyper-server.ts'
+import { firstPage } from './model/first-page.ts'
 import { KeyError } from './model/key.ts'
 import { Log } from './model/log.ts'
 import { Network } from './model/network.ts'
@@ -32,6 +34,7 @@ import { NetworkView } from './view/network.ts'
 import { RoomView } from './view/room/room.ts'
 import { applyScheme, SettingsView } from './view/settings.ts'
 import { wordsOf } from './view/shelf.ts'
+import { SiteView } from './view/site.ts'
 import { TableView } from './view/table.ts'
 
 applyScheme()
@@ -62,9 +65,14 @@ const driveDesk = new Desk('drive', wordsOf('drive', 'Files, peer to peer',
   'A drive is a folder with a key. Open one and look around: only the files you look at are fetched, every byte is checked, and every older version is still there.', 'Holiday pictures'), drives, context)
 const tableDesk = new Desk('table', wordsOf('table', 'Tables, peer to peer',
   'A table is sorted rows with a key. Open one of any size: only the rows on the page are fetched, and it changes before your eyes when its author writes.', 'Bird counts'), tables, context)
+const siteDesk = new Desk('site', {
+  ...wordsOf('site', 'Sites, peer to peer', 'A site is a drive with an index.html. Its pages are served to this browser by the tab itself, also without a network, and are there anew as soon as the author publishes.', 'My garden'),
+  isListed: ({ isSite }) => isSite === true
+}, drives, context, firstPage)
 const roomsDesk = new RoomsDesk(rooms, context, () => shownRoom)
 const driveView = new DriveView(driveDesk.actions)
 const tableView = new TableView(tableDesk.actions)
+const siteView = new SiteView(siteDesk.actions)
 const roomView = new RoomView(roomsDesk.actions)
 const networkView = new NetworkView(network, () => settings.open())
 const keysView = new KeysView(vault, {
@@ -83,6 +91,8 @@ const sections: [element: HTMLElement, view: Place['view'], title: () => HTMLEle
   [driveView.element, 'drive', () => driveView.title],
   [tableDesk.shelf.element, 'tables', () => tableDesk.shelf.title],
   [tableView.element, 'table', () => tableView.title],
+  [siteDesk.shelf.element, 'sites', () => siteDesk.shelf.title],
+  [siteView.element, 'site', () => siteView.title],
   [roomsDesk.shelf.element, 'rooms', () => roomsDesk.shelf.title],
   [roomView.element, 'room', () => roomView.title],
   [networkView.element, 'network', () => networkView.title],
@@ -108,7 +118,15 @@ loadConfig().then(() => {
   network.start()
   home.offerSample()
   driveDesk.shelf.offer(sampleKeys().drive)
+  siteDesk.shelf.offer(sampleKeys().drive)
   tableDesk.shelf.offer(sampleKeys().table)
+})
+// Only drives that are known here: an address alone makes nobody fetch anything.
+serveDrives(async (id) => {
+  if (drives.catalog.find(id)?.store !== vault.name) return null
+  const drive = drives.get(id)
+  await drive.open()
+  return drive
 })
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
   navigator.serviceWorker.register(new URL('service-worker.js', document.baseURI)).catch(() => {})
@@ -122,7 +140,7 @@ function go (id: string): void {
 async function route (moveFocus: boolean): Promise<void> {
   const place = placeOf(location.hash)
   const log = place.view === 'log' ? open.get(place.id) ?? add(place.id) : null
-  const drive = place.view === 'drive' ? drives.get(place.id) : null
+  const drive = place.view === 'drive' || place.view === 'site' ? drives.get(place.id) : null
   const table = place.view === 'table' ? tables.get(place.id) : null
   const room = place.view === 'room' ? rooms.get(place) : null
   const wasSame = shownWork !== null && shownWork === (drive ?? table)
@@ -136,6 +154,8 @@ async function route (moveFocus: boolean): Promise<void> {
   view.show(log)
   if (place.view === 'drive') driveView.show(drive, place.path, place.version)
   else driveView.show(null)
+  if (place.view === 'site') siteView.show(drive, place.path, place.version)
+  else siteView.show(null)
   tableView.show(table)
   shownRoom = room
   roomView.show(room)
@@ -148,7 +168,7 @@ async function route (moveFocus: boolean): Promise<void> {
     title.focus({ preventScroll: true })
   }
   if (log) catalog.update(log.entry.id, { seen: Date.now() })
-  if (drive) drives.catalog.update(drive.entry.id, { seen: Date.now() })
+  if (drive) drives.catalog.update(drive.entry.id, { seen: Date.now(), ...(place.view === 'site' ? { isSite: true } : {}) })
   if (table) tables.catalog.update(table.entry.id, { seen: Date.now() })
   if (room) rooms.catalog.update(room.entry.id, { seen: Date.now() })
   await Promise.all([log?.open(), shownWork?.open(), room?.open()])
@@ -159,6 +179,7 @@ function renderPlace (place: Place): void {
     case 'logs': return home.render()
     case 'drives': return driveDesk.shelf.render()
     case 'tables': return tableDesk.shelf.render()
+    case 'sites': return siteDesk.shelf.render()
     case 'rooms': return roomsDesk.shelf.render()
     case 'network': return networkView.render()
     case 'keys': return void keysView.render()
@@ -220,7 +241,10 @@ function render (): void {
   byId('relay-chip').dataset.tone = tone
   setText(byId('relay-words'), words)
   if (shown) view.render()
-  if (shownWork?.kind === 'drive') driveView.render()
+  if (shownWork?.kind === 'drive') {
+    driveView.render()
+    siteView.render()
+  }
   if (shownWork?.kind === 'table') tableView.render()
   if (shownRoom) roomView.render()
 }

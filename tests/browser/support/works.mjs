@@ -1,5 +1,11 @@
 // Drives and tables on the demo page, as a person uses them.
 
+import Corestore from 'corestore'
+import Hyperdrive from 'hyperdrive'
+
+import { defer } from '../../interop/support/cleanup.mjs'
+import { temporaryFolder } from '../../interop/support/folder.mjs'
+import { createSwarm } from '../../interop/support/testnet.mjs'
 import { PATIENCE_MS } from './demo.mjs'
 
 /** Pastes a key or link into the first view of drives or of tables. */
@@ -33,4 +39,22 @@ export async function waitForWork (page, kind, ...states) {
 export async function updated (work) {
   await work.update({ wait: true })
   await new Promise((resolve) => { setTimeout(resolve, 50) })
+}
+
+/** Starts an upstream drive in a swarm: a new one, or one to read. */
+export async function startDrive (t, bootstrap, key = null) {
+  const store = new Corestore(temporaryFolder(t))
+  defer(t, () => store.close())
+  const drive = new Hyperdrive(store.session(), key)
+  await drive.ready()
+  const swarm = createSwarm(t, { bootstrap })
+  swarm.on('connection', (connection) => {
+    connection.on('error', () => {})
+    store.replicate(connection)
+  })
+  const done = drive.findingPeers()
+  await swarm.join(drive.discoveryKey).flushed()
+  swarm.flush().then(done, done)
+  if (key) while (drive.version < 2) await updated(drive)
+  return { drive, swarm }
 }

@@ -11,6 +11,8 @@ export type Place =
   | { readonly view: 'drive', readonly id: string, readonly version: number | null, readonly path: string }
   | { readonly view: 'tables' }
   | { readonly view: 'table', readonly id: string }
+  | { readonly view: 'sites' }
+  | { readonly view: 'site', readonly id: string, readonly version: number | null, readonly path: string }
   | { readonly view: 'rooms' }
   | { readonly view: 'room', readonly id: string, readonly name: string }
   | { readonly view: 'network' }
@@ -24,11 +26,18 @@ export function parsePlace (hash: string): Place {
     case '': return { view: 'logs' }
     case 'network': return { view: 'network' }
     case 'keys': return { view: 'keys' }
-    case 'drive': return rest[0] ? { view: 'drive', ...parseDriveLink(rest.join('/')) } : { view: 'drives' }
+    case 'drive': return rest[0] ? drivePlace(rest.join('/')) : { view: 'drives' }
+    case 'site': return rest[0] ? { view: 'site', ...parseDriveLink(rest.join('/')) } : { view: 'sites' }
     case 'room': return rest[0] ? { view: 'room', id: formatKey(parseKey(decodeURIComponent(rest[0]))), name: decodeURIComponent(rest[1] ?? '') } : { view: 'rooms' }
     case 'table': return rest[0] ? { view: 'table', id: formatKey(parseKey(decodeURIComponent(rest[0]))) } : { view: 'tables' }
     default: return { view: 'log', id: formatKey(parseKey(decodeURIComponent(text))) }
   }
+}
+
+// A folder is the same with a slash behind it and without; for pages of a site it is not.
+function drivePlace (text: string): Place {
+  const { id, version, path } = parseDriveLink(text)
+  return { view: 'drive', id, version, path: path === '/' ? path : path.replace(/\/$/, '') }
 }
 
 /** Reads the link of a drive: a key in any form, or one with a version and a path. */
@@ -46,8 +55,17 @@ export function parseDriveLink (text: string): { id: string, version: number | n
 
 /** Writes the address of a place in a drive. */
 export function driveAddress (id: string, path: string, version: number | null): string {
+  return addressIn('drive', id, path, version)
+}
+
+/** Writes the address of a page of a site. */
+export function siteAddress (id: string, path: string, version: number | null): string {
+  return addressIn('site', id, path, version)
+}
+
+function addressIn (view: string, id: string, path: string, version: number | null): string {
   const names = path.split('/').map(encodeURIComponent).join('/')
-  return `#/drive/${id}${version === null ? '' : `+${version}`}${names === '/' ? '' : names}`
+  return `#/${view}/${id}${version === null ? '' : `+${version}`}${names === '/' ? '' : names}`
 }
 
 /** Returns a place on this page as a link for others: without what the address bar says of this browser only. */
@@ -59,5 +77,5 @@ export function pageLink (place: string): string {
 
 function normal (path: string): string {
   const names = path.split('/').filter((name) => name !== '' && name !== '.' && name !== '..')
-  return `/${names.join('/')}`
+  return `/${names.join('/')}${names.length > 0 && path.endsWith('/') ? '/' : ''}`
 }

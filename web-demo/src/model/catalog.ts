@@ -9,6 +9,8 @@ export interface Entry {
   readonly store: string
   /** Where in the store one's own drives and tables are, and what one writes in a room. */
   readonly space?: string
+  /** Whether a drive was looked at as a site. */
+  isSite?: boolean
   /** The logs of the others in a room. */
   members?: readonly string[]
   /** Whether this browser holds the key to append with. */
@@ -47,7 +49,7 @@ export class Catalog extends Observable {
   }
 
   /** Changes some fields of an entry that is still there. */
-  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen' | 'members'>>): void {
+  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen' | 'members' | 'isSite'>>): void {
     const entry = this.find(id)
     if (entry) this.put({ ...entry, ...fields })
   }

@@ -4,6 +4,7 @@ import { driveAddress, pageLink } from '../model/address.ts'
 import type { Child, Drive } from '../model/drive.ts'
 import type { FileFetch, Sink } from '../model/file-fetch.ts'
 import { kindOf, SMALL } from '../model/file-kind.ts'
+import { servedAddress } from '../model/hyper-server.ts'
 import { sentence } from '../model/problem.ts'
 import { canStream, chooseTarget } from '../model/save-target.ts'
 import { bytes, count, duration, share } from '../model/words.ts'
@@ -66,7 +67,8 @@ export class FilePane {
       this.#stop()
       this.#body.replaceChildren()
       setText(this.#words, '')
-      if (drive && file && (file.isHere || file.size <= SMALL) && kindOf(file.name).kind !== 'other' && !isUnseen(file.name) && (file.size <= SMALL || kindOf(file.name).kind !== 'text')) this.#start()
+      if (drive && file && this.#playable()) this.#play()
+      else if (drive && file && (file.isHere || file.size <= SMALL) && kindOf(file.name).kind !== 'other' && !isUnseen(file.name) && (file.size <= SMALL || kindOf(file.name).kind !== 'text')) this.#start()
     }
     this.render()
   }
@@ -80,12 +82,12 @@ export class FilePane {
     setText(this.#facts, `${bytes(file.size)} · version ${count(file.version ?? 0)}`)
     this.#remove.hidden = !drive.canWrite || this.#at !== null
     const isActive = running !== null && ['running', 'stalled', 'waiting'].includes(running.state)
-    this.#fetch.hidden = kind === 'other' || isUnseen(file.name) || isActive || (running?.state === 'done' && !this.#isSaving)
+    this.#fetch.hidden = kind === 'other' || this.#playable() !== null || isUnseen(file.name) || isActive || (running?.state === 'done' && !this.#isSaving)
     this.#stopButton.hidden = !isActive
     this.#progress.hidden = !isActive
     this.element.dataset.state = running?.state ?? 'idle'
     if (!running) {
-      setText(this.#words, kind === 'other' ? 'There is no preview for files of this kind.' : isUnseen(file.name) ? 'This browser shows no PDF files in a page. Download it to read it.' : '')
+      setText(this.#words, this.#playable() !== null ? 'It plays as it comes: only what you hear or see is fetched.' : kind === 'other' ? 'There is no preview for files of this kind.' : isUnseen(file.name) ? 'This browser shows no PDF files in a page. Download it to read it.' : '')
       return
     }
     this.#progress.value = running.total === 0 ? 0 : running.received / running.total
@@ -95,7 +97,7 @@ export class FilePane {
       running: `${this.#isSaving ? 'Saving' : 'Fetching'} ${far}, ${bytes(running.speed)}/s${running.secondsLeft === null ? '' : `, about ${duration(running.secondsLeft)} left`}`,
       stalled: `Waiting for a peer that has the rest. ${far} so far.`,
       waiting: 'This file is not on this device, and nobody who has it is connected. It is fetched as soon as somebody is.',
-      done: this.#isSaving ? `Saved, ${bytes(running.total)}.` : kind === 'other' ? 'It is on this device now.' : '',
+      done: this.#isSaving ? `Saved, ${bytes(running.total)}.` : kind === 'other' || this.#playable() !== null ? 'It is on this device now.' : '',
       failed: `It could not be fetched. ${running.fault}`,
       cancelled: ''
     }[running.state])
@@ -150,10 +152,26 @@ export class FilePane {
     const { kind, type } = kindOf(file.name)
     const blob = running.blob(type)
     if (this.#url === '') this.#url = URL.createObjectURL(blob)
-    if (this.#body.childElementCount === 0) void this.#preview(kind, file, blob)
+    if (this.#body.childElementCount === 0 && this.#playable() === null) void this.#preview(kind, file, blob)
     if (!this.#saveWhenDone) return
     this.#saveWhenDone = false
     make('a', { href: this.#url, download: file.name }).click()
+  }
+
+  // Where sound or a film is served, so that it plays and can be wound on before all of it is here.
+  #playable (): string | null {
+    const [drive, file] = [this.#drive, this.#file]
+    if (!drive || !file || !['audio', 'video'].includes(kindOf(file.name).kind)) return null
+    return servedAddress(drive.entry.id, file.path, this.#at ?? drive.version)
+  }
+
+  #play (): void {
+    const src = this.#playable()!
+    const { name } = this.#file!
+    const player = kindOf(name).kind === 'audio'
+      ? make('audio', { src, controls: true, preload: 'metadata', ariaLabel: name, testid: 'preview-audio' })
+      : make('video', { src, controls: true, preload: 'metadata', playsInline: true, ariaLabel: name, testid: 'preview-video' })
+    this.#body.append(player)
   }
 
   async #preview (kind: string, file: Child, blob: Blob): Promise<void> {

@@ -15,16 +15,17 @@ interface Target {
 export class Intake {
   readonly element: HTMLElement
   readonly #target: () => Target | null
-  readonly #help = make('p', { className: 'help', testid: 'intake-help', role: 'status' }, 'Or drop files and folders anywhere on this page.')
+  readonly #help: HTMLElement
   readonly #progress = make('progress', { className: 'bar', max: 1, hidden: true, ariaLabel: 'Files stored' })
   /** One drop after the other. */
   #queue: Promise<void> = Promise.resolve()
 
-  /** `page` takes drops; `target` says where files go, or null when none are taken. */
-  constructor (page: HTMLElement, target: () => Target | null) {
+  /** `page` takes drops; `target` says where files go, or null when none are taken; `prefix` tells test ids apart. */
+  constructor (page: HTMLElement, target: () => Target | null, prefix = '') {
     this.#target = target
-    const files = make('input', { type: 'file', multiple: true, testid: 'add-files', ariaLabel: 'Add files' })
-    const folder = make('input', { type: 'file', testid: 'add-folder', ariaLabel: 'Add a folder' })
+    this.#help = make('p', { className: 'help', testid: `${prefix}intake-help`, role: 'status' }, 'Or drop files and folders anywhere on this page.')
+    const files = make('input', { type: 'file', multiple: true, testid: `${prefix}add-files`, ariaLabel: 'Add files' })
+    const folder = make('input', { type: 'file', testid: `${prefix}add-folder`, ariaLabel: 'Add a folder' })
     folder.webkitdirectory = true
     for (const input of [files, folder]) {
       input.addEventListener('change', () => {
@@ -33,7 +34,7 @@ export class Intake {
         this.#enqueue(Promise.resolve(chosen))
       })
     }
-    this.element = make('div', { className: 'intake card', testid: 'intake' },
+    this.element = make('div', { className: 'intake card', testid: `${prefix}intake` },
       make('div', { className: 'intake-buttons' },
         make('label', { className: 'button primary file' }, 'Add files', files),
         make('label', { className: 'button file' }, 'Add a folder', folder)),

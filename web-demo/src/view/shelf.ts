@@ -15,7 +15,7 @@ export interface ShelfActions {
 }
 
 /** What is on a shelf. */
-export type ShelfKind = Kind | 'room'
+export type ShelfKind = Kind | 'site' | 'room'
 
 export interface ShelfWords {
   readonly kind: ShelfKind
@@ -29,10 +29,12 @@ export interface ShelfWords {
   readonly nameHelp: string
   /** What makes up the length of one. */
   readonly unit: string
+  /** Which of those that are known are listed; all by default. */
+  isListed? (entry: Entry): boolean
 }
 
 /** The words of a shelf of things that have a key. */
-export function wordsOf (kind: Kind, title: string, lead: string, nameExample: string): ShelfWords {
+export function wordsOf (kind: Kind | 'site', title: string, lead: string, nameExample: string): ShelfWords {
   return {
     kind,
     title,
@@ -79,7 +81,7 @@ export class ShelfView {
   }
 
   render (): void {
-    const entries = this.#catalog.all().filter(({ store }) => store === this.#storeName())
+    const entries = this.#catalog.all().filter((entry) => entry.store === this.#storeName() && (this.#words.isListed?.(entry) ?? true))
     this.#empty.hidden = entries.length > 0
     setChildren(this.#list, JSON.stringify(entries), () => entries.map((entry) => this.#item(entry)))
   }
