@@ -36,7 +36,7 @@ use self::leaf::{Leaf, Pointer, Slot};
 use self::manifest::Fence;
 use self::record::Kind;
 use self::recovery::Recovery;
-use self::segments::Segments;
+use self::segments::{SEGMENT, Segments};
 use crate::collections::BTreeMap;
 use crate::error::StorageFailure;
 use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
@@ -208,8 +208,9 @@ enum Job {
 
 /// Values up to this many bytes stand beside their key.
 const INLINE: usize = 160;
-/// A commit's record is closed when it has this many bytes, so that reading a value back reads little else.
-const RECORD_TARGET: usize = 128 << 10;
+/// A commit's records fill segments: what a table is given in few rows it takes far sooner. What is left of a segment is not worth a
+/// record when it has fewer bytes than this.
+const RECORD_LEAST: u64 = 128 << 10;
 /// Estimated bytes of newer entries that start a checkpoint.
 const MEMTABLE_LIMIT: usize = 8 << 20;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
@@ -536,12 +537,13 @@ impl LogStore {
         let mut left: usize = batch.ops.iter().map(|op| op_size(Some(op))).sum();
         let mut ops = batch.ops.into_iter().peekable();
         loop {
-            let room = left.min(RECORD_TARGET).max(op_size(ops.peek()));
+            let target = self.record_room();
+            let room = left.min(target).max(op_size(ops.peek()));
             let mut bytes = record::begin(room);
             let mut placed = Vec::new();
-            while let Some(op) = ops.next_if(|op| {
-                bytes.len() <= record::HEADER || bytes.len() + op_size(Some(op)) <= RECORD_TARGET
-            }) {
+            while let Some(op) =
+                ops.next_if(|op| bytes.len() <= record::HEADER || bytes.len() + op_size(Some(op)) <= target)
+            {
                 left -= op_size(Some(&op));
                 let at = record::push_op(&mut bytes, &op);
                 placed.push((op, at));
@@ -555,6 +557,12 @@ impl LogStore {
                 return records;
             }
         }
+    }
+
+    /// Bytes that the next record of a commit may have.
+    fn record_room(&self) -> usize {
+        let left = SEGMENT - self.tail % SEGMENT;
+        (if left < RECORD_LEAST { SEGMENT } else { left }) as usize
     }
 
     fn seal(&mut self, bytes: &mut [u8], kind: Kind, address: u64) {
