@@ -11,6 +11,7 @@ pub use crc32::crc32;
 pub use hash::{blake2b_256, blake2b_256_keyed, blake2b_512, blake2b_512_keyed};
 pub use secretbox::{SECRETBOX_MAC_LEN, secretbox_open, secretbox_seal, xsalsa20_xor};
 
+mod chacha;
 mod crc32;
 mod hash;
 mod secretbox;

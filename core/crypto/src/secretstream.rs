@@ -7,12 +7,13 @@
 
 use core::fmt;
 
-use chacha20::cipher::{KeyIvInit, StreamCipher};
-use chacha20::{ChaCha20, R20, hchacha};
+use chacha20::{R20, hchacha};
 use poly1305::Poly1305;
 use poly1305::universal_hash::{KeyInit, UniversalHash};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
+
+use crate::chacha::Cipher;
 
 /// Bytes that sealing adds: the tag in front, the mac behind.
 pub const OVERHEAD: usize = 1 + MAC_LEN;
@@ -145,8 +146,8 @@ impl State {
     }
 
     /// Returns the cipher at the start of the message, the authenticator, and the enciphered block that starts with `first`.
-    fn begin(&self, first: u8) -> (ChaCha20, Poly1305, [u8; 64]) {
-        let mut cipher = ChaCha20::new((&self.key).into(), (&self.nonce).into());
+    fn begin(&self, first: u8) -> (Cipher, Poly1305, [u8; 64]) {
+        let mut cipher = Cipher::new(&self.key, &self.nonce);
         let mut blocks = [0; 128];
         blocks[64] = first;
         cipher.apply_keystream(&mut blocks);
@@ -176,7 +177,7 @@ impl State {
         let mut bytes = [0; 40];
         bytes[..32].copy_from_slice(&self.key);
         bytes[32..].copy_from_slice(&self.nonce[4..]);
-        ChaCha20::new((&self.key).into(), (&self.nonce).into()).apply_keystream(&mut bytes);
+        Cipher::new(&self.key, &self.nonce).apply_keystream(&mut bytes);
         self.key.copy_from_slice(&bytes[..32]);
         self.nonce[..4].copy_from_slice(&1u32.to_le_bytes());
         self.nonce[4..].copy_from_slice(&bytes[32..]);
