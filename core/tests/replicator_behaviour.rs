@@ -665,6 +665,40 @@ fn reader_at(length: u64) -> Log {
     log
 }
 
+#[test]
+fn a_slow_disk_keeps_no_link_waiting_and_fills_no_memory() {
+    const SIZE: usize = 256 << 10;
+    let mut log = Log::writer(1, false);
+    log.append(&vec![vec![7; SIZE]; 200]);
+    let key = log.key;
+    let (mut source, mut node) = (Node::active(log, 1), Node::active(Log::reader(key), 2));
+    connect(&mut source, &mut node);
+    assert_eq!(node.log.length(), 200);
+    node.range(1, 0, Some(200));
+
+    // Nothing of what arrives is stored meanwhile.
+    let (mut asked, mut messages) = (0, 0);
+    loop {
+        let sent = node.take_sent();
+        asked += requests(&sent).len();
+        if sent.is_empty() {
+            break;
+        }
+        sent.into_iter().for_each(|message| source.receive(1, message));
+        source.settle();
+        messages += 1;
+        source.take_sent().into_iter().for_each(|message| node.receive(1, message));
+    }
+
+    let memory = (32 << 20) / SIZE;
+    assert!(asked >= memory && asked <= memory + 48, "{asked}");
+    assert!(messages < asked / 2, "{messages} messages for {asked} requests");
+
+    node.settle();
+    exchange(&mut source, &mut node);
+    assert_eq!(node.log.contiguous_length(), 200);
+}
+
 fn peer_of_writer(length: u64) -> Node {
     let mut node = Node::active(writer(length), 1);
     node.add_peer(1);

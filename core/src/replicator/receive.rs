@@ -131,6 +131,7 @@ impl Replicator {
     pub(super) fn on_data(&mut self, id: PeerId, data: Data, local: &dyn Local, now: Instant) {
         if data.request != 0 && data.proof.upgrade.is_none() {
             self.take_data(id, data, local, now);
+            self.refill(id, local, now);
             return;
         }
         let key = self.requests.find(id, data.request);

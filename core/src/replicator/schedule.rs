@@ -29,7 +29,8 @@ impl Replicator {
             return;
         }
         while self.update_primary(id, local, now) {}
-        while self.update_secondary(id, local, now) {}
+        let asks_ranges = self.has_much_room(id);
+        while self.update_secondary(id, asks_ranges, local, now) {}
         if self.peers.len() > 1 && !self.blocks.is_empty() {
             self.update_hotswap(id, local, now);
         }
@@ -68,7 +69,7 @@ impl Replicator {
         if self.needs_upgrade_request() || !self.ranges.is_empty() || !self.searches.is_empty() {
             turns.extend(peers);
             while let Some(id) = turns.pop_front() {
-                if self.update_secondary(id, local, now) {
+                if self.update_secondary(id, true, local, now) {
                     turns.push_back(id);
                 }
             }
@@ -97,6 +98,22 @@ impl Replicator {
             let most = peer.max_in_flight(&self.options);
             !peer.is_paused && peer.remote_uploading && peer.in_flight < most
         })
+    }
+
+    /// Whether so many answers came that asking for what ranges want next is worth a message: one for each answer keeps both ends and
+    /// what is between them busier than the blocks do.
+    fn has_much_room(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| {
+            let most = peer.max_in_flight(&self.options);
+            peer.in_flight + most / STEPS <= most
+        })
+    }
+
+    /// Asks for more when answers came that are not stored yet: while a slow disk writes, the link does not wait.
+    pub(super) fn refill(&mut self, id: PeerId, local: &dyn Local, now: Instant) {
+        if self.has_much_room(id) {
+            self.update_peer(id, local, now);
+        }
     }
 
     pub(super) fn is_applying_much(&self) -> bool {
@@ -131,9 +148,9 @@ impl Replicator {
     }
 
     /// Asks for one thing that can wait. Returns whether there may be more.
-    fn update_secondary(&mut self, id: PeerId, local: &dyn Local, now: Instant) -> bool {
+    fn update_secondary(&mut self, id: PeerId, asks_ranges: bool, local: &dyn Local, now: Instant) -> bool {
         self.has_room(id)
-            && (self.request_ranges(id, local, now)
+            && ((asks_ranges && self.request_ranges(id, local, now))
                 || self.request_searches(id, local, now)
                 || (self.needs_upgrade_request() && self.request_upgrade(id, local, now)))
     }
@@ -430,6 +447,9 @@ impl Replicator {
         }
     }
 }
+
+/// The share of requests in flight that ranges ask for at a time: one part in this many.
+const STEPS: u32 = 8;
 
 /// Source: `lib/replicator.js`, `MIN_PEER_UPDATE_ALL` and `getUpdateAllDelay`.
 const MANY_PEERS: usize = 40;
