@@ -165,7 +165,7 @@ const ENTRIES: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDef
 mod tests {
     use std::path::PathBuf;
 
-    use hypertab_core::storage::conformance::{Backend, run, run_fence};
+    use hypertab_core::storage::conformance::{Backend, block_on, run, run_cases, run_fence};
 
     use super::*;
 
@@ -176,35 +176,42 @@ mod tests {
     }
 
     impl Backend for Reopened {
-        fn handle_intent(&mut self, intent: Intent) -> Outcome {
-            self.store.as_mut().unwrap().handle_intent(intent)
+        async fn handle_intents(&mut self, intents: Vec<Intent>) -> Vec<Outcome> {
+            let store = self.store.as_mut().unwrap();
+            intents.into_iter().map(|intent| store.handle_intent(intent)).collect()
         }
 
-        fn crash(&mut self) -> bool {
+        async fn crash(&mut self, during: Option<Intent>) -> bool {
+            if let Some(intent) = during {
+                self.store.as_mut().unwrap().handle_intent(intent);
+            }
             self.store = None;
             self.store = Some(RedbStore::open(&self.path).unwrap());
             true
+        }
+
+        async fn open_again(&mut self) -> Option<Self> {
+            None
+        }
+
+        async fn set_full(&mut self, _is_full: bool) -> bool {
+            false
         }
     }
 
     #[test]
     fn redb_behaves_like_an_ordered_map() {
         for seed in 1..4 {
-            let name = format!("hypertab-redb-{}-{seed}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            let store = Some(RedbStore::open(&path).unwrap());
-            let mut backend = Reopened { path: path.clone(), store };
-
-            run(&mut backend, seed, 300);
-
-            let mut other = path.clone();
-            other.set_extension("fence");
-            let store = Some(RedbStore::open(&other).unwrap());
-            run_fence(&mut Reopened { path: other.clone(), store }, None);
-            std::fs::remove_file(other).unwrap();
-
-            drop(backend);
-            std::fs::remove_file(path).unwrap();
+            let within = |what: &str, test: &dyn Fn(&mut Reopened)| {
+                let name = format!("hypertab-redb-{}-{seed}-{what}", std::process::id());
+                let path = std::env::temp_dir().join(name);
+                let store = Some(RedbStore::open(&path).unwrap());
+                test(&mut Reopened { path: path.clone(), store });
+                std::fs::remove_file(path).unwrap();
+            };
+            within("random", &|backend| block_on(run(backend, seed, 300)).unwrap());
+            within("cases", &|backend| block_on(run_cases(backend)).unwrap());
+            within("fence", &|backend| block_on(run_fence(backend)).unwrap());
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct CrashFile {
     pub current: Vec<u8>,
     /// Writes and syncs until everything fails; `None` for never.
     pub budget: Option<u32>,
+    /// Whether it cannot become longer.
+    pub is_full: bool,
 }
 
 impl CrashFile {
@@ -27,7 +29,13 @@ impl CrashFile {
                 _ => write(&mut image, *offset, bytes),
             }
         }
-        Self { durable: image.clone(), pending: Vec::new(), current: image, budget: None }
+        Self {
+            durable: image.clone(),
+            pending: Vec::new(),
+            current: image,
+            budget: None,
+            is_full: self.is_full,
+        }
     }
 
     /// Makes it that long, now and after a crash.
@@ -59,6 +67,9 @@ impl SyncFile for CrashFile {
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
         self.spend()?;
+        if self.is_full && offset as usize + bytes.len() > self.current.len() {
+            return Err(StorageFailure::Full);
+        }
         write(&mut self.current, offset, bytes);
         self.pending.push((offset, bytes.to_vec()));
         Ok(())
