@@ -52,7 +52,7 @@ async function benchPackage (rounds) {
     node: [bench('package.mjs')],
     'IndexedDB': [bench('browser.mjs'), 'indexed-db'],
     OPFS: [bench('browser.mjs'), 'opfs'],
-    upstream: [bench('upstream.cjs'), ...CASES.filter((name) => /^append|^replicate-64k/.test(name))]
+    upstream: [bench('upstream.cjs'), ...CASES.filter((name) => /^append|^replicate-64k|^bee|^drive/.test(name))]
   }
   const figures = new Map()
   for (let round = 1; round <= rounds; round++) {

@@ -13,12 +13,13 @@ import { serveCore } from './serve.mjs'
 import { measure, overWebSocket } from './workloads.mjs'
 
 const folder = process.argv[2] ?? join(import.meta.dirname, '..', '..', 'wasm')
-const { Hypercore } = await import(pathToFileURL(join(folder, 'dist', 'node', 'hypercore.js')).href)
+const load = (name) => import(pathToFileURL(join(folder, 'dist', 'node', `${name}.js`)).href)
+const [{ Corestore }, { Hyperbee }, { Hypercore }, { Hyperdrive }] = await Promise.all(['corestore', 'hyperbee', 'hypercore', 'hyperdrive'].map(load))
 const root = mkdtempSync(join(tmpdir(), 'hypertab-bench-'))
 const server = await serveCore(join(root, 'upstream'))
 let folders = 0
 const remote = { ...server.remote, open: () => overWebSocket(server.url, WebSocket) }
-const figures = await measure({ Hypercore, place: () => join(root, String(folders++)), remote })
+const figures = await measure({ Corestore, Hyperbee, Hypercore, Hyperdrive, place: () => join(root, String(folders++)), remote })
 for (const [name, value, unit] of figures) console.log(`${name}\t${value.toPrecision(5)}\t${unit}`)
 rmSync(root, { recursive: true, force: true })
 process.exit(0)

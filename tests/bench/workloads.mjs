@@ -1,4 +1,4 @@
-// The workloads of upstream.cjs for a class Hypercore that may live in a browser: same names, same bytes, fewer of them.
+// The workloads of upstream.cjs for classes that may live in a browser: same names, same bytes, of appends and gets fewer.
 
 // Deterministic bytes: xorshift32, seeded by the block index.
 export function block (index, size) {
@@ -25,13 +25,25 @@ async function timed (run) {
  * Runs workloads and returns their figures.
  *
  * @param {object} host
- * @param {any} host.Hypercore the class
+ * @param {any} host.Corestore the classes
+ * @param {any} host.Hyperbee
+ * @param {any} host.Hypercore
+ * @param {any} host.Hyperdrive
  * @param {() => any} host.place returns new, empty storage
- * @param {{ key: string, length: number, size: number, open: () => Promise<{ replicate: (stream: any) => void, close: () => void }> }} [host.remote]
- *   a core of upstream's behind a WebSocket
+ * @param {Remote} host.remote a core of upstream's behind a WebSocket
  * @returns {Promise<[name: string, value: number, unit: string][]>}
+ *
+ * @typedef {{ key: string, length: number, size: number, open: () => Promise<{ replicate: (stream: any) => void, close: () => void }> }} Remote
  */
-export async function measure ({ Hypercore, place, remote }) {
+export async function measure ({ Corestore, Hyperbee, Hypercore, Hyperdrive, place, remote }) {
+  const figures = await appendAndGet({ Hypercore, place })
+  figures.push(['replicate-64k', remote.length * remote.size / await replicate({ Hypercore, place, remote }) / 1e6, 'MB/s'])
+  figures.push(...await bee({ Hyperbee, Hypercore, place }))
+  figures.push(...await drive({ Corestore, Hyperdrive, place }))
+  return figures
+}
+
+async function appendAndGet ({ Hypercore, place }) {
   const figures = []
   const append = async (name, count, size, batch, figure) => {
     const core = new Hypercore(place())
@@ -62,21 +74,69 @@ export async function measure ({ Hypercore, place, remote }) {
   await core.close()
 
   await (await append('append-batch-64k', 500, 65536, 50, megabytes)).close()
-
-  if (remote) {
-    const reader = new Hypercore(place(), remote.key)
-    await reader.ready()
-    const seconds = await timed(async () => {
-      const link = await remote.open()
-      link.replicate(reader.replicate(true, { keepAlive: false }))
-      await reader.update({ wait: true })
-      await reader.download({ start: 0, end: remote.length }).done()
-      link.close()
-    })
-    figures.push(['replicate-64k', remote.length * remote.size / seconds / 1e6, 'MB/s'])
-    await reader.close()
-  }
   return figures
+}
+
+/**
+ * Downloads a remote core; returns the seconds that it took.
+ *
+ * @param {{ Hypercore: any, place: () => any, remote: Remote }} host
+ */
+export async function replicate ({ Hypercore, place, remote }) {
+  const reader = new Hypercore(place(), remote.key)
+  await reader.ready()
+  const seconds = await timed(async () => {
+    const link = await remote.open()
+    link.replicate(reader.replicate(true, { keepAlive: false }))
+    await reader.update({ wait: true })
+    await reader.download({ start: 0, end: remote.length }).done()
+    link.close()
+  })
+  await reader.close()
+  return seconds
+}
+
+async function bee ({ Hyperbee, Hypercore, place }) {
+  const count = 20000
+  const bee = new Hyperbee(new Hypercore(place()), { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
+  await bee.ready()
+  const key = (i) => 'key-' + String((Math.imul(i, 2654435761) >>> 0) % 1000000007).padStart(10, '0')
+  const put = await timed(async () => {
+    for (let i = 0; i < count; i += 1000) {
+      const batch = bee.batch()
+      for (let k = i; k < i + 1000; k++) await batch.put(key(k), 'value-' + k)
+      await batch.flush()
+    }
+  })
+  const get = await timed(async () => { for (let i = 0; i < count; i++) await bee.get(key(i)) })
+  let rows = 0
+  const scan = await timed(async () => { for await (const _ of bee.createReadStream()) rows++ })
+  const single = await timed(async () => { for (let i = 0; i < 2000; i++) await bee.put('single-' + i, 'v' + i) })
+  await bee.close()
+  return [
+    ['bee-put-batch', count / put, 'puts/s'],
+    ['bee-get', count / get, 'gets/s'],
+    ['bee-scan', rows / scan, 'entries/s'],
+    ['bee-put-single', 2000 / single, 'puts/s']
+  ]
+}
+
+async function drive ({ Corestore, Hyperdrive, place }) {
+  const count = 2000
+  const drive = new Hyperdrive(new Corestore(place()))
+  await drive.ready()
+  const path = (i) => `/dir${i % 20}/file${i}`
+  const contents = blocks(0, count, 8192)
+  const put = await timed(async () => { for (let i = 0; i < count; i++) await drive.put(path(i), contents[i]) })
+  const get = await timed(async () => { for (let i = 0; i < count; i++) await drive.get(path(i)) })
+  let files = 0
+  const list = await timed(async () => { for await (const _ of drive.list('/')) files++ })
+  await drive.close()
+  return [
+    ['drive-put-8k', count / put, 'files/s'],
+    ['drive-get-8k', count / get, 'files/s'],
+    ['drive-list', files / list, 'entries/s']
+  ]
 }
 
 /** Opens a WebSocket that carries a replication stream, with no more in flight than it takes. */

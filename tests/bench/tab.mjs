@@ -1,0 +1,85 @@
+// Runs a module in a tab of Chromium that nobody watches: a debugger that is told of every message of a WebSocket costs more than the message.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { serveStatic } from '../../scripts/lib/static-server.mjs'
+import { ensureBrowser } from '../../scripts/setup.mjs'
+
+const FLAGS = [
+  '--headless', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync', '--disable-component-update',
+  ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])
+]
+
+/** Longest that a run may take, in milliseconds. */
+const LIMIT = 15 * 60_000
+
+/**
+ * Calls `run(job)` of the module at `/program.js`.
+ *
+ * @param {Record<string, string | object>} routes what the tab finds on its origin, `/program.js` among it
+ * @param {any} job plain data
+ * @param {{ inWorker?: boolean }} [options] whether the module runs in a dedicated worker instead of the page
+ * @returns {Promise<any>} what it resolved to, plain data
+ */
+export async function runInTab (routes, job, { inWorker = false } = {}) {
+  const folder = mkdtempSync(join(tmpdir(), 'hypertab-tab-'))
+  const report = createServer()
+  report.listen(0, '127.0.0.1')
+  await once(report, 'listening')
+  const settings = { job, inWorker, report: `http://127.0.0.1:${report.address().port}` }
+  const files = await serveStatic({
+    ...routes,
+    '/': { type: 'text/html', body: `<!doctype html><title>run</title><script type="module">\nconst settings = ${JSON.stringify(settings)}\n${PAGE}\n</script>` },
+    '/worker.js': { type: 'text/javascript', body: WORKER }
+  })
+  const browser = spawn(await ensureBrowser(), [...FLAGS, `--user-data-dir=${join(folder, 'profile')}`, files.url], { stdio: 'ignore' })
+  const gone = once(browser, 'exit')
+  try {
+    const { value, error } = await Promise.race([
+      answer(report),
+      gone.then(() => { throw new Error('the browser ended before the run did') }),
+      new Promise((resolve, reject) => { setTimeout(() => reject(new Error('the run takes too long')), LIMIT).unref() })
+    ])
+    if (error !== undefined) throw new Error(`in the tab: ${error}`)
+    return value
+  } finally {
+    browser.kill()
+    await gone.catch(() => {})
+    await files.close()
+    report.close()
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+  }
+}
+
+const PAGE = `
+const tell = (answer) => fetch(settings.report, { method: 'POST', mode: 'no-cors', body: JSON.stringify(answer) })
+const fail = (error) => tell({ error: String(error?.stack ?? error) })
+globalThis.onerror = (message) => fail(message)
+globalThis.onunhandledrejection = ({ reason }) => fail(reason)
+if (settings.inWorker) {
+  const worker = new Worker('/worker.js', { type: 'module' })
+  worker.onerror = (event) => fail(event.message)
+  worker.onmessage = ({ data }) => data.ready ? worker.postMessage(settings.job) : tell(data)
+} else {
+  import('/program.js').then(({ run }) => run(settings.job)).then((value) => tell({ value }), fail)
+}
+`
+
+const WORKER = `
+import { run } from '/program.js'
+onmessage = ({ data }) => run(data).then((value) => postMessage({ value }), (error) => postMessage({ error: String(error?.stack ?? error) }))
+postMessage({ ready: true })
+`
+
+async function answer (server) {
+  const [request, response] = await once(server, 'request')
+  let body = ''
+  for await (const chunk of request) body += chunk
+  response.end()
+  return JSON.parse(body)
+}
