@@ -232,3 +232,17 @@ sameWithBoth('parts beyond a blob', async ({ Hypercore, create, note }) => {
   const part = await blobs.get(id, { start: 20, length: 10 })
   note(part.subarray(0, 5), Blobs === UpstreamBlobs ? part.byteLength - 5 : part.byteLength)
 })
+
+sameWithBoth('a part that begins behind the end of a blob', async ({ Hypercore, create, note }) => {
+  const Blobs = blobsOf(Hypercore)
+  const core = await create({ keyPair })
+  const blobs = new Blobs(await create(core.key))
+  const id = { byteOffset: 5, blockOffset: 1, blockLength: 1, byteLength: 5 }
+  note(await outcome(blobs.get(id, { start: 100, timeout: 1 })))
+  note(await blobs.get(id, { start: 100, wait: false }), await blobs.get(id, { start: 100, end: 200, wait: false }))
+  note(await outcome(collect(blobs.createReadStream(id, { start: 100, wait: false }))))
+  const own = new Blobs(core, { blockSize: 10 })
+  const stored = await own.put(letters(25))
+  note(await own.get(stored, { start: 25 }), await own.get(stored, { start: 25, length: 0 }))
+  note(await outcome(own.get(stored, { start: 26, wait: false })), await outcome(own.get(stored, { start: -1 })))
+})

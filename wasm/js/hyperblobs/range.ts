@@ -2,7 +2,7 @@
 
 import type { MappedBlock } from './block-map.js'
 
-/** A part of a blob; all of it by default, and never more than there is. */
+/** A part of a blob; all of it by default. */
 export interface ByteRange {
   /** First byte. */
   start?: number | undefined
@@ -18,10 +18,10 @@ export interface Window {
   end: number
 }
 
+/** The window of a range. It may begin behind the end of the blob, but never ends there: what follows is another's. */
 export function windowOf ({ start = 0, end, length }: ByteRange, byteLength: number): Window {
-  const first = Math.min(start, byteLength)
   const wanted = length !== undefined ? start + length : end !== undefined ? end + 1 : byteLength
-  return { start: first, end: Math.max(first, Math.min(wanted, byteLength)) }
+  return { start, end: Math.min(wanted, byteLength) }
 }
 
 /** The blocks of a map that hold a window, and what is cut off the first and the last one. */

@@ -10,7 +10,7 @@ import { isBytes } from '../support/bytes.js'
 import type { Lock } from '../support/lock.js'
 import { encodeBlockMap, getBlockMap, hashOf, type MappedBlock } from './block-map.js'
 import type { BlobId, BlobReadOptions, BlobWriteOptions } from './hyperblobs.js'
-import { locate, windowOf, type ByteRange, type Window } from './range.js'
+import { locate, windowOf, type ByteRange } from './range.js'
 
 type Done = (error: Error | null) => void
 
@@ -184,12 +184,10 @@ export class BlobReadStream extends ReadStream {
   protected override async begin (): Promise<void> {
     const { id } = this
     const window = windowOf(this.range, id.byteLength)
-    this.#left = window.end - window.start
-    this.#index = id.blockOffset
-    this.#skip = window.start
-    if (this.#left === 0) return
-    const end = await this.#seek(window)
-    if (this.prefetches) this.ahead = this.core.download({ start: this.#index, end, linear: true })
+    const [first, end] = await Promise.all([this.#findStart(window.start), this.#findEnd(window.end)])
+    ;[this.#index, this.#skip] = first
+    this.#left = Math.max(0, window.end - window.start)
+    if (this.prefetches && this.#left > 0) this.ahead = this.core.download({ start: this.#index, end, linear: true })
   }
 
   protected override async next (): Promise<Uint8Array | null> {
@@ -202,20 +200,23 @@ export class BlobReadStream extends ReadStream {
     return part
   }
 
-  // Finds where the window begins, and returns the block after its last one. A blob of one block needs no search.
-  async #seek (window: Window): Promise<number> {
-    const { id } = this
-    const end = id.blockOffset + id.blockLength
-    if (id.blockLength <= 1) return end
-    const [first, last] = await Promise.all([
-      window.start === 0 ? null : this.core.seek(id.byteOffset + window.start),
-      window.end === id.byteLength || !this.prefetches ? null : this.core.seek(id.byteOffset + window.end - 1)
-    ])
-    if (window.start > 0) {
-      if (first === null) throw HypercoreError.BLOCK_NOT_AVAILABLE()
-      ;[this.#index, this.#skip] = first
-    }
-    return last === null ? end : Math.min(last[0] + 1, end)
+  // What is behind the end of the blob is waited for as everything else: the id may be of a part that is not here yet.
+  async #findStart (start: number): Promise<[index: number, skip: number]> {
+    const { blockOffset, blockLength, byteOffset, byteLength } = this.id
+    if (start === 0) return [blockOffset, 0]
+    if (blockLength === 1 && start > 0 && start < byteLength) return [blockOffset, start]
+    const found = await this.core.seek(byteOffset + start)
+    if (found === null) throw HypercoreError.BLOCK_NOT_AVAILABLE()
+    return found
+  }
+
+  // How far to fetch ahead: the block after the last one that is needed.
+  async #findEnd (end: number): Promise<number> {
+    const { blockOffset, blockLength, byteOffset, byteLength } = this.id
+    const last = blockOffset + blockLength
+    if (end === byteLength || blockLength === 1 || end <= 0) return last
+    const found = await this.core.seek(byteOffset + end)
+    return found === null ? last : found[1] > 0 ? found[0] + 1 : found[0]
   }
 }
 
