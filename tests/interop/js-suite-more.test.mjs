@@ -293,7 +293,8 @@ suite('preread timeout / get timeout / cancel close', async (t, { create }) => {
   const seeking = other.seek(3, { timeout: 0 })
   waiting.catch(() => {})
   seeking.catch(() => {})
-  await sleep(20)
+  // Upstream reads from storage first, and a session that closes meanwhile fails otherwise.
+  await eventually(() => other.activeRequests.length === 2, 'both requests')
   await other.close()
   await t.exception(waiting)
   await t.exception(seeking)
