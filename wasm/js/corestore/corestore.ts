@@ -369,6 +369,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
       allowFork: given.allowFork !== false,
       allowPush: !!given.allowPush,
       alias: given.name ? { name: textOf(given.name), namespace: this.ns } : null,
+      globalCache: given.globalCache ?? this.globalCache,
       ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite', 'group', 'legacy'])
     })
     core.onidle = () => { this.cores.gc(core) }

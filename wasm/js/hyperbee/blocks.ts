@@ -136,7 +136,7 @@ async function fetchBlock (walk: BeeWalkHandle, session: Hypercore, seq: number,
       else options.onwait?.(index, session)
     }
   }) as Uint8Array | null
-  if (block === null) throw HypercoreError.BLOCK_NOT_AVAILABLE(undefined, session.discoveryKey)
+  if (block === null) throw HypercoreError.BLOCK_NOT_AVAILABLE()
   walk.give(seq, block)
 }
 
