@@ -85,6 +85,8 @@ export interface OpenChannelOptions {
 
 /** What the engine knows of a peer of one core. */
 export interface PeerStatus {
+  remoteSynced?: boolean
+  detours?: Detours
   peer: PeerHandle
   link: LinkHandle
   remotePublicKey?: Uint8Array
@@ -96,12 +98,14 @@ export interface PeerStatus {
   remoteCanUpgrade?: boolean
   remoteHasManifest?: boolean
   remoteAllowPush?: boolean
-  remoteOpened?: boolean
   canUpgrade?: boolean
   inflight?: number
   paused?: boolean
   lengthAcked?: number
 }
+
+/** Requests of blocks that somebody else was asked for already, those refused as impossible, and for lack of the block. */
+export type Detours = [hotswaps: number, refused: number, notAvailable: number]
 
 /** Cuts bytes where their content says; it returns where chunks end. */
 export interface Chunker {
@@ -156,7 +160,7 @@ export interface BeeHeader {
 export interface Engine {
   start (wake: () => void, setTimer?: (milliseconds: number) => void): void
   pollEvents (): EngineEvent[]
-  handleTimeout? (): void
+  handleTimeout (): void
   /** Writes what waits since the event `commit`. */
   writeCommits (): void
 
@@ -189,7 +193,7 @@ export interface Engine {
   coreManifest (core: CoreHandle): Uint8Array | undefined | null
   corePublicKey (core: CoreHandle): Uint8Array | undefined | null
   coreHasSecretKey (core: CoreHandle): boolean
-  coreKeyPair? (core: CoreHandle): KeyPair | undefined | null
+  coreKeyPair (core: CoreHandle): KeyPair | undefined | null
   coreIsCompat (core: CoreHandle): boolean
   coreLength (core: CoreHandle): number
   coreFork (core: CoreHandle): number
@@ -212,18 +216,22 @@ export interface Engine {
   coreSetUserData (core: CoreHandle, key: string, value: Uint8Array | null): RequestHandle
   coreUserData (core: CoreHandle, key: string): RequestHandle
   corePeers (core: CoreHandle): PeerStatus[]
-  corePeerHas? (core: CoreHandle, peer: PeerHandle, index: number): boolean
-  corePush? (core: CoreHandle, index: number): void
-  coreTraffic? (core: CoreHandle, peer?: PeerHandle): [sent: number[], received: number[]]
+  /** Of the blocks that are here, or of those that a peer announced beside its prefix; -1 for none. */
+  coreFindBlock (core: CoreHandle, peer: PeerHandle | undefined, isSet: boolean, from: number, backwards: boolean): number
+  coreCountBlocks (core: CoreHandle, peer: PeerHandle | undefined, start: number, end: number): number
+  coreBlocksPage (core: CoreHandle, peer: PeerHandle | undefined, page: number): Uint8Array | undefined
+  coreDetours (core: CoreHandle): Detours
+  corePush (core: CoreHandle, index: number): void
+  coreTraffic (core: CoreHandle, peer?: PeerHandle): [sent: number[], received: number[]]
   coreSetActive (core: CoreHandle, active: boolean): void
   coreDownloads (core: CoreHandle): boolean
   coreSetFindingPeers (core: CoreHandle, count: number): void
-  coreSetPushOnly? (core: CoreHandle, pushOnly: boolean): void
-  coreSetAllowPush? (core: CoreHandle, allowPush: boolean): void
-  coreSnapshot? (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number }
-  coreCloseSnapshot? (core: CoreHandle, snapshot: number): void
-  coreProof? (core: CoreHandle, request: unknown): RequestHandle
-  coreApplyProof? (core: CoreHandle, proof: unknown): RequestHandle
+  coreSetPushOnly (core: CoreHandle, pushOnly: boolean): void
+  coreSetAllowPush (core: CoreHandle, allowPush: boolean): void
+  coreSnapshot (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number }
+  coreCloseSnapshot (core: CoreHandle, snapshot: number): void
+  coreProof (core: CoreHandle, request: unknown): RequestHandle
+  coreApplyProof (core: CoreHandle, proof: unknown): RequestHandle
   openImportedCore (
     store: StoreHandle, options: OpenCoreOptions, oplog: Uint8Array, header: Uint8Array | undefined, tree: Uint8Array, bitfield: Uint8Array
   ): [CoreHandle, RequestHandle] | [Failure]
@@ -247,6 +255,7 @@ export interface Engine {
   coreSetManifest (core: CoreHandle, manifest: Uint8Array): RequestHandle
   coreSetGroup (core: CoreHandle, topic: Uint8Array): RequestHandle
   coreRoots (core: CoreHandle): Array<{ index: number, size: number, hash: Uint8Array }>
+  coreTellSignature (core: CoreHandle, signature: Uint8Array): void
   coreSignature (core: CoreHandle): Uint8Array | undefined | null
   coreIsLost (core: CoreHandle): boolean
   coreRepair (core: CoreHandle, proof: unknown): RequestHandle
@@ -262,9 +271,9 @@ export interface Engine {
   coreSetRecovering (core: CoreHandle, milliseconds: number): void
   coreSharedLength (core: CoreHandle): number
   coreHasStored (core: CoreHandle, start: number, end: number): RequestHandle
-  coreVerifyFullyRemote? (core: CoreHandle, proof: unknown): [Failure | null, unknown]
-  coreMissingNodes? (core: CoreHandle, index: number): RequestHandle
-  coreSendExtension? (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void
+  coreVerifyFullyRemote (core: CoreHandle, proof: unknown): [Failure | null, unknown]
+  coreMissingNodes (core: CoreHandle, index: number): RequestHandle
+  coreSendExtension (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void
   cancel (request: RequestHandle, code?: string): void
 
   openLink (options: OpenLinkOptions): LinkHandle
@@ -272,31 +281,31 @@ export interface Engine {
   linkCredit (link: LinkHandle, bytes: number): void
   linkEnded (link: LinkHandle, reason?: string): void
   linkSend (link: LinkHandle, bytes: Uint8Array): boolean
-  linkReadMessages? (link: LinkHandle): void
-  linkStartChannels? (link: LinkHandle): void
+  linkReadMessages (link: LinkHandle): void
+  linkStartChannels (link: LinkHandle): void
   closeLink (link: LinkHandle): void
   attach (core: CoreHandle, link: LinkHandle): void
   detach (core: CoreHandle, link: LinkHandle): void
-  rejectDiscoveryKey? (link: LinkHandle, discoveryKey: Uint8Array): void
-  linkStats? (link: LinkHandle): { bytesIn: number, bytesOut: number } | undefined
-  linkSetKeepAlive? (link: LinkHandle, milliseconds: number): void
-  linkSendKeepAlive? (link: LinkHandle): void
-  openChannel? (link: LinkHandle, options: OpenChannelOptions): number | undefined
-  channelSend? (link: LinkHandle, channel: number, type: number, payload: Uint8Array): boolean
-  closeChannel? (link: LinkHandle, channel: number): void
-  rejectChannel? (link: LinkHandle, open: number): void
-  corkLink? (link: LinkHandle, corked: boolean): void
+  rejectDiscoveryKey (link: LinkHandle, discoveryKey: Uint8Array): void
+  linkStats (link: LinkHandle): { bytesIn: number, bytesOut: number } | undefined
+  linkSetKeepAlive (link: LinkHandle, milliseconds: number): void
+  linkSendKeepAlive (link: LinkHandle): void
+  openChannel (link: LinkHandle, options: OpenChannelOptions): number | undefined
+  channelSend (link: LinkHandle, channel: number, type: number, payload: Uint8Array): boolean
+  closeChannel (link: LinkHandle, channel: number): void
+  rejectChannel (link: LinkHandle, open: number): void
+  corkLink (link: LinkHandle, corked: boolean): void
 
-  openRelay? (socket: unknown, publicKey: Uint8Array, secretKey: Uint8Array): RelayHandle
-  closeRelay? (relay: RelayHandle): void
-  relayLookup? (relay: RelayHandle, topic: Uint8Array): RequestHandle
-  relayAnnounce? (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
-  relayUnannounce? (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
-  relayConnect? (relay: RelayHandle, remotePublicKey: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): LinkHandle
-  relayListen? (relay: RelayHandle, publicKey: Uint8Array, secretKey: Uint8Array, firewall?: boolean): ServerHandle
-  closeServer? (server: ServerHandle): RequestHandle
-  acceptConnection? (handshake: number): void
-  denyConnection? (handshake: number): void
+  openRelay (socket: unknown, publicKey: Uint8Array, secretKey: Uint8Array): RelayHandle
+  closeRelay (relay: RelayHandle): void
+  relayLookup (relay: RelayHandle, topic: Uint8Array): RequestHandle
+  relayAnnounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
+  relayUnannounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
+  relayConnect (relay: RelayHandle, remotePublicKey: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): LinkHandle
+  relayListen (relay: RelayHandle, publicKey: Uint8Array, secretKey: Uint8Array, firewall?: boolean): ServerHandle
+  closeServer (server: ServerHandle): RequestHandle
+  acceptConnection (handshake: number): void
+  denyConnection (handshake: number): void
 
   contentManifest (manifest: Uint8Array, key: Uint8Array): Uint8Array | undefined
   encodeBlockMap (numbers: Float64Array): Uint8Array[]
@@ -321,13 +330,13 @@ export interface Engine {
   keyPair (seed?: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
   discoveryKey (key: Uint8Array): Uint8Array
   hash (parts: Uint8Array[]): Uint8Array
-  keyedHash? (key: Uint8Array, parts: Uint8Array[]): Uint8Array
+  keyedHash (key: Uint8Array, parts: Uint8Array[]): Uint8Array
   sign (message: Uint8Array, secretKey: Uint8Array): Uint8Array
   verify (message: Uint8Array, signature: Uint8Array, publicKey: Uint8Array): boolean
   randomBytes (count: number): Uint8Array
-  xsalsa20? (key: Uint8Array, nonce: Uint8Array, data: Uint8Array): Uint8Array
-  encryptBlock? (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, fork: number, block: Uint8Array): Uint8Array
-  decryptBlock? (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, block: Uint8Array): Uint8Array
+  xsalsa20 (key: Uint8Array, nonce: Uint8Array, data: Uint8Array): Uint8Array
+  encryptBlock (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, fork: number, block: Uint8Array): Uint8Array
+  decryptBlock (key: Uint8Array, isBlockKey: boolean, coreKey: Uint8Array, isCompat: boolean, index: number, block: Uint8Array): Uint8Array
 }
 
 /** Loads the module from wherever it may be fetched. */

@@ -221,7 +221,7 @@ function setTimer (milliseconds: number): void {
   if (milliseconds < 0) return
   timer = setTimeout(() => {
     timer = undefined
-    if (failure === null) call((engine) => engine.handleTimeout?.())
+    if (failure === null) call((engine) => engine.handleTimeout())
   }, milliseconds)
   unrefTimer(timer)
 }

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode as _;
 use hypertab_core::engine::{
-    AppendOptions, CoreHandle, CoreId, EncryptionKey, Error, GetOptions, OpenCore, PeerId, RangeWish,
-    RequestId, SeekOptions, SnapshotId, TruncateOptions, UpdateOptions,
+    AppendOptions, CoreHandle, CoreId, Detours, EncryptionKey, Error, GetOptions, OpenCore, PeerId,
+    RangeWish, RequestId, SeekOptions, SnapshotId, TruncateOptions, UpdateOptions,
 };
+use hypertab_core::hypercore::bitfield::Bitfield;
 use hypertab_core::hypercore::opening::OpenOptions;
 use hypertab_core::storage::StoreId;
 use hypertab_core::storage::records::Alias;
@@ -181,7 +182,10 @@ pub fn core_peers(core: u32) -> Result<Array, JsError> {
                     ("remoteDownloading", peer.remote_downloading.into()),
                     ("remoteHasManifest", peer.remote_has_manifest.into()),
                     ("remoteAllowPush", peer.remote_allow_push.into()),
+                    ("remoteSynced", peer.remote_synced.into()),
+                    ("canUpgrade", peer.can_upgrade.into()),
                     ("lengthAcked", number(peer.length_acked).into()),
+                    ("detours", detours(&peer.detours).into()),
                     ("inflight", peer.in_flight.into()),
                     ("paused", peer.is_paused.into()),
                     ("invalidData", peer.invalid_data.into()),
@@ -192,11 +196,53 @@ pub fn core_peers(core: u32) -> Result<Array, JsError> {
     })
 }
 
-/// Whether a peer said that it has a block.
-#[wasm_bindgen(js_name = corePeerHas)]
-pub fn core_peer_has(core: u32, peer: f64, index: f64) -> Result<bool, JsError> {
-    let (peer, index) = (PeerId(integer(peer, "peer")?), integer(index, "index")?);
-    ask(core, |core| core.peer_has(peer, index))
+/// Detours of all requests to peers so far.
+#[wasm_bindgen(js_name = coreDetours)]
+pub fn core_detours(core: u32) -> Result<Array, JsError> {
+    ask(core, |core| detours(&core.detours()))
+}
+
+fn detours(of: &Detours) -> Array {
+    Array::of3(&number(of.hotswaps).into(), &number(of.refused).into(), &number(of.not_available).into())
+}
+
+/// The first block from a place on, or the last one up to there, that is in a list or not; -1 for none. The list is of
+/// the blocks that are here, or of those that a peer announced beside its prefix.
+#[wasm_bindgen(js_name = coreFindBlock)]
+pub fn core_find_block(
+    core: u32,
+    peer: Option<f64>,
+    is_set: bool,
+    from: f64,
+    backwards: bool,
+) -> Result<f64, JsError> {
+    let from = integer(from, "from")?;
+    let found = bits(core, peer, |blocks| match (is_set, backwards) {
+        (true, false) => blocks.first_set(from),
+        (false, false) => Some(blocks.first_unset(from)),
+        (true, true) => blocks.last_set(from),
+        (false, true) => blocks.last_unset(from),
+    })?;
+    Ok(found.flatten().map_or(-1.0, number))
+}
+
+/// How many blocks of a range are in such a list.
+#[wasm_bindgen(js_name = coreCountBlocks)]
+pub fn core_count_blocks(core: u32, peer: Option<f64>, start: f64, end: f64) -> Result<f64, JsError> {
+    let (start, end) = (integer(start, "start")?, integer(end, "end")?);
+    Ok(number(bits(core, peer, |blocks| blocks.count(start, end))?.unwrap_or(0)))
+}
+
+/// A page of such a list: a bit for each of 32768 blocks.
+#[wasm_bindgen(js_name = coreBlocksPage)]
+pub fn core_blocks_page(core: u32, peer: Option<f64>, page: f64) -> Result<Option<Uint8Array>, JsError> {
+    let page = integer(page, "page")?;
+    Ok(bits(core, peer, |blocks| blocks.page(page))?.map(|page| Uint8Array::from(&page[..])))
+}
+
+fn bits<T>(core: u32, peer: Option<f64>, look: impl FnOnce(&Bitfield) -> T) -> Result<Option<T>, JsError> {
+    let peer = peer.map(|peer| integer(peer, "peer")).transpose()?.map(PeerId);
+    ask(core, |core| core.blocks(peer).map(look))
 }
 
 /// Sends a block to every peer that takes pushes and lacks it.

@@ -113,6 +113,12 @@ pub fn core_signature(core: u32) -> Result<Option<Uint8Array>, JsError> {
     ask(core, |core| core.signature().map(|signature| bytes(&signature)))
 }
 
+/// Replaces the signature that peers are told for the head; nothing is stored.
+#[wasm_bindgen(js_name = coreTellSignature)]
+pub fn core_tell_signature(core: u32, signature: &[u8]) -> Result<(), JsError> {
+    act(core, |core| core.tell_signature(::bytes::Bytes::copy_from_slice(signature)))
+}
+
 /// When the store was repaired, in milliseconds; 0 when the log is known to be whole.
 #[wasm_bindgen(js_name = coreRecovering)]
 pub fn core_recovering(core: u32) -> Result<f64, JsError> {

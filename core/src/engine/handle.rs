@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::crypto::{KeyPair, Node};
+use crate::hypercore::bitfield::Bitfield;
 use crate::hypercore::conflict::{FromEmpty, verify_from_empty};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::Work;
@@ -20,8 +21,8 @@ use super::Engine;
 use super::channels::Traffic;
 use super::cores::CoreEntry;
 use super::types::{
-    AppendOptions, AuditOptions, CoreId, Error, GetOptions, LinkId, Misuse, PeerId, PeerStatus, RangeWish,
-    RequestId, Response, SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
+    AppendOptions, AuditOptions, CoreId, Detours, Error, GetOptions, LinkId, Misuse, PeerId, PeerStatus,
+    RangeWish, RequestId, Response, SeekOptions, Snapshot, SnapshotId, TruncateOptions, UpdateOptions,
 };
 
 /// An open core.
@@ -108,6 +109,11 @@ impl<'a> CoreHandle<'a> {
     /// Returns the signature of the head.
     pub fn signature(&self) -> Option<Bytes> {
         self.core().tree().signature.clone()
+    }
+
+    /// Replaces the signature that peers are told for the head; nothing is stored.
+    pub fn tell_signature(&mut self, signature: Bytes) {
+        self.core_mut().tell_signature(signature);
     }
 
     /// Returns the blocks stored here without a gap from the start.
@@ -330,9 +336,17 @@ impl<'a> CoreHandle<'a> {
         self.engine.request_job(self.id, Work::MissingNodes { index })
     }
 
-    /// Returns whether a peer said that it has a block.
-    pub fn peer_has(&self, peer: PeerId, index: u64) -> bool {
-        self.engine.cores.get(&self.id).is_some_and(|entry| entry.replicator.peer_has(peer, index))
+    /// Returns which blocks are stored here, or which a peer announced beside its prefix; `None` without that peer.
+    pub fn blocks(&self, peer: Option<PeerId>) -> Option<&Bitfield> {
+        match peer {
+            None => Some(self.core().bitfield()),
+            Some(peer) => self.engine.cores.get(&self.id)?.replicator.peer_blocks(peer),
+        }
+    }
+
+    /// Returns the detours of all requests to peers so far.
+    pub fn detours(&self) -> Detours {
+        self.engine.cores.get(&self.id).map(|entry| entry.replicator.detours()).unwrap_or_default()
     }
 
     /// Returns the messages of a peer, or of all there ever were.

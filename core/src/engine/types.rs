@@ -20,7 +20,7 @@ pub use crate::hypercore::error::CoreError as Error;
 pub use crate::hypercore::jobs::{AppendOptions, CommitOptions, EncryptionKey, TruncateOptions};
 pub use crate::hypercore::opening::OpenOptions;
 pub use crate::hypercore::upkeep::{AuditOptions, Audited};
-pub use crate::replicator::{ApplyError, PeerId, PeerStatus, RangeWish, ReplicatorOptions};
+pub use crate::replicator::{ApplyError, Detours, PeerId, PeerStatus, RangeWish, ReplicatorOptions};
 
 /// One core of one store; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,7 +35,7 @@ use upgrade::Upgrade;
 
 pub use capability::{capability, is_capable};
 pub use types::{
-    Action, Applied, ApplyError, ApplyTicket, ConflictFinding, GetWish, Local, LocalChange, PeerId,
+    Action, Applied, ApplyError, ApplyTicket, ConflictFinding, Detours, GetWish, Local, LocalChange, PeerId,
     PeerMisbehaved, PeerStatus, ProveError, ProveTicket, RangeWish, ReorgStep, Reorged, ReplicatorEvent,
     ReplicatorOptions, Resolution, SeekStep, SeekWish, WishError, WishId,
 };
@@ -71,6 +71,8 @@ pub struct Replicator {
     finding_peers: bool,
     had_peers: bool,
     is_frozen: bool,
+    /// Those of all peers there ever were.
+    detours: Detours,
     push_only: bool,
 
     downloading: bool,
@@ -130,6 +132,7 @@ impl Replicator {
             finding_peers: false,
             had_peers: false,
             is_frozen: false,
+            detours: Detours::default(),
             push_only: false,
             downloading: false,
             linger_until: None,
@@ -487,9 +490,21 @@ impl Replicator {
         self.order.iter().filter_map(|id| self.peer(*id))
     }
 
-    /// Returns whether a peer said that it has a block.
-    pub fn peer_has(&self, id: PeerId, block: u64) -> bool {
-        self.peers.get(&id).is_some_and(|peer| peer.blocks.has(block))
+    /// Returns the detours of all requests so far.
+    pub fn detours(&self) -> Detours {
+        self.detours
+    }
+
+    fn count_detour(&mut self, id: PeerId, count: impl Fn(&mut Detours)) {
+        count(&mut self.detours);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            count(&mut peer.detours);
+        }
+    }
+
+    /// Returns the blocks that a peer announced, without those of the prefix that it has.
+    pub fn peer_blocks(&self, id: PeerId) -> Option<&Bitfield> {
+        self.peers.get(&id).map(|peer| peer.blocks.announced())
     }
 
     /// Returns what is known about a peer.

@@ -9,7 +9,7 @@ use crate::hypercore::bitfield::Bitfield;
 use super::pace::Pace;
 use super::requests::Cancelled;
 use super::serve::Serving;
-use super::types::{Local, PeerId, PeerStatus, ReplicatorOptions};
+use super::types::{Detours, Local, PeerId, PeerStatus, ReplicatorOptions};
 use super::wants::{LocalWants, RemoteWants, SMALL_UNIT, UNIT};
 
 /// One replication channel.
@@ -27,6 +27,7 @@ pub(super) struct Peer {
     pub(super) unsolicited: u32,
     pub(super) not_available: u32,
     pub(super) refused: u32,
+    pub(super) detours: Detours,
     pub(super) invalid_data: u32,
     /// It was asked for its signed head because its data did not fit.
     pub(super) suspects_conflict: bool,
@@ -75,6 +76,7 @@ impl Peer {
             unsolicited: 0,
             not_available: 0,
             refused: 0,
+            detours: Detours::default(),
             invalid_data: 0,
             suspects_conflict: false,
             tried: 0,
@@ -148,7 +150,10 @@ impl Peer {
             remote_downloading: self.remote_downloading,
             remote_has_manifest: self.remote_has_manifest,
             remote_allow_push: self.remote_allow_push,
+            remote_synced: self.remote_synced,
+            can_upgrade: self.can_upgrade,
             length_acked: self.length_acked,
+            detours: self.detours,
             in_flight: self.in_flight,
             is_paused: self.is_paused,
             invalid_data: self.invalid_data,
@@ -193,6 +198,11 @@ impl RemoteBlocks {
 
     pub(super) fn has(&self, block: u64) -> bool {
         block < self.contiguous || self.has.get(block)
+    }
+
+    /// Those above the prefix, and any that were announced one by one.
+    pub(super) fn announced(&self) -> &Bitfield {
+        &self.has
     }
 
     pub(super) fn contiguous_length(&self) -> u64 {

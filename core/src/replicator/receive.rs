@@ -13,7 +13,7 @@ use super::requests::{Request, RequestKey};
 use super::types::{
     Action, Applied, ApplyError, ApplyTicket, ConflictFinding, Local, PeerId, ReplicatorEvent, Resolution,
 };
-use super::wire::{self, BitfieldWords, Data, INVALID_REQUEST, Message, NoData, Range, Sync};
+use super::wire::{self, BitfieldWords, Data, INVALID_REQUEST, Message, NOT_AVAILABLE, NoData, Range, Sync};
 use super::{Replicator, stored_len};
 
 /// Data that the owner verifies and stores.
@@ -100,6 +100,11 @@ impl Replicator {
     }
 
     pub(super) fn on_no_data(&mut self, id: PeerId, refusal: NoData, local: &dyn Local, now: Instant) {
+        match refusal.reason {
+            NOT_AVAILABLE => self.count_detour(id, |detours| detours.not_available += 1),
+            INVALID_REQUEST => self.count_detour(id, |detours| detours.refused += 1),
+            _ => {}
+        }
         if let Some(key) = self.requests.find(id, refusal.request) {
             self.answered(key, local);
             self.count_refusal(id, key, refusal.reason);

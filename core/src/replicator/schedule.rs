@@ -170,8 +170,11 @@ impl Replicator {
             if block.processing > 0 || block.in_flight.iter().any(is_asked) {
                 continue;
             }
-            if self.request_block(id, index, local, now) && !idle(self) {
-                return;
+            if self.request_block(id, index, local, now) {
+                self.count_detour(id, |detours| detours.hotswaps += 1);
+                if !idle(self) {
+                    return;
+                }
             }
         }
     }

@@ -478,6 +478,17 @@ impl core::fmt::Display for PeerMisbehaved {
 
 impl core::error::Error for PeerMisbehaved {}
 
+/// How often something took another way than asking once and getting it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detours {
+    /// Requests for blocks that somebody else was asked for already.
+    pub hotswaps: u64,
+    /// Requests that were refused as impossible.
+    pub refused: u64,
+    /// Requests that were refused because the block was not there.
+    pub not_available: u64,
+}
+
 /// What is known about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -499,8 +510,14 @@ pub struct PeerStatus {
     pub remote_has_manifest: bool,
     /// Whether it takes pushes.
     pub remote_allow_push: bool,
+    /// Whether it said how long its log is.
+    pub remote_synced: bool,
+    /// Whether we can prove an upgrade from its length.
+    pub can_upgrade: bool,
     /// The length of ours that it has seen.
     pub length_acked: u64,
+    /// Detours of requests to it.
+    pub detours: Detours,
     /// Requests in flight at it.
     pub in_flight: u32,
     /// Whether we stopped talking to it.

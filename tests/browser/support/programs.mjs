@@ -17,7 +17,7 @@ const require = createRequire(import.meta.url)
 
 /** Files of programs that need nothing of Node. */
 const FILES = [
-  'js-suite-batch', 'js-suite-core', 'js-suite-more', 'js-suite-parts', 'js-suite-repair', 'js-suite-replicate',
+  'js-suite-batch', 'js-suite-core', 'js-suite-more', 'js-suite-parts', 'js-suite-peers', 'js-suite-repair', 'js-suite-replicate',
   'js-suite-sessions', 'js-suite-storage', 'js-upstream-core'
 ]
 

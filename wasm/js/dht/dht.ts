@@ -139,7 +139,7 @@ export class DHT extends EventEmitter<DHTEvents> {
         keys = await keyPair
         relay = await this.relay.connected()
       },
-      open: (engine) => engine.relayConnect!(relay, remotePublicKey, keys!.publicKey, keys!.secretKey)
+      open: (engine) => engine.relayConnect(relay, remotePublicKey, keys!.publicKey, keys!.secretKey)
     }, { remotePublicKey, publicKey: options.keyPair?.publicKey ?? this.defaultKeyPair?.publicKey ?? null, keepAlive: this.connectionKeepAlive })
     this.#connections.add(connection)
     connection.on('close', () => { this.#connections.delete(connection) })
@@ -159,19 +159,19 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Who announced a topic. */
   lookup (topic: Uint8Array, _options?: unknown): Query {
-    return new Query(this.relay, (engine, relay) => engine.relayLookup!(relay, topic))
+    return new Query(this.relay, (engine, relay) => engine.relayLookup(relay, topic))
   }
 
   /** Says that a key serves a topic; also looks it up. */
   announce (topic: Uint8Array, keyPair: ServerKeys, _relayAddresses?: unknown, _options?: unknown): Query {
-    return new Query(this.relay, (engine, relay) => engine.relayAnnounce!(relay, topic, keyPair.publicKey, keyPair.secretKey))
+    return new Query(this.relay, (engine, relay) => engine.relayAnnounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
   }
 
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {
     const relay = this.relay.handle
     // Without a relay nothing can be withdrawn; announcements expire.
     if (relay === null) return
-    await new Request((engine) => engine.relayUnannounce!(relay, topic, keyPair.publicKey, keyPair.secretKey)).promise
+    await new Request((engine) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey)).promise
   }
 
   lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Query {

@@ -152,7 +152,7 @@ export class RelayClient {
     this.#opening = null
     if (relay === null) return
     unlisten('relay', relay)
-    call((engine) => { engine.closeRelay!(relay) })
+    call((engine) => { engine.closeRelay(relay) })
   }
 
   #rejectWaiting (error: Error): void {

@@ -91,7 +91,7 @@ export class Server extends EventEmitter<ServerEvents> {
     const relay = this.dht.relay.handle
     if (relay === null || this.#keyPair === null || this.closed || this.suspended || this.#handle !== null) return
     const { publicKey, secretKey } = this.#keyPair
-    const handle = call((engine) => engine.relayListen!(relay, publicKey, secretKey, !!this.#options.firewall))
+    const handle = call((engine) => engine.relayListen(relay, publicKey, secretKey, !!this.#options.firewall))
     this.#handle = handle
     listen('server', handle, (kind, rest) => { this.#onevent(handle, kind, rest) })
   }
@@ -139,7 +139,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#handle = null
     if (handle === null) return
     try {
-      await request((engine) => engine.closeServer!(handle))
+      await request((engine) => engine.closeServer(handle))
     } catch {
       // The relay forgets it with the connection.
     }
@@ -182,8 +182,8 @@ export class Server extends EventEmitter<ServerEvents> {
       denied = !!(await this.#options.firewall!(remotePublicKey, null, null))
     } finally {
       call((engine) => {
-        if (denied) engine.denyConnection!(handshake)
-        else engine.acceptConnection!(handshake)
+        if (denied) engine.denyConnection(handshake)
+        else engine.acceptConnection(handshake)
       })
     }
   }

@@ -12,7 +12,9 @@ import type { CoreStorage } from '../storage/core-storage.js'
 import type { LegacyFiles, Storage } from '../storage/storage.js'
 import { Mux } from '../links/mux.js'
 import type { HypercoreOptions } from './options.js'
+import { BlockList } from './block-list.js'
 import type { Hypercore } from './hypercore.js'
+import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { openOptions } from './opening.js'
 import { Peer } from './peer.js'
@@ -85,6 +87,8 @@ export class Core {
   store: StoreHandle = 0
   /** Shared with whoever has the core. */
   readonly globalCache: unknown
+  /** The blocks that are here. */
+  readonly bitfield = new BlockList(() => this.opened && !this.closed && !this.#frozen ? { core: this.handle } : null, () => this.length)
   /** Runs when no session is left. */
   onidle: () => unknown = () => {}
   /** Runs when the log of a core in a group changed. */
@@ -95,6 +99,7 @@ export class Core {
   #handle: CoreHandle | null = null
   #state: State | null = null
   #manifest: Manifest | null = null
+  #verifier: { manifest: Manifest, verifier: Verifier } | null = null
   #peers = new Map<number, Peer>()
   #acquired = false
   /** What the log was when its store was closed to be opened again. */
@@ -107,7 +112,7 @@ export class Core {
   #waitsForLock: Array<() => void> = []
 
   constructor (storage: StorageInput, options: HypercoreOptions) {
-    this.replicator = new Replicator(this, options.inflightRange)
+    this.replicator = new Replicator(this, options)
     this.db = parseStorage(storage)
     this.globalCache = options.globalCache ?? null
     this.key = options.key as Uint8Array ?? null
@@ -149,6 +154,14 @@ export class Core {
     return this.closed
   }
 
+  /** Who signs the log; null before that is known. */
+  get verifier (): Verifier | null {
+    const { key, manifest } = this
+    if (!key || !manifest) return null
+    if (this.#verifier?.manifest !== manifest) this.#verifier = { manifest, verifier: new Verifier(key, manifest) }
+    return this.#verifier.verifier
+  }
+
   get length (): number { return this.#frozen?.length ?? look((engine) => engine.coreLength(this.handle)) }
   get byteLength (): number { return this.#frozen?.byteLength ?? look((engine) => engine.coreByteLength(this.handle)) }
   get fork (): number { return this.#frozen?.fork ?? look((engine) => engine.coreFork(this.handle)) }
@@ -162,15 +175,6 @@ export class Core {
 
   get peers (): Peer[] {
     return [...this.#peers.values()]
-  }
-
-  /** The blocks that are here. */
-  get bitfield (): { get: (index: number) => boolean, firstSet: (from: number) => number, firstUnset: (from: number) => number } {
-    const first = (from: number, isHere: boolean) => {
-      for (let index = from; index < this.length; index++) if (this.has(index) === isHere) return index
-      return isHere ? -1 : Math.max(from, this.length)
-    }
-    return { get: (index) => this.has(index), firstSet: (from) => first(from, true), firstUnset: (from) => first(from, false) }
   }
 
   /** What is stored about the core. */
@@ -277,7 +281,7 @@ export class Core {
   /** Verifies a proof and stores what it proves; false when it is of no use. */
   async verify (proof: Proof, _from?: unknown): Promise<boolean> {
     if (proof.fork !== this.fork) return false
-    return !!(await this.request<boolean>((core, engine) => engine.coreApplyProof!(core, forEngine(proof))).promise)
+    return !!(await this.request<boolean>((core, engine) => engine.coreApplyProof(core, forEngine(proof))).promise)
   }
 
   /** What programs stored beside a log, in the order of names. */
@@ -320,6 +324,7 @@ export class Core {
   attach (mux: Mux): void {
     if (this.closing !== null || mux.destroyed) return
     this.muxes.add(mux)
+    if (this.opened && this.#frozen === null) this.state.checkSignature()
     if (this.opened && this.#frozen === null) call((engine) => { engine.coreSetSmallWants(this.handle, hasSmallWants()) })
     if (mux.linking !== null) this.replicator.awaitHandshake(mux.linking)
     if (!this.#isFull && this.#frozen === null) mux.attach(this.handle, this)

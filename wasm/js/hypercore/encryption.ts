@@ -1,7 +1,6 @@
 // How a session's blocks are encrypted: upstream's scheme, carried out by the engine, or one that a program brings.
 
 import type { BlockEncryption } from '../binding.js'
-import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { look } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
@@ -127,13 +126,9 @@ export function createEncryption (input: EncryptionInput, core: EncryptedCore): 
 }
 
 function xsalsa20 (key: Uint8Array, nonce: Uint8Array, data: Uint8Array): Uint8Array {
-  const result = look((engine) => engine.xsalsa20?.(key, nonce, data))
-  if (!result) throw HypercoreError.NOT_SUPPORTED('this engine has no XSalsa20')
-  return result
+  return look((engine) => engine.xsalsa20(key, nonce, data))
 }
 
 function keyedHash (key: Uint8Array, data: Uint8Array): Uint8Array {
-  const hashed = look((engine) => engine.keyedHash?.(key, [data]))
-  if (!hashed) throw HypercoreError.NOT_SUPPORTED('this engine has no keyed hash')
-  return userBytes(hashed)
+  return userBytes(look((engine) => engine.keyedHash(key, [data])))
 }

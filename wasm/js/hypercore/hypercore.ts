@@ -3,7 +3,7 @@
 import type { Duplex } from 'streamx'
 
 import { HypercoreError } from '../errors.js'
-import { call, look } from '../runtime.js'
+import { call } from '../runtime.js'
 import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { Mux } from '../links/mux.js'
@@ -206,13 +206,13 @@ export class Hypercore extends BlockSession {
   /** Makes a proof of a block, a node, a byte or a head, as peers get it. */
   async proof (options: ProofOptions): Promise<Proof> {
     if (!this.opened) await this.opening
-    return fromEngine(await this.state!.request<EngineProof>((core, engine) => engine.coreProof!(core, options)).promise)
+    return fromEngine(await this.state!.request<EngineProof>((core, engine) => engine.coreProof(core, options)).promise)
   }
 
   /** Verifies a proof and stores what it proves; false when it is of no use. */
   async applyProof (proof: Proof, _from?: unknown): Promise<boolean> {
     if (!this.opened) await this.opening
-    return !!(await this.#optional('coreApplyProof', (core, engine) => engine.coreApplyProof!(core, forEngine(proof))))
+    return !!(await this.core!.request<boolean>((core, engine) => engine.coreApplyProof(core, forEngine(proof))).promise)
   }
 
   /** Verifies the proof of a head without what is stored here. */
@@ -223,7 +223,7 @@ export class Hypercore extends BlockSession {
 
   async missingNodes (index: number): Promise<number> {
     if (!this.opened) await this.opening
-    return await this.#optional<number>('coreMissingNodes', (core, engine) => engine.coreMissingNodes!(core, index))
+    return await this.core!.request<number>((core, engine) => engine.coreMissingNodes(core, index)).promise
   }
 
   /** Messages of a program's own, beside the replication. */
@@ -351,11 +351,6 @@ export class Hypercore extends BlockSession {
   _attach (mux: Mux): void {
     if (this.opened) this.core!.attach(mux)
     else this.opening.then(() => { this.core!.attach(mux) }, (error) => { mux.destroy(error) })
-  }
-
-  async #optional<T> (name: 'coreProof' | 'coreApplyProof' | 'coreMissingNodes', command: Parameters<Core['request']>[0]): Promise<T> {
-    if (!look((engine) => engine[name])) throw HypercoreError.NOT_SUPPORTED(`this engine has no ${name}`, this.discoveryKey)
-    return await this.core!.request<T>(command).promise
   }
 }
 

@@ -1,11 +1,12 @@
 // A peer of one core, with the fields that upstream's peers have.
 
-import type { LinkHandle, PeerHandle, PeerStatus } from '../binding.js'
+import type { Detours, LinkHandle, PeerHandle, PeerStatus } from '../binding.js'
 import { userBytes } from '../platform.js'
 import { call, look } from '../runtime.js'
 import type { Connection } from '../links/connection.js'
 import type { SecretStreamLike } from '../links/external.js'
 import type { Mux } from '../links/mux.js'
+import { BlockList } from './block-list.js'
 import type { Core } from './core.js'
 import type { Extension } from './extension.js'
 
@@ -47,15 +48,19 @@ const TYPES = {
 } as const
 
 /** What the engine counted, in upstream's form. */
-export function statsOf (traffic: [sent: number[], received: number[]] | null | undefined, failures: { data: number, requests: number }): PeerStats {
+export function statsOf (
+  traffic: [sent: number[], received: number[]] | null,
+  failures: { data: number, requests: number },
+  [hotswaps, backoffs, notAvailableBackoffs]: Detours = [0, 0, 0]
+): PeerStats {
   const counts = Object.entries(TYPES).map(([name, type]) => [name, { tx: traffic?.[0][type] ?? 0, rx: traffic?.[1][type] ?? 0 }])
   return {
     ...Object.fromEntries(counts) as Record<keyof typeof TYPES, MessageCount>,
-    hotswaps: 0,
+    hotswaps,
     invalidData: failures.data,
     invalidRequests: failures.requests,
-    backoffs: 0,
-    notAvailableBackoffs: 0
+    backoffs,
+    notAvailableBackoffs
   }
 }
 
@@ -82,6 +87,7 @@ export class Peer {
     this.link = link
     this.protomux = mux
     this.stream = mux?.stream ?? null
+    this.remoteBitfield = new BlockList(() => this.removed || core.closed ? null : { core: core.handle, peer: id }, () => core.length)
     this.#last = { peer: id, link }
     this.#status()
   }
@@ -99,8 +105,9 @@ export class Peer {
   get remoteCanUpgrade (): boolean { return this.#status().remoteCanUpgrade ?? false }
   get remoteHasManifest (): boolean { return this.#status().remoteHasManifest ?? false }
   get remoteAllowPush (): boolean { return this.#status().remoteAllowPush ?? false }
-  get remoteOpened (): boolean { return this.#status().remoteOpened ?? true }
-  get remoteSynced (): boolean { return this.remoteLength > 0 || this.lengthAcked > 0 }
+  /** A peer is one that answered. */
+  get remoteOpened (): boolean { return true }
+  get remoteSynced (): boolean { return this.#status().remoteSynced ?? false }
   get canUpgrade (): boolean { return this.#status().canUpgrade ?? false }
   get inflight (): number { return this.#status().inflight ?? 0 }
   get paused (): boolean { return this.#status().paused ?? false }
@@ -119,22 +126,37 @@ export class Peer {
     return this.core.replicator
   }
 
-  /** Which blocks it said that it has. */
-  get remoteBitfield (): { get (index: number): boolean } {
-    return {
-      get: (index) => !this.removed && !this.core.closed && (look((engine) => engine.corePeerHas?.(this.core.handle, this.id, index)) ?? false)
-    }
+  /** Which blocks it said that it has, beside those below `remoteContiguousLength`. */
+  readonly remoteBitfield: BlockList
+
+  /** Which of those we lack. */
+  readonly missingBlocks = { get: (index: number): boolean => this.remoteBitfield.get(index) && !this.core.has(index) }
+
+  /** Requests that it gets at once, while nothing is known of how long the way is; what the engine finds out may be more. */
+  getMaxInflight (): number {
+    const [least, most] = this.inflightRange
+    return Math.min(most, 3 * least)
+  }
+
+  /** The same for blocks that somebody else was asked for already. */
+  getMaxHotswapInflight (): number {
+    return Math.max(16, this.getMaxInflight() / 2)
+  }
+
+  /** Whether it is still there. */
+  isActive (): boolean {
+    return !this.removed
   }
 
   /** Messages so far. */
   get stats (): PeerStats {
-    if (!this.removed && !this.core.closed) this.#traffic = look((engine) => engine.coreTraffic?.(this.core.handle, this.id)) ?? null
-    return statsOf(this.#traffic, this.failures)
+    if (!this.removed && !this.core.closed) this.#traffic = look((engine) => engine.coreTraffic(this.core.handle, this.id))
+    return statsOf(this.#traffic, this.failures, this.#status().detours)
   }
 
   /** Sends a message of an extension. */
   extension (name: string, message: Uint8Array): void {
-    if (!this.removed) call((engine) => { engine.coreSendExtension?.(this.core.handle, this.id, name, message) })
+    if (!this.removed) call((engine) => { engine.coreSendExtension(this.core.handle, this.id, name, message) })
   }
 
   // The engine is asked while the peer is there; what it said last is what remains.

@@ -26,7 +26,7 @@ export async function copyPrologue (source: State, target: Core): Promise<void> 
 // From one store to another as from peer to peer: the hash of the manifest is what proves them.
 async function copyAcross (source: State, target: Core, length: number): Promise<void> {
   const prove = async (request: object) => {
-    const proof = await source.request<EngineProof>((core, engine) => engine.coreProof!(core, request)).promise
+    const proof = await source.request<EngineProof>((core, engine) => engine.coreProof(core, request)).promise
     proof.fork = target.fork
     if (proof.upgrade) {
       proof.upgrade.additionalNodes = []
@@ -35,14 +35,14 @@ async function copyAcross (source: State, target: Core, length: number): Promise
     return proof
   }
   const apply = async (proof: EngineProof) => {
-    await target.request((core, engine) => engine.coreApplyProof!(core, proof)).promise
+    await target.request((core, engine) => engine.coreApplyProof(core, proof)).promise
   }
   if (target.length < length) await apply(await prove({ upgrade: { start: 0, length } }))
   for (let start = 0; start < length; start += BATCH) {
     const indexes = Array.from({ length: Math.min(BATCH, length - start) }, (_, i) => start + i)
     await Promise.all(indexes.map(async (index) => {
       if (target.has(index) || !await source.has(index, index + 1)) return
-      const nodes = await target.request<number>((core, engine) => engine.coreMissingNodes!(core, index)).promise
+      const nodes = await target.request<number>((core, engine) => engine.coreMissingNodes(core, index)).promise
       await apply(await prove({ block: { index, nodes } }))
     }))
   }

@@ -1,7 +1,7 @@
 // Proofs: what peers send each other, as a program sees them.
 
 import type { Failure } from '../binding.js'
-import { fromFailure, HypercoreError } from '../errors.js'
+import { fromFailure } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { look } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
@@ -64,8 +64,7 @@ export function fromEngine (proof: EngineProof): Proof {
 
 /** Verifies the proof of a head against nothing but the core's key and manifest. */
 export function verifyFullyRemote (core: Core, proof: Proof): RemoteHead {
-  const verified = look((engine) => engine.coreVerifyFullyRemote?.(core.handle, forEngine(proof)))
-  if (!verified) throw HypercoreError.NOT_SUPPORTED('this engine verifies no proofs by themselves', core.discoveryKey)
+  const verified = look((engine) => engine.coreVerifyFullyRemote(core.handle, forEngine(proof)))
   const [failure, head] = verified as [Failure | null, Omit<RemoteHead, 'hash'> & { hash: Uint8Array }]
   if (failure) throw fromFailure(failure, core.discoveryKey)
   nodesFromEngine(head.roots)

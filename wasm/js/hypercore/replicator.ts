@@ -1,10 +1,15 @@
 // What programs reach through `core.replicator`.
 
+import type { Detours } from '../binding.js'
 import { call, look } from '../runtime.js'
 import { Mux } from '../links/mux.js'
 import type { Core } from './core.js'
+import type { HypercoreOptions } from './options.js'
 import { statsOf, type Peer, type PeerStats } from './peer.js'
 import { clearRequests, destroyRequests, type ActiveRequests } from './requests.js'
+
+/** What of a core's options is about its peers. */
+export type ReplicatorOptions = Pick<HypercoreOptions, 'inflightRange' | 'allowPush' | 'eagerUpgrade' | 'allowFork'>
 
 /** The replication of one core with all of its peers. */
 export class Replicator {
@@ -14,16 +19,28 @@ export class Replicator {
   ondownloading: (() => void) | null = null
   /** Requests that a peer gets at once: at least, and at most. */
   inflightRange: [number, number]
+  /** Whether blocks are taken that were not asked for. */
+  allowPush: boolean
+  /** Whether nothing is asked for: blocks come unasked. */
+  pushOnly = false
+  /** Whether a longer log is asked for as soon as a peer has one. */
+  readonly eagerUpgrade: boolean
+  /** Whether another history of the log is followed. */
+  readonly allowFork: boolean
   /** @internal */
   readonly failures = { data: 0, requests: 0 }
   #traffic: [number[], number[]] | null = null
+  #detours: Detours = [0, 0, 0]
   #active = 0
   /** Streams whose handshake is under way: their peers are to be waited for. */
   #handshakes = 0
 
-  constructor (core: Core, inflightRange: [number, number] = [16, 512]) {
+  constructor (core: Core, { inflightRange, allowPush, eagerUpgrade, allowFork }: ReplicatorOptions = {}) {
     this.core = core
-    this.inflightRange = inflightRange
+    this.inflightRange = inflightRange ?? [16, 512]
+    this.allowPush = allowPush === true
+    this.eagerUpgrade = eagerUpgrade !== false
+    this.allowFork = allowFork !== false
   }
 
   get peers (): Peer[] {
@@ -33,8 +50,11 @@ export class Replicator {
   /** Messages of all peers so far. */
   get stats (): PeerStats {
     const { core } = this
-    if (core.opened && !core.closed) this.#traffic = look((engine) => engine.coreTraffic?.(core.handle)) ?? null
-    return statsOf(this.#traffic, this.failures)
+    if (core.opened && !core.closed && !core.resuming) {
+      this.#traffic = look((engine) => engine.coreTraffic(core.handle))
+      this.#detours = look((engine) => engine.coreDetours(core.handle))
+    }
+    return statsOf(this.#traffic, this.failures, this.#detours)
   }
 
   /** Whether blocks are wanted, or were until a while ago: peers are kept for who comes back. */
@@ -47,6 +67,29 @@ export class Replicator {
   /** Whether no peer is there, and none may come with a stream that is being opened. */
   idle (): boolean {
     return this.core.peers.length === 0 && [...this.core.muxes].every((mux) => mux.open)
+  }
+
+  /** Sessions that want blocks. */
+  get activeSessions (): number {
+    return this.#active
+  }
+
+  get destroyed (): boolean {
+    return this.core.closed
+  }
+
+  /** Whether pushed blocks are taken now. */
+  isAllowingPush (): boolean {
+    return this.allowPush && this.#active > 0
+  }
+
+  /** Gathers what is sent to the peers, until as many {@link uncork}s. */
+  cork (): void {
+    for (const { protomux } of this.peers) protomux?.cork()
+  }
+
+  uncork (): void {
+    for (const { protomux } of this.peers) protomux?.uncork()
   }
 
   /** Whether blocks are wanted. */
@@ -83,11 +126,12 @@ export class Replicator {
 
   /** Sends a block to every peer that takes pushes and lacks it. */
   async push (index: number): Promise<void> {
-    call((engine) => { engine.corePush?.(this.core.handle, index) })
+    call((engine) => { engine.corePush(this.core.handle, index) })
   }
 
   setPushOnly (pushOnly: boolean): void {
-    call((engine) => { engine.coreSetPushOnly?.(this.core.handle, pushOnly) })
+    this.pushOnly = pushOnly
+    call((engine) => { engine.coreSetPushOnly(this.core.handle, pushOnly) })
   }
 
   /** Sets how many requests a peer gets at once: at least, and at most. */
@@ -97,7 +141,8 @@ export class Replicator {
   }
 
   setAllowPush (allowPush: boolean): void {
-    call((engine) => { engine.coreSetAllowPush?.(this.core.handle, allowPush) })
+    this.allowPush = allowPush
+    call((engine) => { engine.coreSetAllowPush(this.core.handle, allowPush) })
   }
 
   /** @internal The engine has the core anew, and is told what it was told before. */

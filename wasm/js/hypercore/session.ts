@@ -403,16 +403,14 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
   #takeSnapshot (): void {
     const core = this.state!
-    const taken = call((engine) => engine.coreSnapshot?.(core.handle))
-    this._snapshot = taken
-      ? { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, id: taken.snapshot, users: 1 }
-      : { length: core.length, byteLength: core.byteLength, fork: core.fork, id: null, users: 1 }
+    const taken = call((engine) => engine.coreSnapshot(core.handle))
+    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, id: taken.snapshot, users: 1 }
   }
 
   #releaseSnapshot (): void {
     const id = this._snapshot?.id
     if (id == null || --this._snapshot!.users > 0 || this.core!.closed) return
-    call((engine) => { engine.coreCloseSnapshot?.(this.state!.handle, id) })
+    call((engine) => { engine.coreCloseSnapshot(this.state!.handle, id) })
   }
 
   #isWritable (): boolean {

@@ -4,7 +4,7 @@ import type { CoreHandle, KeyPair } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, look, request, Request, unlisten } from '../runtime.js'
-import { fromUtf8, isBytes } from '../support/bytes.js'
+import { equal, fromUtf8, isBytes } from '../support/bytes.js'
 import { CoreStorage } from '../storage/core-storage.js'
 import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
@@ -38,6 +38,8 @@ export class State {
   readonly atom: Atom | null
   readonly #handle: CoreHandle | null
   readonly sessions: Hypercore[] = []
+  /** The signature that a program got, and what it was. */
+  private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
   /** Serialises appends whose blocks are encrypted by a program. */
   appending: Promise<unknown> = Promise.resolve()
   #references = 0
@@ -82,9 +84,24 @@ export class State {
     return look((engine) => engine.coreRoots(this.handle)).map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) }))
   }
 
+  /** What peers are told that signs the head; a program may change its bytes, also in place. Nothing of that is stored. */
   get signature (): Uint8Array | null {
     const signature = look((engine) => engine.coreSignature(this.handle))
-    return signature ? userBytes(signature) : null
+    if (!signature) return null
+    const { handed } = this
+    if (handed && equal(handed.of, signature)) return handed.bytes
+    const bytes = userBytes(signature)
+    this.handed = { of: signature.slice(), bytes }
+    return bytes
+  }
+
+  set signature (signature: Uint8Array | null) {
+    if (signature) call((engine) => { engine.coreTellSignature(this.handle, signature) })
+  }
+
+  /** @internal Takes over what a program changed in the signature that it got. */
+  checkSignature (): void {
+    if (this.handed && !equal(this.handed.of, this.handed.bytes) && this.signature === this.handed.bytes) this.signature = this.handed.bytes
   }
 
   hash (): Uint8Array {
@@ -309,7 +326,7 @@ export class Picture {
 
   /** @internal */
   constructor (state: State) {
-    const taken = call((engine) => engine.coreSnapshot!(state.handle))
+    const taken = call((engine) => engine.coreSnapshot(state.handle))
     this.core = state.core
     this.name = state.name
     this.length = taken.length
@@ -345,7 +362,7 @@ export class Picture {
 
   unref (): void {
     if (--this.#references > 0) return
-    if (!this.core.closed) call((engine) => { engine.coreCloseSnapshot?.(this.#state.handle, this.#id) })
+    if (!this.core.closed) call((engine) => { engine.coreCloseSnapshot(this.#state.handle, this.#id) })
     void this.#state.unref()
   }
 }

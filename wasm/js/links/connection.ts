@@ -138,13 +138,13 @@ export class Connection extends Duplex<ConnectionEvents> {
   setKeepAlive (milliseconds: number): void {
     this.keepAlive = milliseconds || 0
     const link = this.#link
-    if (link !== null && !this.#over) call((engine) => { engine.linkSetKeepAlive?.(link, this.keepAlive) })
+    if (link !== null && !this.#over) call((engine) => { engine.linkSetKeepAlive(link, this.keepAlive) })
   }
 
   /** Sends an empty message, which the other end ignores. */
   sendKeepAlive (): void {
     const link = this.#link
-    if (link !== null && !this.#over) call((engine) => { engine.linkSendKeepAlive?.(link) })
+    if (link !== null && !this.#over) call((engine) => { engine.linkSendKeepAlive(link) })
   }
 
   /** Resolves once everything written has been taken. */
@@ -312,7 +312,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   #onchannel (kind: string, rest: unknown[]): void {
     if (this.#mux?.handle(kind, rest) || this.#link === null) return
     if (kind === 'discovery-key') rejectDiscoveryKey(this.#link, rest[0] as Uint8Array)
-    if (kind === 'remote-channel') call((engine) => { engine.rejectChannel?.(this.#link!, rest[0] as number) })
+    if (kind === 'remote-channel') call((engine) => { engine.rejectChannel(this.#link!, rest[0] as number) })
   }
 
   #onopened (publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null): void {
@@ -382,7 +382,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   #askForMessages (): void {
     if (this.#mux !== null || this.#over) return
     const link = this.#link!
-    call((engine) => { engine.linkReadMessages?.(link) })
+    call((engine) => { engine.linkReadMessages(link) })
   }
 
   #settleOpen (error: Error | null): void {
@@ -408,7 +408,7 @@ export class Connection extends Duplex<ConnectionEvents> {
 
   #stats (): { bytesIn: number, bytesOut: number } | null {
     const link = this.#link
-    if (link !== null && !this.#over) this.#counted = look((engine) => engine.linkStats?.(link)) ?? this.#counted
+    if (link !== null && !this.#over) this.#counted = look((engine) => engine.linkStats(link)) ?? this.#counted
     return this.#counted
   }
 
@@ -425,7 +425,7 @@ export class Connection extends Duplex<ConnectionEvents> {
 
 /** Tells a peer that nobody here wants a core. */
 export function rejectDiscoveryKey (link: LinkHandle, discoveryKey: Uint8Array): void {
-  call((engine) => { engine.rejectDiscoveryKey?.(link, discoveryKey) })
+  call((engine) => { engine.rejectDiscoveryKey(link, discoveryKey) })
 }
 
 function toMessage (data: unknown): Uint8Array {

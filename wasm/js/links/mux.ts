@@ -153,11 +153,11 @@ export class Mux implements ChannelCarrier {
 
   /** Gathers what is sent, until as many {@link uncork}s. */
   cork (): void {
-    if (++this.corked === 1) this.#whenOpen((link) => { call((engine) => { engine.corkLink?.(link, true) }) })
+    if (++this.corked === 1) this.#whenOpen((link) => { call((engine) => { engine.corkLink(link, true) }) })
   }
 
   uncork (): void {
-    if (--this.corked === 0) this.#whenOpen((link) => { call((engine) => { engine.corkLink?.(link, false) }) })
+    if (--this.corked === 0) this.#whenOpen((link) => { call((engine) => { engine.corkLink(link, false) }) })
   }
 
   /** Ends the stream. */
@@ -198,7 +198,7 @@ export class Mux implements ChannelCarrier {
     this.#channels.push(channel)
     this.#whenOpen((link) => {
       if (channel.closed) return
-      const handle = call((engine) => engine.openChannel?.(link, {
+      const handle = call((engine) => engine.openChannel(link, {
         protocol: channel.protocol,
         aliases: channel.aliases,
         shared: (channel as SharedChannel).shared,
@@ -221,7 +221,7 @@ export class Mux implements ChannelCarrier {
     const { handle } = channel
     if (handle !== null && this.#link !== null && !this.#over) {
       const link = this.#link
-      call((engine) => { engine.closeChannel?.(link, handle) })
+      call((engine) => { engine.closeChannel(link, handle) })
     }
   }
 
@@ -229,7 +229,7 @@ export class Mux implements ChannelCarrier {
   sendMessage (channel: Channel, type: number, payload: Uint8Array): boolean {
     this.#whenOpen((link) => {
       const { handle } = channel
-      if (handle !== null && !channel.closed) this.drained = call((engine) => engine.channelSend?.(link, handle, type, payload)) ?? true
+      if (handle !== null && !channel.closed) this.drained = call((engine) => engine.channelSend(link, handle, type, payload))
     })
     return this.drained
   }
@@ -248,7 +248,7 @@ export class Mux implements ChannelCarrier {
   linked (link: LinkHandle): void {
     if (this.#link !== null) return
     this.#link = link
-    call((engine) => { engine.linkStartChannels?.(link) })
+    call((engine) => { engine.linkStartChannels(link) })
     for (const core of this.#cores.keys()) call((engine) => { engine.attach(core, link) })
     this.#settleLinked()
   }
@@ -283,7 +283,7 @@ export class Mux implements ChannelCarrier {
       case 'remote-channel': {
         const [open, protocol, key] = rest as [number, string, Uint8Array]
         const id = key.byteLength > 0 ? userBytes(key) : null
-        void this.#offer(protocol, id, (link) => { call((engine) => { engine.rejectChannel?.(link, open) }) })
+        void this.#offer(protocol, id, (link) => { call((engine) => { engine.rejectChannel(link, open) }) })
         return true
       }
       case 'channel-opened':

@@ -24,7 +24,7 @@ export const caps = {
 
 /** Proves to the other end of a stream that this one knows the core's key. */
 export function replicate (isInitiator: boolean, key: Uint8Array, handshakeHash: Uint8Array): Uint8Array {
-  return userBytes(look((engine) => engine.keyedHash!(handshakeHash, [name(isInitiator ? REPLICATE_INITIATOR : REPLICATE_RESPONDER), key])))
+  return userBytes(look((engine) => engine.keyedHash(handshakeHash, [name(isInitiator ? REPLICATE_INITIATOR : REPLICATE_RESPONDER), key])))
 }
 
 /** What the signer of a manifest signs for a head. */

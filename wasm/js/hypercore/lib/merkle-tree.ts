@@ -119,11 +119,11 @@ export class MerkleTree {
   }
 
   static async proof (state: State, _reader: unknown, options: ProofOptions): Promise<Proof> {
-    return fromEngine(await state.request<EngineProof>((core, engine) => engine.coreProof!(core, options)).promise)
+    return fromEngine(await state.request<EngineProof>((core, engine) => engine.coreProof(core, options)).promise)
   }
 
   static async missingNodes (state: State, index: number): Promise<number> {
-    return await state.request<number>((core, engine) => engine.coreMissingNodes!(core, Math.floor(index / 2))).promise
+    return await state.request<number>((core, engine) => engine.coreMissingNodes(core, Math.floor(index / 2))).promise
   }
 }
 
