@@ -95,6 +95,11 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     return this.#namespace
   }
 
+  /** Its place among the stores that watch; -1 when nobody watches here. */
+  get watchIndex (): number {
+    return [...this.cores.watching].indexOf(this)
+  }
+
   /** Calls a function with every core that opens from now on, in any session of the store. */
   watch (watch: (core: Core) => unknown): void {
     if (this.watchers === null) {

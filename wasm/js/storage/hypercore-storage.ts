@@ -6,16 +6,11 @@ import { Storage } from './storage.js'
 
 /** Storage at a path: a folder in Node, a database in a browser. */
 export class HypercoreStorage extends Storage {
-  readonly path: string
-  opened = false
-  closed = false
-  readonly readOnly = false
   #opening: Promise<StoreHandle> | null = null
 
   constructor (path: string | URL, _options?: unknown) {
     const { name, opener } = openPath(typeof path === 'string' ? path : decodeURIComponent(path.pathname))
     super(name, opener)
-    this.path = name
   }
 
   static isCoreStorage (value: unknown): value is Storage {
@@ -26,11 +21,10 @@ export class HypercoreStorage extends Storage {
     return value instanceof Storage ? value : new this(value)
   }
 
-  /** Opens it; cores do so on their own. */
-  async ready (): Promise<void> {
+  /** Opens it until it is closed; cores do so on their own. */
+  override async ready (): Promise<void> {
     this.#opening ??= this.acquire()
     await this.#opening
-    this.opened = true
   }
 
   /** Closes it, with every core in it. */
@@ -41,11 +35,5 @@ export class HypercoreStorage extends Storage {
     }
     await this.closeUsers()
     await super.close()
-    this.closed = this.users === 0
   }
-
-  /** Everything that was written is there already. */
-  async flush (): Promise<void> {}
-
-  async compact (): Promise<void> {}
 }

@@ -76,6 +76,8 @@ export class Storage {
   #store: Promise<StoreHandle> | null = null
   #closing: Promise<void> | null = null
   #keepOpen
+  #isOpen = false
+  #wasOpen = false
   #watchers = new Set<StoreWatcher>()
 
   constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
@@ -83,6 +85,36 @@ export class Storage {
     this.#opener = opener
     this.#keepOpen = keepOpen
   }
+
+  /** Where it is: a path or a name. */
+  get path (): string {
+    return this.name
+  }
+
+  /** Whether the store is open. */
+  get opened (): boolean {
+    return this.#isOpen
+  }
+
+  /** Whether it was open, and is not. */
+  get closed (): boolean {
+    return this.#wasOpen && !this.#isOpen
+  }
+
+  readonly readOnly: boolean = false
+
+  /** Opens the store, to find out whether it can be; cores open it on their own. */
+  async ready (): Promise<void> {
+    await ready()
+    await this.acquire()
+    await this.release()
+  }
+
+  /** Everything that was written is there already. */
+  async flush (): Promise<void> {}
+
+  /** The store compacts itself. */
+  async compact (): Promise<void> {}
 
   /** Gathers writes of several cores, to be stored together. */
   createAtom (): Atom {
@@ -306,6 +338,7 @@ export class Storage {
   async #open (open = this.#opener.open): Promise<StoreHandle> {
     try {
       const store = await open()
+      this.#isOpen = this.#wasOpen = true
       listen('store', store, (_kind, rest) => { void this.#failed(rest[0] as Failure) })
       return store
     } catch (error) {
@@ -341,6 +374,7 @@ export class Storage {
       await request((engine) => engine.closeStore(store))
     } finally {
       unlisten('store', store)
+      this.#isOpen = false
       if (release) this.#opener.release?.()
     }
   }
