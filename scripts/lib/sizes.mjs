@@ -21,6 +21,7 @@ export const limits = {
   'mirror-drive': { ceiling: 40_000 },
   hyperswarm: { ceiling: 52_000 },
   dht: { ceiling: 47_000 },
+  protomux: { ceiling: 40_000 },
   storage: { ceiling: 37_000 }
 }
 
