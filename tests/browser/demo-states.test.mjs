@@ -1,0 +1,189 @@
+// What every part of the page says when something is in the way: each state is reached as it comes about, pictured, and left again.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { stat } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import test from 'node:test'
+
+import { defer } from '../interop/support/cleanup.mjs'
+import { startTestnet } from '../interop/support/testnet.mjs'
+import { openPage } from './support/browser.mjs'
+import { lines, openLog, pictures, startDemo, startDemoRelay, startPage, startWriter, waitForState, waitForText } from './support/demo.mjs'
+import { created, openWork, startDrive, waitForWork } from './support/works.mjs'
+
+/** Where nothing listens. */
+const NO_RELAY = 'ws://127.0.0.1:9'
+
+/** A key that nobody has. */
+const NOBODY = 'ab'.repeat(32)
+
+test('a relay that takes the call and says nothing: every part says that it is connecting', async (t) => {
+  const server = createServer(() => {})
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const sockets = new Set()
+  server.on('connection', (socket) => sockets.add(socket.on('error', () => {})))
+  defer(t, () => { for (const socket of sockets) socket.destroy(); server.close() })
+  const { page } = await startPage(t, { relayUrl: `ws://127.0.0.1:${server.address().port}` })
+  await openLog(page, NOBODY)
+  await waitForState(page, 'connecting')
+  await pictures(page, 'connecting')
+  for (const kind of ['drive', 'table', 'site']) {
+    await openWork(page, kind, NOBODY)
+    await waitForWork(page, kind, 'connecting')
+  }
+  await pictures(page, 'site-connecting')
+  await page.getByTestId('tab-room').click()
+  await openRoom(page, 'Quiet')
+  await waitForWork(page, 'room', 'connecting')
+  await page.getByTestId('tab-network').click()
+  await page.locator('[data-testid=network-status][data-state=connecting]').waitFor()
+  await pictures(page, 'network-connecting')
+})
+
+test('no relay, and one that is switched off: every part says so, and the way on is there', async (t) => {
+  const { page } = await startPage(t, { relayUrl: '' })
+  for (const kind of ['drive', 'table', 'site']) {
+    await openWork(page, kind, NOBODY)
+    await waitForWork(page, kind, 'relay-wrong')
+    await page.getByTestId(`${kind}-action-settings`).click()
+    await page.getByTestId('settings-cancel').click()
+  }
+  await pictures(page, 'site-no-relay')
+  await page.getByTestId('tab-room').click()
+  await openRoom(page, 'Quiet')
+  await waitForWork(page, 'room', 'relay-wrong')
+  await pictures(page, 'room-no-relay')
+})
+
+test('the store of drives, tables and rooms is open in another tab: the second one says so, and goes on when the first is closed', async (t) => {
+  const { page, context, server } = await startPage(t, { relayUrl: NO_RELAY })
+  const id = await created(page, 'drive', 'Mine')
+  await waitForWork(page, 'drive', 'relay-unreachable')
+  const { page: second } = await openPage(context, `${server.url}/#/drive/${id}`)
+  await waitForWork(second, 'drive', 'locked')
+  await pictures(second, 'drive-locked')
+  for (const kind of ['table', 'site']) {
+    await openWork(second, kind, NOBODY)
+    await waitForWork(second, kind, 'locked')
+  }
+  await second.getByTestId('tab-table').click()
+  await second.getByTestId('table-name-input').fill('One more')
+  await second.getByTestId('create-table').click()
+  await second.getByTestId('table-name-help').getByText(/Open in another tab/).waitFor()
+  await second.getByTestId('tab-keys').click()
+  await second.locator('[data-testid=identity-help][data-tone=bad]').waitFor()
+  await pictures(second, 'keys-locked')
+  await page.close()
+  await openWork(second, 'drive', id)
+  await second.getByTestId('drive-action-retry').click()
+  await waitForWork(second, 'drive', 'relay-unreachable')
+})
+
+test('a full storage: drives, tables and rooms keep what they have, say so, and go on when there is room', async (t) => {
+  const { context, server } = await startPage(t, { relayUrl: NO_RELAY })
+  const page = await context.newPage()
+  await page.addInitScript(() => {
+    const put = IDBObjectStore.prototype.put
+    IDBObjectStore.prototype.put = function (...args) {
+      if (window.isFull) throw new DOMException('no room', 'QuotaExceededError')
+      return put.apply(this, args)
+    }
+  })
+  await page.goto(server.url)
+  await page.getByTestId('tab-room').click()
+  await openRoom(page, 'Full')
+  await say(page, 'kept')
+  await page.getByTestId('message-text').getByText('kept').waitFor()
+  await page.evaluate(() => { window.isFull = true })
+  await say(page, 'too much')
+  await waitForWork(page, 'room', 'full')
+  assert.equal(await page.getByTestId('message').inputValue(), 'too much')
+  assert.deepEqual(await page.getByTestId('message-text').allTextContents(), ['kept'])
+  await pictures(page, 'room-full')
+
+  await page.evaluate(() => { window.isFull = false })
+  await page.reload()
+  await page.getByTestId('message-text').getByText('kept').waitFor()
+  await say(page, 'room again')
+  await page.getByTestId('message-text').getByText('room again').waitFor()
+
+  await created(page, 'drive', 'Full drive')
+  await page.getByTestId('add-files').setInputFiles({ name: 'kept.txt', mimeType: 'text/plain', buffer: Buffer.from('kept') })
+  await page.locator('[data-name="kept.txt"]').waitFor()
+  await page.evaluate(() => { window.isFull = true })
+  await page.getByTestId('add-files').setInputFiles({ name: 'more.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(300_000, 1) })
+  await page.locator('[data-testid=intake-help][data-tone=bad]').waitFor()
+  await waitForWork(page, 'drive', 'full')
+  await pictures(page, 'drive-full')
+  await page.evaluate(() => { window.isFull = false })
+  await page.reload()
+  await page.locator('[data-name="kept.txt"]').click()
+  await page.getByTestId('preview-text').getByText('kept').waitFor()
+})
+
+test('a slow line: how far, how fast, and how long it still takes', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const relay = await startDemoRelay(t, bootstrap)
+  const { page, problems } = await startPage(t, { relayUrl: await startSlowLine(t, relay.url, 2_000_000) })
+  const { drive } = await startDrive(t, bootstrap)
+  await drive.put('/slow.bin', Buffer.from(Uint8Array.from({ length: 16_000_000 }, (_, index) => index * 31 + (index >> 10))))
+  await openWork(page, 'drive', drive.id)
+  await page.locator('[data-name="slow.bin"]').click()
+  // Where a browser has no dialog to save with, a file is kept in memory until all of it is there.
+  await page.evaluate(() => { delete window.showSaveFilePicker })
+  const download = page.waitForEvent('download', { timeout: 60_000 })
+  await page.getByTestId('file-save').click()
+  await page.waitForFunction(() => /^Fetching .* of 16.0 MB, \d+ %, .*\/s, about \d+ (s|min) left$/.test(document.querySelector('[data-testid=file-words]').textContent))
+  await pictures(page, 'drive-slow')
+  const words = await page.getByTestId('file-words').textContent()
+  assert.equal((await stat(await (await download).path())).size, 16_000_000, words)
+  assert.deepEqual(problems, [])
+})
+
+test('a log with an author who writes slowly: each block as it comes', async (t) => {
+  const { bootstrap, page } = await startDemo(t)
+  const { writer, key, announce } = await startWriter(t, bootstrap, lines(3))
+  await announce()
+  await openLog(page, key)
+  await waitForText(page, 'held', '3')
+  for (let length = 4; length < 7; length++) {
+    await writer.ask('append', { blocks: [`line ${length}`] })
+    await waitForText(page, 'held', String(length))
+  }
+  await waitForState(page, 'complete')
+})
+
+/** A line to a relay that brings so many bytes a second; returns its address. */
+async function startSlowLine (t, relayUrl, rate) {
+  const { hostname, port } = new URL(relayUrl)
+  const sockets = new Set()
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname)
+    for (const socket of [near, far]) sockets.add(socket.on('error', () => {}))
+    near.pipe(far)
+    far.on('data', (chunk) => {
+      far.pause()
+      near.write(chunk)
+      setTimeout(() => far.resume(), chunk.length / rate * 1000)
+    })
+    far.on('close', () => near.destroy())
+    near.on('close', () => far.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  defer(t, () => { for (const socket of sockets) socket.destroy(); server.close() })
+  return `ws://127.0.0.1:${server.address().port}`
+}
+
+async function openRoom (page, name) {
+  await page.getByTestId('room-name-input').fill(name)
+  await page.getByTestId('create-room').click()
+  await page.getByTestId('room-title').getByText(name, { exact: true }).waitFor()
+}
+
+async function say (page, text) {
+  await page.getByTestId('message').fill(text)
+  await page.getByTestId('message').press('Enter')
+}
