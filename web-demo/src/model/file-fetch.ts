@@ -6,8 +6,8 @@ import { sentence } from './problem.ts'
 /** After how long without a byte a fetch counts as stalled, in milliseconds. */
 const STALLED_MS = 6_000
 
-/** Over how long the speed is averaged, in milliseconds. */
-const WINDOW_MS = 3_000
+/** Over how long the speed is averaged, in milliseconds: blocks come many at once. */
+const WINDOW_MS = 8_000
 
 export type FetchState = 'running' | 'stalled' | 'waiting' | 'done' | 'failed' | 'cancelled'
 

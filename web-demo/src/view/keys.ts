@@ -1,6 +1,6 @@
 // Keys and storage: who we are, how to take that elsewhere, and how much this browser keeps.
 
-import { sentence } from '../model/problem.ts'
+import { explain, sentence } from '../model/problem.ts'
 import { parseExported } from '../model/vault.ts'
 import type { Exported, Vault } from '../model/vault.ts'
 import { bytes, count, share } from '../model/words.ts'
@@ -129,8 +129,9 @@ export class KeysView {
   }
 
   #fault (error: unknown): void {
+    const { state, title, detail } = explain(error, 'store')
     this.#help.dataset.tone = 'bad'
-    setText(this.#help, sentence(error))
+    setText(this.#help, state === 'broken' ? sentence(error) : `${title}. ${detail}`)
   }
 
   #sayHelp (): void {
