@@ -4,6 +4,9 @@
 //   npm run soak -- redb 1000000 7     one disk, the operations, the seed
 //   npm run soak -- swarm 5000 7       a mesh of five peers whose links come and go: the steps, the seed
 //   npm run soak -- large 4096         a copy of a log of that many MiB, with bounded memory
+//   npm run soak -- bee 100000 7       a bee against an ordered map, with crashes: the operations, the seed
+//   npm run soak -- drive 100000 7     a drive against a map, with crashes: the steps, the seed
+//   npm run soak -- sparse 1024        parts of a file of that many MiB in a drive of a peer
 //   npm run fuzz                       a million inputs for each decoder and machine
 //   npm run fuzz -- engine 100000 7    one target, the inputs, the seed
 //
@@ -23,11 +26,14 @@ await main(async () => {
   }
   if (name === 'swarm') return await node('swarm-churn', { HYPERTAB_SWARM: count ?? '3000', HYPERTAB_SEED: seed })
   if (name === 'large') return await node('large-core', { HYPERTAB_LARGE: count ?? '4096' })
+  if (name === 'bee') return await rust('engine_bees', { BEE_OPS: count ?? '100000', SEED: seed })
+  if (name === 'drive') return await node('js-drive-model', { HYPERTAB_DRIVE_STEPS: count ?? '100000', HYPERTAB_SEED: seed })
+  if (name === 'sparse') return await node('js-drive-sparse', { HYPERTAB_LARGE_MIB: count ?? '1024' })
   await rust('log_model', { HYPERTAB_DISK: name, HYPERTAB_SOAK: count ?? '100000', HYPERTAB_SEED: seed })
 })
 
 async function rust (test, variables) {
-  await run('cargo', ['test', '--package', 'hypertab-tests', '--locked', '--test', test, '--', '--nocapture'], { env: given(variables) })
+  await run('cargo', ['test', '--workspace', '--all-features', '--locked', '--test', test, '--', '--nocapture'], { env: given(variables) })
 }
 
 async function node (test, variables) {

@@ -246,6 +246,24 @@ fn change_that_does_not_find_what_it_expects_is_refused() {
 }
 
 #[test]
+fn deleted_key_stays_away_when_a_node_of_its_put_is_met() {
+    let mut scene = Scene::open(1, MemoryStore::new(), None);
+    let put = |key: &'static str| BeeChange::Put(key.into(), Some(format!("value {key}").into()));
+    // The put of 4 splits the root, and 4 goes up: the new leaf of 5 to 8 is in its block.
+    for key in ["0", "1", "2", "3", "5", "6", "7", "8", "4", "05"] {
+        scene.write(vec![put(key)]);
+    }
+    scene.write(vec![BeeChange::Delete("4".into())]);
+    assert_eq!(scene.get(&"4".into(), None), None);
+
+    // 3 took its place, so the way to 4 leads to that leaf.
+    scene.write(vec![put("06")]);
+    assert_eq!(scene.get(&"4".into(), None), None);
+    scene.write(vec![put("4")]);
+    assert_eq!(scene.get(&"4".into(), None), Some(Some("value 4".into())));
+}
+
+#[test]
 fn cut_log_is_read_as_it_is_then() {
     let mut scene = Scene::open(1, MemoryStore::new(), None);
     let put = |i: u64, value: &'static str| BeeChange::Put(format!("k{i}").into(), Some(value.into()));

@@ -1,8 +1,12 @@
-// A drive against a Map: whatever is done, both say the same.
+// A drive against a Map: whatever is done, both say the same, also after a crash in the middle of it.
+//
+// A crash is a copy of the folder at some moment of a change, which is opened in its place: it has all of the change, or nothing.
 //
 // HYPERTAB_DRIVE_STEPS is how many steps there are, and HYPERTAB_SEED which ones.
 
 import assert from 'node:assert/strict'
+import { cpSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import Corestore from 'hypertab/corestore'
@@ -21,7 +25,10 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
   const random = generator(SEED)
   const below = (limit) => Math.floor(random() * limit)
   const pick = (list) => list[below(list.length)]
-  const folder = temporaryFolder(t)
+  const root = temporaryFolder(t)
+  let folder = join(root, '0')
+  let copies = 0
+  const crashes = { kept: 0, lost: 0 }
   const encryptionKey = below(2) === 0 ? Buffer.alloc(32, 5) : null
   const open = async () => {
     const drive = new Hyperdrive(new Corestore(folder), { encryptionKey })
@@ -68,6 +75,24 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
   const keep = () => {
     versions.set(Math.max(drive.version, 1), new Map(files))
     while (versions.size > KEPT) versions.delete(pick([...versions.keys()]))
+  }
+
+  const crash = async () => {
+    const before = { folder, version: drive.version }
+    const changed = new Map(files)
+    const pending = change(drive, changed)
+    for (let turns = below(12); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
+    folder = join(root, String(++copies))
+    cpSync(before.folder, folder, { recursive: true })
+    await pending
+    await drive.close()
+    rmSync(before.folder, { recursive: true })
+    drive = await open()
+    const isKept = drive.version > before.version
+    if (isKept) files = changed
+    crashes[isKept ? 'kept' : 'lost']++
+    await sameAll(drive, files)
+    keep()
   }
 
   for (let step = 0; step < STEPS; step++) {
@@ -117,8 +142,12 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
           for (const known of [...versions.keys()]) if (known !== version) versions.delete(known)
         }
       } else if (kind < 98) {
-        await drive.close()
-        drive = await open()
+        if (below(2) === 0) {
+          await crash()
+        } else {
+          await drive.close()
+          drive = await open()
+        }
       } else {
         await sameAll(drive, files)
       }
@@ -130,6 +159,7 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
   }
   await sameAll(drive, files)
   await drive.close()
+  t.diagnostic(`crashes that kept what was being done: ${crashes.kept}, that lost it: ${crashes.lost}`)
 })
 
 async function same (drive, files, name) {

@@ -14,6 +14,9 @@
 //! | `get` | `index` | `{ hex }` |
 //! | `seek` | `bytes` | `{ block, offset }` |
 //! | `update` | | summary |
+//! | `bee` | `keys` | a new bee over the core, and `key-0000000` on put into it in the order of a shuffle; summary |
+//! | `lookup` | `key` | `{ seq, value }` or null |
+//! | `downloads` | | `{ count }` of blocks that came from peers |
 //! | `info` | | summary: `key`, `length`, `byteLength`, `fork`, `contiguousLength`, `treeHash` |
 //! | `close` | | closes the core |
 //!
@@ -28,9 +31,9 @@ use bytes::{Bytes, BytesMut};
 use data_encoding::HEXLOWER;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::{
-    AppendOptions, Config, CoreId, EncryptionKey, Engine, Event, GetOptions, Input, LinkId, LinkOptions,
-    OpenCore, OpenOptions, Output, RangeWish, RequestId, Response, Role, Security, SeekOptions, Transport,
-    TruncateOptions, UpdateOptions,
+    AppendOptions, BeeChange, BeeId, BeeOptions, BeeRead, BeeResponse, Config, CoreId, EncryptionKey, Engine,
+    Event, GetOptions, Input, LinkId, LinkOptions, OpenCore, OpenOptions, Output, RangeWish, RequestId,
+    Response, Role, Security, SeekOptions, Transport, TruncateOptions, UpdateOptions,
 };
 use hypertab_core::storage::{Intent, MemoryStore, Outcome, StoreId};
 use hypertab_core::time::Instant;
@@ -105,6 +108,8 @@ struct Peer {
     stores: BTreeMap<StoreId, std::sync::mpsc::Sender<Intent>>,
     links: BTreeMap<LinkId, mpsc::UnboundedSender<Bytes>>,
     core: Option<CoreId>,
+    bee: Option<BeeId>,
+    downloads: u64,
     encryption: Option<EncryptionKey>,
     waiting: BTreeMap<RequestId, Waiting>,
 }
@@ -116,6 +121,9 @@ enum Waiting {
     Summary(Value),
     Get(Value),
     Seek(Value),
+    Entry(Value),
+    /// Keys of the shuffle are put, from the first number on to before the second.
+    Fill(Value, u64, u64),
     Nothing,
 }
 
@@ -132,6 +140,8 @@ impl Peer {
             stores: BTreeMap::new(),
             links: BTreeMap::new(),
             core: None,
+            bee: None,
+            downloads: 0,
             encryption: None,
             waiting: BTreeMap::new(),
         }
@@ -200,6 +210,26 @@ impl Peer {
                         Err(error) => News::Failed(id, error.to_string()),
                     });
                 });
+                return Ok(());
+            }
+            "bee" => {
+                if let Some(bee) = self.bee.take() {
+                    self.engine.close_bee(bee, now);
+                }
+                let options = BeeOptions { encryption, ..BeeOptions::default() };
+                self.bee = self.engine.open_bee(core, options).ok();
+                self.fill(id, 0, number("keys").unwrap_or(0));
+                return Ok(());
+            }
+            "lookup" => {
+                let bee = self.bee.ok_or("no bee is open")?;
+                let key = Bytes::from(command["key"].as_str().ok_or("no key")?.to_owned());
+                let request = self.engine.bee_get(bee, key, BeeRead::default(), now);
+                self.waiting.insert(request, Waiting::Entry(id));
+                return Ok(());
+            }
+            "downloads" => {
+                say(&json!({ "id": id, "result": { "count": self.downloads } }));
                 return Ok(());
             }
             "info" => {
@@ -304,6 +334,20 @@ impl Peer {
         Ok(())
     }
 
+    /// Puts the next keys, all together in one go after the other.
+    fn fill(&mut self, id: Value, start: u64, count: u64) {
+        let Some(bee) = self.bee.filter(|_| start < count) else { return self.summarize(id) };
+        let put = |i: u64| {
+            // In the order of a shuffle: 7,919 is a prime.
+            let number = i * 7919 % count;
+            BeeChange::Put(format!("key-{number:07}").into(), Some(format!("value {number}").into()))
+        };
+        let end = count.min(start + BATCH);
+        let now = self.now();
+        let request = self.engine.bee_write(bee, (start..end).map(put).collect(), now);
+        self.waiting.insert(request, Waiting::Fill(id, end, count));
+    }
+
     fn add_link(&mut self, socket: TcpStream, role: Role) {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).expect("the system has randomness");
@@ -387,6 +431,7 @@ impl Peer {
                 let count = peers(&mut self.engine, core);
                 say(&json!({ "event": "peer", "count": count }));
             }
+            Event::Download { .. } => self.downloads += 1,
             Event::VerificationError { error, block, .. } => {
                 say(&json!({ "event": "verification-error", "error": format!("{error:?}"), "block": block }));
             }
@@ -401,7 +446,12 @@ impl Peer {
     fn answer(&mut self, request: RequestId, result: Result<Response, hypertab_core::engine::Error>) {
         let Some(waiting) = self.waiting.remove(&request) else { return };
         let id = match &waiting {
-            Waiting::Then(id) | Waiting::Summary(id) | Waiting::Get(id) | Waiting::Seek(id) => id.clone(),
+            Waiting::Then(id)
+            | Waiting::Summary(id)
+            | Waiting::Get(id)
+            | Waiting::Seek(id)
+            | Waiting::Entry(id)
+            | Waiting::Fill(id, ..) => id.clone(),
             Waiting::Nothing => return,
         };
         let result = match (waiting, result) {
@@ -409,6 +459,11 @@ impl Peer {
                 return say(&json!({ "id": id, "error": error.to_string(), "code": error.code() }));
             }
             (Waiting::Then(id), Ok(_)) => return self.summarize(id),
+            (Waiting::Fill(id, next, count), Ok(_)) => return self.fill(id, next, count),
+            (Waiting::Entry(_), Ok(Response::Bee(BeeResponse::Entry(Some(entry))))) => {
+                let value = entry.value.as_deref().map(String::from_utf8_lossy);
+                json!({ "seq": entry.seq, "value": value })
+            }
             (Waiting::Summary(_), Ok(Response::TreeHash(hash))) => self.summary(hash),
             (Waiting::Get(_), Ok(Response::Block(Some(block)))) => json!({ "hex": HEXLOWER.encode(&block) }),
             (Waiting::Seek(_), Ok(Response::Seek(Some((block, offset))))) => {
@@ -461,3 +516,6 @@ fn say(message: &Value) {
     // Nobody listens any more: the end of stdin is next.
     let _ = writeln!(out, "{message}");
 }
+
+/// Keys that are put together.
+const BATCH: u64 = 10_000;

@@ -42,9 +42,8 @@ impl View<'_> {
             }
             // As in `get`, but a hint alone does not show that this is the way to the key.
             if [before, after].iter().all(|neighbour| !matches!(neighbour, Neighbour::Unknown(_))) {
-                let slot = self.reader.known(node.seq)?;
-                if slot.key == key {
-                    return if slot.is_deletion()? { Ok(None) } else { Ok(Some(slot.entry(node.seq))) };
+                if self.reader.known(node.seq)?.key == key {
+                    return self.own_entry(&node);
                 }
             }
             let keys = node.level().keys.len();

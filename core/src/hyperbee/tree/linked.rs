@@ -43,13 +43,10 @@ impl View<'_> {
     fn is_on_way(&mut self, key: &[u8], seq: u64) -> Result<bool, ReadError> {
         let Some(mut node) = self.root()? else { return Ok(false) };
         for _ in 0..MAX_DEPTH {
-            if let NodeRef::Stored(stored) = &node {
-                if stored.seq == seq {
-                    return Ok(true);
-                }
-                if self.reader.known(stored.seq)?.key == key {
-                    return Ok(false);
-                }
+            if let NodeRef::Stored(stored) = &node
+                && stored.seq == seq
+            {
+                return Ok(true);
             }
             let (mut low, mut high) = (0, self.key_count(&node));
             while low < high {

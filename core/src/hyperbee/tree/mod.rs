@@ -111,12 +111,10 @@ impl<'a> View<'a> {
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Entry>, ReadError> {
         let Some(mut node) = self.root()? else { return Ok(None) };
         for _ in 0..MAX_DEPTH {
-            // Whoever wrote this node did so on the way to this key: every write rewrites its whole path.
-            if let NodeRef::Stored(stored) = &node {
-                let slot = self.reader.known(stored.seq)?;
-                if slot.key == key {
-                    return if slot.is_deletion()? { Ok(None) } else { Ok(Some(slot.entry(stored.seq))) };
-                }
+            if let NodeRef::Stored(stored) = &node
+                && self.reader.known(stored.seq)?.key == key
+            {
+                return self.own_entry(stored);
             }
             match self.search(&node, key)? {
                 Found::Key(i) => return self.entry_at(&node, i).map(Some),
@@ -125,6 +123,15 @@ impl<'a> View<'a> {
             }
         }
         Err(self.too_deep())
+    }
+
+    /// Returns the entry of the key that the block of a node is about, if the node is on the way to that key.
+    ///
+    /// A write rewrites its whole way, so the key is below the node through nodes of this block alone, or nowhere: it was
+    /// deleted, then or later. Later means that a neighbour took the key's place further up, and the way to where the key
+    /// was leads through a node that the key's own put left behind; upstream's `get` takes that put for the entry.
+    fn own_entry(&mut self, node: &StoredNode) -> Result<Option<Entry>, ReadError> {
+        if node.holds_own_key() { self.reader.entry_again(node.seq).map(Some) } else { Ok(None) }
     }
 
     /// Returns what a block put or deleted, in whatever version.
@@ -333,6 +340,24 @@ impl StoredNode {
         if is_older { Ok((seq, offset)) } else { Err(self.bad(Problem::Cycle)) }
     }
 
+    /// Returns whether the key that its block put is in it, or below it.
+    fn holds_own_key(&self) -> bool {
+        let mut seen = alloc::vec![false; self.levels.len()];
+        let mut places = alloc::vec![self.place];
+        while let Some(place) = places.pop() {
+            let Some(level) = self.levels.get(place) else { continue };
+            if core::mem::replace(&mut seen[place], true) {
+                continue;
+            }
+            if level.keys.contains(&self.seq) {
+                return true;
+            }
+            let own = level.children.chunks_exact(2).filter(|child| child[0] == self.seq);
+            places.extend(own.filter_map(|child| usize::try_from(child[1]).ok()));
+        }
+        false
+    }
+
     /// Returns the blocks of all keys.
     pub(super) fn keys(&self) -> Result<Vec<u64>, BadBlock> {
         (0..self.level().keys.len()).map(|i| self.key_seq(i)).collect()
@@ -383,6 +408,11 @@ impl<'a> Reader<'a> {
         }
         let block = self.source.block(seq)?;
         Ok(self.cache.insert(seq, block)?)
+    }
+
+    /// Returns the entry of a block that was read before, as far as a trace is concerned.
+    fn entry_again(&mut self, seq: u64) -> Result<Entry, ReadError> {
+        Ok(self.known(seq)?.entry(seq))
     }
 
     pub(super) fn entry(&mut self, seq: u64) -> Result<Entry, ReadError> {
