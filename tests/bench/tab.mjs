@@ -37,8 +37,16 @@ export async function runInTab (routes, job, { inWorker = false } = {}) {
     '/': { type: 'text/html', body: `<!doctype html><title>run</title><script type="module">\nconst settings = ${JSON.stringify(settings)}\n${PAGE}\n</script>` },
     '/worker.js': { type: 'text/javascript', body: WORKER }
   })
-  const browser = spawn(await ensureBrowser(), [...FLAGS, `--user-data-dir=${join(folder, 'profile')}`, files.url], { stdio: 'ignore' })
+  const browser = spawn(await ensureBrowser(), [...FLAGS, `--user-data-dir=${join(folder, 'profile')}`, files.url], { stdio: 'ignore', detached: true })
   const gone = once(browser, 'exit')
+  const end = () => {
+    try {
+      process.kill(-browser.pid, 'SIGKILL')
+    } catch {
+      // It is gone already.
+    }
+  }
+  process.once('exit', end)
   try {
     const { value, error } = await Promise.race([
       answer(report),
@@ -48,11 +56,24 @@ export async function runInTab (routes, job, { inWorker = false } = {}) {
     if (error !== undefined) throw new Error(`in the tab: ${error}`)
     return value
   } finally {
-    browser.kill()
+    // With all of its processes: one that outlives the first goes on writing to the profile.
+    process.off('exit', end)
+    end()
     await gone.catch(() => {})
     await files.close()
     report.close()
-    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+    await removeFolder(folder)
+  }
+}
+
+async function removeFolder (folder) {
+  for (let left = 50; ; left--) {
+    try {
+      return rmSync(folder, { recursive: true, force: true })
+    } catch (error) {
+      if (left === 0) throw error
+      await new Promise((resolve) => { setTimeout(resolve, 100) })
+    }
   }
 }
 
