@@ -270,6 +270,37 @@ fn snapshot_keeps_its_length_and_what_was_cut() {
 }
 
 #[test]
+fn a_recorded_write_and_its_record_are_stored_by_the_same_commit() {
+    let mut host = Host::new(1);
+    let store = host.store(MemoryStore::new());
+    let core = host.open(store, OpenCore::default());
+    let block = |text: &'static str| vec![Bytes::from(text)];
+    let read = |host: &mut Host, name: &str| {
+        let request = host.engine.core(core).unwrap().user_data(name.into());
+        host.settled(request)
+    };
+
+    let mut handle = host.engine.core(core).unwrap();
+    let first = handle.recorded_as("one".into()).append(block("a"), AppendOptions::default());
+    let second = handle.recorded_as("two".into()).append(block("bb"), AppendOptions::default());
+    let other = handle.append(block("c"), AppendOptions::default());
+    assert!(host.settled(first).is_ok() && host.settled(second).is_ok() && host.settled(other).is_ok());
+    let record = [2_u64.to_le_bytes(), 3_u64.to_le_bytes()].concat();
+    assert_eq!(read(&mut host, "two"), Ok(Response::UserData(Some(record.into()))));
+    assert!(matches!(read(&mut host, "one"), Ok(Response::UserData(Some(_)))));
+
+    let refused = AppendOptions { max_length: Some(3), ..AppendOptions::default() };
+    let refused = host.engine.core(core).unwrap().recorded_as("three".into()).append(block("d"), refused);
+    assert!(host.settled(refused).is_ok());
+    assert_eq!(read(&mut host, "three"), Ok(Response::UserData(None)));
+
+    let options = TruncateOptions::default();
+    let cut = host.engine.core(core).unwrap().recorded_as("four".into()).truncate(1, options);
+    assert_eq!(host.settled(cut), Ok(Response::Done));
+    assert_eq!(read(&mut host, "four"), Ok(Response::UserData(Some(Bytes::new()))));
+}
+
+#[test]
 fn user_data_seeks_and_timeouts_work() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());

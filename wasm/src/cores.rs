@@ -267,6 +267,7 @@ pub fn core_traffic(core: u32, peer: Option<f64>) -> Result<Array, JsError> {
 #[wasm_bindgen(js_name = coreAppend)]
 pub fn core_append(core: u32, blocks: Array, options: JsValue) -> Result<f64, JsError> {
     let options = Options(&options);
+    let operation = operation(&options);
     let options = AppendOptions {
         key_pair: options.key_pair("keyPair")?,
         signature: options.bytes("signature")?.map(Bytes::from),
@@ -279,7 +280,19 @@ pub fn core_append(core: u32, blocks: Array, options: JsValue) -> Result<f64, Js
         .map(|block| block.dyn_into::<Uint8Array>().map(|block| Bytes::from(block.to_vec())))
         .collect::<Result<_, _>>()
         .map_err(|_| JsError::new("blocks must be Uint8Arrays"))?;
-    command(core, |core| core.append(blocks, options))
+    command(core, |core| recorded(core, operation).append(blocks, options))
+}
+
+fn operation(options: &Options<'_>) -> Option<String> {
+    options.get("operation").and_then(|operation| operation.as_string())
+}
+
+/// The handle, told how to record what it is to write.
+fn recorded<'a, 'b>(core: &'a mut CoreHandle<'b>, operation: Option<String>) -> &'a mut CoreHandle<'b> {
+    match operation {
+        Some(operation) => core.recorded_as(operation),
+        None => core,
+    }
 }
 
 fn encryption(options: &Options<'_>) -> Result<Option<EncryptionKey>, JsError> {
@@ -333,12 +346,13 @@ pub fn core_seek(core: u32, position: f64, options: JsValue) -> Result<f64, JsEr
 pub fn core_truncate(core: u32, length: f64, options: JsValue) -> Result<f64, JsError> {
     let length = integer(length, "length")?;
     let options = Options(&options);
+    let operation = operation(&options);
     let truncate = TruncateOptions {
         fork: options.integer("fork")?,
         key_pair: options.key_pair("keyPair")?,
         signature: options.bytes("signature")?.map(Bytes::from),
     };
-    command(core, |core| core.truncate(length, truncate))
+    command(core, |core| recorded(core, operation).truncate(length, truncate))
 }
 
 /// Drops blocks from storage.
@@ -389,8 +403,13 @@ pub fn core_signable(core: u32, length: Option<f64>, fork: Option<f64>) -> Resul
 
 /// Stores a piece of user data, or removes it.
 #[wasm_bindgen(js_name = coreSetUserData)]
-pub fn core_set_user_data(core: u32, key: String, value: Option<Vec<u8>>) -> Result<f64, JsError> {
-    command(core, |core| core.set_user_data(key, value.map(Bytes::from)))
+pub fn core_set_user_data(
+    core: u32,
+    key: String,
+    value: Option<Vec<u8>>,
+    operation: Option<String>,
+) -> Result<f64, JsError> {
+    command(core, |core| recorded(core, operation).set_user_data(key, value.map(Bytes::from)))
 }
 
 /// Reads a piece of user data.

@@ -31,12 +31,14 @@ use super::types::{
 pub struct CoreHandle<'a> {
     engine: &'a mut Engine,
     id: CoreId,
+    /// How the next write is recorded.
+    operation: Option<String>,
 }
 
 impl<'a> CoreHandle<'a> {
     pub(super) fn new(engine: &'a mut Engine, id: CoreId) -> Result<Self, Misuse> {
         match engine.cores.get(&id).map(CoreEntry::open) {
-            Some(Some(_)) => Ok(Self { engine, id }),
+            Some(Some(_)) => Ok(Self { engine, id, operation: None }),
             Some(None) => Err(Misuse::NotOpened),
             None => Err(Misuse::UnknownCore),
         }
@@ -153,12 +155,27 @@ impl<'a> CoreHandle<'a> {
         self.engine.request_job(self.id, Work::Has { start, end })
     }
 
+    /// Lets the append, truncation or piece of user data that follows leave a piece of user data of this name in the
+    /// same commit, as [`Work::Recorded`] has it.
+    pub fn recorded_as(&mut self, operation: String) -> &mut Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    fn write(&mut self, work: Work) -> RequestId {
+        let work = match self.operation.take() {
+            Some(operation) => Work::Recorded { work: Box::new(work), operation },
+            None => work,
+        };
+        self.engine.request_job(self.id, work)
+    }
+
     /// Appends blocks. Answered with [`Response::Appended`] once they are durable.
     pub fn append(&mut self, blocks: Vec<Bytes>, mut options: AppendOptions) -> RequestId {
         if options.encryption.is_some() && options.encryption_fork.is_none() {
             options.encryption_fork = self.engine.main_fork(self.id);
         }
-        self.engine.request_job(self.id, Work::Append { blocks, options })
+        self.write(Work::Append { blocks, options })
     }
 
     /// Gets a block. Answered with [`Response::Block`].
@@ -188,7 +205,7 @@ impl<'a> CoreHandle<'a> {
 
     /// Cuts the log to `length` blocks. Answered with [`Response::Done`].
     pub fn truncate(&mut self, length: u64, options: TruncateOptions) -> RequestId {
-        self.engine.request_job(self.id, Work::Truncate { length, options })
+        self.write(Work::Truncate { length, options })
     }
 
     /// Drops the blocks `start..end` from storage. Answered with [`Response::Done`].
@@ -208,7 +225,7 @@ impl<'a> CoreHandle<'a> {
 
     /// Stores a piece of user data, or removes it. Answered with [`Response::Done`].
     pub fn set_user_data(&mut self, name: String, value: Option<Bytes>) -> RequestId {
-        self.engine.request_job(self.id, Work::PutUserData { name, value })
+        self.write(Work::PutUserData { name, value })
     }
 
     /// Reads a piece of user data. Answered with [`Response::UserData`].

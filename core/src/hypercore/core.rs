@@ -832,6 +832,7 @@ impl Work {
                 | Self::Truncate { .. }
                 | Self::Clear { .. }
                 | Self::PutUserData { .. }
+                | Self::Recorded { .. }
                 | Self::ApplyReorg { .. }
                 | Self::CatchUp { .. }
                 | Self::Repair(_)
@@ -855,7 +856,11 @@ impl Work {
 
     /// Whether it shortens the log.
     fn is_cut(&self) -> bool {
-        matches!(self, Self::Truncate { .. } | Self::ApplyReorg { .. } | Self::CatchUp { .. })
+        match self {
+            Self::Truncate { .. } | Self::ApplyReorg { .. } | Self::CatchUp { .. } => true,
+            Self::Recorded { work, .. } => work.is_cut(),
+            _ => false,
+        }
     }
 
     /// Whether it changes nothing.

@@ -56,6 +56,15 @@ pub enum Work {
         /// Its value; `None` removes it.
         value: Option<Bytes>,
     },
+    /// Does something that writes, and records in the same commit that it was done: whoever asks again after a crash
+    /// can tell. The record is a piece of user data; what was appended is in it as two numbers of 64 bits, little
+    /// endian: the length and the byte length after it.
+    Recorded {
+        /// What is to be done.
+        work: Box<Work>,
+        /// The name of the record.
+        operation: String,
+    },
     /// Applies the finished search for the fork point of this fork.
     ApplyReorg {
         /// The fork.

@@ -39,6 +39,13 @@ impl Core {
             Work::Truncate { length, options } => self.truncate(*length, options, loaded, store),
             Work::Clear { start, end } => self.clear(*start, *end, loaded, store),
             Work::PutUserData { name, value } => self.put_user_data(name, value.as_ref(), store),
+            Work::Recorded { work, operation } => match self.carry_out(work, loaded, store) {
+                Step::Staged(value) => {
+                    self.record(operation, &value, store);
+                    Step::Staged(value)
+                }
+                step => step,
+            },
             Work::ApplyReorg { fork } => self.apply_reorg(*fork, loaded, store),
             Work::Commit(commit) => self.commit_branch(commit, loaded, store),
             Work::CatchUp { source, length } => self.catch_up(source, *length, loaded, store),

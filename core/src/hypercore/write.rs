@@ -201,6 +201,17 @@ impl Core {
         Step::Staged(Value::Done)
     }
 
+    /// Adds to what was just staged that it was done.
+    pub(super) fn record(&mut self, operation: &str, value: &Value, store: &mut Store) {
+        let mut record = Vec::new();
+        if let Value::Appended { length, byte_length } = value {
+            record.extend_from_slice(&length.to_le_bytes());
+            record.extend_from_slice(&byte_length.to_le_bytes());
+        }
+        let op = put(self.keys.user_data(operation), record);
+        self.stage(store, alloc::vec![op], Durability::Strict);
+    }
+
     pub(super) fn apply(&mut self, proof: &Proof, loaded: &ReadSet, store: &mut Store) -> Step {
         let bytes = proof.block.as_ref().map_or(0, |block| block.value.len()) + PROOF_COST;
         if self.awaits_cut() || !store.has_room(bytes) {
