@@ -2,9 +2,16 @@
 //!
 //! Two object stores: `log`, records by address, and `meta`, the two headers by place and the owner after them. Neither will ever need an
 //! index, so the schema needs no migration.
+//!
+//! No transaction waits for this realm between its first request and its commit: a tab that is frozen in the middle would keep
+//! whoever takes the store over from it. So an owner is not read and compared by each write. Owners are numbered, each leaves its
+//! number in `meta`, and a write adds the number after its owner's, which fails when it is there, and takes it back.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use hypertab_core::error::StorageFailure;
@@ -13,7 +20,9 @@ use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
 use indexed_db_futures::database::Database;
 use indexed_db_futures::error::Error;
 use indexed_db_futures::prelude::*;
-use indexed_db_futures::transaction::{TransactionDurability, TransactionMode, TransactionOptions};
+use indexed_db_futures::transaction::{
+    Transaction, TransactionDurability, TransactionMode, TransactionOptions,
+};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
@@ -22,8 +31,15 @@ use super::rows::{Fetch, RecentRows, Row};
 
 const LOG: &str = "log";
 const META: &str = "meta";
-/// The key of the owner in `meta`.
+/// The key of the owner in `meta`, and of its number.
 const OWNER: u8 = 2;
+const NUMBER: u8 = 3;
+/// The key of the owner with number 0 in `meta`, were there one.
+const FIRST_OWNER: f64 = 1000.0;
+/// Owners whose numbers are kept: one that has been asleep for longer than that many others is no longer refused.
+const KEPT_OWNERS: f64 = 65536.0;
+/// How often an opening tries to become the owner while others do.
+const CLAIMS: usize = 16;
 
 /// The rows of one store.
 pub(crate) struct IndexedDb {
@@ -33,7 +49,8 @@ pub(crate) struct IndexedDb {
     gathering: RefCell<Option<Rc<Fetch>>>,
     /// Transactions that read, while they are under way.
     fetching: RefCell<Vec<Rc<Fetch>>>,
-    owner: Cell<Option<Owner>>,
+    /// The number of the owner that this is.
+    owner: Cell<Option<f64>>,
 }
 
 impl IndexedDb {
@@ -70,8 +87,8 @@ impl IndexedDb {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
         match op {
             DeviceOp::Claim { owner, .. } => {
-                self.owner.set(Some(owner));
-                claim(&database, owner).await.map_err(write_failure)
+                self.owner.set(Some(claim(&database, owner).await.map_err(write_failure)?));
+                Ok(DeviceReply::Written)
             }
             DeviceOp::ReadHeaders { .. } => self.read_headers(&database).await.map_err(read_failure),
             DeviceOp::Read { parts, .. } => self.read(&database, parts).await,
@@ -83,8 +100,8 @@ impl IndexedDb {
                 let durable = durable || header.is_some();
                 let owner = self.owner.get();
                 match write(&database, owner, records, durable, header, free).await {
-                    Ok(true) => Ok(DeviceReply::Written),
-                    Ok(false) => Err(StorageFailure::Fenced),
+                    Ok(()) => Ok(DeviceReply::Written),
+                    Err(_) if is_taken(&database, owner).await => Err(StorageFailure::Fenced),
                     Err(error) => Err(write_failure(error)),
                 }
             }
@@ -92,11 +109,7 @@ impl IndexedDb {
     }
 
     async fn read_headers(&self, database: &Database) -> Result<DeviceReply, Error> {
-        let transaction = database.transaction(META).with_mode(TransactionMode::Readonly).build()?;
-        let store = transaction.object_store(META)?;
-        let first = store.get::<JsValue, _, _>(0_u8).primitive()?;
-        let second = store.get::<JsValue, _, _>(1_u8).primitive()?;
-        let (first, second) = (first.await?, second.await?);
+        let [first, second] = read_meta(database, [0.0, 1.0]).await?;
         Ok(DeviceReply::Headers([bytes_of(first).unwrap_or_default(), bytes_of(second).unwrap_or_default()]))
     }
 
@@ -161,11 +174,14 @@ fn cut(row: &Row, part: Part) -> Result<Bytes, StorageFailure> {
 /// Gets rows, all in flight at once.
 async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Row>>, Error> {
     let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
-    let store = transaction.object_store(LOG)?;
     let mut requests = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        requests.push(store.get::<JsValue, _, _>(address as f64).primitive()?);
+    {
+        let store = transaction.object_store(LOG)?;
+        for &address in addresses {
+            requests.push(store.get::<JsValue, _, _>(address as f64).primitive()?);
+        }
     }
+    let _end = end(transaction).await;
     let mut rows = Vec::with_capacity(requests.len());
     for request in requests {
         rows.push(request.await?.and_then(|row| row.dyn_into().ok()));
@@ -175,9 +191,11 @@ async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Row>>
 
 async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply, Error> {
     let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
-    let store = transaction.object_store(LOG)?;
     let range = from as f64..(from + len) as f64;
-    let rows = store.get_all::<JsValue>().with_query::<f64, _>(range).primitive()?.await?;
+    let request =
+        transaction.object_store(LOG)?.get_all::<JsValue>().with_query::<f64, _>(range).primitive()?;
+    let _end = end(transaction).await;
+    let rows = request.await?;
     let mut joined = Vec::new();
     for row in rows {
         joined.extend_from_slice(&bytes_of(Some(row?)).unwrap_or_default());
@@ -185,26 +203,87 @@ async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply,
     Ok(DeviceReply::Bytes(vec![Bytes::from(joined)]))
 }
 
-async fn claim(database: &Database, owner: Owner) -> Result<DeviceReply, Error> {
-    let transaction = database.transaction(META).with_mode(TransactionMode::Readwrite).build()?;
-    let meta = transaction.object_store(META)?;
-    // Only when it has to be: a store that is full opens for reading.
-    if bytes_of(meta.get::<JsValue, _, _>(OWNER).primitive()?.await?).as_deref() != Some(&owner.0) {
-        meta.put(JsValue::from(Uint8Array::from(&owner.0[..]))).with_key(OWNER).primitive()?;
+/// Makes this owner the last one, and returns its number.
+async fn claim(database: &Database, owner: Owner) -> Result<f64, Error> {
+    let mut attempts = 0;
+    loop {
+        let [found, number] = read_meta(database, [OWNER.into(), NUMBER.into()]).await?;
+        let number = number.and_then(|number| number.as_f64()).unwrap_or(0.0);
+        // Only when it has to be: a store that is full opens for reading.
+        if bytes_of(found).as_deref() == Some(&owner.0) {
+            return Ok(number);
+        }
+        let next = number + 1.0;
+        attempts += 1;
+        match become_owner(database, owner, next).await {
+            Ok(()) => return Ok(next),
+            // Another one was faster.
+            Err(_) if attempts < CLAIMS && is_taken(database, Some(number)).await => {}
+            Err(error) => return Err(error),
+        }
     }
-    transaction.commit().await?;
-    Ok(DeviceReply::Written)
 }
 
-/// Returns false, and writes nothing, when the store is another's.
+async fn become_owner(database: &Database, owner: Owner, number: f64) -> Result<(), Error> {
+    let transaction = database.transaction(META).with_mode(TransactionMode::Readwrite).build()?;
+    let meta = transaction.object_store(META)?;
+    meta.add(JsValue::TRUE).with_key(FIRST_OWNER + number).primitive()?;
+    meta.put(JsValue::from(Uint8Array::from(&owner.0[..]))).with_key(OWNER).primitive()?;
+    meta.put(JsValue::from_f64(number)).with_key(NUMBER).primitive()?;
+    if number > KEPT_OWNERS {
+        meta.delete(FIRST_OWNER + number - KEPT_OWNERS).primitive()?;
+    }
+    transaction.commit().await
+}
+
+/// Whether there was an owner after this one.
+async fn is_taken(database: &Database, owner: Option<f64>) -> bool {
+    let next = FIRST_OWNER + owner.unwrap_or(0.0) + 1.0;
+    read_meta(database, [next]).await.is_ok_and(|[found]| found.is_some())
+}
+
+async fn read_meta<const N: usize>(
+    database: &Database,
+    keys: [f64; N],
+) -> Result<[Option<JsValue>; N], Error> {
+    let transaction = database.transaction(META).with_mode(TransactionMode::Readonly).build()?;
+    let mut requests = Vec::with_capacity(N);
+    {
+        let meta = transaction.object_store(META)?;
+        for key in keys {
+            requests.push(meta.get::<JsValue, _, _>(key).primitive()?);
+        }
+    }
+    let _end = end(transaction).await;
+    let mut found = [const { None }; N];
+    for (found, request) in found.iter_mut().zip(requests) {
+        *found = request.await?;
+    }
+    Ok(found)
+}
+
+/// Says that a transaction will be asked for no more than it was, so that its end needs nobody here. What this returns is kept until
+/// the answers are there: a transaction that is dropped takes its listeners along.
+async fn end<'a>(transaction: Transaction<'a>) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>> {
+    let mut commit: Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>> = Box::pin(transaction.commit());
+    poll_fn(|context| {
+        // Only begins: nobody waits for the end of what reads.
+        let _ = commit.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
+    commit
+}
+
+/// Fails, and writes nothing, when the store is another's.
 async fn write(
     database: &Database,
-    owner: Option<Owner>,
+    owner: Option<f64>,
     records: Vec<(u64, Row)>,
     durable: bool,
     header: Option<(u8, Bytes)>,
     free: Vec<std::ops::Range<u64>>,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let mut options = TransactionOptions::new();
     options.set_durability(if durable {
         TransactionDurability::Strict
@@ -218,8 +297,8 @@ async fn write(
         .build()?;
     let log = transaction.object_store(LOG)?;
     let meta = transaction.object_store(META)?;
-    // Asked first and looked at last, so that nothing waits for it.
-    let found = meta.get::<JsValue, _, _>(OWNER).primitive()?;
+    let next = FIRST_OWNER + owner.unwrap_or(0.0) + 1.0;
+    meta.add(JsValue::TRUE).with_key(next).primitive()?;
     for (address, row) in records {
         log.put(JsValue::from(row)).with_key(address as f64).primitive()?;
     }
@@ -229,12 +308,8 @@ async fn write(
     for range in free {
         log.delete(range.start as f64..range.end as f64).primitive()?;
     }
-    if bytes_of(found.await?).as_deref() != owner.as_ref().map(|owner| &owner.0[..]) {
-        transaction.abort().await?;
-        return Ok(false);
-    }
-    transaction.commit().await?;
-    Ok(true)
+    meta.delete(next).primitive()?;
+    transaction.commit().await
 }
 
 fn bytes_of(value: Option<JsValue>) -> Option<Bytes> {
