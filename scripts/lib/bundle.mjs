@@ -17,6 +17,9 @@ const entries = (own) => ({
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
 })
 
+/** Entry points that only browsers have. */
+const inBrowsers = Object.fromEntries(['worker', 'worker-host'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
+
 /** What programs import from inside upstream's package. */
 const partsOfHypercore = [
   'errors', 'messages',
@@ -53,7 +56,7 @@ export async function bundleApi () {
         // A page may load these as they are. Names stay, for whoever reads a stack.
         minifySyntax: true,
         minifyWhitespace: true,
-        entryPoints: entries(join(source, 'entries')),
+        entryPoints: { ...entries(join(source, 'entries')), ...inBrowsers },
         platform: 'browser',
         outdir: join(dist, 'browser'),
         alias: { 'events-universal': 'bare-events' },

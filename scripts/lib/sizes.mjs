@@ -9,20 +9,24 @@ import { root } from './run.mjs'
 /**
  * Most bytes that each part may have, compressed with brotli: `budget` is the aim, `ceiling` what a test holds it to. A change
  * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
+ *
+ * Every part but the engine has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 375_000 },
-  index: { ceiling: 115_000 },
-  hypercore: { ceiling: 72_000 },
-  corestore: { ceiling: 76_000 },
-  hyperbee: { ceiling: 46_000 },
-  hyperblobs: { ceiling: 40_000 },
-  hyperdrive: { ceiling: 100_000 },
-  'mirror-drive': { ceiling: 40_000 },
-  hyperswarm: { ceiling: 52_000 },
-  dht: { ceiling: 47_000 },
-  protomux: { ceiling: 40_000 },
-  storage: { ceiling: 37_000 }
+  index: { ceiling: 122_000 },
+  hypercore: { ceiling: 79_000 },
+  corestore: { ceiling: 83_000 },
+  hyperbee: { ceiling: 56_000 },
+  hyperblobs: { ceiling: 50_000 },
+  hyperdrive: { ceiling: 107_000 },
+  'mirror-drive': { ceiling: 50_000 },
+  hyperswarm: { ceiling: 61_000 },
+  dht: { ceiling: 57_000 },
+  protomux: { ceiling: 50_000 },
+  storage: { ceiling: 47_000 },
+  worker: { ceiling: 123_000 },
+  'worker-host': { ceiling: 47_000 }
 }
 
 /**

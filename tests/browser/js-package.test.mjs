@@ -34,29 +34,6 @@ test('what a core wrote in a page is there after a reload', async (t) => {
   assert.deepEqual(problems, [])
 })
 
-test('a second tab is refused while the first has the store, and let in after', async (t) => {
-  const { url } = await servePackage(t)
-  const context = await startBrowser(t)
-  const { page: first } = await openPage(context, url)
-  const { page: second } = await openPage(context, url)
-  const open = async () => {
-    const { Hypercore } = await import('/hypertab/browser/index.js')
-    const core = new Hypercore('shared')
-    try {
-      await core.append('x')
-      return core.length
-    } catch (error) {
-      return error.code
-    }
-  }
-
-  assert.equal(await first.evaluate(open), 1)
-  assert.equal(await first.evaluate(open), 'STORAGE_LOCKED')
-  assert.equal(await second.evaluate(open), 'STORAGE_LOCKED')
-  await first.close()
-  assert.equal(await second.evaluate(open), 2)
-})
-
 test('a tab without locks takes the store over, and the first one writes nothing more', async (t) => {
   const { url } = await servePackage(t)
   const context = await startBrowser(t)

@@ -72,6 +72,8 @@ export interface OpenLinkOptions {
   handshakeHash?: Uint8Array
   remotePublicKey?: Uint8Array
   keepAlive?: number
+  /** A core: the link is made in the engine that has it. */
+  near?: CoreHandle
 }
 
 /** A channel of a program's own. */
@@ -201,7 +203,7 @@ export interface Engine {
   coreContiguousLength (core: CoreHandle): number
   coreRemoteContiguousLength (core: CoreHandle): number
   coreAppend (core: CoreHandle, blocks: Uint8Array[], options: {
-    keyPair?: KeyPair, signature?: Uint8Array, maxLength?: number, encryption?: BlockEncryption
+    keyPair?: KeyPair, signature?: Uint8Array, maxLength?: number, encryption?: BlockEncryption, operation?: string
   }): RequestHandle
   coreGet (core: CoreHandle, index: number, options: {
     wait: boolean, force?: boolean, encryption?: BlockEncryption, snapshot?: number
@@ -209,11 +211,11 @@ export interface Engine {
   coreHas (core: CoreHandle, start: number, end: number): boolean
   coreUpdate (core: CoreHandle, options: { wait: boolean, force?: boolean }): RequestHandle
   coreSeek (core: CoreHandle, bytes: number, options: { wait: boolean, padding: number }): RequestHandle
-  coreTruncate (core: CoreHandle, length: number, options: { fork?: number, keyPair?: KeyPair, signature?: Uint8Array }): RequestHandle
+  coreTruncate (core: CoreHandle, length: number, options: { fork?: number, keyPair?: KeyPair, signature?: Uint8Array, operation?: string }): RequestHandle
   coreClear (core: CoreHandle, start: number, end: number): RequestHandle
   coreDownload (core: CoreHandle, range: { start: number, end: number, blocks?: number[], linear?: boolean }): RequestHandle
   coreTreeHash (core: CoreHandle, length?: number): RequestHandle
-  coreSetUserData (core: CoreHandle, key: string, value: Uint8Array | null): RequestHandle
+  coreSetUserData (core: CoreHandle, key: string, value: Uint8Array | null, operation?: string): RequestHandle
   coreUserData (core: CoreHandle, key: string): RequestHandle
   corePeers (core: CoreHandle): PeerStatus[]
   /** Of the blocks that are here, or of those that a peer announced beside its prefix; -1 for none. */

@@ -3,8 +3,9 @@
 // An export is never entered from inside another, and user code never runs inside one: calls only schedule a drain,
 // and the drain runs handlers after every event was fetched.
 
-import { exports as engine, type Engine, type EngineEvent, type Failure, type RequestHandle } from './binding.js'
+import { exports as local, type Engine, type EngineEvent, type Failure, type RequestHandle } from './binding.js'
 import { fromFailure, HypercoreError, HypertabError } from './errors.js'
+import { RECORDS } from './remote/messages.js'
 import { loadEngine, nextTurn, unrefTimer } from './platform.js'
 
 /** Takes the events of one core, link, relay or server. */
@@ -62,12 +63,34 @@ const WAITING = 0
 
 interface Pending {
   resolve: (value: unknown) => void
+  /** The engine could not, or is gone. */
+  fail: (failure: Failure) => void
   reject: (error: Error) => void
-  /** Which core it is about, for its errors. */
-  core: { discoveryKey: Uint8Array | null } | null
+}
+
+/** Whom a request is about. */
+export interface Subject {
+  /** For errors. */
+  readonly discoveryKey: Uint8Array | null
+  /** Resolves when its store is open again; null while it is open. */
+  readonly resuming?: Promise<void> | null
+  /** Whether it is being opened elsewhere: what fails meanwhile is asked again there. */
+  readonly isMoving?: boolean
+  /** What the engine calls it. */
+  readonly handle?: number
 }
 
 const pending = new Map<RequestHandle, Pending>()
+
+/** The engine in this realm, or one that knows of engines elsewhere. */
+let engine: Engine = local
+
+/** This realm, in the names of what it does. */
+let realm: string | null = null
+let operations = 0
+
+/** The request whose command is being given. */
+let asking: { operation (): string } | null = null
 
 let loading: Promise<void> | null = null
 let started = false
@@ -116,6 +139,44 @@ export function look<T> (question: (engine: Engine) => T): T {
   return question(engine)
 }
 
+/** @internal From now on, calls go through this one; it has what the engine in this realm has. */
+export function useEngine (make: (engine: Engine) => Engine): void {
+  engine = make(engine)
+}
+
+/** @internal Takes the answer to a request that is nobody's promise. */
+export function expect (id: RequestHandle, answer: (failure: Failure | null, value: unknown) => void): void {
+  const fail = (failure: Failure) => { answer(failure, undefined) }
+  pending.set(id, {
+    resolve: (value) => { answer(null, value) },
+    fail,
+    reject: (error) => { fail({ code: (error as HypertabError).code ?? 'ENGINE_FAILED', message: error.message }) }
+  })
+}
+
+/** @internal Hands out what happened in an engine elsewhere. */
+export function deliver (events: EngineEvent[]): void {
+  for (const event of events) {
+    try {
+      dispatch(event)
+    } catch (error) {
+      // As from any emitter: the other events are not to suffer for it.
+      queueMicrotask(() => { throw error })
+    }
+  }
+}
+
+/** @internal The name that the request which is being asked is to be recorded by; null for one that nobody asks again. */
+export function recordName (): string | null {
+  return asking?.operation() ?? null
+}
+
+/** A name of its own for this realm. */
+export function realmName (): string {
+  realm ??= [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('')
+  return realm
+}
+
 /** Registers who takes the events of a core, link, relay, server, store or query. */
 export function listen (domain: Domain, id: number, handler: EventHandler): void {
   const list = handlers[domain].get(id)
@@ -134,17 +195,20 @@ export function unlisten (domain: Domain, id: number, handler?: EventHandler): v
 export class Request<T> {
   readonly promise: Promise<T>
   #id: RequestHandle | null = null
-  #settle!: Pending
+  #resolve!: (value: unknown) => void
+  #reject!: (error: Error) => void
+  #core: Subject | null
+  #command: (engine: Engine) => RequestHandle
+  /** What its writes are recorded by, once it was asked where the answer can get lost. */
+  #operation: string | null = null
 
   /** Starts a command that answers with its request, at once or after something. */
-  constructor (command: (engine: Engine) => RequestHandle, after: Promise<unknown> | null = null, core: Pending['core'] = null) {
-    this.promise = new Promise((resolve, reject) => { this.#settle = { resolve: resolve as (value: unknown) => void, reject, core } })
-    if (after === null) {
-      this.#start(command)
-    } else {
-      this.#id = WAITING
-      after.then(() => { if (this.#id === WAITING) this.#start(command) }).catch(this.#settle.reject)
-    }
+  constructor (command: (engine: Engine) => RequestHandle, after: Promise<unknown> | null = null, core: Subject | null = null) {
+    this.promise = new Promise((resolve, reject) => { [this.#resolve, this.#reject] = [resolve as (value: unknown) => void, reject] })
+    this.#command = command
+    this.#core = core
+    if (after === null) this.#start()
+    else this.#startAfter(after)
     // Whoever waits for it sees the error; a request that was given up is nobody's.
     this.promise.catch(() => {})
   }
@@ -162,7 +226,7 @@ export class Request<T> {
   cancel (error: Error = HypercoreError.REQUEST_CANCELLED()): void {
     if (this.#id === WAITING) {
       this.#id = null
-      this.#settle.reject(error)
+      this.#reject(error)
       return
     }
     const waiting = pending.get(this.id)
@@ -172,9 +236,86 @@ export class Request<T> {
     if (failure === null) call((engine) => { engine.cancel(this.id) })
   }
 
-  #start (command: (engine: Engine) => RequestHandle): void {
-    this.#id = call(command)
-    pending.set(this.#id, this.#settle)
+  /** @internal What it is to be recorded by. */
+  operation (): string {
+    this.#operation ??= `${RECORDS}${realmName()}/${operations++}`
+    return this.#operation
+  }
+
+  #start (): void {
+    const outer = asking
+    asking = this.#core === null ? null : this
+    try {
+      this.#id = call(this.#command)
+    } finally {
+      asking = outer
+    }
+    pending.set(this.#id, {
+      resolve: (value) => {
+        this.#resolve(value)
+        if (this.#operation !== null) forgetLater(this.#core!, this.#operation)
+      },
+      fail: (failure) => { this.#failed(failure) },
+      reject: this.#reject
+    })
+  }
+
+  #startAfter (after: Promise<unknown>): void {
+    this.#id = WAITING
+    after.then(() => { if (this.#id === WAITING) this.#start() }).catch(this.#reject)
+  }
+
+  #failed (failure: Failure): void {
+    const core = this.#core
+    if (!core?.isMoving || !core.resuming) return this.#reject(fromFailure(failure, core?.discoveryKey ?? null))
+    if (this.#operation === null) return this.#startAfter(core.resuming)
+    this.#id = WAITING
+    this.#askAgain(core).catch(this.#reject)
+  }
+
+  // It may have been done: then there is a record of it.
+  async #askAgain (core: Subject): Promise<void> {
+    while (core.resuming) await core.resuming
+    if (this.#id !== WAITING) return
+    const operation = this.#operation!
+    const record = await new Request<Uint8Array | null>((engine) => engine.coreUserData(core.handle!, operation), null, core).promise
+    if (this.#id !== WAITING) return
+    if (!record) return this.#start()
+    this.#id = null
+    const view = new DataView(record.buffer, record.byteOffset, record.byteLength)
+    const count = (offset: number) => Number(view.getBigUint64(offset, true))
+    this.#resolve(record.byteLength === 16 ? { length: count(0), byteLength: count(8) } : undefined)
+    forgetLater(core, operation)
+  }
+}
+
+const done = new Map<Subject, string[]>()
+let forgetting: ReturnType<typeof setTimeout> | undefined
+
+/** How long records of what is known to be done may stay, in milliseconds. */
+const LINGER = 50
+
+function forgetLater (core: Subject, operation: string): void {
+  const names = done.get(core)
+  if (names) names.push(operation)
+  else done.set(core, [operation])
+  forgetting ??= setTimeout(forget, LINGER)
+}
+
+function forget (): void {
+  forgetting = undefined
+  const waiting = [...done]
+  done.clear()
+  for (const [core, names] of waiting) {
+    if (core.resuming) {
+      for (const name of names) forgetLater(core, name)
+      continue
+    }
+    try {
+      for (const name of names) expect(call((engine) => engine.coreSetUserData(core.handle!, name, null)), () => {})
+    } catch {
+      // It was closed: what is left is small.
+    }
   }
 }
 
@@ -191,7 +332,7 @@ function tryLoad (source: unknown): Promise<void> | null {
 
 function begin (): void {
   if (started) return
-  engine.start(wake, setTimer)
+  local.start(wake, setTimer)
   started = true
 }
 
@@ -221,7 +362,7 @@ function setTimer (milliseconds: number): void {
   if (milliseconds < 0) return
   timer = setTimeout(() => {
     timer = undefined
-    if (failure === null) call((engine) => engine.handleTimeout())
+    if (failure === null) call(() => { local.handleTimeout() })
   }, milliseconds)
   unrefTimer(timer)
 }
@@ -236,19 +377,12 @@ function drain (): void {
   draining = false
   let events: EngineEvent[]
   try {
-    events = engine.pollEvents()
+    events = local.pollEvents()
   } catch (error) {
     asFatal(error)
     throw error
   }
-  for (const event of events) {
-    try {
-      dispatch(event)
-    } catch (error) {
-      // As from any emitter: the other events are not to suffer for it.
-      queueMicrotask(() => { throw error })
-    }
-  }
+  deliver(events)
 }
 
 function dispatch ([kind, ...rest]: EngineEvent): void {
@@ -256,7 +390,7 @@ function dispatch ([kind, ...rest]: EngineEvent): void {
     settle(rest[0] as RequestHandle, rest[1] as Failure | null, rest[2])
   } else if (kind === 'commit') {
     // What else is written in this turn is written along; and timers and sockets have theirs.
-    nextTurn(() => { if (failure === null) call((engine) => { engine.writeCommits() }) })
+    nextTurn(() => { if (failure === null) call(() => { local.writeCommits() }) })
   } else if (kind === 'firewall') {
     tell('server', rest[1] as number, kind, [rest[0], rest[2]])
   } else {
@@ -273,6 +407,6 @@ function settle (id: RequestHandle, failed: Failure | null | undefined, value: u
   const waiting = pending.get(id)
   if (!waiting) return
   pending.delete(id)
-  if (failed) waiting.reject(fromFailure(failed, waiting.core?.discoveryKey ?? null))
+  if (failed) waiting.fail(failed)
   else waiting.resolve(value)
 }

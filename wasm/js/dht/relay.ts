@@ -4,6 +4,7 @@
 import type { Failure, RelayHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { openSocket } from '../platform.js'
+import { homeOfEverything } from '../remote/router.js'
 import { call, listen, ready, unlisten } from '../runtime.js'
 
 /** First and longest pause between two attempts, in milliseconds. */
@@ -103,7 +104,9 @@ export class RelayClient {
       this.#events.connecting(url)
       const relay = call((engine) => {
         if (!engine.openRelay) throw new HypertabError('NOT_SUPPORTED', 'this engine has no relay client')
-        return engine.openRelay(openSocket(url, token === null ? undefined : ['hypertab-relay', `token.${token}`]), publicKey, secretKey)
+        const protocols = token === null ? undefined : ['hypertab-relay', `token.${token}`]
+        // Where there is a worker for it, the socket is there.
+        return engine.openRelay(homeOfEverything() ? { url, protocols } : openSocket(url, protocols), publicKey, secretKey)
       })
       this.#opening = relay
       this.#opened = setTimeout(() => {

@@ -85,7 +85,21 @@ export class Batch {
   /** Keeps other writers out until the batch is flushed or closed. */
   async lock (): Promise<void> {
     if (this.tree.readonly) throw new Error('Hyperbee is marked as read-only')
-    if (this.locked === null) this.locked = await this.tree.lock()
+    if (this.locked !== null) return
+    const unlock = this.locked = await this.tree.lock()
+    if (!this.core.opened) await this.core.ready()
+    const state = this.core.state
+    if (!state?.isDefault() || !state.core.db.isShared) return
+    try {
+      const unlockOthers = await state.core.lockWrites('bee')
+      this.locked = () => {
+        unlockOthers()
+        unlock()
+      }
+    } catch (error) {
+      this.#unlock()
+      throw error
+    }
   }
 
   get version (): number {

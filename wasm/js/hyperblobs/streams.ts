@@ -41,7 +41,15 @@ export class BlobWriter {
   /** Waits until no other blob is being written. */
   async open (): Promise<void> {
     if (!this.#core.opened) await this.#core.ready()
-    this.#release = await this.#lock.acquire()
+    const release = this.#release = await this.#lock.acquire()
+    const state = this.#core.state
+    if (state?.isDefault() && state.core.db.isShared) {
+      const releaseOthers = await state.core.lockWrites('blob')
+      this.#release = () => {
+        releaseOthers()
+        release()
+      }
+    }
     this.id.byteOffset = this.#core.byteLength
     this.id.blockOffset = this.#core.length
     if (!this.#dedup) return

@@ -3,6 +3,7 @@
 import type { CoreHandle, Failure, KeyPair, OpenCoreOptions, StoreHandle } from '../binding.js'
 import { fromFailure, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
+import { forgetWishes, setFindingPeers } from '../remote/wishes.js'
 import { call, isReady, listen, look, ready, request, Request, unlisten } from '../runtime.js'
 import { equal, toHex } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
@@ -11,6 +12,7 @@ import { parseStorage, type StorageInput } from '../storage/parse.js'
 import type { CoreStorage } from '../storage/core-storage.js'
 import type { LegacyFiles, Storage } from '../storage/storage.js'
 import { Mux } from '../links/mux.js'
+import { isElsewhere } from '../remote/table.js'
 import type { HypercoreOptions } from './options.js'
 import { BlockList } from './block-list.js'
 import type { Hypercore } from './hypercore.js'
@@ -106,6 +108,8 @@ export class Core {
   #frozen: { length: number, byteLength: number, fork: number, contiguousLength: number, remoteContiguousLength: number } | null = null
   #resuming: Promise<void> | null = null
   #isFull = false
+  #isMoving = false
+  #letGoes = 0
   #resumed: { resolve: () => void, reject: (error: Error) => void } | null = null
   #unwatch: () => void = () => {}
   #locked = false
@@ -171,6 +175,11 @@ export class Core {
   /** @internal Resolves when the store is open again; null while it is open. */
   get resuming (): Promise<void> | null {
     return this.#resuming
+  }
+
+  /** @internal The store is moving to another tab or worker: what fails is asked again. */
+  get isMoving (): boolean {
+    return this.#isMoving
   }
 
   get peers (): Peer[] {
@@ -289,10 +298,18 @@ export class Core {
     return new UserDataStream(state, range)
   }
 
-  /** Waits until nobody else has the core to himself. */
+  /** Waits until nobody else in this realm has the core to himself. */
   async lockExclusive (): Promise<void> {
     if (this.#locked) await new Promise<void>((resolve) => { this.#waitsForLock.push(resolve) })
     this.#locked = true
+  }
+
+  /** @internal Resolves when no other tab or worker is in the middle of several writes to the log, and what they wrote is known here. */
+  async lockWrites (kind: string): Promise<() => void> {
+    if (!this.db.isShared) return () => {}
+    const unlock = await this.db.lock(`${toHex(this.discoveryKey!)}/${kind}`)
+    if (isElsewhere(this.handle)) await this.request((core, engine) => engine.coreUpdate(core, { wait: false })).promise.catch(() => {})
+    return unlock
   }
 
   unlockExclusive (): void {
@@ -327,7 +344,10 @@ export class Core {
     if (this.opened && this.#frozen === null) this.state.checkSignature()
     if (this.opened && this.#frozen === null) call((engine) => { engine.coreSetSmallWants(this.handle, hasSmallWants()) })
     if (mux.linking !== null) this.replicator.awaitHandshake(mux.linking)
-    if (!this.#isFull && this.#frozen === null) mux.attach(this.handle, this)
+    if (this.#isFull || this.#frozen !== null) return
+    mux.attach(this.handle, this)
+    const linking = mux.linkingBeside(this.handle)
+    if (linking !== null) this.replicator.awaitHandshake(linking)
   }
 
   /** @internal The handshake of a stream is done. */
@@ -353,13 +373,14 @@ export class Core {
       await ready()
       const opening = openOptions(options)
       if (this.key) this.discoveryKey = discoveryKey(this.key)
-      const store = this.store = await this.db.acquire()
+      this.store = await this.db.acquire()
       this.#acquired = true
       // Whoever names no core gets the first one, also when somebody has it open.
       const isUnnamed = !opening.key && !opening.discoveryKey && !opening.manifest
-      if (isUnnamed && this.db.unnamed) opening.discoveryKey = this.db.unnamed.discoveryKey!
+      const known = !isUnnamed ? null : this.db.unnamed?.discoveryKey ?? await this.#sharedDefault()
+      if (known) opening.discoveryKey = known
       this.#unwatch = this.db.watch({
-        letGo: (failure) => this.#letGo(fromFailure(failure, this.discoveryKey)),
+        letGo: (failure, isMoving) => this.#letGo(fromFailure(failure, this.discoveryKey), isMoving),
         resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
         close: async () => {
           await this.closeAllSessions()
@@ -368,10 +389,13 @@ export class Core {
         lost: (failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) }
       })
       const legacy = options.legacyFiles === undefined ? this.db.legacyFiles() : options.legacyFiles
-      const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
-      listen('core', handle, this.#onevent)
-      this.#handle = handle
-      await new Request<void>(() => id, null, this).promise
+      const handle = await this.#openHandle(this.store, opening, legacy).catch(async (error: HypercoreError) => {
+        // Another tab may have made the first core meanwhile.
+        const made = isUnnamed && !known && error.code === 'STORAGE_CONFLICT' ? await this.#sharedDefault() : null
+        if (made === null) throw error
+        unlisten('core', this.handle, this.#onevent)
+        return await this.#openHandle(this.store, { ...opening, discoveryKey: made })
+      })
       if (legacy) await this.#importBlocks(handle, legacy)
       this.#opened(options)
       if (isUnnamed) this.db.unnamed ??= this
@@ -380,6 +404,32 @@ export class Core {
       await this.#giveUp()
       this.onidle()
       throw error
+    }
+  }
+
+  /** The core that is meant when none is named, where another tab may have it open. */
+  async #sharedDefault (): Promise<Uint8Array | null> {
+    return this.db.isShared ? await this.db.getDefaultDiscoveryKey() : null
+  }
+
+  // A store that moves meanwhile is asked again where it is then.
+  async #openHandle (store: StoreHandle, opening: OpenCoreOptions, legacy: LegacyFiles | null = null): Promise<CoreHandle> {
+    for (;;) {
+      const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
+      listen('core', handle, this.#onevent)
+      this.#handle = handle
+      try {
+        await new Request<void>(() => id, null, this).promise
+        return handle
+      } catch (error) {
+        if (!this.db.isMoving) throw error
+        unlisten('core', handle, this.#onevent)
+        this.#handle = null
+        await this.db.release()
+        this.#acquired = false
+        store = this.store = await this.db.acquire()
+        this.#acquired = true
+      }
     }
   }
 
@@ -407,7 +457,7 @@ export class Core {
     this.compat = look((engine) => engine.coreIsCompat(handle))
     this.keyPair = this.#storedKeyPair(handle, options)
     this.opened = true
-    if (this.replicator.findingPeers > 0) call((engine) => { engine.coreSetFindingPeers(handle, this.replicator.findingPeers) })
+    if (this.replicator.findingPeers > 0) setFindingPeers(handle, this.replicator, this.replicator.findingPeers)
   }
 
   #storedKeyPair (handle: CoreHandle, options: HypercoreOptions): KeyPair | null {
@@ -438,17 +488,31 @@ export class Core {
   }
 
   // Sessions stay: what they ask meanwhile is asked once the store is open again.
-  async #letGo (error: Error): Promise<void> {
+  async #letGo (error: Error, isMoving: boolean): Promise<void> {
     if (!this.opened || this.closing !== null) return
+    this.#letGoes++
+    this.#isMoving = isMoving
+    if (this.#frozen !== null) {
+      // It was about to resume.
+      const handle = this.#handle
+      if (handle === null) return
+      unlisten('core', handle, this.#onevent)
+      await request((engine) => engine.closeCore(handle)).catch(() => {})
+      return
+    }
     const { handle, length, byteLength, fork, contiguousLength, remoteContiguousLength } = this
     this.#frozen = { length, byteLength, fork, contiguousLength, remoteContiguousLength }
     this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
     this.#resuming.catch(() => {})
-    for (const session of this.allSessions()) if (session.state !== this.state) void session.close({ error }).catch(() => {})
+    for (const session of this.allSessions()) {
+      const { state } = session
+      if (state !== this.state && (!isMoving || state?.isInAtom)) void session.close({ error }).catch(() => {})
+    }
     for (const id of [...this.#peers.keys()]) this.#removePeer(id)
     unlisten('core', handle, this.#onevent)
     for (const mux of this.muxes) mux.forget(handle)
-    for (const session of this.allSessions()) {
+    forgetWishes(handle, this.replicator)
+    for (const session of isMoving ? [] : this.allSessions()) {
       for (const request of [...session.activeRequests]) request?.fail(error)
       session.emit('storage-full', error)
     }
@@ -457,18 +521,37 @@ export class Core {
 
   async #resume (store: StoreHandle, opening: OpenCoreOptions): Promise<void> {
     if (this.#frozen === null) return
+    const isMoving = this.#isMoving
+    const frozen = this.#frozen
+    const letGoes = this.#letGoes
     const [handle, id] = call((engine) => engine.openCore(store, opening))
     listen('core', handle, this.#onevent)
-    await new Request<void>(() => id).promise
     this.#handle = handle
     this.store = store
+    try {
+      await request(() => id)
+      if (isMoving) for (const state of [...this.states.values()]) await state.reopen()
+    } catch (error) {
+      if (letGoes === this.#letGoes) throw error
+    }
+    // It has moved once more.
+    if (letGoes !== this.#letGoes) return
     this.#frozen = null
     this.#resuming = null
+    this.#isMoving = false
     this.replicator.resumed()
     for (const session of this.allSessions()) session.onreopen()
-    // What peers tell would have to be stored, so there are none until there is room.
-    this.#isFull = true
     this.#resumed!.resolve()
+    // What peers tell would have to be stored, so there are none until there is room.
+    if (!isMoving) this.#isFull = true
+    else this.#moved(frozen)
+  }
+
+  #moved (before: { length: number, fork: number }): void {
+    for (const mux of this.muxes) this.attach(mux)
+    const { length, fork } = this
+    if (fork !== before.fork) this.#onevent('truncate', [Math.min(length, before.length), fork])
+    if (length > before.length || fork !== before.fork) this.#onevent('append', [])
   }
 
   /** @internal Something was stored: if there was no room, there is now, and peers may come again. */
@@ -487,8 +570,10 @@ export class Core {
   async #close (): Promise<void> {
     try {
       await this.opening
+      // What is moving is closed where it is then.
+      while (this.#resuming) await this.#resuming
     } catch {
-      return
+      if (!this.opened) return
     }
     const handle = this.handle
     for (const mux of this.muxes) mux.detach(handle)
@@ -497,6 +582,7 @@ export class Core {
       await request((engine) => engine.closeCore(handle))
     } finally {
       unlisten('core', handle, this.#onevent)
+      forgetWishes(handle, this.replicator)
       this.closed = true
       this.#unwatch()
       if (this.db.unnamed === this) this.db.unnamed = null

@@ -1,6 +1,7 @@
 // What programs reach through `core.replicator`.
 
 import type { Detours } from '../binding.js'
+import { setActive, setFindingPeers } from '../remote/wishes.js'
 import { call, look } from '../runtime.js'
 import { Mux } from '../links/mux.js'
 import type { Core } from './core.js'
@@ -147,7 +148,7 @@ export class Replicator {
 
   /** @internal The engine has the core anew, and is told what it was told before. */
   resumed (): void {
-    call((engine) => { engine.coreSetActive(this.core.handle, this.#active > 0) })
+    setActive(this.core.handle, this, this.#active > 0)
     this.#tellFindingPeers()
   }
 
@@ -158,7 +159,7 @@ export class Replicator {
     this.#active += change
     const is = this.#active > 0
     if (was === is) return
-    call((engine) => { engine.coreSetActive(this.core.handle, is) })
+    if (!this.core.resuming) setActive(this.core.handle, this, is)
     if (is) this.ondownloading?.()
     else this.core.checkIfIdle()
   }
@@ -182,6 +183,6 @@ export class Replicator {
 
   #tellFindingPeers (): void {
     if (!this.core.opened || this.core.closed || this.core.resuming) return
-    call((engine) => { engine.coreSetFindingPeers(this.core.handle, this.findingPeers + this.#handshakes) })
+    setFindingPeers(this.core.handle, this, this.findingPeers + this.#handshakes)
   }
 }

@@ -4,6 +4,7 @@ import type { CoreHandle, KeyPair } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, look, request, Request, unlisten } from '../runtime.js'
+import { isElsewhere } from '../remote/table.js'
 import { equal, fromUtf8, isBytes } from '../support/bytes.js'
 import { CoreStorage } from '../storage/core-storage.js'
 import { atomOf, type Atom, type ForeignAtom } from './atom.js'
@@ -36,7 +37,7 @@ export class State {
   readonly from: State | null
   readonly name: string | null
   readonly atom: Atom | null
-  readonly #handle: CoreHandle | null
+  #handle: CoreHandle | null
   readonly sessions: Hypercore[] = []
   /** The signature that a program got, and what it was. */
   private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
@@ -72,6 +73,11 @@ export class State {
   /** Whether it is the log itself, in an atom. */
   isAtomicDefault (): boolean {
     return this.atom !== null && this.from !== null && this.from.isDefault()
+  }
+
+  /** @internal Whether it, or what it was made from, is in an atom. */
+  get isInAtom (): boolean {
+    return this.atom !== null || (this.from?.isInAtom ?? false)
   }
 
   /** The state outside the atom. */
@@ -138,13 +144,14 @@ export class State {
   mayHave (index: number): boolean {
     if (index >= Number.MAX_SAFE_INTEGER) return false
     if (this.core.resuming) return true
+    if (isElsewhere(this.handle)) return index < this.length
     return this.isDefault() ? look((engine) => engine.coreHas(this.handle, index, index + 1)) : index < this.length
   }
 
   async has (start: number, end: number): Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
     await this.core.resuming
-    if (this.isDefault()) return look((engine) => engine.coreHas(this.handle, start, end))
+    if (this.isDefault() && !isElsewhere(this.handle)) return look((engine) => engine.coreHas(this.handle, start, end))
     return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
 
@@ -154,7 +161,14 @@ export class State {
 
   /** Opens a branch, the one of this name if there is one. */
   async branch (name: string, overwrite: boolean): Promise<State> {
-    return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite)), name, null)
+    for (;;) {
+      while (this.core.resuming) await this.core.resuming
+      try {
+        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite)), name, null)
+      } catch (error) {
+        if (!this.core.isMoving) throw error
+      }
+    }
   }
 
   /** Opens the same log in an atom. */
@@ -271,6 +285,20 @@ export class State {
     } finally {
       await next.unref()
     }
+  }
+
+  /** @internal The store is somewhere else now, and with it the branch. */
+  async reopen (): Promise<void> {
+    const { states } = this.core
+    if (this.#handle === null || this.isInAtom) return
+    unlisten('core', this.#handle)
+    states.delete(this.#handle)
+    const [handle, id] = call((engine) => engine.openBranch(this.from!.handle, this.name!, false))
+    this.#handle = handle
+    this.#openings = 1
+    states.set(handle, this)
+    listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
+    await request(() => id)
   }
 
   ref (): this {

@@ -3,6 +3,7 @@
 import { Readable } from 'streamx'
 
 import { userBytes } from '../platform.js'
+import { RECORDS } from '../remote/messages.js'
 import type { State } from './state.js'
 
 /** Which names: from `gte` on, up to `lt`, exclusive. */
@@ -51,7 +52,7 @@ export class UserDataStream extends Readable {
       return
     }
     const { entries, more } = await this.#state.request<Page>((core, engine) => engine.coreUserDataList(core, from, this.#end, PAGE)).promise
-    for (const [key, value] of entries) this.push({ key, value: userBytes(value) })
+    for (const [key, value] of entries) if (!key.startsWith(RECORDS)) this.push({ key, value: userBytes(value) })
     // The next name there can be.
     this.#next = more && entries.length > 0 ? `${entries.at(-1)![0]}\0` : null
     if (this.#next === null) this.push(null)

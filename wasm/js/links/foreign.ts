@@ -2,7 +2,7 @@
 //
 // The engine speaks Protomux frames over a link of its own; here each of its channels becomes one on the program's mux.
 
-import type { LinkHandle } from '../binding.js'
+import type { CoreHandle, LinkHandle } from '../binding.js'
 import { userBytes } from '../platform.js'
 import { call, listen, ready, unlisten } from '../runtime.js'
 import { concat, fromUtf8, toUtf8 } from '../support/bytes.js'
@@ -44,14 +44,14 @@ export function isForeign (value: unknown): value is ForeignMux {
 }
 
 /** Gives the engine a link that ends in the mux, once the stream's handshake is done. */
-export function carryOn (foreign: ForeignMux, mux: Mux): void {
+export function carryOn (foreign: ForeignMux, mux: Mux, near?: CoreHandle): void {
   const { stream } = foreign
   stream.on('error', () => {})
   stream.on('close', () => { mux.unlinked() })
-  void start(foreign, mux)
+  void start(foreign, mux, near)
 }
 
-async function start (foreign: ForeignMux, mux: Mux): Promise<void> {
+async function start (foreign: ForeignMux, mux: Mux, near?: CoreHandle): Promise<void> {
   const { stream } = foreign
   try {
     await ready()
@@ -62,12 +62,13 @@ async function start (foreign: ForeignMux, mux: Mux): Promise<void> {
       security: 'external',
       handshakeHash: stream.handshakeHash!,
       publicKey: stream.publicKey,
-      remotePublicKey: stream.remotePublicKey
+      remotePublicKey: stream.remotePublicKey,
+      ...(near === undefined ? {} : { near })
     }))
     const adapter = new Adapter(foreign, link)
     listen('link', link, (kind, rest) => {
       if (kind === 'transmit') adapter.take(rest[0] as Uint8Array)
-      else if (kind === 'link-close' || kind === 'link-closed') adapter.close(rest[0] as Error | null)
+      else if (kind === 'link-close' || kind === 'link-closed') adapter.close(rest[0] as Error | null, mux)
       else mux.handle(kind, rest)
     })
     stream.on('drain', () => { adapter.grant() })
@@ -115,12 +116,13 @@ class Adapter {
   }
 
   /** The engine is done with the link. */
-  close (failure: Error | null): void {
+  close (failure: Error | null, mux: Mux): void {
     if (this.#over) return
     this.#over = true
+    mux.unlinked()
     unlisten('link', this.#link)
     if (failure) this.#foreign.stream.destroy(new Error(failure.message))
-    for (const { channel } of this.#pairs.values()) channel.close()
+    for (const { channel } of [...this.#pairs.values()]) channel.close()
   }
 
   /** The stream is over. */
@@ -180,6 +182,7 @@ class Adapter {
         encoding: raw,
         onmessage: (payload: Uint8Array) => { this.#tell(uint(pair.ours), uint(type), payload) }
       })),
+      ondrain: () => { this.grant() },
       onopen: (handshake: Uint8Array) => {
         pair.ours = this.#free.pop() ?? ++this.#count
         const name = fromUtf8(protocol)

@@ -4,7 +4,9 @@
 import type { CoreHandle, LinkHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { call, look } from '../runtime.js'
+import { homeOfLinks } from '../remote/router.js'
+import { homeOf } from '../remote/table.js'
+import { call, look, request } from '../runtime.js'
 import { equal, toHex } from '../support/bytes.js'
 import { Channel, type ChannelCarrier, type ChannelOptions } from './channel.js'
 import { Connection, rejectDiscoveryKey } from './connection.js'
@@ -30,8 +32,8 @@ interface Attached {
 
 const REPLICATION = 'hypercore/alpha'
 
-/** The one for each Protomux of upstream's. */
-const adopted = new WeakMap<object, Mux>()
+/** The one for each Protomux of upstream's, or of ours whose link is in another engine than the cores. */
+const adopted = new WeakMap<object, Map<number, Mux>>()
 
 /** The cores and channels of one stream. There is one mux for each. */
 export class Mux implements ChannelCarrier {
@@ -40,6 +42,8 @@ export class Mux implements ChannelCarrier {
   readonly stream: Connection | SecretStreamLike
   /** Upstream's mux, where a program put one on the stream first. */
   readonly foreign: ForeignMux | null
+  /** Which engine its link is in. */
+  readonly #home: number
   corked = 0
   drained = true
   #link: LinkHandle | null = null
@@ -49,6 +53,8 @@ export class Mux implements ChannelCarrier {
   #cores = new Map<CoreHandle, Attached>()
   #notify = new Map<string, Notify>()
   #channels: Channel[] = []
+  /** Cores in other engines that were attached a moment ago. */
+  #arriving = new Set<Promise<void>>()
   #byHandle = new Map<number, Channel>()
   /** What was asked for before the handshake was done. */
   #waiting: Array<(link: LinkHandle) => void> = []
@@ -56,9 +62,10 @@ export class Mux implements ChannelCarrier {
   readonly #linked: Promise<void>
   #settleLinked!: () => void
 
-  private constructor (stream: Connection | SecretStreamLike, foreign: ForeignMux | null = null) {
+  private constructor (stream: Connection | SecretStreamLike, foreign: ForeignMux | null = null, home = homeOfLinks()) {
     this.stream = stream
     this.foreign = foreign
+    this.#home = home
     this.#linked = new Promise((resolve) => { this.#settleLinked = resolve })
   }
 
@@ -87,12 +94,14 @@ export class Mux implements ChannelCarrier {
     return (value as { isProtomux?: unknown } | null)?.isProtomux === true
   }
 
-  static #beside (foreign: ForeignMux): Mux {
-    let mux = adopted.get(foreign)
-    if (!mux) {
-      mux = new Mux(foreign.stream as Connection | SecretStreamLike, foreign)
-      adopted.set(foreign, mux)
-      carryOn(foreign, mux)
+  static #beside (foreign: ForeignMux, home = homeOfLinks(), near?: CoreHandle): Mux {
+    let muxes = adopted.get(foreign)
+    if (!muxes) adopted.set(foreign, muxes = new Map())
+    let mux = muxes.get(home)
+    if (!mux || mux.destroyed) {
+      mux = new Mux(foreign.stream as Connection | SecretStreamLike, foreign, home)
+      muxes.set(home, mux)
+      carryOn(foreign, mux, near)
     }
     return mux
   }
@@ -167,26 +176,38 @@ export class Mux implements ChannelCarrier {
 
   /** Whether a core replicates here. */
   attached (core: CoreHandle): boolean {
-    return this.#cores.has(core)
+    return this.#cores.has(core) || (this.#of(core)?.attached(core) ?? false)
   }
 
   /** Replicates a core on the stream, from its opening on. */
   attach (core: CoreHandle, attached: Attached): void {
     if (this.#over || this.#cores.has(core)) return
+    const home = homeOf(core)
+    if (home !== this.#home) {
+      // The channels of its engine become channels here, as they would on a Protomux of upstream's.
+      const beside = Mux.#beside(this.foreign ?? this as unknown as ForeignMux, home, core)
+      beside.attach(core, { muxOpened: () => { attached.muxOpened() }, muxOver: () => { attached.muxOver(this) } })
+      const arriving = beside.#arrived(core).finally(() => { this.#arriving.delete(arriving) })
+      this.#arriving.add(arriving)
+      return
+    }
     this.#cores.set(core, attached)
     this.foreign?.pair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) }, async () => {
       await this.#linked
       this.#attach(core)
+      if (home !== 0) await this.#arrived(core)
     })
     this.#attach(core)
   }
 
   /** @internal The engine has closed a core by itself. */
   forget (core: CoreHandle): void {
-    this.#cores.delete(core)
+    if (!this.#cores.delete(core)) this.#of(core)?.forget(core)
+    else this.foreign?.unpair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) })
   }
 
   detach (core: CoreHandle): void {
+    if (!this.#cores.has(core)) return this.#of(core)?.detach(core)
     const link = this.#link
     if (!this.#cores.delete(core) || this.#over || link === null) return
     this.foreign?.unpair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) })
@@ -237,6 +258,17 @@ export class Mux implements ChannelCarrier {
   /** @internal Resolves when there is a link, or never will be; null when there is one. */
   get linking (): Promise<void> | null {
     return this.#link === null && !this.#over ? this.#linked : null
+  }
+
+  /** @internal As {@link linking}, for the link in another engine that a core is attached to. */
+  linkingBeside (core: CoreHandle): Promise<void> | null {
+    return this.#of(core)?.linking ?? null
+  }
+
+  /** What a core in another engine opens is known here once it has answered something. */
+  async #arrived (core: CoreHandle): Promise<void> {
+    await this.#linked
+    if (this.#cores.has(core)) await request((engine) => engine.coreUpdate(core, { wait: false })).catch(() => {})
   }
 
   /** @internal Whether this is the mux of a link of the engine. */
@@ -313,12 +345,19 @@ export class Mux implements ChannelCarrier {
     const notify = this.#notify.get(nameOf(protocol, id)) ?? this.#notify.get(nameOf(protocol, null))
     try {
       if (notify) await notify(id)
+      await Promise.all(this.#arriving)
     } catch (error) {
       this.destroy(error as Error)
       return
     }
     // Does nothing when it was opened meanwhile.
     if (this.#link !== null && !this.#over) reject(this.#link, id)
+  }
+
+  /** The one in whose engine a core is that is not in the engine of this one's link. */
+  #of (core: CoreHandle): Mux | null {
+    const home = homeOf(core)
+    return home === this.#home ? null : adopted.get(this.foreign ?? this)?.get(home) ?? null
   }
 
   #attach (core: CoreHandle): void {

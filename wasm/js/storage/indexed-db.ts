@@ -3,39 +3,32 @@
 import { HypertabError } from '../errors.js'
 import { call } from '../runtime.js'
 import { lock } from './web-lock.js'
+import { sharedOpener } from './shared.js'
 import { Storage } from './storage.js'
 
-/** Makes a storage in the IndexedDB database of that name. */
+/** Makes a storage in the IndexedDB database of that name, which any number of tabs and workers may have open. */
 export function indexedDb (name: string): Storage {
-  let unlock: (() => void) | null = null
-  return new Storage(name, {
+  return new Storage(name, sharedOpener('indexed-db', name, {
     async open () {
       if (typeof indexedDB === 'undefined') {
         throw new HypertabError('STORAGE_NOT_AVAILABLE', 'there is no IndexedDB here; use memory(), or a folder in Node')
       }
-      unlock = await lock(name)
       try {
         const opening = call((engine) => engine.openIndexedDbStore(name))
         return await opening
       } catch (cause) {
-        unlock()
         throw new HypertabError('STORAGE_NOT_AVAILABLE', `the database ${name} could not be opened`, { cause })
       }
     },
-    reopen: () => call((engine) => engine.openIndexedDbStore(name)),
-    release () {
-      unlock?.()
-      unlock = null
-    },
     async destroy () {
-      const unlock = await lock(name)
+      const unlock = await lock(`hypertab-lock:${name}`)
       try {
         await deleteDatabase(name)
       } finally {
         unlock()
       }
     }
-  })
+  }))
 }
 
 function deleteDatabase (name: string): Promise<void> {

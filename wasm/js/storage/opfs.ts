@@ -4,6 +4,7 @@ import type { SyncFile } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { call } from '../runtime.js'
 import { lock } from './web-lock.js'
+import { sharedOpener } from './shared.js'
 import { Storage } from './storage.js'
 
 /** What workers have and the library of types for pages does not. */
@@ -18,30 +19,18 @@ interface FileHandle {
   createSyncAccessHandle? (): Promise<SyncAccessHandle>
 }
 
-/** Makes a storage in the file of that name. Works in dedicated workers. */
+/** How long the file of a worker that is gone may stay taken, in milliseconds. */
+const PATIENCE = 2000
+
+/** Makes a storage in the file of that name. A dedicated worker can own it; others work through such a worker. */
 export function opfs (name: string): Storage {
-  let unlock: (() => void) | null = null
-  return new Storage(name, {
+  return new Storage(name, sharedOpener('opfs', name, {
     async open () {
-      unlock = await lock(`opfs:${name}`)
-      try {
-        const handle = await openHandle(name)
-        return call((engine) => engine.openFileStore(syncFile(handle)))
-      } catch (error) {
-        unlock()
-        throw error
-      }
-    },
-    async reopen () {
       const handle = await openHandle(name)
       return call((engine) => engine.openFileStore(syncFile(handle)))
     },
-    release () {
-      unlock?.()
-      unlock = null
-    },
     async destroy () {
-      const unlock = await lock(`opfs:${name}`)
+      const unlock = await lock(`hypertab-lock:opfs:${name}`)
       try {
         const root = await globalThis.navigator?.storage?.getDirectory?.()
         await root?.removeEntry(encodeURIComponent(name)).catch((error: Error) => {
@@ -51,7 +40,7 @@ export function opfs (name: string): Storage {
         unlock()
       }
     }
-  })
+  }))
 }
 
 async function openHandle (name: string): Promise<SyncAccessHandle> {
@@ -61,7 +50,14 @@ async function openHandle (name: string): Promise<SyncAccessHandle> {
   if (!file.createSyncAccessHandle) {
     throw new HypertabError('STORAGE_NOT_AVAILABLE', 'opfs() works in a dedicated worker only; use indexedDb() on a page')
   }
-  return await file.createSyncAccessHandle()
+  for (const start = performance.now(); ;) {
+    try {
+      return await file.createSyncAccessHandle()
+    } catch (error) {
+      if ((error as Error).name !== 'NoModificationAllowedError' || performance.now() - start > PATIENCE) throw error
+      await new Promise((resolve) => { setTimeout(resolve, 20) })
+    }
+  }
 }
 
 function syncFile (handle: SyncAccessHandle): SyncFile {

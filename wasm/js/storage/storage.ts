@@ -4,6 +4,7 @@ import type { Engine, Failure, RequestHandle, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { Atom } from '../hypercore/atom.js'
 import { userBytes } from '../platform.js'
+import { MOVED } from '../remote/messages.js'
 import { call, listen, ready, request, unlisten } from '../runtime.js'
 import {
   exportLog, type ExportedCore, type RecordKind, type StoredBranches, type StoredRecord
@@ -37,12 +38,20 @@ const RECORDS = 16
 
 /** What opens a store and gives up whatever guards it. */
 export interface StoreOpener {
+  /** Says which storage it opens. */
+  attached? (storage: Storage): void
   /** Opens the store. The engine is loaded. */
   open (): Promise<StoreHandle>
   /** Runs once the engine has closed the store, or has failed to open it. */
   release? (): void
   /** Opens the store again that has just been closed; whatever guards it was kept. */
   reopen? (): Promise<StoreHandle>
+  /** After somebody else has taken the store over: whether it can be opened through them. */
+  isMoved? (): Promise<boolean>
+  /** Keeps whoever else has the store open from what takes several writes. */
+  lock? (topic: string): Promise<() => void>
+  /** Whether this realm owns the store, or works through another tab or worker. */
+  readonly isOwner?: boolean | null
   /** What an older version left in the same place, unless it was imported. */
   legacyFiles? (): LegacyFiles | null
   /** A store of an older version in the same place, unless it was imported. */
@@ -53,8 +62,11 @@ export interface StoreOpener {
 
 /** Somebody whose store can fail. */
 export interface StoreWatcher {
-  /** The store has no more room, and is opened again: nothing of it may be in use until {@link resume}. */
-  letGo (failure: Failure): Promise<void>
+  /**
+   * The store has no more room, or is moving to where others have it open, and is opened again: nothing of it may be in
+   * use until {@link resume}. When it moves, what is under way is asked again then.
+   */
+  letGo (failure: Failure, isMoving: boolean): Promise<void>
   resume (store: StoreHandle): Promise<void>
   /** The store is to be closed. */
   close? (): Promise<void>
@@ -79,10 +91,14 @@ export class Storage {
   #isOpen = false
   #wasOpen = false
   #watchers = new Set<StoreWatcher>()
+  /** It is being opened where others have it. */
+  #isMoving = false
+  #failures = 0
 
   constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
     this.name = name
     this.#opener = opener
+    opener.attached?.(this)
     this.#keepOpen = keepOpen
   }
 
@@ -119,6 +135,26 @@ export class Storage {
   /** Gathers writes of several cores, to be stored together. */
   createAtom (): Atom {
     return new Atom(this)
+  }
+
+  /** Whether this realm owns the store; false when it works through another tab or worker, null when it is not open or not shared. */
+  get isOwner (): boolean | null {
+    return this.#opener.isOwner ?? null
+  }
+
+  /** @internal Resolves when no other tab or worker is in the middle of such writes. */
+  async lock (topic: string): Promise<() => void> {
+    return await this.#opener.lock?.(topic) ?? (() => {})
+  }
+
+  /** @internal It is being opened where others have it. */
+  get isMoving (): boolean {
+    return this.#isMoving
+  }
+
+  /** @internal Whether others may write to it. */
+  get isShared (): boolean {
+    return this.#opener.lock !== undefined
   }
 
   /** @internal How it opens, for another storage at the same place. */
@@ -327,19 +363,26 @@ export class Storage {
 
   async #ask<T> (command: (engine: Engine, store: StoreHandle) => RequestHandle): Promise<T> {
     await ready()
-    const store = await this.acquire()
-    try {
-      return await request<T>((engine) => command(engine, store))
-    } finally {
-      await this.release()
+    for (;;) {
+      const store = await this.acquire()
+      try {
+        return await request<T>((engine) => command(engine, store))
+      } catch (error) {
+        if (!this.#isMoving && (error as HypertabError).code !== MOVED.code) throw error
+      } finally {
+        await this.release()
+      }
     }
   }
 
   async #open (open = this.#opener.open): Promise<StoreHandle> {
     try {
-      const store = await open()
+      const store = await open.call(this.#opener)
       this.#isOpen = this.#wasOpen = true
-      listen('store', store, (_kind, rest) => { void this.#failed(rest[0] as Failure) })
+      listen('store', store, (_kind, rest) => {
+        unlisten('store', store)
+        void this.#failed(rest[0] as Failure)
+      })
       return store
     } catch (error) {
       this.#store = null
@@ -347,23 +390,33 @@ export class Storage {
     }
   }
 
-  // A store that is full still has what it had: opened again, it reads.
+  // A store that is full still has what it had: opened again, it reads. One that moved is opened where it is.
   async #failed (failure: Failure): Promise<void> {
     const watchers = [...this.#watchers]
     const failed = this.#store
     const lost = (failure: Failure) => { for (const watcher of watchers) watcher.lost(failure) }
-    const { reopen } = this.#opener
-    if (failure.cause?.code !== 'STORAGE_FULL' || failed === null || !reopen) return lost(failure)
-    const letting = Promise.all(watchers.map((watcher) => watcher.letGo(failure)))
+    const { reopen, isMoved } = this.#opener
+    const isTaken = failure.cause?.code === 'STORAGE_TAKEN_OVER' && isMoved !== undefined
+    const isMoving = isTaken || failure.code === MOVED.code
+    if ((!isMoving && failure.cause?.code !== 'STORAGE_FULL') || failed === null || !reopen) return lost(failure)
+    this.#isMoving = isMoving
+    // It may move once more meanwhile.
+    const failures = ++this.#failures
+    const letting = Promise.all(watchers.map((watcher) => watcher.letGo(failure, isMoving)))
     const reopened = letting.then(async () => {
-      await this.#close(failed, false)
+      if (isTaken && !(await isMoved.call(this.#opener))) throw new HypertabError(failure.code, failure.message)
+      await this.#close(failed, false).catch((error: Error) => { if (!isMoving) throw error })
       return await this.#open(reopen)
     })
     this.#store = reopened
     try {
       const store = await reopened
-      await Promise.all(watchers.map((watcher) => watcher.resume(store)))
+      if (failures !== this.#failures) return
+      this.#isMoving = false
+      await Promise.all([...this.#watchers].map((watcher) => watcher.resume(store)))
     } catch {
+      if (failures !== this.#failures) return
+      this.#isMoving = false
       lost(failure)
     }
   }

@@ -16,7 +16,7 @@ export async function lock (name: string): Promise<() => void> {
   if (held.has(name)) throw locked(name, 'this page')
   held.add(name)
   try {
-    const unlock = await webLock(`hypertab-lock:${name}`)
+    const unlock = await webLock(name)
     return () => {
       held.delete(name)
       unlock()
