@@ -62,7 +62,8 @@ test('blocks that are no operation are passed over', () => {
     new Uint8Array(), Uint8Array.of(255, 254), bytes(null), bytes([]), bytes('say'), bytes({}), bytes({ ...good, op: 'say' }), bytes({ ...good, op: 'shout', text: 'x' }),
     bytes({ ...good, clock: -1, op: 'say', text: 'x' }), bytes({ ...good, clock: 2 ** 50, op: 'say', text: 'x' }), bytes({ ...good, clock: '3', op: 'say', text: 'x' }),
     bytes({ ...good, name: 'x'.repeat(41), op: 'say', text: 'x' }), bytes({ ...good, op: 'say', text: 'x'.repeat(4_001) }),
-    bytes({ ...good, op: 'check', item: `${author}:0` }), bytes({ ...good, op: 'remove', item: '__proto__' }), bytes({ ...good, op: 'edit', item: `${author}:-1`, text: 'x' })
+    bytes({ ...good, op: 'check', item: `${author}:0` }), bytes({ ...good, op: 'remove', item: '__proto__' }), bytes({ ...good, op: 'edit', item: `${author}:-1`, text: 'x' }),
+    bytes({ ...good, op: 'own', kind: 'log', id: author, space: '', title: '', length: 0 }), bytes({ ...good, op: 'own', kind: 'drive', id: author, space: '', title: '', length: -1 })
   ]) assert.equal(decodeOperation(block, author, 0), null)
 })
 

@@ -12,7 +12,7 @@ import Hyperbee from 'hyperbee'
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { createSwarm } from '../interop/support/testnet.mjs'
-import { pictures, startDemo, startPage } from './support/demo.mjs'
+import { PATIENCE_MS, pictures, startDemo, startPage } from './support/demo.mjs'
 import { created, openWork, updated, waitForWork } from './support/works.mjs'
 
 test('a table of a Node peer: pages of a range, changes as they happen, older versions and how they differ, offline too', async (t) => {
@@ -169,7 +169,7 @@ test('the key as words: written down, and typed in on another device, with what 
   // The words are BIP-39's of the key that the file has.
   await pictures(page, 'keys-words')
   await page.getByTestId('words-close').click()
-  assert.equal(await page.getByTestId('word').count(), 0)
+  await page.getByTestId('word').first().waitFor({ state: 'detached' })
   const download = page.waitForEvent('download')
   await page.getByTestId('export-identity').click()
   const { primaryKey } = JSON.parse(readFileSync(await (await download).path(), 'utf8'))
@@ -194,6 +194,52 @@ test('the key as words: written down, and typed in on another device, with what 
   await other.getByTestId('words-import').click()
   await other.getByTestId('identity').getByText(identity, { exact: true }).waitFor()
   assert.deepEqual(problems.filter((problem) => !/ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT/.test(problem)), [])
+})
+
+test('a key that was typed in as words finds its drives and tables on the other device, and writes on once it has caught up', async (t) => {
+  const { relay, page, problems } = await startDemo(t)
+  const id = await created(page, 'table', 'Both')
+  await waitForWork(page, 'table', 'announced')
+  await write(page, 'one', 'first device')
+  await page.locator('[data-testid=row][data-key=one]').waitFor()
+  await page.getByTestId('tab-keys').click()
+  await page.getByTestId('show-words').click()
+  await page.getByTestId('word').nth(23).waitFor()
+  const words = await page.getByTestId('word').allTextContents()
+  await page.getByTestId('words-close').click()
+
+  const { page: other } = await startPage(t, { relayUrl: relay.url })
+  await other.getByTestId('tab-keys').click()
+  await other.getByTestId('import-words').click()
+  await other.getByTestId('words-input').fill(words.join(' '))
+  await other.getByTestId('words-import').click()
+  await other.getByTestId('devices').getByText(/^1 other device/).waitFor({ timeout: PATIENCE_MS })
+  await page.getByTestId('devices').getByText(/^1 other device/).waitFor({ timeout: PATIENCE_MS })
+  await other.getByTestId('tab-table').click()
+  await other.getByTestId('known-table').locator('a').filter({ hasText: /Both.*yours/ }).click()
+  await other.locator('[data-testid=row][data-key=one]').waitFor({ timeout: PATIENCE_MS })
+  assert.equal(await other.getByTestId('table-key').textContent(), id)
+  await other.getByTestId('row-save').waitFor({ timeout: PATIENCE_MS })
+  await write(other, 'two', 'second device')
+  await other.locator('[data-testid=row][data-key=two]').waitFor()
+  // It is the same table, whoever of the two wrote.
+  await page.getByTestId('tab-table').click()
+  await page.getByTestId('known-table').locator('a').click()
+  await page.locator('[data-testid=row][data-key=two]').waitFor({ timeout: PATIENCE_MS })
+
+  // What is made later comes by itself; what is removed here stays removed here.
+  await created(page, 'drive', 'Later')
+  await other.getByTestId('tab-drive').click()
+  await other.getByTestId('known-drive').filter({ hasText: 'Later' }).waitFor({ timeout: PATIENCE_MS })
+  await other.getByTestId('known-drive-remove').click()
+  await other.getByTestId('confirm-yes').click()
+  await other.getByTestId('known-drives-empty').waitFor()
+  await other.reload()
+  await other.getByTestId('tab-keys').click()
+  await other.getByTestId('devices').getByText(/^1 other device/).waitFor({ timeout: PATIENCE_MS })
+  await other.getByTestId('tab-drive').click()
+  await other.getByTestId('known-drives-empty').waitFor()
+  assert.deepEqual(problems, [])
 })
 
 /** The bytes of 24 words, by the standard's own rules and the list that the page brings. */

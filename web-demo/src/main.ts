@@ -8,6 +8,7 @@ import type { Place } from './model/address.ts'
 import { Catalog } from './model/catalog.ts'
 import type { Entry } from './model/catalog.ts'
 import { loadConfig, sampleKeys } from './model/config.ts'
+import { Devices } from './model/devices.ts'
 import { Drive } from './model/drive.ts'
 import { serveDrives } from './model/hyper-server.ts'
 import { firstPage } from './model/first-page.ts'
@@ -41,10 +42,14 @@ applyScheme()
 
 const catalog = new Catalog('logs')
 const network = new Network()
-const vault = new Vault()
+const vault = new Vault(() => { void devices.open() })
 const drives = new Works('drive', vault, network, (entry, around) => new Drive(entry, around))
 const tables = new Works('table', vault, network, (entry, around) => new Table(entry, around))
 const rooms = new Rooms(vault, network)
+const devices = new Devices(vault, network, {
+  own: () => [...drives.own(), ...tables.own()],
+  adopt: (works, store) => { for (const kind of [drives, tables]) kind.adopt(works, store) }
+})
 /** Logs that are open; they stay so when another view is shown, and go on replicating. */
 const open = new Map<string, Log>()
 let shown: Log | null = null
@@ -81,6 +86,7 @@ const keysView = new KeysView(vault, {
     const own = entries.filter(({ isOwn }) => isOwn).length
     return { own, read: entries.length - own }
   },
+  devices: () => devices.here,
   own: () => [...drives.own(), ...tables.own()],
   adopt: (works, store) => { for (const kind of [drives, tables]) kind.adopt(works, store) }
 })
@@ -102,6 +108,8 @@ const sections: [element: HTMLElement, view: Place['view'], title: () => HTMLEle
 byId('open-settings').addEventListener('click', () => settings.open())
 byId('relay-chip').addEventListener('click', () => settings.open())
 network.watch(render)
+devices.watch(() => keysView.renderDevices())
+for (const works of [drives, tables]) works.catalog.watch(() => devices.tell())
 for (const event of ['online', 'offline']) addEventListener(event, render)
 addEventListener('hashchange', () => { route(true) })
 setInterval(() => {

@@ -9,6 +9,8 @@ export interface Entry {
   readonly store: string
   /** Where in the store one's own drives and tables are, and what one writes in a room. */
   readonly space?: string
+  /** Whether it came from another device, and may have been written on there: nothing is written here before a peer was asked. */
+  isAdopted?: boolean
   /** Whether a drive was looked at as a site. */
   isSite?: boolean
   /** The logs of the others in a room. */
@@ -26,7 +28,7 @@ export interface Entry {
 export class Catalog extends Observable {
   readonly #setting: string
 
-  constructor (what: 'logs' | 'drives' | 'tables' | 'rooms') {
+  constructor (what: 'logs' | 'drives' | 'tables' | 'rooms' | 'devices') {
     super()
     this.#setting = `hypertab.${what}`
     addEventListener('storage', (event) => {
@@ -49,7 +51,7 @@ export class Catalog extends Observable {
   }
 
   /** Changes some fields of an entry that is still there. */
-  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen' | 'members' | 'isSite'>>): void {
+  update (id: string, fields: Partial<Pick<Entry, 'name' | 'length' | 'held' | 'seen' | 'members' | 'isSite' | 'isAdopted'>>): void {
     const entry = this.find(id)
     if (entry) this.put({ ...entry, ...fields })
   }

@@ -16,6 +16,12 @@ export interface Exported {
 
 export class Vault {
   #opening: Promise<Corestore> | null = null
+  readonly #onOpen: () => void
+
+  /** `onOpen` is called once the store is open. */
+  constructor (onOpen: () => void = () => {}) {
+    this.#onOpen = onOpen
+  }
 
   /** The name of the store in use; drives and tables of another one are not listed. */
   get name (): string {
@@ -77,6 +83,8 @@ export class Vault {
       await store.close().catch(() => {})
       throw error
     }
+    // Not before whoever waits for the store has it.
+    setTimeout(this.#onOpen)
     return store
   }
 }

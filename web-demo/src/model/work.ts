@@ -74,7 +74,7 @@ export abstract class Work<T extends Opened = Opened> extends Observable {
 
   /** Whether versions that were written elsewhere are still on their way: writing now would split the history. */
   get isBehind (): boolean {
-    return this.entry.isOwn && this.opened !== null && this.opened.core.length < this.entry.length
+    return this.entry.isOwn && this.opened !== null && (this.entry.isAdopted === true || this.opened.core.length < this.entry.length)
   }
 
   get canWrite (): boolean {
@@ -153,15 +153,25 @@ export abstract class Work<T extends Opened = Opened> extends Observable {
     const { network } = this.#around
     this.opened = opened
     const { core } = opened
-    core.on('append', () => { this.note(); void this.#checkKind(core) })
+    core.on('append', () => { this.note(); void this.#catchUp(core); void this.#checkKind(core) })
     core.on('truncate', () => this.note())
-    core.on('peer-add', () => this.changed())
+    core.on('peer-add', () => { this.changed(); void this.#catchUp(core) })
     core.on('peer-remove', () => this.changed())
     core.on('storage-full', (error) => this.fail(error))
     this.#unwatch = network.watch(() => this.changed())
     this.#leave = network.join(memberOf(core, true, () => { this.#hasSearched = true; this.changed() }))
     this.note()
     void this.#checkKind(core)
+  }
+
+  // What came from another device can be written on once somebody who has it was asked for what is new.
+  async #catchUp (core: Hypercore): Promise<void> {
+    if (!this.entry.isAdopted) return
+    await core.update({ wait: true }).catch(() => {})
+    if (core.peers.length === 0 || core.length < Math.max(1, this.entry.length, ...core.peers.map(({ remoteLength }) => remoteLength))) return
+    this.entry.isAdopted = false
+    this.#around.catalog.update(this.entry.id, { isAdopted: false })
+    this.note()
   }
 
   // A key says nothing of what is behind it; the first block does.

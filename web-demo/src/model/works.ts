@@ -71,7 +71,7 @@ export class Works<T extends Work & { purge (): Promise<void> }> {
   adopt (works: Exported['works'], store: string): void {
     for (const { kind, id, space, name, length } of works) {
       if (kind !== this.#kind || this.catalog.find(id)?.isOwn) continue
-      this.catalog.put({ id, store, isOwn: true, space, name, length, held: 0, seen: Date.now() })
+      this.catalog.put({ id, store, isOwn: true, isAdopted: true, space, name, length, held: 0, seen: Date.now() })
     }
   }
 }

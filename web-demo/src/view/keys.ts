@@ -3,7 +3,7 @@
 import { explain, sentence } from '../model/problem.ts'
 import { parseExported } from '../model/vault.ts'
 import type { Exported, Vault } from '../model/vault.ts'
-import { bytes, count, share } from '../model/words.ts'
+import { bytes, count, counted, share } from '../model/words.ts'
 import { byId, copy, make, setText, toast } from './dom.ts'
 import { askWords, showWords } from './words-dialogs.ts'
 
@@ -17,6 +17,8 @@ export interface Known {
 
 export interface KeysActions {
   known (): Known
+  /** How many other devices with this identity are connected. */
+  devices (): number
 
   /** One's own drives and tables. */
   own (): Exported['works']
@@ -30,6 +32,7 @@ export class KeysView {
   readonly #vault: Vault
   readonly #actions: KeysActions
   readonly #key = make('code', { className: 'big-key', testid: 'identity' }, 'Reading…')
+  readonly #devices = make('p', { className: 'note', testid: 'devices', role: 'status' })
   readonly #help = make('p', { className: 'help', testid: 'identity-help', role: 'status' })
   readonly #used = make('p', { testid: 'storage-used' })
   readonly #bar = make('progress', { className: 'bar', max: 1, ariaLabel: 'Storage used' })
@@ -62,7 +65,7 @@ export class KeysView {
         make('div', { className: 'log-key' }, this.#key, copyKey),
         make('div', { className: 'pane-actions flush' }, exportKey, words),
         make('div', { className: 'pane-actions flush' }, make('label', { className: 'button file' }, 'Import from a file', file), fromWords),
-        this.#help),
+        this.#devices, this.#help),
       make('section', { className: 'card pad' },
         make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#lost, this.#persist))
     this.#sayHelp()
@@ -70,7 +73,16 @@ export class KeysView {
 
   async render (): Promise<void> {
     if (this.element.hidden) return
+    this.renderDevices()
     await Promise.all([this.#describeStorage(), this.#describeIdentity()])
+  }
+
+  /** Says whether other devices of one's own are there. */
+  renderDevices (): void {
+    const devices = this.#actions.devices()
+    setText(this.#devices, devices === 0
+      ? 'No other device with this key is connected. When one is, both list the drives and tables that are yours.'
+      : `${counted(devices, 'other device')} with this key ${devices === 1 ? 'is' : 'are'} connected; the lists of your drives and tables are the same.`)
   }
 
   async #describeIdentity (): Promise<void> {

@@ -34,7 +34,7 @@ function makeShowing () {
   const element = make('dialog', { className: 'dialog', testid: 'words-dialog' },
     make('form', { method: 'dialog' },
       make('h2', { id: 'words-title' }, 'Your key as words'),
-      make('p', { className: 'help' }, 'Write them on paper, in this order. Whoever reads them can write as you. They are the key alone: the list of your drives and tables is in the exported file.'),
+      make('p', { className: 'help' }, 'Write them on paper, in this order. Whoever reads them can write as you. They are the key alone: the list of your drives and tables comes from another device of yours that is connected, or from the exported file.'),
       list,
       make('div', { className: 'dialog-actions' }, copyWords, make('button', { className: 'button primary', testid: 'words-close' }, 'Close'))))
   element.setAttribute('aria-labelledby', 'words-title')

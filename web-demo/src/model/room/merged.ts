@@ -2,7 +2,7 @@
 // however often, everybody who has the same ones sees the same.
 
 import { compareWritten } from './operations.ts'
-import type { Written } from './operations.ts'
+import type { Operation, Written } from './operations.ts'
 
 /** Most messages that are kept; the oldest go first. They stay in their logs. */
 export const MOST_MESSAGES = 5_000
@@ -18,6 +18,9 @@ export interface Item {
   /** Who changed it last. */
   readonly by: string
 }
+
+/** What one's own devices tell each other of a drive or table. */
+export type Owned = Operation & { readonly op: 'own' }
 
 /** A value, and which operation set it: the last one in order wins. */
 interface Register<T> {
@@ -38,6 +41,7 @@ export class Merged {
   clock = 0
   #entries = new Map<string, Entry>()
   #names = new Map<string, Register<string>>()
+  #owned = new Map<string, Register<Owned>>()
   #taken = new Map<string, Set<number>>()
 
   /** Takes an operation; false when it was taken before. */
@@ -72,7 +76,10 @@ export class Merged {
       case 'remove': {
         const entry = this.#entry(operation.item)
         if (entry) entry.isRemoved = true
+        break
       }
+      case 'own':
+        if (this.#owned.has(operation.id) || this.#owned.size < MOST_ITEMS) this.#owned.set(operation.id, later(this.#owned.get(operation.id) ?? null, { value: operation, by: written }))
     }
     return true
   }
@@ -83,6 +90,11 @@ export class Merged {
       .filter(([, { added, isRemoved }]) => added !== null && !isRemoved)
       .sort(([, a], [, b]) => compareWritten(a.added!, b.added!))
       .map(([id, { text, isDone }]) => ({ id, text: text!.value, isDone: isDone?.value ?? false, by: (isDone && compareWritten(isDone.by, text!.by) > 0 ? isDone : text!).by.author }))
+  }
+
+  /** The drives and tables that one's own devices told of. */
+  get owned (): Owned[] {
+    return Array.from(this.#owned.values(), ({ value }) => value)
   }
 
   /** What an author called himself last, or the empty text. */

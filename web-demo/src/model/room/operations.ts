@@ -6,6 +6,9 @@ export const LONGEST_TEXT = 4_000
 /** Longest name of a member, in characters. */
 export const LONGEST_NAME = 40
 
+/** Longest place of a drive's keys, in characters. */
+const LONGEST_SPACE = 100
+
 /** Largest clock that is taken: a member who claims more could stop the others from counting on. */
 const LARGEST_CLOCK = 2 ** 40
 
@@ -16,6 +19,8 @@ export type Operation =
   | { readonly op: 'edit', readonly item: string, readonly text: string }
   | { readonly op: 'check', readonly item: string, readonly isDone: boolean }
   | { readonly op: 'remove', readonly item: string }
+  /** Tells one's own other devices of a drive or table: where its keys are derived from, and how long it is at least. */
+  | { readonly op: 'own', readonly kind: 'drive' | 'table', readonly id: string, readonly space: string, readonly title: string, readonly length: number }
 
 /** An operation with who wrote it, and when. */
 export interface Written {
@@ -61,13 +66,17 @@ export function compareWritten (a: Pick<Written, 'clock' | 'author' | 'index'>, 
   return a.clock - b.clock || (a.author < b.author ? -1 : a.author > b.author ? 1 : a.index - b.index)
 }
 
-function operationOf ({ op, text, item, isDone }: Record<string, unknown>): Operation | null {
+function operationOf ({ op, text, item, isDone, kind, id, space, title, length }: Record<string, unknown>): Operation | null {
   switch (op) {
     case 'say':
     case 'add': return isText(text, LONGEST_TEXT) ? { op, text: text as string } : null
     case 'edit': return isItem(item) && isText(text, LONGEST_TEXT) ? { op, item: item as string, text: text as string } : null
     case 'check': return isItem(item) && typeof isDone === 'boolean' ? { op, item: item as string, isDone } : null
     case 'remove': return isItem(item) ? { op, item: item as string } : null
+    case 'own':
+      if ((kind !== 'drive' && kind !== 'table') || typeof id !== 'string' || !/^[a-z0-9]{52}$/.test(id)) return null
+      if (!isText(space, LONGEST_SPACE) || !isText(title, LONGEST_TEXT) || !Number.isSafeInteger(length) || (length as number) < 0) return null
+      return { op, kind, id, space: space as string, title: title as string, length: length as number }
     default: return null
   }
 }
