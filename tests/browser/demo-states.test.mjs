@@ -57,28 +57,36 @@ test('no relay, and one that is switched off: every part says so, and the way on
   await pictures(page, 'room-no-relay')
 })
 
-test('the store of drives, tables and rooms is open in another tab: the second one says so, and goes on when the first is closed', async (t) => {
+test('two tabs have the same drives, tables, rooms and keys: both write, and either goes on when the other is closed', async (t) => {
   const { page, context, server } = await startPage(t, { relayUrl: NO_RELAY })
   const id = await created(page, 'drive', 'Mine')
   await waitForWork(page, 'drive', 'relay-unreachable')
+  await page.getByTestId('add-files').setInputFiles({ name: 'first.txt', mimeType: 'text/plain', buffer: Buffer.from('first') })
+  await page.locator('[data-name="first.txt"]').waitFor()
+
   const { page: second } = await openPage(context, `${server.url}/#/drive/${id}`)
-  await waitForWork(second, 'drive', 'locked')
-  await pictures(second, 'drive-locked')
-  for (const kind of ['table', 'site']) {
-    await openWork(second, kind, NOBODY)
-    await waitForWork(second, kind, 'locked')
-  }
-  await second.getByTestId('tab-table').click()
-  await second.getByTestId('table-name-input').fill('One more')
-  await second.getByTestId('create-table').click()
-  await second.getByTestId('table-name-help').getByText(/Open in another tab/).waitFor()
-  await second.getByTestId('tab-keys').click()
-  await second.locator('[data-testid=identity-help][data-tone=bad]').waitFor()
-  await pictures(second, 'keys-locked')
+  await second.locator('[data-name="first.txt"]').waitFor()
+  await second.getByTestId('add-files').setInputFiles({ name: 'second.txt', mimeType: 'text/plain', buffer: Buffer.from('second') })
+  await page.locator('[data-name="second.txt"]').click()
+  await page.getByTestId('preview-text').getByText('second', { exact: true }).waitFor()
+
+  await second.getByTestId('tab-room').click()
+  await openRoom(second, 'Shared')
+  await say(second, 'from the second tab')
+  await second.getByTestId('message-text').getByText('from the second tab').waitFor()
+  await page.goto(second.url())
+  await page.getByTestId('message-text').getByText('from the second tab').waitFor()
+  await say(page, 'from the first')
+  await second.getByTestId('message-text').getByText('from the first').waitFor()
+  await pictures(second, 'room-two-tabs')
+
   await page.close()
-  await openWork(second, 'drive', id)
-  await second.getByTestId('drive-action-retry').click()
-  await waitForWork(second, 'drive', 'relay-unreachable')
+  await say(second, 'alone now')
+  await second.getByTestId('message-text').getByText('alone now').waitFor()
+  await second.reload()
+  await second.getByTestId('message-text').getByText('alone now').waitFor()
+  await second.getByTestId('tab-keys').click()
+  await second.getByTestId('identity').getByText(/^[a-z0-9]{52}$/).waitFor()
 })
 
 test('a full storage: drives, tables and rooms keep what they have, say so, and go on when there is room', async (t) => {

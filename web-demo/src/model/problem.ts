@@ -16,8 +16,8 @@ export function explain (error: unknown, what = 'log'): Problem {
   if (is('STORAGE_LOCKED', 'STORAGE_TAKEN_OVER')) {
     return {
       state: 'locked',
-      title: 'Open in another tab',
-      detail: what === 'log' ? 'One tab at a time can hold a log. Close it there, then try again here.' : 'One tab at a time can hold the store of drives, tables and rooms. Close the other one, then try again here.',
+      title: 'Another tab took it over',
+      detail: `Without a secure connection (https) a browser lets only one tab hold ${what === 'log' ? 'a log' : 'drives, tables and rooms'}. Close the other one, then try again here.`,
       canRetry: true
     }
   }
