@@ -18,7 +18,7 @@ const entries = (own) => ({
 })
 
 /** Entry points that only browsers have. */
-const inBrowsers = Object.fromEntries(['worker', 'worker-host'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
+const inBrowsers = Object.fromEntries(['worker', 'worker-host', 'service-worker'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
 
 /** What programs import from inside upstream's package. */
 const partsOfHypercore = [

@@ -26,7 +26,8 @@ export const limits = {
   protomux: { ceiling: 50_000 },
   storage: { ceiling: 47_000 },
   worker: { ceiling: 123_000 },
-  'worker-host': { ceiling: 47_000 }
+  'worker-host': { ceiling: 47_000 },
+  'service-worker': { ceiling: 9_000 }
 }
 
 /**

@@ -1,0 +1,276 @@
+// Drives at addresses of the application: files with types, ranges and tags, web sites, and documents without rights.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import Corestore from 'corestore'
+import Hyperdrive from 'hyperdrive'
+import { WebSocketServer } from 'ws'
+
+import { defer } from '../interop/support/cleanup.mjs'
+import { temporaryFolder } from '../interop/support/folder.mjs'
+import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+
+const WORKER = { type: 'text/javascript', body: "import '/hypertab/browser/service-worker.js'" }
+
+/** Runs on a page: makes drives and serves them. */
+async function serve (drives) {
+  const { Corestore, Hyperdrive } = await import('/hypertab/browser/index.js')
+  const { serveDrives } = await import('/hypertab/browser/service-worker.js')
+  globalThis.store = new Corestore('app')
+  globalThis.drives = {}
+  const bytesOf = (value) => typeof value === 'string' ? new TextEncoder().encode(value) : Uint8Array.from(value)
+  for (const [name, files] of Object.entries(drives)) {
+    const drive = new Hyperdrive(store.namespace(name))
+    await drive.ready()
+    for (const [path, value] of Object.entries(files)) await drive.put(path, bytesOf(value))
+    globalThis.drives[name] = drive
+  }
+  const byId = new Map(Object.values(globalThis.drives).map((drive) => [drive.id, drive]))
+  globalThis.server = serveDrives((key) => byId.get(key) ?? null, { worker: '/sw.js' })
+  await server.ready
+  return Object.fromEntries(await Promise.all(Object.entries(globalThis.drives).map(async ([name, drive]) => [name, await server.address(drive, '/')])))
+}
+
+/** Runs on a page. */
+async function get ([address, headers = {}, method = 'GET']) {
+  const response = await fetch(address, { headers, method, redirect: 'follow' })
+  return {
+    status: response.status,
+    url: response.url,
+    type: response.headers.get('content-type'),
+    range: response.headers.get('content-range'),
+    length: response.headers.get('content-length'),
+    tag: response.headers.get('etag'),
+    cache: response.headers.get('cache-control'),
+    text: await response.text()
+  }
+}
+
+test('files have types, ranges and tags, folders an index, and versions stay', async (t) => {
+  const { url } = await servePackage(t, { '/sw.js': WORKER })
+  const { page, problems } = await openPage(await startBrowser(t), url)
+  const { site } = await page.evaluate(serve, {
+    site: { '/a.txt': '0123456789', '/docs/index.html': '<h1>docs</h1>', '/docs/more.html': 'more', '/files/x y.png': [1, 2, 3] }
+  })
+  const fetched = (...args) => page.evaluate(get, args)
+
+  const whole = await fetched(`${site}a.txt`)
+  assert.deepEqual([whole.status, whole.type, whole.text, whole.cache], [200, 'text/plain; charset=utf-8', '0123456789', 'no-cache'])
+  const ranges = {
+    'bytes=2-4': [206, 'bytes 2-4/10', '234'],
+    'bytes=7-': [206, 'bytes 7-9/10', '789'],
+    'bytes=-3': [206, 'bytes 7-9/10', '789'],
+    'bytes=5-100': [206, 'bytes 5-9/10', '56789'],
+    'bytes=10-': [416, 'bytes */10', ''],
+    'bytes=0-1,4-5': [200, null, '0123456789']
+  }
+  for (const [range, expected] of Object.entries(ranges)) {
+    const { status, range: answered, text } = await fetched(`${site}a.txt`, { range })
+    assert.deepEqual([status, answered, text], expected, range)
+  }
+  assert.equal((await fetched(`${site}a.txt`, { range: 'bytes=2-4', 'if-range': '"other"' })).status, 200)
+  assert.equal((await fetched(`${site}a.txt`, { 'if-none-match': whole.tag })).status, 304)
+  assert.deepEqual((({ status, length, text }) => [status, length, text])(await fetched(`${site}a.txt`, {}, 'HEAD')), [200, '10', ''])
+  assert.equal((await fetched(`${site}a.txt`, {}, 'POST')).status, 405)
+  assert.deepEqual((({ url, text }) => [url, text])(await fetched(`${site}docs`)), [`${site}docs/`, '<h1>docs</h1>'])
+  assert.equal((await fetched(`${site}docs/more`)).text, 'more')
+  assert.match((await fetched(`${site}files/`)).text, /<a href="\.\/x%20y\.png">x y\.png<\/a>/)
+  assert.deepEqual((({ type, text }) => [type, text])(await fetched(`${site}files/x%20y.png`)), ['image/png', '\u0001\u0002\u0003'])
+  assert.equal((await fetched(`${site}nothing`)).status, 404)
+
+  // A version is what it was.
+  const { version, before } = await page.evaluate(async () => {
+    const { version } = drives.site
+    await drives.site.put('/a.txt', new TextEncoder().encode('changed'))
+    return { version, before: await server.address(drives.site, '/a.txt', version) }
+  })
+  assert.ok(before.includes(`+${version}/`))
+  assert.deepEqual((({ text, cache }) => [text, cache])(await fetched(before)), ['0123456789', 'public, max-age=31536000, immutable'])
+  const changed = await fetched(`${site}a.txt`)
+  assert.equal(changed.text, 'changed')
+  assert.notEqual(changed.tag, whole.tag)
+  assert.deepEqual(problems.filter((problem) => !problem.includes('the server responded with a status')), [])
+})
+
+test('of a large file in Node only what is asked for is fetched', async (t) => {
+  const store = new Corestore(temporaryFolder(t))
+  defer(t, () => store.close())
+  const drive = new Hyperdrive(store)
+  const film = Buffer.alloc(64 << 20)
+  for (let at = 0; at < film.length; at += 4) film.writeUInt32LE(at, at)
+  await drive.put('/film.mp4', film)
+  const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  sockets.on('connection', (socket) => {
+    const stream = store.replicate(false)
+    socket.on('message', (data) => { if (!stream.destroyed) stream.write(data) })
+    stream.on('data', (data) => socket.send(data))
+    stream.on('error', () => {})
+    socket.on('close', () => stream.destroy())
+  })
+  defer(t, () => {
+    for (const socket of sockets.clients) socket.terminate()
+    return new Promise((resolve) => sockets.close(resolve))
+  })
+  const { url } = await servePackage(t, { '/sw.js': WORKER })
+  const { page } = await openPage(await startBrowser(t), url)
+
+  const found = await page.evaluate(async ([key, address]) => {
+    const { Corestore, Hyperdrive } = await import('/hypertab/browser/index.js')
+    const { serveDrives } = await import('/hypertab/browser/service-worker.js')
+    const store = new Corestore('app')
+    const drive = new Hyperdrive(store, key)
+    const stream = store.replicate(true)
+    const socket = new WebSocket(address)
+    socket.binaryType = 'arraybuffer'
+    socket.onmessage = ({ data }) => { stream.write(new Uint8Array(data)) }
+    socket.onopen = () => stream.on('data', (data) => socket.send(data))
+    stream.on('error', () => {})
+    await drive.ready()
+    while (drive.version < 2) await drive.update({ wait: true })
+    const server = serveDrives((id) => id === drive.id ? drive : null, { worker: '/sw.js' })
+    await server.ready
+    const film = await server.address(drive, '/film.mp4')
+    const at = 50 << 20
+    const response = await fetch(film, { headers: { range: `bytes=${at}-${at + 999_999}` } })
+    const bytes = new DataView(await response.arrayBuffer())
+    let isRight = bytes.byteLength === 1_000_000
+    for (let offset = 0; offset < bytes.byteLength; offset += 4) if (bytes.getUint32(offset, true) !== at + offset) isRight = false
+    // A player asks for the rest, and stops.
+    const rest = await fetch(film, { headers: { range: `bytes=${10 << 20}-` } })
+    const reader = rest.body.getReader()
+    const { value } = await reader.read()
+    await reader.cancel()
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const blobs = await drive.getBlobs()
+    let blocks = 0
+    for (let index = 0; index < blobs.core.length; index++) if (await blobs.core.has(index)) blocks++
+    return { isRight, status: [response.status, rest.status], range: rest.headers.get('content-range'), first: new DataView(value.buffer, value.byteOffset).getUint32(0, true), share: blocks / blobs.core.length }
+  }, [drive.id, `ws://127.0.0.1:${sockets.address().port}`])
+
+  assert.deepEqual(found.status, [206, 206])
+  assert.ok(found.isRight)
+  assert.equal(found.first, 10 << 20)
+  assert.equal(found.range, `bytes ${10 << 20}-${film.length - 1}/${film.length}`)
+  assert.ok(found.share < 0.07, `${found.share} of the file was fetched`)
+})
+
+test('a site runs from a drive, with styles, pictures, modules and what its scripts ask for', async (t) => {
+  const { url } = await servePackage(t, { '/sw.js': WORKER })
+  const context = await startBrowser(t)
+  const { page } = await openPage(context, url)
+  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"/>'
+  const { site } = await page.evaluate(serve, {
+    site: {
+      '/index.html': '<!doctype html><html><head><title>static</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css"></head><body><img src="pictures/a.svg"><a href="app/">app</a></body></html>',
+      '/style.css': 'body { color: rgb(1, 2, 3) }',
+      '/pictures/a.svg': svg,
+      '/app/index.html': '<!doctype html><html><head><link rel=stylesheet href=../style.css><script type="module" src="main.js"></script></head><body><img src="../pictures/a.svg"><script>window.inline = true</script></body></html>',
+      '/app/main.js': "import { text } from './part.js'\nconst data = await (await fetch('data.json')).json()\nconst missing = (await fetch('nothing.json')).status\nconst img = new Image()\nimg.onload = () => { document.title = [text, data.n, missing, window.inline, img.naturalWidth].join(' ') }\nimg.src = '../pictures/a.svg'\ndocument.body.append(img)\n",
+      '/app/part.js': "export const text = 'modules'",
+      '/app/data.json': '{"n":42}'
+    }
+  })
+
+  const { page: visit, problems } = await openPage(context, site)
+  assert.equal(await visit.title(), 'static')
+  assert.equal(await visit.evaluate(() => getComputedStyle(document.body).color), 'rgb(1, 2, 3)')
+  assert.equal(await visit.evaluate(() => document.images[0].naturalWidth), 7)
+  assert.deepEqual(problems, [])
+  await visit.getByText('app').click()
+  await visit.waitForFunction(() => window.inline && document.images[0]?.naturalWidth === 7)
+  assert.equal(await visit.evaluate(() => getComputedStyle(document.body).color), 'rgb(1, 2, 3)')
+  assert.equal(await visit.evaluate(() => origin), 'null')
+  // In a frame of the application its scripts get what they ask for.
+  await page.evaluate((address) => {
+    const frame = document.createElement('iframe')
+    frame.src = address
+    document.body.append(frame)
+  }, `${site}app/`)
+  const frame = await (await page.waitForSelector('iframe')).contentFrame()
+  await frame.waitForFunction(() => document.title !== '')
+  assert.equal(await frame.title(), 'modules 42 404 true 7')
+})
+
+test('documents of a hostile drive get nothing of the application, nor of other drives', async (t) => {
+  const { url } = await servePackage(t, { '/sw.js': WORKER, '/api': { type: 'text/plain', body: 'of the application' } })
+  const context = await startBrowser(t)
+  const { page } = await openPage(context, url)
+  await page.evaluate(() => {
+    localStorage.setItem('secret', 'key')
+    document.cookie = 'secret=key'
+  })
+  const { secret } = await page.evaluate(serve, { secret: { '/mine.txt': 'private' } })
+  const attack = (address) => `
+    const results = {}
+    const attempts = {
+      localStorage: () => localStorage.getItem('secret'),
+      sessionStorage: () => sessionStorage.length,
+      cookie: () => document.cookie || Promise.reject(new Error('none')),
+      indexedDB: () => new Promise((resolve, reject) => { const r = indexedDB.open('hypertab:app'); r.onsuccess = () => resolve('open'); r.onerror = () => reject(r.error) }),
+      caches: () => caches.open('hypertab-service-worker'),
+      opfs: () => navigator.storage.getDirectory(),
+      locks: () => navigator.locks.query(),
+      serviceWorker: () => navigator.serviceWorker.getRegistrations(),
+      channel: () => new Promise((resolve, reject) => { const c = new BroadcastChannel('hypertab-store:indexed-db:hypertab:app'); c.onmessage = ({ data }) => resolve(data); c.postMessage({ say: 'ask', from: 'evil' }); setTimeout(() => reject(new Error('silence')), 500) }),
+      application: () => fetch('${url}/api').then((r) => r.ok ? r.text() : Promise.reject(new Error(r.status))),
+      xhr: () => new Promise((resolve, reject) => { const x = new XMLHttpRequest(); x.open('GET', '${url}/api'); x.onload = () => resolve(x.responseText); x.onerror = () => reject(new Error('blocked')); x.send() }),
+      otherDriveByMessage: () => new Promise((resolve, reject) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = ({ data }) => data.bytes ? resolve(data) : reject(new Error('none')); parent.postMessage({ hypertab: 'file', key: '${address.slice(0, -1).split('/').at(-1)}', version: null, path: '/mine.txt', token: '0'.repeat(64) }, '*', [port2]); setTimeout(() => reject(new Error('silence')), 500) }),
+      otherDrive: () => new Promise((resolve, reject) => { const f = document.createElement('iframe'); f.src = '${address}mine.txt'; addEventListener('message', ({ data }) => resolve(data)); f.onload = () => setTimeout(() => { try { resolve(f.contentDocument.body.innerText) } catch (e) { reject(e) } }, 300); document.body.append(f) }),
+      otherDriveByFetch: () => fetch('${address}mine.txt').then((r) => r.ok ? r.text() : Promise.reject(new Error(r.status))),
+      parent: () => parent === window ? Promise.reject(new Error('none')) : parent.document.title,
+      opener: () => window.opener ? opener.document.title : Promise.reject(new Error('none')),
+      worker: () => new Promise((resolve, reject) => { const w = new Worker('${address}mine.txt'); w.onerror = () => reject(new Error('refused')); setTimeout(() => reject(new Error('silence')), 400) })
+    }
+    for (const [name, attempt] of Object.entries(attempts)) {
+      try { results[name] = 'GOT ' + JSON.stringify(await attempt() ?? null) } catch (error) { results[name] = 'refused' }
+    }
+    results.origin = origin
+    document.title = JSON.stringify(results)`
+  const { evil } = await page.evaluate(async ([files]) => {
+    const { Hyperdrive } = await import('/hypertab/browser/index.js')
+    const drive = new Hyperdrive(store.namespace('evil'))
+    await drive.ready()
+    for (const [path, text] of Object.entries(files)) await drive.put(path, new TextEncoder().encode(text))
+    await server.close()
+    const { serveDrives } = await import('/hypertab/browser/service-worker.js')
+    const byId = new Map([drive, drives.secret].map((drive) => [drive.id, drive]))
+    globalThis.server = serveDrives((key) => byId.get(key) ?? null)
+    return { evil: await server.address(drive, '/') }
+  }, [{
+    '/index.html': `<!doctype html><html><head></head><body><script type="module">${attack(secret)}</script></body></html>`,
+    '/picture.svg': '<svg xmlns="http://www.w3.org/2000/svg"><script>document.documentElement.setAttribute("ran", "yes")</script></svg>',
+    '/static.html': '<!doctype html><title>static</title><meta http-equiv="refresh" content="60"><img src=x><iframe src="/api"></iframe>',
+    '/run.js': 'globalThis.ran = true'
+  }])
+
+  const { page: visit } = await openPage(context, `${evil}index.html`)
+  await visit.waitForFunction(() => document.title.startsWith('{'))
+  const { origin, ...results } = JSON.parse(await visit.title())
+  assert.equal(origin, 'null')
+  assert.deepEqual(Object.entries(results).filter(([, result]) => result !== 'refused'), [])
+  // In a frame of the application as well.
+  await page.evaluate((address) => {
+    const frame = document.createElement('iframe')
+    frame.src = address
+    document.body.append(frame)
+  }, `${evil}index.html`)
+  const frame = await (await page.waitForSelector('iframe')).contentFrame()
+  await frame.waitForFunction(() => document.title.startsWith('{'))
+  const { origin: framed, ...fromFrame } = JSON.parse(await frame.title())
+  assert.equal(framed, 'null')
+  assert.deepEqual(Object.entries(fromFrame).filter(([, result]) => result !== 'refused'), [])
+  const { page: still } = await openPage(context, `${evil}static.html`)
+  assert.ok(still.frames().every((frame) => !frame.url().endsWith('/api')))
+  const { page: picture } = await openPage(context, `${evil}picture.svg`)
+  assert.equal(await picture.evaluate(() => document.documentElement.getAttribute('ran')), null)
+  // A script of a drive is none for the application.
+  const ran = await page.evaluate(async (address) => {
+    const failed = await import(address).then(() => 'ran', () => 'refused')
+    const script = document.createElement('script')
+    script.src = address
+    await new Promise((resolve) => { script.onload = script.onerror = resolve; document.head.append(script) })
+    return [failed, globalThis.ran ?? null]
+  }, `${evil}run.js`)
+  assert.deepEqual(ran, ['refused', null])
+})

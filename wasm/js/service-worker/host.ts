@@ -1,0 +1,226 @@
+// The page's side: it has the drives, and gives the service worker the bytes that it asks for.
+
+import type { Hyperdrive } from '../hyperdrive/hyperdrive.js'
+import type { DriveEntry, ReadOptions } from '../hyperdrive/options.js'
+import { typeOf } from './types.js'
+import { tokenOf } from './places.js'
+import { FOLDER, type Answer, type FileQuestion, type Piece, type Question, type WholeFile, type Wish } from './words.js'
+
+/** Gives the drive of a key, which has the form of an id; null for one that this page does not serve. */
+export type OpenDrive = (key: string) => Hyperdrive | null | Promise<Hyperdrive | null>
+
+export interface ServeOptions {
+  /** Registers this service worker first. */
+  worker?: string | URL
+  scope?: string
+}
+
+/** Only pages need it: a service worker is to load little. */
+const ids = () => import('../support/id.js')
+
+/** Bytes that are fetched ahead of what was asked for. */
+const WINDOW = 1 << 20
+
+/** Bytes of a file that a script of a document gets at once. */
+const LARGEST = 64 << 20
+
+/** Milliseconds after which an entry that peers do not give is missing. */
+const PATIENCE = 20_000
+
+/** Serves drives below `hyper/` of the service worker's scope. */
+export class DriveServer {
+  readonly #open: OpenDrive
+  readonly #checkouts = new Map<string, { drive: Hyperdrive, of: Hyperdrive }>()
+  readonly #onmessage = (event: MessageEvent): void => {
+    const question = event.data as Question | null
+    const port = event.ports[0]
+    if (question?.hypertab === 'drive' && port) void this.#answer(question, port)
+  }
+
+  readonly #onframe = (event: MessageEvent): void => {
+    const question = event.data as FileQuestion | null
+    const port = event.ports[0]
+    if (question?.hypertab === 'file' && typeof question.path === 'string' && port) void this.#answerFrame(question, port)
+  }
+
+  readonly ready: Promise<void>
+
+  constructor (open: OpenDrive, { worker, scope }: ServeOptions = {}) {
+    this.#open = open
+    const { serviceWorker } = navigator
+    serviceWorker.addEventListener('message', this.#onmessage)
+    serviceWorker.startMessages()
+    // Documents of drives in frames of this page.
+    addEventListener('message', this.#onframe)
+    this.ready = this.#register(worker, scope)
+    this.ready.catch(() => {})
+  }
+
+  /** The address of a file of a drive, once the service worker is there. */
+  async address (drive: Hyperdrive | Uint8Array | string, path = '/', version: number | null = null): Promise<string> {
+    const { decodeId, encodeId } = await ids()
+    const { scope } = await navigator.serviceWorker.ready
+    const key = typeof drive === 'string' || drive instanceof Uint8Array ? drive : drive.key!
+    const escaped = path.split('/').map(encodeURIComponent).join('/')
+    return new URL(`${FOLDER}${encodeId(decodeId(key))}${version === null ? '' : `+${version}`}${escaped.startsWith('/') ? '' : '/'}${escaped}`, scope).href
+  }
+
+  /** Serves nothing more. */
+  async close (): Promise<void> {
+    navigator.serviceWorker.removeEventListener('message', this.#onmessage)
+    removeEventListener('message', this.#onframe)
+    const checkouts = [...this.#checkouts.values()]
+    this.#checkouts.clear()
+    await Promise.all(checkouts.map(({ drive }) => drive.close()))
+  }
+
+  async #register (worker: string | URL | undefined, scope: string | undefined): Promise<void> {
+    const { serviceWorker } = navigator
+    if (worker !== undefined) await serviceWorker.register(worker, { type: 'module', ...(scope === undefined ? {} : { scope }) })
+    await serviceWorker.ready
+    if (serviceWorker.controller !== null) return
+    await new Promise<void>((resolve) => { serviceWorker.addEventListener('controllerchange', () => { resolve() }, { once: true }) })
+  }
+
+  async #answer (question: Question, port: MessagePort): Promise<void> {
+    const say = (answer: Answer) => { port.postMessage(answer) }
+    try {
+      const drive = await this.#drive(question)
+      if (!drive) return say({ is: 'nobody' })
+      const isFixed = question.version !== null
+      const found = await find(drive, question.path)
+      if (found === null) return say({ is: 'missing', text: `${question.path} is not in the drive` })
+      if (typeof found === 'string') return say({ is: 'moved', path: found })
+      if ('names' in found) return say({ is: 'folder', tag: `"${drive.version}"`, html: listing(question.path, found.names), isFixed })
+      const { key, seq, value } = found
+      const { blob } = value
+      const tag = `"${drive.core.fork}-${seq}-${blob ? blob.byteOffset : 0}"`
+      new Pieces(drive, found, port)
+      say({ is: 'file', path: key, size: blob?.byteLength ?? 0, tag, type: typeOf(key), isFixed })
+    } catch (error) {
+      say({ is: 'failed', text: (error as Error).message })
+    }
+  }
+
+  // Whoever asks has to be a document of the drive: others could have anything read for them.
+  async #answerFrame (question: FileQuestion, port: MessagePort): Promise<void> {
+    const say = (file: WholeFile) => { port.postMessage(file) }
+    const none = { type: 'text/plain', bytes: null }
+    try {
+      const registration = await navigator.serviceWorker.ready
+      if (question.token !== await tokenOf({ caches, registration }, question)) return say(none)
+      const drive = await this.#drive(question)
+      const found = drive && await find(drive, question.path)
+      if (!drive || found === null || typeof found === 'string' || 'names' in found || (found.value.blob?.byteLength ?? 0) > LARGEST) return say(none)
+      say({ type: typeOf(found.key), bytes: await drive.get(found) })
+    } catch {
+      say(none)
+    }
+  }
+
+  async #drive ({ key, version }: Pick<Question, 'key' | 'version'>): Promise<Hyperdrive | null> {
+    const { normalizeId } = await ids()
+    const drive = await this.#open(normalizeId(key))
+    if (!drive) return null
+    await drive.ready()
+    if (version === null) return drive
+    const name = `${key}+${version}`
+    const known = this.#checkouts.get(name)
+    if (known?.of === drive && !known.drive.closing) return known.drive
+    const checkout = drive.checkout(version)
+    this.#checkouts.set(name, { drive: checkout, of: drive })
+    return checkout
+  }
+}
+
+/** Serves drives to the service worker of this page. */
+export function serveDrives (open: OpenDrive, options?: ServeOptions): DriveServer {
+  return new DriveServer(open, options)
+}
+
+/** A file, the names of a folder, where to look instead, or null. */
+async function find (drive: Hyperdrive, path: string): Promise<DriveEntry | { names: string[] } | string | null> {
+  const options = { follow: true, timeout: PATIENCE }
+  if (!path.endsWith('/')) {
+    const entry = await drive.entry(path, options) ?? await drive.entry(`${path}.html`, options)
+    if (entry) return entry
+  }
+  const folder = path.endsWith('/') ? path : `${path}/`
+  const names: string[] = []
+  for await (const name of drive.readdir(folder, { timeout: PATIENCE })) names.push(name as string)
+  if (names.length === 0 && path !== '/') return null
+  if (folder !== path) return folder
+  return await drive.entry(`${folder}index.html`, options) ?? { names }
+}
+
+/** A page that lists a folder. */
+function listing (path: string, names: string[]): string {
+  const items = names.map((name) => `<li><a href="./${escape(encodeURIComponent(name))}">${escape(name)}</a></li>`)
+  const up = path === '/' ? '' : '<li><a href="../">..</a></li>'
+  return `<!doctype html><html><head><meta charset="utf-8"><title>${escape(path)}</title></head><body><h1>${escape(path)}</h1><ul>${up}${items.join('')}</ul></body></html>`
+}
+
+function escape (text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+}
+
+/** Gives the bytes of a file as they are asked for. */
+class Pieces {
+  readonly #drive: Hyperdrive
+  readonly #entry: DriveEntry
+  readonly #port: MessagePort
+  #at = 0
+  #end = 0
+  #stream: AsyncIterator<Uint8Array> | null = null
+
+  constructor (drive: Hyperdrive, entry: DriveEntry, port: MessagePort) {
+    this.#drive = drive
+    this.#entry = entry
+    this.#port = port
+    port.onmessage = ({ data }: MessageEvent<Wish>) => { void this.#give(data) }
+  }
+
+  async #give (wish: Wish): Promise<void> {
+    try {
+      if (wish === 'stop') {
+        this.#port.close()
+        await this.#stream?.return?.()
+        return
+      }
+      if (wish !== 'more') {
+        this.#at = wish.start
+        this.#end = wish.end
+        return
+      }
+      const bytes = await this.#next()
+      if (bytes) this.#say({ bytes }, [])
+      else this.#say({ end: true }, [])
+    } catch (error) {
+      this.#say({ error: (error as Error).message }, [])
+    }
+  }
+
+  // A window at a time: whoever looks at the start of a film does not fetch all of it.
+  async #next (): Promise<Uint8Array | null> {
+    while (this.#at < this.#end) {
+      const isNew = this.#stream === null
+      this.#stream ??= this.#drive.createReadStream(this.#entry, this.#window())[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+      const { value, done } = await this.#stream.next()
+      if (!done) {
+        this.#at += (value as Uint8Array).byteLength
+        return value as Uint8Array
+      }
+      this.#stream = null
+      if (isNew) throw new Error(`${this.#entry.key} ended early`)
+    }
+    return null
+  }
+
+  #window (): ReadOptions {
+    return { start: this.#at, length: Math.min(WINDOW, this.#end - this.#at) }
+  }
+
+  #say (piece: Piece, transfer: Transferable[]): void {
+    this.#port.postMessage(piece, transfer)
+  }
+}
