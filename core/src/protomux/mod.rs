@@ -624,7 +624,7 @@ mod tests {
         let options = OpenChannel { protocol: "p", ..OpenChannel::default() };
         let channel = a.open(&options).unwrap();
         a.cork();
-        for i in 0..100u8 {
+        for i in 0..60u8 {
             a.send(channel, 0, &[i; 1000]);
         }
         a.uncork();
@@ -640,7 +640,7 @@ mod tests {
         let channel = b.open(&options).unwrap();
         let mut found = core::iter::from_fn(|| b.poll_event().unwrap());
         assert_eq!(found.next(), Some(MuxEvent::Opened { channel, handshake: Bytes::new() }));
-        for i in 0..100u8 {
+        for i in 0..60u8 {
             let payload = vec![i; 1000].into();
             assert_eq!(found.next(), Some(MuxEvent::Message { channel, message_type: 0, payload }));
         }
@@ -705,8 +705,8 @@ mod tests {
         let channel = mux.open(&OpenChannel { protocol: "p", ..OpenChannel::default() }).unwrap();
         mux.poll_transmit();
         mux.cork();
-        let (half, large) = (vec![0; MAX_BATCH_TEST / 2], vec![0; 15 * 1024 * 1024]);
-        for payload in [&half, &half, &half, &large, &half] {
+        let (third, large) = (vec![0; sender::MAX_BATCH / 3], vec![0; 15 * 1024 * 1024]);
+        for payload in [&third, &third, &third, &large, &third] {
             mux.send(channel, 0, payload);
         }
         mux.uncork();
@@ -824,6 +824,4 @@ mod tests {
         }
         receive(&mut mux, last).expect_err("it is bad")
     }
-
-    const MAX_BATCH_TEST: usize = 8 * 1024 * 1024;
 }

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use super::codec::{BATCH, CONTROL, open_len, put_open};
 use crate::compact_encoding::{Writer, uint_len};
-use crate::secret_stream::{MAX_MESSAGE, Outgoing};
+use crate::secret_stream::Outgoing;
 
 #[derive(Debug, Default)]
 pub(super) struct Sender {
@@ -71,9 +71,8 @@ impl Sender {
             self.push(frame);
             return;
         }
-        let full =
-            |batch: &Outgoing| batch.len() >= MAX_BATCH || batch.len() + len + MAX_ITEM_HEAD > MAX_MESSAGE;
-        if self.batch.as_ref().is_some_and(|(batch, _)| full(batch)) {
+        let is_full = |batch: &Outgoing| batch.len() + len + MAX_ITEM_HEAD > MAX_BATCH;
+        if self.batch.as_ref().is_some_and(|(batch, _)| is_full(batch)) {
             self.flush();
         }
         let (batch, last) = self.batch.get_or_insert_with(|| {
@@ -112,8 +111,9 @@ fn write_exactly(writer: &mut Writer, len: usize, write: impl FnOnce(&mut Writer
     debug_assert_eq!(writer.as_slice().len() - start, len, "the length was promised");
 }
 
-/// Bytes at which a batch is sent before the next item, as upstream.
-const MAX_BATCH: usize = 8 * 1024 * 1024;
+/// Longest batch of several items. Upstream gathers up to 8 MiB; but what is this small is sealed, sent and opened while the next
+/// is made, and stays in a near cache meanwhile.
+pub(super) const MAX_BATCH: usize = 64 * 1024;
 
 /// Most bytes that an item has in front of its type: the switch of channel and the length; also those of a batch.
 const MAX_ITEM_HEAD: usize = 32;
