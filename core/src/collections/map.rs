@@ -358,6 +358,38 @@ impl<K: Ord, V> BTreeMap<K, V> {
         }
     }
 
+    /// As [`insert`](Self::insert), for keys that mostly come in order: looks first where the key before went, which `near` tells
+    /// from call to call.
+    pub fn insert_near(&mut self, near: &mut usize, key: K, value: V) -> Option<V> {
+        match self.find_in(*near, &key).unwrap_or_else(|| self.find(&key)) {
+            Ok(place) => {
+                *near = place.0;
+                Some(core::mem::replace(self.value_at_mut(place), value))
+            }
+            Err((mut chunk, mut place)) => {
+                if place >= Self::CHUNK {
+                    (chunk, place) = (chunk + 1, 0);
+                    let (keys, values) = (Vec::with_capacity(Self::CHUNK), Vec::with_capacity(Self::CHUNK));
+                    self.chunks.insert(chunk, Chunk { keys, values });
+                }
+                *near = self.insert_at((chunk, place), key, value).0;
+                None
+            }
+        }
+    }
+
+    /// Returns where `key` lies in a chunk, or would have to; `None` when it belongs into another.
+    fn find_in(&self, chunk: usize, key: &K) -> Option<Result<Place, Place>> {
+        let keys = &self.chunks.get(chunk)?.keys;
+        let next = self.chunks.get(chunk + 1);
+        if keys.first()? > key || next.is_some_and(|next| next.keys.first().is_none_or(|first| first <= key))
+        {
+            return None;
+        }
+        let place = if keys.last()? < key { Err(keys.len()) } else { search(keys, key) };
+        Some(place.map(|place| (chunk, place)).map_err(|place| (chunk, place)))
+    }
+
     /// Returns the place of `key`, to be filled or changed.
     pub fn entry(&mut self, key: K) -> Entry<'_, K, V> {
         let place = self.find(&key);

@@ -11,6 +11,8 @@ use super::{Batch, CommitId, Durability, Op};
 #[derive(Debug, Default)]
 pub(super) struct Overlay {
     entries: BTreeMap<Bytes, Entry>,
+    /// Where the last change went: keys of a batch come in order.
+    near: usize,
     /// Bounded by [`MAX_RANGES`] for each of two groups.
     ranges: Vec<DeletedRange>,
 }
@@ -68,6 +70,11 @@ impl Group {
             || (self.bytes.saturating_add(bytes) <= super::MAX_COMMIT_BYTES && self.ranges < MAX_RANGES)
     }
 
+    /// Makes room for more ops.
+    pub(super) fn reserve(&mut self, ops: usize) {
+        self.ops.reserve(ops);
+    }
+
     /// Takes the ops out.
     pub(super) fn take_batch(&mut self) -> Batch {
         Batch { ops: core::mem::take(&mut self.ops).into_iter().flatten().collect() }
@@ -89,7 +96,7 @@ impl Overlay {
                 return;
             }
         };
-        if let Some(before) = self.entries.insert(key, Entry { at, value })
+        if let Some(before) = self.entries.insert_near(&mut self.near, key, Entry { at, value })
             && before.at.group == group.id
             && let Some(slot) = group.ops.get_mut(before.at.op)
             && let Some(before) = slot.take()
@@ -116,8 +123,12 @@ impl Overlay {
         }
     }
 
-    /// Forgets what a commit stored. What it looks at besides is the next commit: looking for each key would take longer.
-    pub(super) fn confirm(&mut self, id: CommitId) {
+    /// Forgets what a commit stored; `open` is all there is besides. Looking for each of its keys would take longer.
+    pub(super) fn confirm(&mut self, id: CommitId, open: &Group) {
+        if open.is_empty() {
+            *self = Self::default();
+            return;
+        }
         self.entries.retain(|_, entry| entry.at.group != id);
         self.ranges.retain(|range| range.at.group != id);
     }
@@ -212,7 +223,7 @@ mod tests {
         overlay.stage(&mut first, put("b", "1"));
         overlay.stage(&mut second, put("b", "2"));
         first.take_batch();
-        overlay.confirm(CommitId(1));
+        overlay.confirm(CommitId(1), &second);
 
         assert_eq!(overlay.get(b"a"), None);
         assert_eq!(overlay.get(b"b"), Some(Some(key("2"))));

@@ -211,6 +211,8 @@ impl Store {
     ) -> CommitId {
         self.parties.insert(party);
         self.open.durability = self.open.durability.max(durability);
+        let ops = ops.into_iter();
+        self.open.reserve(ops.size_hint().0);
         for op in ops {
             self.overlay.stage(&mut self.open, op);
         }
@@ -268,7 +270,7 @@ impl Store {
             Outcome::CommitFailed { id: CLAIM, failure } => self.stop(failure),
             Outcome::Committed(id) => {
                 if self.in_flight.take_if(|in_flight| *in_flight == id).is_some() {
-                    self.overlay.confirm(id);
+                    self.overlay.confirm(id, &self.open);
                     self.events.push_back(StoreEvent::Committed(id));
                 }
             }

@@ -146,18 +146,21 @@ impl LogStore {
                 }
             }
         }
-        for (key, slot) in index::merge(&self.memtable, leaf, start, end) {
-            checkpoint.builder.push(&key, &slot);
+        let memtable = core::mem::take(&mut self.memtable);
+        index::merge(&memtable, leaf, start, end, |key, slot| {
+            checkpoint.builder.push(key, slot);
             if checkpoint.builder.size() >= LEAF_TARGET {
                 self.finish_leaf(checkpoint);
             }
-        }
+        });
+        self.memtable = memtable;
     }
 
     fn finish_leaf(&mut self, checkpoint: &mut Checkpoint) {
         if checkpoint.builder.is_empty() {
             return;
         }
+        let count = checkpoint.builder.len();
         let mut bytes = record::begin(checkpoint.builder.size());
         let first = Bytes::copy_from_slice(&checkpoint.builder.finish(&mut bytes));
         let address = self.place(bytes.len() as u64);
@@ -165,9 +168,7 @@ impl LogStore {
         let bytes = Bytes::from(bytes);
         let len = u32::try_from(bytes.len() - record::HEADER).expect("leaves are bounded");
         self.segments.add_live(address, u64::from(len));
-        if let Some(leaf) = Leaf::parse(bytes.slice(record::HEADER..)) {
-            self.cache.insert(address, leaf);
-        }
+        self.cache.insert(address, Leaf::built(bytes.slice(record::HEADER..), count));
         checkpoint.fences.push(Fence { first, record: address, len });
         checkpoint.pending += bytes.len();
         checkpoint.records.push((address, bytes));

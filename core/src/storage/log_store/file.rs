@@ -44,12 +44,48 @@ pub struct FileStore<F> {
     pub(super) store: LogStore,
     pub(super) file: F,
     owner: Option<Owner>,
+    ahead: Ahead,
 }
+
+/// What was read beyond what was asked for, because values are read in order.
+#[derive(Debug, Default)]
+struct Ahead {
+    /// Where the last value ended.
+    last: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Ahead {
+    fn get(&mut self, offset: u64, len: usize) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(len)?)
+    }
+
+    /// Forgets bytes that are written anew.
+    fn written(&mut self, offset: u64, len: usize) {
+        if offset < self.start + self.bytes.len() as u64 && self.start < offset + len as u64 {
+            self.bytes.clear();
+        }
+    }
+}
+
+/// Bytes read at once when one value after the other is asked for.
+const READ_AHEAD: usize = 64 << 10;
+
+/// Longest value that is read with those behind it.
+const SMALL: usize = READ_AHEAD / 8;
+
+/// Bytes between two values that count as neighbours: a key, and what frames it.
+const GAP: u64 = 256;
+
+/// Records from this size on are written by themselves: joining them with their neighbours would take longer than a system call.
+const LARGE: usize = 64 << 10;
 
 impl<F: SyncFile> FileStore<F> {
     /// Returns the store that is in the file, or a new one when the file is empty. Claiming it opens it.
     pub fn open(file: F) -> Self {
-        FileStore { store: LogStore::new(), file, owner: None }
+        FileStore { store: LogStore::new(), file, owner: None, ahead: Ahead::default() }
     }
 
     /// Carries out an intent, and whatever it entails.
@@ -123,11 +159,15 @@ impl<F: SyncFile> FileStore<F> {
                 let mut left: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
                 let mut records = records.into_iter().peekable();
                 while let Some((address, bytes)) = records.next() {
+                    left -= bytes.len();
+                    if bytes.len() >= LARGE {
+                        self.write_log(address, &bytes)?;
+                        continue;
+                    }
                     // Neighbours go out in one write: a write is a system call, or crosses into another process.
                     let mut run = Vec::from(bytes);
-                    left -= run.len();
-                    while let Some((_, next)) =
-                        records.next_if(|(next, _)| *next == address + run.len() as u64)
+                    while let Some((_, next)) = records
+                        .next_if(|(next, bytes)| *next == address + run.len() as u64 && bytes.len() < LARGE)
                     {
                         run.reserve_exact(left);
                         run.extend_from_slice(&next);
@@ -163,7 +203,7 @@ impl<F: SyncFile> FileStore<F> {
         let places = self.store.locate(address, len).ok_or(StorageFailure::Corrupted)?;
         let mut whole = Vec::new();
         for place in places {
-            let piece = self.read(PAGE + place.start, place.end - place.start)?;
+            let piece = self.read_piece(PAGE + place.start, place.end - place.start)?;
             let is_short = (piece.len() as u64) < place.end - place.start;
             if whole.is_empty() && (is_short || piece.len() as u64 == len) {
                 return Ok(piece);
@@ -182,10 +222,30 @@ impl<F: SyncFile> FileStore<F> {
         for place in places {
             let len = usize::try_from(place.end - place.start).map_err(|_| StorageFailure::Corrupted)?;
             let (piece, behind) = rest.split_at(len);
+            self.ahead.written(PAGE + place.start, len);
             self.file.write_at(PAGE + place.start, piece)?;
             rest = behind;
         }
         Ok(())
+    }
+
+    /// Reads bytes of the log; whoever goes on behind a small piece gets the next ones from memory.
+    fn read_piece(&mut self, offset: u64, len: u64) -> Result<Bytes, StorageFailure> {
+        let is_next = offset.checked_sub(self.ahead.last).is_some_and(|gap| gap <= GAP);
+        self.ahead.last = offset + len;
+        let Some(small) = usize::try_from(len).ok().filter(|&len| is_next && len <= SMALL) else {
+            return self.read(offset, len);
+        };
+        if let Some(bytes) = self.ahead.get(offset, small) {
+            return Ok(Bytes::copy_from_slice(bytes));
+        }
+        let Ahead { start, bytes, .. } = &mut self.ahead;
+        bytes.resize(READ_AHEAD, 0);
+        *start = offset;
+        let count = self.file.read_at(offset, bytes);
+        bytes.truncate(count.unwrap_or(0));
+        count?;
+        Ok(Bytes::copy_from_slice(&bytes[..small.min(bytes.len())]))
     }
 
     fn read(&mut self, offset: u64, len: u64) -> Result<Bytes, StorageFailure> {

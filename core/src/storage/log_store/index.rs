@@ -13,6 +13,8 @@ use super::manifest::Fence;
 #[derive(Debug, Default)]
 pub(super) struct Memtable {
     entries: BTreeMap<Bytes, Option<Slot>>,
+    /// Where the last entry went: keys of a batch come in order.
+    near: usize,
     /// Deleted ranges that hide what the leaves say: disjoint, end exclusive, by start.
     cleared: BTreeMap<Bytes, Bytes>,
     /// Estimated bytes in memory.
@@ -34,7 +36,7 @@ impl Memtable {
     /// Sets or deletes a key; returns the newer slot that it replaces.
     pub(super) fn insert(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
         self.size += ENTRY_COST + key.len() + slot_size(slot.as_ref());
-        let old = self.entries.insert(key, slot)?;
+        let old = self.entries.insert_near(&mut self.near, key, slot)?;
         self.size = self.size.saturating_sub(ENTRY_COST + slot_size(old.as_ref()));
         old
     }
@@ -123,27 +125,24 @@ fn slot_size(slot: Option<&Slot>) -> usize {
     }
 }
 
-/// Leaves in memory, the least recently used dropped first.
+/// Leaves in memory. An approximation of dropping the least recently used: a used one gets a second chance when its turn comes.
 #[derive(Debug)]
 pub(super) struct LeafCache {
-    leaves: BTreeMap<u64, (Leaf, u64)>,
-    /// Record of a leaf by when it was last used.
-    order: BTreeMap<u64, u64>,
-    clock: u64,
+    /// By record, with whether they were used since their last turn.
+    leaves: BTreeMap<u64, (Leaf, bool)>,
+    /// The record whose turn comes next, or the one behind it.
+    turn: u64,
     capacity: usize,
 }
 
 impl LeafCache {
     pub(super) fn new(capacity: usize) -> Self {
-        LeafCache { leaves: BTreeMap::new(), order: BTreeMap::new(), clock: 0, capacity }
+        LeafCache { leaves: BTreeMap::new(), turn: 0, capacity }
     }
 
     pub(super) fn get(&mut self, record: u64) -> Option<&Leaf> {
-        let (leaf, used) = self.leaves.get_mut(&record)?;
-        self.clock += 1;
-        self.order.remove(used);
-        *used = self.clock;
-        self.order.insert(self.clock, record);
+        let (leaf, is_used) = self.leaves.get_mut(&record)?;
+        *is_used = true;
         Some(leaf)
     }
 
@@ -152,29 +151,32 @@ impl LeafCache {
     }
 
     pub(super) fn insert(&mut self, record: u64, leaf: Leaf) {
-        self.remove(record);
-        self.clock += 1;
-        self.leaves.insert(record, (leaf, self.clock));
-        self.order.insert(self.clock, record);
-    }
-
-    pub(super) fn remove(&mut self, record: u64) {
-        if let Some((_, used)) = self.leaves.remove(&record) {
-            self.order.remove(&used);
-        }
+        self.leaves.insert(record, (leaf, true));
     }
 
     /// Drops what is beyond the capacity. Called between jobs, so that a job never loses what it loaded.
     pub(super) fn trim(&mut self) {
         while self.leaves.len() > self.capacity {
-            let Some((_, record)) = self.order.pop_first() else { return };
-            self.leaves.remove(&record);
+            let Some((&record, (_, is_used))) = self.leaves.range_mut(self.turn..).next() else {
+                self.turn = 0;
+                continue;
+            };
+            self.turn = record + 1;
+            if !core::mem::take(is_used) {
+                self.leaves.remove(&record);
+            }
         }
     }
 }
 
+/// Position of the leaf that `key` belongs into; `None` when there are no leaves. `near` is tried first.
+pub(super) fn fence_near(fences: &[Fence], near: usize, key: &[u8]) -> Option<usize> {
+    let is_below = |at: usize| fences.get(at).is_some_and(|fence| &fence.first[..] <= key);
+    if is_below(near) && !is_below(near + 1) { Some(near) } else { fence_of(fences, key) }
+}
+
 /// Position of the leaf that `key` belongs into; `None` when there are no leaves.
-pub(super) fn fence_of(fences: &[Fence], key: &[u8]) -> Option<usize> {
+fn fence_of(fences: &[Fence], key: &[u8]) -> Option<usize> {
     fences.partition_point(|fence| &fence.first[..] <= key).checked_sub(1)
 }
 
@@ -203,7 +205,8 @@ pub(super) fn scan(
     let low = fence_of(fences, start).unwrap_or(0);
     let high = fences.partition_point(|fence| fence.first < *end);
     let mut step = |from: &[u8], to: &[u8], leaf: Option<&Leaf>| -> bool {
-        let merged = merge(memtable, leaf, from, Some(to));
+        let mut merged = Vec::new();
+        merge(memtable, leaf, from, Some(to), |key, slot| merged.push((key.clone(), slot.clone())));
         let pick = |(key, slot)| {
             found.push((key, slot));
             found.len() > limit
@@ -241,31 +244,37 @@ pub(super) fn scan(
 /// Leaves that a scan loads at once.
 const READ_AHEAD: usize = 8;
 
-/// Merges the newer entries of an interval into those of its leaf.
+/// Merges the newer entries of an interval into those of its leaf, and hands them out in order.
 pub(super) fn merge(
     memtable: &Memtable,
     leaf: Option<&Leaf>,
     start: &[u8],
     end: Option<&[u8]>,
-) -> Vec<(Bytes, Slot)> {
-    let mut merged = Vec::new();
+    mut each: impl FnMut(&Bytes, &Slot),
+) {
     let mut newer = memtable.range(start, end).peekable();
     if let Some(leaf) = leaf {
         let last = end.map_or(leaf.len(), |end| leaf.lower_bound(end));
         for at in leaf.lower_bound(start)..last {
             let (key, slot) = leaf.entry(at);
             while let Some((other, slot)) = newer.next_if(|(other, _)| **other < key) {
-                merged.extend(slot.map(|slot| (other.clone(), slot.clone())));
+                if let Some(slot) = slot {
+                    each(other, slot);
+                }
             }
             match newer.next_if(|(other, _)| **other == key) {
-                Some((_, slot)) => merged.extend(slot.map(|slot| (key, slot.clone()))),
+                Some((_, Some(slot))) => each(&key, slot),
+                Some((_, None)) => {}
                 None if memtable.hides(&key) => {}
-                None => merged.push((key, slot)),
+                None => each(&key, &slot),
             }
         }
     }
-    merged.extend(newer.filter_map(|(key, slot)| Some((key.clone(), slot?.clone()))));
-    merged
+    for (key, slot) in newer {
+        if let Some(slot) = slot {
+            each(key, slot);
+        }
+    }
 }
 
 #[cfg(test)]

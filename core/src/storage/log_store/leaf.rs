@@ -7,6 +7,7 @@
 //! stands in the leaf, or `1 | u64 record | u32 offset | u32 length` for one that stands in the log.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use bytes::Bytes;
 
@@ -35,16 +36,23 @@ pub(super) struct Pointer {
 pub(super) struct Leaf {
     payload: Bytes,
     count: usize,
+    /// Behind the entry that was found last: keys are often asked for in order.
+    next: Cell<usize>,
 }
 
 impl Leaf {
+    /// Returns the leaf of a [`LeafBuilder`]'s payload with so many entries.
+    pub(super) fn built(payload: Bytes, count: usize) -> Self {
+        Leaf { payload, count, next: Cell::new(0) }
+    }
+
     /// Checks every offset, length and the order of keys; `None` when the payload is no leaf.
     pub(super) fn parse(payload: Bytes) -> Option<Self> {
         let count = usize::try_from(u32::from_le_bytes(payload.get(..4)?.try_into().ok()?)).ok()?;
         if count > payload.len() / 4 {
             return None;
         }
-        let leaf = Leaf { payload, count };
+        let leaf = Leaf::built(payload, count);
         let mut previous: Option<&[u8]> = None;
         for i in 0..count {
             let (key, _) = leaf.checked_entry(i)?;
@@ -62,8 +70,13 @@ impl Leaf {
 
     /// Returns the slot of `key`.
     pub(super) fn get(&self, key: &[u8]) -> Option<Slot> {
-        let at = self.lower_bound(key);
-        (at < self.count && self.key(at) == key).then(|| self.entry(at).1)
+        let next = self.next.get();
+        let is_at = |at: usize| at < self.count && self.key(at) == key;
+        let at = if is_at(next) { next } else { self.lower_bound(key) };
+        is_at(at).then(|| {
+            self.next.set(at + 1);
+            self.entry(at).1
+        })
     }
 
     /// Returns the position of the first key that is not below `key`.
@@ -164,6 +177,10 @@ impl LeafBuilder {
 
     pub(super) fn is_empty(&self) -> bool {
         self.offsets.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
     }
 
     /// Appends the payload to a record and starts over; returns the first key.

@@ -143,6 +143,8 @@ pub struct LogStore {
     manifest: Option<(u64, u32)>,
     memtable: Memtable,
     fences: Vec<Fence>,
+    /// The leaf that was asked last: keys are often asked for in order.
+    near: usize,
     segments: Segments,
     /// While opening: the places of segments that are not known to be in use.
     lookahead: Option<Segments>,
@@ -211,6 +213,8 @@ const INLINE: usize = 160;
 /// A commit's records fill segments: what a table is given in few rows it takes far sooner. What is left of a segment is not worth a
 /// record when it has fewer bytes than this.
 const RECORD_LEAST: u64 = 128 << 10;
+/// Operations of one record that room is made for in advance.
+const MAX_PLACED: usize = 4096;
 /// Estimated bytes of newer entries that start a checkpoint.
 const MEMTABLE_LIMIT: usize = 8 << 20;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
@@ -233,6 +237,7 @@ impl LogStore {
             manifest: None,
             memtable: Memtable::default(),
             fences: Vec::new(),
+            near: 0,
             segments: Segments::default(),
             lookahead: None,
             cache: LeafCache::new(CACHED_LEAVES),
@@ -461,7 +466,8 @@ impl LogStore {
         if let Some(slot) = self.memtable.get(key) {
             return Ok(slot.cloned());
         }
-        let Some(at) = index::fence_of(&self.fences, key) else { return Ok(None) };
+        let Some(at) = index::fence_near(&self.fences, self.near, key) else { return Ok(None) };
+        self.near = at;
         self.cache.get(self.fences[at].record).map(|leaf| leaf.get(key)).ok_or(at)
     }
 
@@ -540,7 +546,7 @@ impl LogStore {
             let target = self.record_room();
             let room = left.min(target).max(op_size(ops.peek()));
             let mut bytes = record::begin(room);
-            let mut placed = Vec::new();
+            let mut placed = Vec::with_capacity(ops.len().min(MAX_PLACED));
             while let Some(op) =
                 ops.next_if(|op| bytes.len() <= record::HEADER || bytes.len() + op_size(Some(op)) <= target)
             {
