@@ -9,10 +9,12 @@ extern crate alloc;
 
 pub use crc32::crc32;
 pub use hash::{blake2b_256, blake2b_256_keyed, blake2b_512, blake2b_512_keyed};
+pub use many::{PREFIX_LEN, blake2b_256_many};
 pub use secretbox::{SECRETBOX_MAC_LEN, secretbox_open, secretbox_seal, xsalsa20_xor};
 
 mod chacha;
 mod crc32;
 mod hash;
+mod many;
 mod secretbox;
 pub mod secretstream;

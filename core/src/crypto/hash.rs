@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use hypertab_crypto::{blake2b_256, blake2b_256_keyed};
+use hypertab_crypto::{PREFIX_LEN, blake2b_256, blake2b_256_keyed, blake2b_256_many};
 
 use crate::compact_encoding::{self, Decode, Encode, Reader, Writer, uint_len};
 use crate::id::{DiscoveryKey, Hash, PublicKey};
@@ -30,6 +30,35 @@ pub fn parent_hash(left: &Node, right: &Node) -> Hash {
     let (left, right) = if left.index <= right.index { (left, right) } else { (right, left) };
     let size = left.size.saturating_add(right.size);
     blake2b_256(&[&[1], &size.to_le_bytes(), &left.hash, &right.hash])
+}
+
+/// Returns the [`leaf_hash`] of each block: together they take less time than one after the other.
+pub fn leaf_hashes(blocks: &[&[u8]]) -> Vec<Hash> {
+    let messages: Vec<_> = blocks.iter().map(|block| (prefix(0, block.len() as u64), *block)).collect();
+    blake2b_256_many(&messages)
+}
+
+/// Returns the [`parent_hash`] of each pair of siblings, left before right.
+pub fn parent_hashes(pairs: &[(Node, Node)]) -> Vec<Hash> {
+    let bodies: Vec<[u8; 64]> = pairs
+        .iter()
+        .map(|(left, right)| {
+            let mut body = [0; 64];
+            body[..32].copy_from_slice(&left.hash);
+            body[32..].copy_from_slice(&right.hash);
+            body
+        })
+        .collect();
+    let sizes = pairs.iter().map(|(left, right)| left.size.saturating_add(right.size));
+    let messages: Vec<_> = sizes.zip(&bodies).map(|(size, body)| (prefix(1, size), &body[..])).collect();
+    blake2b_256_many(&messages)
+}
+
+/// Returns what stands in front of everything that is hashed for a node.
+fn prefix(kind: u8, size: u64) -> [u8; PREFIX_LEN] {
+    let mut prefix = [kind; PREFIX_LEN];
+    prefix[1..].copy_from_slice(&size.to_le_bytes());
+    prefix
 }
 
 /// Returns the hash of a tree by its full roots, left to right: `H(02 || (hash || u64 index || u64 size)*)`.
@@ -102,6 +131,19 @@ impl<'a> Decode<'a> for Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_of_many_are_those_of_each() {
+        let blocks: Vec<Vec<u8>> = (0..21u8).map(|i| alloc::vec![i; 50 * usize::from(i)]).collect();
+        let blocks: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+        let leaves: Vec<Node> =
+            (0..).step_by(2).zip(&blocks).map(|(index, block)| Node::leaf(index, block)).collect();
+        let pairs: Vec<(Node, Node)> = leaves.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+
+        assert_eq!(leaf_hashes(&blocks), leaves.iter().map(|leaf| leaf.hash).collect::<Vec<_>>());
+        let parents = pairs.iter().map(|(left, right)| parent_hash(left, right));
+        assert_eq!(parent_hashes(&pairs), parents.collect::<Vec<_>>());
+    }
 
     #[test]
     fn node_reads_back() {

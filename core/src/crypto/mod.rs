@@ -3,7 +3,9 @@
 //! Everything computes what libsodium computes for upstream, including what it refuses.
 
 pub use dh::dh;
-pub use hash::{Node, discovery_key, leaf_hash, namespace, parent_hash, tree_hash};
+pub use hash::{
+    Node, discovery_key, leaf_hash, leaf_hashes, namespace, parent_hash, parent_hashes, tree_hash,
+};
 pub use hypertab_crypto::{
     SECRETBOX_MAC_LEN, blake2b_256, blake2b_256_keyed, blake2b_512, blake2b_512_keyed, secretbox_open,
     secretbox_seal, xsalsa20_xor,

@@ -56,7 +56,7 @@ pub fn verify_from_empty(identity: &Identity<'_>, proof: &Proof) -> Result<FromE
     }
     let prologue =
         identity.manifest.map_or_else(|| prologue_of(identity.key, proof), |manifest| manifest.prologue);
-    let mut grown = Grown::from(Tree::empty(proof.fork, prologue), proof)?;
+    let mut grown = Grown::from(Tree::empty(proof.fork, prologue), proof, None)?;
     if grown.unproven.is_some() {
         return Err(VerifyError::InvalidProof);
     }

@@ -86,16 +86,32 @@ impl TreeBatch {
         Self { tree, nodes: Vec::new() }
     }
 
-    /// Makes room for the nodes of `blocks` more blocks.
-    pub fn reserve(&mut self, blocks: usize) {
-        self.nodes.reserve(blocks.saturating_mul(2));
-    }
-
     /// Appends a stored block (with its padding) and returns its leaf.
     pub fn append(&mut self, block: &[u8]) -> Node {
         let leaf = block_node(self.tree.length, block);
-        self.push(leaf);
+        self.push(leaf, parent_node);
         leaf
+    }
+
+    /// Appends stored blocks (with their padding), as one after the other: but leaves are hashed together, and then the parents
+    /// of each level.
+    pub fn append_all(&mut self, blocks: &[Bytes]) {
+        self.nodes.reserve(blocks.len().saturating_mul(2));
+        let bodies: Vec<&[u8]> = blocks.iter().map(|block| &block[..]).collect();
+        let hashes = crypto::leaf_hashes(&bodies);
+        let leaf = |((index, body), hash): ((u64, &[u8]), Hash)| Node {
+            index: 2 * index,
+            size: body.len() as u64,
+            hash,
+        };
+        let leaves: Vec<Node> = (self.tree.length..).zip(bodies).zip(hashes).map(leaf).collect();
+        let mut levels = parents_above(&self.tree.roots, &leaves);
+        for leaf in leaves {
+            self.push(leaf, |left, right| {
+                let known = levels.get_mut(flat_tree::depth(left.index) as usize).and_then(Iterator::next);
+                known.unwrap_or_else(|| parent_node(left, right))
+            });
+        }
     }
 
     /// Appends a subtree that starts exactly at the end of this tree.
@@ -112,21 +128,49 @@ impl TreeBatch {
         if size.is_none() || flat_tree::right_span(node.index) > MAX_INDEX {
             return Err(unfit);
         }
-        self.push(node);
+        self.push(node, parent_node);
         Ok(())
     }
 
-    fn push(&mut self, node: Node) {
+    fn push(&mut self, node: Node, mut parent: impl FnMut(&Node, &Node) -> Node) {
         let tree = &mut self.tree;
         tree.length += flat_tree::count_leaves(node.index);
         tree.byte_length += node.size;
         self.nodes.push(node);
         let mut last = node;
         while let Some(left) = tree.roots.pop_if(|left| flat_tree::sibling(last.index) == left.index) {
-            last = parent_node(&left, &last);
+            last = parent(&left, &last);
             self.nodes.push(last);
         }
         tree.roots.push(last);
+    }
+}
+
+/// Returns the parents that come into being when `leaves` follow the blocks below `roots`, level by level, left to right.
+fn parents_above(roots: &[Node], leaves: &[Node]) -> Vec<alloc::vec::IntoIter<Node>> {
+    let mut levels = Vec::new();
+    let mut roots = roots;
+    let mut level = leaves.to_vec();
+    loop {
+        let mut pairs = Vec::with_capacity(level.len() / 2 + 1);
+        let mut rest = &level[..];
+        if let ([first, behind @ ..], [before @ .., root]) = (rest, roots)
+            && root.index == flat_tree::sibling(first.index)
+        {
+            pairs.push((*root, *first));
+            (rest, roots) = (behind, before);
+        }
+        pairs.extend(rest.as_chunks().0.iter().map(|[left, right]| (*left, *right)));
+        if pairs.is_empty() {
+            return levels;
+        }
+        let hashes = crypto::parent_hashes(&pairs);
+        let parent = |((left, right), hash): ((Node, Node), Hash)| {
+            let size = left.size.saturating_add(right.size);
+            Node { index: flat_tree::parent(left.index), size, hash }
+        };
+        level = pairs.into_iter().zip(hashes).map(parent).collect();
+        levels.push(level.clone().into_iter());
     }
 }
 
@@ -399,3 +443,32 @@ pub(super) const MAX_INDEX: u64 = (1 << 53) - 1;
 
 /// Largest byte length.
 const MAX_SIZE: u64 = (1 << 53) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_appended_together_make_the_nodes_of_blocks_appended_one_by_one() {
+        for before in 0..20 {
+            for count in 0..40 {
+                let block = |i: usize| Bytes::from(alloc::vec![i as u8; i * 5]);
+                let mut one_by_one = TreeBatch::new(Tree::empty(0, None));
+                for i in 0..before {
+                    one_by_one.append(&block(i));
+                }
+                let mut together = TreeBatch::new(one_by_one.tree.clone());
+                one_by_one.nodes.clear();
+                let blocks: Vec<Bytes> = (before..before + count).map(block).collect();
+
+                for block in &blocks {
+                    one_by_one.append(block);
+                }
+                together.append_all(&blocks);
+
+                assert_eq!(together.nodes, one_by_one.nodes, "{count} behind {before}");
+                assert_eq!(together.tree, one_by_one.tree, "{count} behind {before}");
+            }
+        }
+    }
+}

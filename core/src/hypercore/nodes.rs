@@ -6,9 +6,9 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-use crate::collections::BTreeMap;
 use crate::compact_encoding::Decode;
 use crate::crypto::Node;
+use crate::id::Hash;
 use crate::storage::Store;
 
 use super::layers::Layers;
@@ -78,19 +78,29 @@ impl NodeCache {
     }
 }
 
-/// What was read for one job.
+/// What was read for one job, and what is known besides.
 #[derive(Debug, Default)]
 pub(super) struct ReadSet {
-    values: BTreeMap<Bytes, Option<Bytes>>,
+    /// The hash of the block that the job brings, if it was computed in advance.
+    pub(super) leaf: Option<Hash>,
+    /// In the order of keys: most jobs read one or a few.
+    values: Vec<(Bytes, Option<Bytes>)>,
 }
 
 impl ReadSet {
     pub(super) fn insert(&mut self, key: Bytes, value: Option<Bytes>) {
-        self.values.insert(key, value);
+        match self.place(&key) {
+            Ok(at) => self.values[at].1 = value,
+            Err(at) => self.values.insert(at, (key, value)),
+        }
     }
 
     pub(super) fn clear(&mut self) {
         self.values.clear();
+    }
+
+    fn place(&self, key: &Bytes) -> Result<usize, usize> {
+        self.values.binary_search_by(|(other, _)| other.cmp(key))
     }
 
     /// Returns the value of a key, staged or read. Otherwise notes that it is wanted.
@@ -103,9 +113,9 @@ impl ReadSet {
         if let Some(staged) = store.peek(&key) {
             return Ok(staged);
         }
-        match self.values.get(&key) {
-            Some(value) => Ok(value.clone()),
-            None => {
+        match self.place(&key) {
+            Ok(at) => Ok(self.values[at].1.clone()),
+            Err(_) => {
                 wanted.borrow_mut().push(key);
                 Err(Missing)
             }

@@ -76,7 +76,7 @@ impl Reorg {
         }
         let prologue =
             if identity.manifest.is_none() { prologue_of(identity.key, proof) } else { tree.prologue };
-        let verified = Grown::from(Tree::empty(proof.fork, prologue), proof).and_then(|grown| {
+        let verified = Grown::from(Tree::empty(proof.fork, prologue), proof, None).and_then(|grown| {
             if grown.unproven.is_some() {
                 return Err(VerifyError::InvalidProof);
             }
@@ -150,7 +150,7 @@ impl Reorg {
             let error = VerifyError::WrongFork { expected: self.tree.fork, found: proof.fork };
             return Ok(Err(error));
         }
-        let (root, mut nodes) = match verify_subtree(proof) {
+        let (root, mut nodes) = match verify_subtree(proof, None) {
             Ok((Some(root), nodes)) => (root, nodes),
             Ok((None, _)) => return Ok(Err(VerifyError::InvalidOperation { index: diff.index })),
             Err(error) => return Ok(Err(error)),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::crypto::Node;
 use crate::flat_tree;
+use crate::id::Hash;
 
 use super::manifest::{Manifest, Prologue};
 use super::merkle_tree::{
@@ -129,11 +130,22 @@ pub fn verify(
     identity: &Identity<'_>,
     proof: &Proof,
 ) -> Result<Result<Verified, VerifyError>, Missing> {
+    verify_hashed(source, tree, identity, proof, None)
+}
+
+/// As [`verify`]; `leaf` is the hash of the proof's block, where that was computed already.
+pub(super) fn verify_hashed(
+    source: &dyn NodeSource,
+    tree: &Tree,
+    identity: &Identity<'_>,
+    proof: &Proof,
+    leaf: Option<Hash>,
+) -> Result<Result<Verified, VerifyError>, Missing> {
     if proof.fork != tree.fork {
         return Ok(Err(VerifyError::WrongFork { expected: tree.fork, found: proof.fork }));
     }
     let Some(upgrade) = &proof.upgrade else {
-        return verify_plain(source, identity, proof);
+        return verify_plain(source, identity, proof, leaf);
     };
     let late = upgrade.start < tree.length;
     let mut base = tree.clone();
@@ -147,7 +159,7 @@ pub fn verify(
     if identity.manifest.is_none() {
         base.prologue = prologue_of(identity.key, proof);
     }
-    let mut grown = match Grown::from(base, proof) {
+    let mut grown = match Grown::from(base, proof, leaf) {
         Ok(grown) => grown,
         Err(error) => return Ok(Err(error)),
     };
@@ -190,11 +202,11 @@ pub(super) struct Grown {
 
 impl Grown {
     /// Applies all parts of a proof that has an upgrade.
-    pub(super) fn from(base: Tree, proof: &Proof) -> Result<Self, VerifyError> {
+    pub(super) fn from(base: Tree, proof: &Proof, leaf: Option<Hash>) -> Result<Self, VerifyError> {
         let Some(upgrade) = &proof.upgrade else {
             return Err(VerifyError::InvalidOperation { index: 0 });
         };
-        let (sub, nodes) = verify_subtree(proof)?;
+        let (sub, nodes) = verify_subtree(proof, leaf)?;
         let mut batch = TreeBatch::new(base);
         let (unproven, roots_asked) = apply_upgrade(&mut batch, upgrade, sub)?;
         batch.tree.fork = proof.fork;
@@ -207,8 +219,9 @@ fn verify_plain(
     source: &dyn NodeSource,
     identity: &Identity<'_>,
     proof: &Proof,
+    leaf: Option<Hash>,
 ) -> Result<Result<Verified, VerifyError>, Missing> {
-    let (sub, nodes) = match verify_subtree(proof) {
+    let (sub, nodes) = match verify_subtree(proof, leaf) {
         Ok(verified) => verified,
         Err(error) => return Ok(Err(error)),
     };
@@ -301,7 +314,10 @@ pub(super) fn check_signature(
 
 /// Verifies the block, hash and seek parts as far as they go: returns their common root, which is
 /// still to be proven, and the nodes below it.
-pub(super) fn verify_subtree(proof: &Proof) -> Result<(Option<Node>, Vec<Node>), VerifyError> {
+pub(super) fn verify_subtree(
+    proof: &Proof,
+    leaf: Option<Hash>,
+) -> Result<(Option<Node>, Vec<Node>), VerifyError> {
     let seek = proof.seek.as_ref().map_or(&[][..], |seek| &seek.nodes);
     let mut nodes = Vec::new();
 
@@ -318,7 +334,10 @@ pub(super) fn verify_subtree(proof: &Proof) -> Result<(Option<Node>, Vec<Node>),
         Some((first, rest)) => Some(merge(*first, rest, None, &mut nodes)?),
     };
     if let Some(block) = &proof.block {
-        let leaf = block_node(block.index, &block.value);
+        let leaf = match leaf {
+            Some(hash) => Node { index: block.index * 2, size: block.value.len() as u64, hash },
+            None => block_node(block.index, &block.value),
+        };
         root = Some(merge(leaf, &block.nodes, root, &mut nodes)?);
     } else if let Some(hash) = &proof.hash {
         let mut queue = Queue { nodes: &hash.nodes, extra: root };

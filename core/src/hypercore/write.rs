@@ -21,7 +21,7 @@ use super::merkle_tree::{Missing, NodeSource, TreeBatch, truncated, truncated_an
 use super::nodes::ReadSet;
 use super::proof::Proof;
 use super::reorg::Reorged;
-use super::verify::{VerifyError, verify};
+use super::verify::{VerifyError, verify_hashed};
 
 impl Core {
     pub(super) fn append(
@@ -63,10 +63,7 @@ impl Core {
             }
         }
         let mut batch = TreeBatch::new(self.tip.clone());
-        batch.reserve(blocks.len());
-        for block in &blocks {
-            batch.append(block);
-        }
+        batch.append_all(&blocks);
         batch.tree.signature.clone_from(&options.signature);
         if batch.tree.prologue.is_some_and(|prologue| batch.tree.length < prologue.length) {
             return Step::Failed(CoreError::InvalidOperation("append is not consistent with the prologue"));
@@ -222,7 +219,7 @@ impl Core {
         }
         let wanted = RefCell::default();
         let source = self.nodes(store, loaded, &wanted);
-        let verified = match verify(&source, &self.tip, &self.identity(), proof) {
+        let verified = match verify_hashed(&source, &self.tip, &self.identity(), proof, loaded.leaf) {
             Ok(Ok(verified)) => verified,
             Ok(Err(error)) => return Step::Done(Value::Applied(Err(error))),
             Err(Missing) => return Step::Read(wanted.take()),
