@@ -89,6 +89,11 @@ function print (figures, limits) {
   }
   console.log('\n| limit of one core | value | unit |\n| --- | --- | --- |')
   for (const [name, { unit, ours }] of limits) console.log(`| ${name} | ${short(median(ours))} | ${unit} |`)
+  const replicated = figures.get('replicate-64k')?.ours
+  const receive = limits.get('limit-receive-64k')?.ours
+  if (!replicated || !receive) return
+  const ratio = median(receive) / median(replicated)
+  console.log(`\nreplicate-64k: the cipher and hash of the slower end, alone, would take ${short(median(receive))} MB/s, ${ratio.toFixed(1)} times ours.`)
 }
 
 function median (values) {

@@ -166,8 +166,8 @@ impl Host {
 
     /// Carries out all that the engine wants.
     pub fn drain(&mut self) {
+        let now = self.now();
         loop {
-            let now = self.now();
             match self.engine.poll_output(now) {
                 Output::Transmit { link, bytes } => {
                     if let Some(socket) = self.sockets.get_mut(&link)
