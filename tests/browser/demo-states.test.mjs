@@ -89,6 +89,23 @@ test('two tabs have the same drives, tables, rooms and keys: both write, and eit
   await second.getByTestId('identity').getByText(/^[a-z0-9]{52}$/).waitFor()
 })
 
+test('without Web Locks the tab that came last has the store, and the other one says so', async (t) => {
+  const { context, server } = await startPage(t, { relayUrl: NO_RELAY })
+  await context.addInitScript(() => { Object.defineProperty(Navigator.prototype, 'locks', { value: undefined }) })
+  const { page } = await openPage(context, `${server.url}/#/room`)
+  await openRoom(page, 'One at a time')
+  await say(page, 'mine')
+  await page.getByTestId('message-text').getByText('mine').waitFor()
+  const { page: second } = await openPage(context, page.url())
+  await second.getByTestId('message-text').getByText('mine').waitFor()
+  await say(page, 'too late')
+  await waitForWork(page, 'room', 'locked')
+  await pictures(page, 'room-locked')
+  await second.close()
+  await page.reload()
+  await page.getByTestId('message-text').getByText('mine').waitFor()
+})
+
 test('a full storage: drives, tables and rooms keep what they have, say so, and go on when there is room', async (t) => {
   const { context, server } = await startPage(t, { relayUrl: NO_RELAY })
   const page = await context.newPage()
