@@ -7,10 +7,10 @@ import test from 'node:test'
 
 import { servePackage } from './support/browser.mjs'
 import { engines } from './support/engines.mjs'
-import { bundlePrograms } from './support/programs.mjs'
+import { bundlePrograms, CORES } from './support/programs.mjs'
 
 test('programs in a page note what upstream notes in Node', async (t) => {
-  const { script, names, record } = await bundlePrograms(t)
+  const { script, names, record } = await bundlePrograms(t, CORES)
   const { url } = await servePackage(t, { '/suites.js': { type: 'text/javascript', body: readFileSync(script) } })
   const expected = new Map()
   for (const [engine, start] of Object.entries(engines)) {

@@ -2,6 +2,10 @@
 
 import * as engine from '/hypertab/engine/hypertab.js'
 import Hypercore from '/hypertab/browser/hypercore.js'
+import Corestore from '/hypertab/browser/corestore.js'
+import Hyperbee from '/hypertab/browser/hyperbee.js'
+import Hyperdrive from '/hypertab/browser/hyperdrive.js'
+import MirrorDrive from '/hypertab/browser/mirror-drive.js'
 import { HypercoreStorage } from '/hypertab/browser/storage.js'
 import * as caps from '/hypertab/browser/hypercore/lib/caps.js'
 import * as multisig from '/hypertab/browser/hypercore/lib/multisig.js'
@@ -20,6 +24,7 @@ export const tools = {
     return parts[path]
   },
   isEqual,
+  kit: { name: 'hypertab', Hypercore, Corestore, Hyperbee, Hyperdrive, MirrorDrive },
   folder: () => `suite-${databases++}`
 }
 

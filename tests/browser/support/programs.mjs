@@ -7,40 +7,53 @@ import { pathToFileURL } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
 
 import { build } from 'esbuild'
+import Corestore from 'corestore'
 import CoreStorage from 'hypercore-storage'
+import Hyperbee from 'hyperbee'
 import Upstream from 'hypercore'
+import Hyperdrive from 'hyperdrive'
+import MirrorDrive from 'mirror-drive'
 
 import { root } from '../../../scripts/lib/run.mjs'
 import { temporaryFolder } from '../../interop/support/folder.mjs'
 
 const require = createRequire(import.meta.url)
 
-/** Files of programs that need nothing of Node. */
-const FILES = [
+/** Files of programs that need nothing of Node: over cores, and over what is built of them. */
+export const CORES = [
   'js-suite-batch', 'js-suite-core', 'js-suite-more', 'js-suite-parts', 'js-suite-peers', 'js-suite-repair', 'js-suite-replicate',
   'js-suite-sessions', 'js-suite-storage', 'js-upstream-core'
+]
+export const STORES = [
+  'js-upstream-corestore', 'js-upstream-corestore-groups', 'js-upstream-corestore-upkeep', 'js-upstream-drive-replicate', 'js-upstream-hyperbee',
+  'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperdrive'
 ]
 
 /** What programs import in a page in place of packages that need Node. */
 const IN_A_PAGE = {
   'hypercore-crypto': `export { crypto as default } from ${JSON.stringify(join(import.meta.dirname, 'page-tools.mjs'))}`,
   'hypercore-storage': "export { HypercoreStorage as default } from '/hypertab/browser/storage.js'",
-  'node:util': 'export const inspect = String'
+  'node:util': 'export const inspect = String',
+  'hypertab/hyperblobs': "export { default } from '/hypertab/browser/hyperblobs.js'",
+  // Upstream's, which no program meets there.
+  hypercore: 'export default null',
+  hyperblobs: 'export default null'
 }
 
-/** How Node's consoles show a core, and how its Buffer refuses what is none. */
-const OF_NODE = new Set(['how a core shows itself', 'append - bad data type'])
+/** How Node's consoles show a core, how its Buffer refuses what is none, and what a lock of a file says. */
+const OF_NODE = new Set(['how a core shows itself', 'append - bad data type', 'one directory, one store'])
 
 /**
- * Bundles all programs.
+ * Bundles the programs of some files.
  *
  * @param {import('node:test').TestContext} t
+ * @param {string[]} files
  * @returns {Promise<{ script: string, names: string[], record: (name: string, t: import('node:test').TestContext) => Promise<object> }>}
  *   the file for a page, which exports `run` and `tools`; the programs that a page can run; what upstream notes in one
  */
-export async function bundlePrograms (t) {
+export async function bundlePrograms (t, files) {
   const folder = temporaryFolder(t)
-  const [forNode, script] = await Promise.all([bundle(folder, 'node'), bundle(folder, 'browser')])
+  const [forNode, script] = await Promise.all([bundle(folder, files, 'node'), bundle(folder, files, 'browser')])
   t.after(() => { rmSync(forNode) })
   const recorded = await import(pathToFileURL(forNode).href)
   return {
@@ -51,21 +64,22 @@ export async function bundlePrograms (t) {
       Storage: CoreStorage,
       lib: (path) => require(`hypercore/${path}`),
       isEqual: isDeepStrictEqual,
+      kit: { name: 'upstream', Hypercore: Upstream, Corestore, Hyperbee, Hyperdrive, MirrorDrive },
       folder: () => temporaryFolder(t)
     })
   }
 }
 
-/** All programs in one file. */
-async function bundle (folder, platform) {
+/** The programs in one file. */
+async function bundle (folder, files, platform) {
   const isPage = platform === 'browser'
   // In Node it finds the packages only from here.
-  const outfile = isPage ? join(folder, 'suites.js') : join(root, 'artifacts', `suites-${process.pid}.mjs`)
+  const outfile = isPage ? join(folder, 'suites.js') : join(root, 'artifacts', `suites-${process.pid}-${files.length}.mjs`)
   const support = (name) => join(import.meta.dirname, name)
   await build({
     stdin: {
       contents: [
-        ...FILES.map((name) => `import ${JSON.stringify(join(root, 'tests', 'interop', `${name}.test.mjs`))}`),
+        ...files.map((name) => `import ${JSON.stringify(join(root, 'tests', 'interop', `${name}.test.mjs`))}`),
         `export { names, run } from ${JSON.stringify(support('recorder.mjs'))}`,
         isPage ? `export { tools } from ${JSON.stringify(support('page-tools.mjs'))}` : ''
       ].join('\n'),
@@ -83,9 +97,9 @@ async function bundle (folder, platform) {
     plugins: [{
       name: 'recorder',
       setup (build) {
-        build.onResolve({ filter: /\/support\/(suite|both)\.mjs$/ }, () => ({ path: support('recorder.mjs') }))
+        build.onResolve({ filter: /\/support\/(suite|both|bees|stores|drives)\.mjs$/ }, () => ({ path: support('recorder.mjs') }))
         if (!isPage) return
-        build.onResolve({ filter: /^(hypercore-crypto|hypercore-storage|node:util)$/ }, ({ path }) => ({ path, namespace: 'page' }))
+        build.onResolve({ filter: new RegExp(`^(${Object.keys(IN_A_PAGE).join('|')})$`) }, ({ path }) => ({ path, namespace: 'page' }))
         build.onLoad({ filter: /.*/, namespace: 'page' }, ({ path }) => ({ contents: IN_A_PAGE[path], resolveDir: root }))
       }
     }]

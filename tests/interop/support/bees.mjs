@@ -3,56 +3,20 @@
 import Hyperbee from 'hyperbee'
 import Hypertab from 'hypertab/hyperbee'
 
+import { withBees } from './bee-scene.mjs'
 import { implementations, sameWithBoth, sameWithEveryPair } from './both.mjs'
+
+export { blocksOf, collect, random } from './bee-scene.mjs'
 
 /** The bee that belongs to a class of cores. */
 export const beeOf = (Hypercore) => Hypercore === implementations.upstream ? Hyperbee : Hypertab
 
 /** A scene with `Hyperbee`, and `createBee(options, coreOptions)` for one in a folder of its own. */
 export function sameBees (name, program) {
-  sameWithBoth(name, (scene) => program(withBees(scene)))
+  sameWithBoth(name, (scene) => program(withBees(scene, beeOf)))
 }
 
 /** A scene with `createBeeA` and `createBeeB(key, options)`. */
 export function sameBeePairs (name, program) {
-  sameWithEveryPair(name, (scene) => program(withBees(scene)))
-}
-
-function withBees (scene) {
-  const make = (Core, create) => async (options, ...args) => {
-    const bee = new (beeOf(Core))(await create(...args), options)
-    scene.defer(() => bee.close())
-    await bee.ready()
-    return bee
-  }
-  return {
-    ...scene,
-    Hyperbee: beeOf(scene.A),
-    createBee: make(scene.A, scene.createA),
-    createBeeA: make(scene.A, scene.createA),
-    createBeeB: make(scene.B, scene.createB)
-  }
-}
-
-/** Everything that a stream or iterator gives. */
-export async function collect (stream) {
-  const all = []
-  for await (const data of stream) all.push(data)
-  return all
-}
-
-/** Every block of a core. */
-export async function blocksOf (core) {
-  const blocks = []
-  for (let i = 0; i < core.length; i++) blocks.push(Buffer.from(await core.get(i)).toString('hex'))
-  return blocks
-}
-
-/** Numbers that look random and are the same every time, from 0 to below `end`. */
-export function random (seed) {
-  let x = seed >>> 0 || 1
-  return (end) => {
-    x ^= x << 13; x >>>= 0; x ^= x >>> 17; x ^= x << 5; x >>>= 0
-    return x % end
-  }
+  sameWithEveryPair(name, (scene) => program(withBees(scene, beeOf)))
 }

@@ -8,10 +8,9 @@ import Hypercore from 'hypercore'
 import Hypertab from 'hypertab/hypercore'
 import HypertabStore from 'hypertab/corestore'
 
-import { plain } from './both.mjs'
 import { defer } from './cleanup.mjs'
 import { temporaryFolder } from './folder.mjs'
-import { replicate } from './pipes.mjs'
+import { playStores } from './store-scene.mjs'
 
 /** The implementations, by name. */
 const implementations = {
@@ -50,25 +49,6 @@ export function sameWithEveryPairOfStores (name, program) {
   })
 }
 
-async function play (t, one, other, program) {
-  const notes = []
-  const undo = []
-  const open = ({ Corestore }, [storage, options]) => {
-    const store = new Corestore(storage ?? temporaryFolder(t), options)
-    // Upstream's does not close when a core of it could not be opened.
-    undo.push(() => store.close().catch(() => {}))
-    return store
-  }
-  defer(t, async () => { for (const step of undo.reverse()) await step() })
-  await program({
-    ...one,
-    note: (...values) => { notes.push(values.map(plain)) },
-    folder: () => temporaryFolder(t),
-    create: (...args) => open(one, args),
-    createA: (...args) => open(one, args),
-    createB: (...args) => open(other, args),
-    defer: (step) => { undo.push(step) },
-    replicate: (a, b, options) => replicate(undo, a, b, options)
-  })
-  return notes
+function play (t, one, other, program) {
+  return playStores([one, other], program, { folder: () => temporaryFolder(t), defer: (step) => { defer(t, step) } })
 }
