@@ -28,12 +28,12 @@ export interface BatchOptions extends ReadOptions, EncodingOptions {
 /** Decides whether an entry is replaced by another. */
 export type Cas<K = any, V = any> = (prev: Entry<K, V>, next: Entry<K, V>) => boolean | Promise<boolean>
 
-export interface PutOptions extends EncodingOptions {
-  cas?: Cas
+export interface PutOptions<K = any, V = any> extends EncodingOptions {
+  cas?: Cas<K, V>
 }
 
 /** Puts and deletes that reach the core in one append, and reads that see them before. */
-export class Batch {
+export class Batch<K = any, V = any> {
   readonly tree: Hyperbee
   /** @deprecated use `core` */
   readonly feed: Hypercore
@@ -124,22 +124,22 @@ export class Batch {
     }
   }
 
-  async peek (range?: RangeOptions | null, options?: RangeOptions & EncodingOptions): Promise<Entry | null> {
+  async peek (range?: RangeOptions<K> | null, options?: RangeOptions<K> & EncodingOptions): Promise<Entry<K, V> | null> {
     return await first(this.createRangeIterator(range, { ...options, limit: 1 }))
   }
 
-  createRangeIterator (range?: RangeOptions | null, options: (RangeOptions & EncodingOptions) | null = {}): RangeIterator {
+  createRangeIterator (range?: RangeOptions<K> | null, options: (RangeOptions<K> & EncodingOptions) | null = {}): RangeIterator<K, V> {
     const given = options ? { ...options, ...range } : { ...range }
     const encoding = this.#encoding(given)
     return new RangeIterator(this, encoding, encodeRange(encoding.key, given, this.tree._sub))
   }
 
-  createReadStream (range?: RangeOptions | null, options?: (RangeOptions & EncodingOptions) | null): BeeStream<Entry> {
+  createReadStream (range?: RangeOptions<K> | null, options?: (RangeOptions<K> & EncodingOptions) | null): BeeStream<Entry<K, V>> {
     const iterator = this.createRangeIterator(range, options)
     return streamOf(async () => iterator, { signal: options?.signal })
   }
 
-  async getBySeq (seq: number, options?: EncodingOptions | null): Promise<{ key: any, value: any }> {
+  async getBySeq (seq: number, options?: EncodingOptions | null): Promise<{ key: K, value: V }> {
     const encoding = this.#encoding(options)
     try {
       await this.ready()
@@ -153,7 +153,7 @@ export class Batch {
     }
   }
 
-  async get (key: unknown, options?: EncodingOptions | null): Promise<Entry | null> {
+  async get (key: K, options?: EncodingOptions | null): Promise<Entry<K, V> | null> {
     const encoding = this.#encoding(options)
     try {
       const found = await this.find(keyBytes(encode(encoding.key, key)))
@@ -180,7 +180,7 @@ export class Batch {
     }
   }
 
-  async put (key: unknown, value?: unknown, options?: PutOptions | null): Promise<void> {
+  async put (key: K, value?: V | null, options?: PutOptions<K, V> | null): Promise<void> {
     await this.#change(options, async (encoding, cas) => {
       const next: Entry = { seq: 0, key, value }
       const [keyOf, valueOf] = [keyBytes(encode(encoding.key, key)), valueBytes(encode(encoding.value, value))]
@@ -197,7 +197,7 @@ export class Batch {
     })
   }
 
-  async del (key: unknown, options?: PutOptions | null): Promise<void> {
+  async del (key: K, options?: PutOptions<K, V> | null): Promise<void> {
     await this.#change(options, async (encoding, cas) => {
       const next: Entry = { seq: 0, key, value: null }
       const keyOf = keyBytes(encode(encoding.key, key))

@@ -74,7 +74,7 @@ interface ViewOptions extends HyperbeeOptions {
 }
 
 /** A B-tree in a core. Usable at once; it opens by itself. */
-export class Hyperbee extends ReadyResource {
+export class Hyperbee<K = any, V = any> extends ReadyResource {
   /** @deprecated use `core` */
   readonly feed: Hypercore
   readonly core: Hypercore
@@ -164,11 +164,11 @@ export class Hyperbee extends ReadyResource {
   }
 
   /** The first entry of a range. */
-  async peek (range?: RangeOptions | null, options?: RangeOptions & EncodingOptions): Promise<Entry | null> {
+  async peek (range?: RangeOptions<K> | null, options?: RangeOptions<K> & EncodingOptions): Promise<Entry<K, V> | null> {
     return await first(this.createRangeIterator(range, { ...options, limit: 1 }))
   }
 
-  createRangeIterator (range?: RangeOptions | null, options: (RangeOptions & EncodingOptions) | null = {}): RangeIterator {
+  createRangeIterator (range?: RangeOptions<K> | null, options: (RangeOptions<K> & EncodingOptions) | null = {}): RangeIterator<K, V> {
     const given: RangeOptions & EncodingOptions = options ? { ...options, ...range } : { ...range }
     const extension = given['extension'] === false && given.limit !== 0 ? null : this.extension
     const keyEncoding = given.keyEncoding ? codec(given.keyEncoding) : this.keyEncoding
@@ -178,20 +178,20 @@ export class Hyperbee extends ReadyResource {
   }
 
   /** The entries of a range, in the order of their keys. */
-  createReadStream (range?: RangeOptions | null, options?: (RangeOptions & EncodingOptions) | null): BeeStream<Entry> {
+  createReadStream (range?: RangeOptions<K> | null, options?: (RangeOptions<K> & EncodingOptions) | null): BeeStream<Entry<K, V>> {
     const iterator = this.createRangeIterator(range, options)
     return streamOf(async () => iterator, { signal: options?.signal })
   }
 
   /** Everything that was ever put or deleted, in that order. */
-  createHistoryStream (options?: HistoryOptions & EncodingOptions): BeeStream<HistoryEntry> {
+  createHistoryStream (options?: HistoryOptions & EncodingOptions): BeeStream<HistoryEntry<K, V>> {
     const session = options?.live ? this.core.session() : this.makeSnapshot()
     const iterator = new HistoryIterator(new Batch(this, session, null, options), options)
     return streamOf(async () => iterator, { signal: options?.signal })
   }
 
   /** What differs between this version and another, in the order of the keys. */
-  createDiffStream (right: number | Hyperbee, range?: RangeOptions | null, options?: (RangeOptions & EncodingOptions) | null): BeeStream<Difference> {
+  createDiffStream (right: number | Hyperbee<K, V>, range?: RangeOptions<K> | null, options?: (RangeOptions<K> & EncodingOptions) | null): BeeStream<Difference<K, V>> {
     const other = typeof right === 'number' ? this.checkout(Math.max(1, right), { reuseSession: true }) : right
     const given: RangeOptions & EncodingOptions = options ? { ...options, ...range } : { ...range }
     const keyEncoding = given.keyEncoding ? codec(given.keyEncoding) : this.keyEncoding
@@ -208,36 +208,36 @@ export class Hyperbee extends ReadyResource {
   }
 
   /** The entry of a key, or null. */
-  get (key: unknown, options?: BatchOptions | null): Promise<Entry | null> {
+  get (key: K, options?: BatchOptions | null): Promise<Entry<K, V> | null> {
     return new Batch(this, this.makeSnapshot(), null, options).get(key)
   }
 
   /** Key and value of a block. */
-  getBySeq (seq: number, options?: BatchOptions | null): Promise<{ key: any, value: any }> {
+  getBySeq (seq: number, options?: BatchOptions | null): Promise<{ key: K, value: V }> {
     return new Batch(this, this.makeSnapshot(), null, options).getBySeq(seq)
   }
 
-  put (key: unknown, value?: unknown, options?: PutOptions | null): Promise<void> {
+  put (key: K, value?: V | null, options?: PutOptions<K, V> | null): Promise<void> {
     return new Batch(this, this.core, null, options as BatchOptions).put(key, value, options)
   }
 
-  del (key: unknown, options?: PutOptions | null): Promise<void> {
+  del (key: K, options?: PutOptions<K, V> | null): Promise<void> {
     return new Batch(this, this.core, null, options as BatchOptions).del(key, options)
   }
 
   /** Puts and deletes that are appended together. */
-  batch (options?: BatchOptions | null): Batch {
+  batch (options?: BatchOptions | null): Batch<K, V> {
     return new Batch(this, this.core, createLock(), options)
   }
 
   /** Follows a range. */
-  watch<T = Hyperbee> (range?: RangeOptions, options?: WatchOptions<T> | null): Watcher<T> {
+  watch<T = Hyperbee<K, V>> (range?: RangeOptions<K> | null, options?: WatchOptions<T> | null): Watcher<T> {
     if (!this._watchers) throw new Error('Can only watch the main bee instance')
     return new Watcher(this, range, options)
   }
 
   /** Follows a key. */
-  async getAndWatch<K = any, V = any> (key: K, options?: EncodingOptions | null): Promise<EntryWatcher<K, V>> {
+  async getAndWatch (key: K, options?: EncodingOptions | null): Promise<EntryWatcher<K, V>> {
     if (!this._entryWatchers) throw new Error('Can only watch the main bee instance')
     const watcher = new EntryWatcher<K, V>(this, key, options)
     await watcher.update()
@@ -254,7 +254,7 @@ export class Hyperbee extends ReadyResource {
   }
 
   /** A view of another version, which cannot be written. */
-  checkout (version: number, options: CheckoutOptions | null = {}): Hyperbee {
+  checkout (version: number, options: CheckoutOptions | null = {}): Hyperbee<K, V> {
     options ??= {}
     if (version === 0) version = 1
     const session = options.reuseSession || !this.#sessions
@@ -271,12 +271,12 @@ export class Hyperbee extends ReadyResource {
   }
 
   /** A view that stays as the bee is now. */
-  snapshot (options?: CheckoutOptions | null): Hyperbee {
+  snapshot (options?: CheckoutOptions | null): Hyperbee<K, V> {
     return this.checkout(!this.core.opened || this._checkout <= 0 ? -1 : Math.max(1, this.version), options)
   }
 
   /** A view of the keys under a prefix. */
-  sub (prefix: Uint8Array | string, options: SubOptions | null = {}): Hyperbee {
+  sub<L = K, W = V> (prefix: Uint8Array | string, options: SubOptions | null = {}): Hyperbee<L, W> {
     const sep = options?.sep || this.sep
     const parts = [this.prefix ?? EMPTY, isBytes(prefix) ? prefix : bytesFrom(prefix), isBytes(sep) ? sep : bytesFrom(sep)]
     return this.#view(this.core, {
@@ -329,7 +329,7 @@ export class Hyperbee extends ReadyResource {
     await this.core.close()
   }
 
-  #view (core: Hypercore, options: ViewOptions): Hyperbee {
+  #view<L, W> (core: Hypercore, options: ViewOptions): Hyperbee<L, W> {
     return new Hyperbee(core, {
       _view: true,
       _blocks: this.blocks,

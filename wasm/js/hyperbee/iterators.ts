@@ -65,7 +65,7 @@ export interface BeeIterator<T> {
 }
 
 /** A walk over a range of a batch or of one version. */
-export class RangeIterator implements BeeIterator<Entry> {
+export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>> {
   readonly batch: Batch
   readonly encoding: Encoding
   opened = false
@@ -96,7 +96,7 @@ export class RangeIterator implements BeeIterator<Entry> {
     this.opened = true
   }
 
-  async next (): Promise<Entry | null> {
+  async next (): Promise<Entry<K, V> | null> {
     const walk = this.#walk
     if (walk === null || (this.#limit !== -1 && this.#limit <= 0)) return null
     const { pending } = this.batch

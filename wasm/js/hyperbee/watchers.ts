@@ -14,7 +14,7 @@ export interface WatchOptions<T = Hyperbee> extends EncodingOptions {
   /** Makes of a snapshot what is given. */
   map? (snapshot: Hyperbee): T
   /** Makes the stream whose first data says that something changed. */
-  differ? (current: Hyperbee, previous: Hyperbee, range: RangeOptions | undefined): AsyncIterable<unknown>
+  differ? (current: Hyperbee, previous: Hyperbee, range: RangeOptions | null | undefined): AsyncIterable<unknown>
   /** Called for every change; the watcher then needs no reader. */
   onchange? (): unknown
 }
@@ -33,7 +33,7 @@ export class Watcher<T = any> extends ReadyResource<WatcherEvents> implements As
   index: number
   readonly bee: Hyperbee
   readonly core: Hyperbee['core']
-  readonly range: RangeOptions | undefined
+  readonly range: RangeOptions | null | undefined
   map: (snapshot: Hyperbee) => T
   latestDiff = 0
   current: Hyperbee | null = null
@@ -49,7 +49,7 @@ export class Watcher<T = any> extends ReadyResource<WatcherEvents> implements As
   #onchange: (() => unknown) | null
 
   /** @internal */
-  constructor (bee: Hyperbee, range?: RangeOptions, options: WatchOptions<T> | null = {}) {
+  constructor (bee: Hyperbee, range?: RangeOptions | null, options: WatchOptions<T> | null = {}) {
     super()
     options ??= {}
     this.keyEncoding = options.keyEncoding || bee.keyEncoding
