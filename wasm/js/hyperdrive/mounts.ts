@@ -46,7 +46,7 @@ export function mountValue (key: Uint8Array | string, { version = null }: MountO
 }
 
 /** What an entry mounts; null when it is no mount. */
-export function mountOf (entry: DriveEntry | null): Mount | null {
+function mountOf (entry: DriveEntry | null): Mount | null {
   const { linkname, blob, metadata } = entry?.value ?? {}
   const mount = metadata?.mount
   if (linkname || blob?.byteLength || typeof mount?.key !== 'string') return null

@@ -1,6 +1,6 @@
 // Replication on an encrypted stream of upstream's: its messages go to the engine, and the engine's to it.
 
-import type { Failure, LinkHandle } from '../binding.js'
+import type { CoreHandle, Failure, LinkHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, ready, unlisten } from '../runtime.js'
@@ -35,12 +35,13 @@ export function isSecretStream (stream: unknown): stream is SecretStreamLike {
 
 /** Connects the stream with the engine, once its handshake is done. */
 export function carry (stream: SecretStreamLike, mux: Mux): void {
-  stream.on('error', () => {})
-  stream.on('close', () => { mux.unlinked() })
-  void start(stream, mux)
+  void linkOver(stream, mux, (link) => { join(stream, link, mux) })
 }
 
-async function start (stream: SecretStreamLike, mux: Mux): Promise<void> {
+/** Gives the engine a link over a stream that encrypts by itself, once its handshake is done. */
+export async function linkOver (stream: SecretStreamLike, mux: Mux, join: (link: LinkHandle) => void, near?: CoreHandle): Promise<void> {
+  stream.on('error', () => {})
+  stream.on('close', () => { mux.unlinked() })
   try {
     await ready()
     if (!(await stream.opened) || stream.destroying) return
@@ -50,9 +51,10 @@ async function start (stream: SecretStreamLike, mux: Mux): Promise<void> {
       security: 'external',
       handshakeHash: stream.handshakeHash!,
       publicKey: stream.publicKey,
-      remotePublicKey: stream.remotePublicKey
+      remotePublicKey: stream.remotePublicKey,
+      ...(near === undefined ? {} : { near })
     }))
-    join(stream, link, mux)
+    join(link)
     call((engine) => { engine.linkCredit(link, CREDIT) })
     mux.linked(link)
   } catch (error) {

@@ -4,10 +4,10 @@
 
 import type { CoreHandle, LinkHandle } from '../binding.js'
 import { userBytes } from '../platform.js'
-import { call, listen, ready, unlisten } from '../runtime.js'
+import { call, listen, unlisten } from '../runtime.js'
 import { concat, fromUtf8, toUtf8 } from '../support/bytes.js'
 import { raw } from '../support/encoding.js'
-import type { SecretStreamLike } from './external.js'
+import { linkOver, type SecretStreamLike } from './external.js'
 import type { Mux } from './mux.js'
 
 interface ForeignChannel {
@@ -31,9 +31,6 @@ export interface ForeignMux {
 /** Kinds of messages between cores. */
 const MESSAGES = 10
 
-/** Bytes that the mux may have queued. */
-const CREDIT = 1 << 18
-
 /** Kinds of frames on channel 0. */
 const [BATCH, OPEN, REJECT, CLOSE] = [0, 1, 2, 3]
 
@@ -46,25 +43,7 @@ export function isForeign (value: unknown): value is ForeignMux {
 /** Gives the engine a link that ends in the mux, once the stream's handshake is done. */
 export function carryOn (foreign: ForeignMux, mux: Mux, near?: CoreHandle): void {
   const { stream } = foreign
-  stream.on('error', () => {})
-  stream.on('close', () => { mux.unlinked() })
-  void start(foreign, mux, near)
-}
-
-async function start (foreign: ForeignMux, mux: Mux, near?: CoreHandle): Promise<void> {
-  const { stream } = foreign
-  try {
-    await ready()
-    if (!(await stream.opened) || stream.destroying) return
-    const link = call((engine) => engine.openLink({
-      isInitiator: stream.isInitiator,
-      transport: 'framed',
-      security: 'external',
-      handshakeHash: stream.handshakeHash!,
-      publicKey: stream.publicKey,
-      remotePublicKey: stream.remotePublicKey,
-      ...(near === undefined ? {} : { near })
-    }))
+  const join = (link: LinkHandle): void => {
     const adapter = new Adapter(foreign, link)
     listen('link', link, (kind, rest) => {
       if (kind === 'transmit') adapter.take(rest[0] as Uint8Array)
@@ -73,11 +52,8 @@ async function start (foreign: ForeignMux, mux: Mux, near?: CoreHandle): Promise
     })
     stream.on('drain', () => { adapter.grant() })
     stream.on('close', () => { adapter.end() })
-    call((engine) => { engine.linkCredit(link, CREDIT) })
-    mux.linked(link)
-  } catch (error) {
-    stream.destroy(error as Error)
   }
+  void linkOver(stream, mux, join, near)
 }
 
 /** One channel of the engine's: its number there, ours towards the engine, and what it is on the mux. */

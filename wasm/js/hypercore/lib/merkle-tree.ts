@@ -141,11 +141,11 @@ export function largestSpan (at: number, end: number): number {
   return span
 }
 
-export function blockNode (index: number, block: Uint8Array): TreeNode {
+function blockNode (index: number, block: Uint8Array): TreeNode {
   return { index, size: block.byteLength, hash: hash([Uint8Array.of(0), uint64(block.byteLength), block]) }
 }
 
-export function parentNode (index: number, a: TreeNode, b: TreeNode): TreeNode {
+function parentNode (index: number, a: TreeNode, b: TreeNode): TreeNode {
   const [left, right] = a.index <= b.index ? [a, b] : [b, a]
   const size = a.size + b.size
   return { index, size, hash: hash([Uint8Array.of(1), uint64(size), left.hash, right.hash]) }
