@@ -7,7 +7,7 @@
 //
 //   npm run build -- js   makes only the API anew, around the engine that is there
 
-import { readFileSync, rmSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -48,6 +48,8 @@ export async function buildApi () {
       failure: 'the TypeScript API does not compile; the compiler says why above'
     })
   ])
+  // Declarations that are written by hand are not emitted.
+  cpSync(join(root, 'wasm', 'js', 'engine', 'hypertab.d.ts'), join(dist, 'types', 'engine', 'hypertab.d.ts'))
 }
 
 /** Builds the relay for real use and returns the path of the program. */

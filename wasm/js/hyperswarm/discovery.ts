@@ -17,7 +17,7 @@ export interface JoinOptions {
   limit?: number
 }
 
-/** @internal Everything that one topic needs, for all who joined it. */
+/** Everything that one topic needs, for all who joined it. */
 export class Discovery {
   readonly swarm: Hyperswarm
   readonly topic: Uint8Array

@@ -214,7 +214,7 @@ export class Mux implements ChannelCarrier {
     call((engine) => { engine.detach(core, link) })
   }
 
-  /** @internal */
+  /** Opens a channel on the link. */
   openChannel (channel: Channel, handshake: Uint8Array | null): void {
     this.#channels.push(channel)
     this.#whenOpen((link) => {
@@ -236,7 +236,7 @@ export class Mux implements ChannelCarrier {
     })
   }
 
-  /** @internal */
+  /** Closes it there. */
   closeChannel (channel: Channel): void {
     this.#forget(channel)
     const { handle } = channel
@@ -246,7 +246,7 @@ export class Mux implements ChannelCarrier {
     }
   }
 
-  /** @internal */
+  /** Sends what a channel has to say; false when the link is full. */
   sendMessage (channel: Channel, type: number, payload: Uint8Array): boolean {
     this.#whenOpen((link) => {
       const { handle } = channel

@@ -135,7 +135,7 @@ export class RemoteSession {
       case 'coreSetFindingPeers': return setFindingPeers(real[0] as number, this, args[1] as number)
       case 'coreSnapshot': return this.#snapshot(real[0] as number, args[1] as { length: number, fork: number }, makes[0]!)
       case 'coreCloseSnapshot':
-        if (real[1] !== NO_SNAPSHOT) call((engine) => { engine.coreCloseSnapshot!(real[0] as number, real[1] as number) })
+        if (real[1] !== NO_SNAPSHOT) call((engine) => { engine.coreCloseSnapshot(real[0] as number, real[1] as number) })
         return
       case 'coreGet': {
         const options = args[2] as { wait: boolean, snapshot?: number }
@@ -285,12 +285,12 @@ export class RemoteSession {
     const { domain, real } = this.#others.get(name)!
     this.#forgetOther(name)
     if (domain === 'link') call((engine) => { engine.closeLink(real) })
-    if (domain === 'relay') call((engine) => { engine.closeRelay!(real) })
-    if (domain === 'server') expect(call((engine) => engine.closeServer!(real)), () => {})
+    if (domain === 'relay') call((engine) => { engine.closeRelay(real) })
+    if (domain === 'server') expect(call((engine) => engine.closeServer(real)), () => {})
   }
 
   #openChannel (link: number, real: LinkHandle, options: unknown, name: number): void {
-    const channel = call((engine) => engine.openChannel?.(real, options as never))
+    const channel = call((engine) => engine.openChannel(real, options as never))
     if (channel === undefined) return this.#tell(['channel-closed', link, name])
     this.#handles.set(name, channel)
     this.#channelNames.set(`${link}/${channel}`, name)
@@ -298,7 +298,7 @@ export class RemoteSession {
 
   #snapshot (real: CoreHandle, { length, fork }: { length: number, fork: number }, name: number): void {
     const isSame = look((engine) => engine.coreFork(real) === fork && engine.coreLength(real) >= length)
-    this.#handles.set(name, isSame ? call((engine) => engine.coreSnapshot!(real)).snapshot : NO_SNAPSHOT)
+    this.#handles.set(name, isSame ? call((engine) => engine.coreSnapshot(real)).snapshot : NO_SNAPSHOT)
   }
 
   #told (name: string, target: number): void {
@@ -409,7 +409,7 @@ export class RemoteSession {
     }
     this.#dirty.clear()
     for (const name of this.#touched) {
-      const stats = look((engine) => engine.linkStats?.(this.#handles.get(name)!))
+      const stats = look((engine) => engine.linkStats(this.#handles.get(name)!))
       if (stats) news.links.push([name, stats])
     }
     this.#touched.clear()
@@ -439,7 +439,7 @@ export class RemoteSession {
       look((engine) => {
         change.key = engine.coreKey(real)
         change.discoveryKey = engine.coreDiscoveryKey(real)
-        change.keyPair = engine.coreKeyPair?.(real) ?? null
+        change.keyPair = engine.coreKeyPair(real) ?? null
       })
     }
     this.#addPeers(core, change)
@@ -463,7 +463,7 @@ export class RemoteSession {
     }
     core.peersTold = now
     change.peers = peers.map((peer): PeerStatus => ({ ...peer, link: this.#linkName(peer.link) }))
-    change.traffic = look((engine) => engine.coreTraffic?.(real)) ?? null
+    change.traffic = look((engine) => engine.coreTraffic(real)) ?? null
   }
 }
 
