@@ -39,7 +39,7 @@ const MISSING = {
   'storage.read': ['core', 'read', 'view', 'treeCache', 'fork', 'stats'],
   'storage.write': ['core', 'db', 'view', 'changes', 'putGroupUpdate', 'deleteGroupUpdate'],
   atom: ['db', 'view', 'flushedPromise', 'preflushes', 'flushes', 'preflush', 'onflush', 'flushed'],
-  'store.storage': ['bootstrap', 'alwaysRecover', 'allowBackup', 'deviceFile', 'wait', 'id', 'view', 'enters', 'lock', 'flushing', 'version', 'migrating',
+  'store.storage': ['bootstrap', 'alwaysRecover', 'allowBackup', 'deviceFile', 'wait', 'id', 'view', 'enters', 'flushing', 'version', 'migrating',
     'stats', 'rocks', 'db', 'treeCache', 'audit', 'clear', 'setRecovering', 'setDefaultDiscoveryKey', 'resumeCore', 'createCore', 'createGroup'],
   // A batch writes its nodes in the engine.
   'bee.batch': ['blocks', 'maxBlocksCached', 'root', 'getRoot', 'getKey', 'getBlock', 'links'],
