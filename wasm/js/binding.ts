@@ -308,6 +308,10 @@ export interface Engine {
   closeServer (server: ServerHandle): RequestHandle
   acceptConnection (handshake: number): void
   denyConnection (handshake: number): void
+  expectDirect (link: LinkHandle): void
+  openDirect (link: LinkHandle): void
+  directBytes (link: LinkHandle, message: Uint8Array): void
+  closeDirect (link: LinkHandle): void
 
   contentManifest (manifest: Uint8Array, key: Uint8Array): Uint8Array | undefined
   encodeBlockMap (numbers: Float64Array): Uint8Array[]

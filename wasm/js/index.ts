@@ -57,3 +57,4 @@ export type { Mount, MountOptions, MountReader, Place } from './hyperdrive/mount
 export type { AnyDrive, MirrorOptions, MirrorStep } from './mirror-drive/mirror-drive.js'
 export type { DriveUrl, DriveUrlInput } from './url/hyper-url.js'
 export type { DriveLinkOptions } from './url/open.js'
+export type { DirectOptions, PathReason } from './links/direct.js'

@@ -35,6 +35,8 @@ const DOMAINS: Record<string, Domain> = {
   'link-message': 'link',
   'link-drain': 'link',
   'link-closed': 'link',
+  'direct-transmit': 'link',
+  path: 'link',
   'discovery-key': 'link',
   'remote-channel': 'link',
   'channel-opened': 'link',

@@ -2,7 +2,8 @@
 
 use hypertab_core::dht_relay::messages::{LookupResult, Node};
 use hypertab_core::engine::{
-    ApplyError, CloseReason, CoreId, Error, Event, LinkId, RelayEvent, RepairStage, Response,
+    ApplyError, CloseReason, CoreId, Error, Event, LinkId, LinkPath, RelayEvent, RepairStage, Response,
+    Return,
 };
 use hypertab_core::error::StorageFailure;
 use js_sys::{Array, Object, Reflect, Uint8Array};
@@ -256,6 +257,16 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
             event!("channel-message", link.0, number(channel.0), number(message_type), bytes(&payload))
         }
         Event::ChannelClosed { link, channel } => event!("channel-closed", link.0, number(channel.0)),
+        Event::DirectBytes { link, bytes: message } => event!("direct-transmit", link.0, bytes(&message)),
+        Event::Path { link, path: LinkPath::Direct } => event!("path", link.0, "direct"),
+        Event::Path { link, path: LinkPath::Relayed(why) } => {
+            let why = match why {
+                Return::Local => "LOCAL",
+                Return::Remote => "REMOTE",
+                Return::Silent => "SILENT",
+            };
+            event!("path", link.0, "relay", why)
+        }
         Event::LinkDrain { link } => event!("link-drain", link.0),
         Event::LinkClosed { link, reason } => event!("link-closed", link.0, close_reason(&reason)),
         Event::Relay(event) => return relay_event(event),

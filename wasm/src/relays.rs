@@ -107,3 +107,34 @@ pub fn accept_connection(incoming: u32) -> Result<(), JsError> {
 pub fn deny_connection(incoming: u32) -> Result<(), JsError> {
     with(|runtime| runtime.engine.decide(IncomingId(incoming), false))
 }
+
+/// Expects a direct path of a link that runs through a relay: the peer may use it before we do.
+#[wasm_bindgen(js_name = expectDirect)]
+pub fn expect_direct(link: u32) -> Result<(), JsError> {
+    direct(|runtime| runtime.engine.expect_direct(LinkId(link), now()))
+}
+
+/// Uses the direct path of a link from here on.
+#[wasm_bindgen(js_name = openDirect)]
+pub fn open_direct(link: u32) -> Result<(), JsError> {
+    direct(|runtime| runtime.engine.open_direct(LinkId(link), now()))
+}
+
+/// A message arrived on the direct path of a link.
+#[wasm_bindgen(js_name = directBytes)]
+pub fn direct_bytes(link: u32, message: Vec<u8>) -> Result<(), JsError> {
+    direct(|runtime| runtime.engine.handle_direct(LinkId(link), message.into(), now()))
+}
+
+/// The direct path of a link is gone, or will not be there.
+#[wasm_bindgen(js_name = closeDirect)]
+pub fn close_direct(link: u32) -> Result<(), JsError> {
+    direct(|runtime| runtime.engine.close_direct(LinkId(link), now()))
+}
+
+/// A link that is over has no path, which whoever used it is told in its own event.
+fn direct(
+    run: impl FnOnce(&mut Runtime) -> Result<(), hypertab_core::engine::Misuse>,
+) -> Result<(), JsError> {
+    with(run).map(|_| ())
+}

@@ -12,6 +12,7 @@ mod backend;
 #[cfg(feature = "dht")]
 mod bridge;
 mod client;
+pub mod detour;
 mod handshakes;
 #[cfg(feature = "dht")]
 mod limits;

@@ -38,6 +38,7 @@ mod bee_hints;
 mod bees;
 mod channels;
 mod cores;
+mod detours;
 mod handle;
 pub mod link;
 mod local;

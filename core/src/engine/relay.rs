@@ -7,10 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
-use bytes::Bytes;
-
 use crate::collections::BTreeMap;
 use crate::crypto::KeyPair;
+use crate::dht_relay::detour::Detour;
 use crate::dht_relay::messages::LookupResult;
 use crate::dht_relay::{self, Client, ClientEvent, QueryId, StreamId};
 use crate::id::PublicKey;
@@ -95,10 +94,14 @@ pub enum RelayEvent {
 /// A relay and what it does for us.
 #[derive(Debug)]
 pub(super) struct RelayEntry {
-    client: Client,
+    pub(super) client: Client,
     control: LinkId,
     channel: Option<ChannelId>,
-    streams: BTreeMap<StreamId, LinkId>,
+    pub(super) streams: BTreeMap<StreamId, LinkId>,
+    /// Which path the bytes of each open stream take.
+    pub(super) detours: BTreeMap<StreamId, Detour>,
+    /// Streams whose link is closed and whose bytes are not all here yet, and how long they may take.
+    pub(super) ending: BTreeMap<StreamId, Instant>,
     queries: BTreeMap<QueryId, RequestId>,
     servers: BTreeMap<dht_relay::ServerId, Server>,
     incoming: BTreeMap<IncomingId, dht_relay::IncomingId>,
@@ -124,8 +127,8 @@ pub(super) struct Dialling {
 /// What carries a link that has no transport of the host's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carrier {
-    relay: RelayId,
-    stream: StreamId,
+    pub(super) relay: RelayId,
+    pub(super) stream: StreamId,
 }
 
 /// Upstream's connections send this often, for the NATs between; the relay cannot, as it has no key.
@@ -163,6 +166,8 @@ impl Engine {
             control,
             channel: channel.flatten(),
             streams: BTreeMap::new(),
+            detours: BTreeMap::new(),
+            ending: BTreeMap::new(),
             queries: BTreeMap::new(),
             servers: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -330,27 +335,6 @@ impl Engine {
         true
     }
 
-    /// Hands a link's bytes to the relay that carries it.
-    pub(super) fn carry(&mut self, carrier: Carrier, bytes: Bytes) {
-        if let Some(entry) = self.relays.get_mut(&carrier.relay) {
-            // A stream that is over swallows them; the link hears of its end.
-            let _ = entry.client.write(carrier.stream, bytes);
-            self.dirty_relays.insert(carrier.relay);
-        }
-    }
-
-    /// Ends the stream of a link that closed.
-    pub(super) fn drop_carrier(&mut self, carrier: Carrier, reason: &CloseReason) {
-        let Some(entry) = self.relays.get_mut(&carrier.relay) else { return };
-        if entry.streams.remove(&carrier.stream).is_some() {
-            match reason {
-                CloseReason::Local => entry.client.end(carrier.stream),
-                other => entry.client.destroy(carrier.stream, Some(other.to_string())),
-            }
-            self.dirty_relays.insert(carrier.relay);
-        }
-    }
-
     /// Takes an event of a control link's channels.
     pub(super) fn handle_control(&mut self, relay: RelayId, event: MuxEvent, now: Instant) {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
@@ -386,6 +370,7 @@ impl Engine {
         if let Some(entry) = self.relays.get_mut(&relay) {
             entry.client.handle_timeout(now);
             self.dirty_relays.insert(relay);
+            self.wake_detours(relay, now);
         }
     }
 
@@ -404,7 +389,9 @@ impl Engine {
                 }
             }
         }
-        self.wakes.set(Sleeper::Relay(id), entry.client.poll_timeout());
+        let detours = entry.detours.values().filter_map(Detour::poll_timeout);
+        let next = detours.chain(entry.ending.values().copied()).chain(entry.client.poll_timeout()).min();
+        self.wakes.set(Sleeper::Relay(id), next);
         // Sending gives credit back, which is an event too.
         while let Some(event) = self.relays.get_mut(&id).and_then(|entry| entry.client.poll_event()) {
             self.handle_client_event(id, event, now);
@@ -467,14 +454,13 @@ impl Engine {
                 self.add_carried(link, Role::Responder, session, public_key, Carrier { relay, stream }, now);
             }
             ClientEvent::Data { stream, bytes } => {
-                if let Some(link) = entry.streams.get(&stream).copied() {
-                    self.with_link(link, |entry| entry.link.handle_bytes(bytes, now));
-                }
+                self.with_detour(Carrier { relay, stream }, now, |detour| detour.handle_relayed(bytes, now));
             }
             ClientEvent::Sent { stream, bytes } => {
-                if let Some(link) = entry.streams.get(&stream).copied() {
-                    self.with_link(link, |entry| entry.link.handle_credit(bytes as u64));
-                }
+                self.with_detour(Carrier { relay, stream }, now, |detour| {
+                    detour.handle_sent(bytes as u64);
+                    Ok(())
+                });
             }
             ClientEvent::End { stream } => {
                 // Upstream's streams end both ways at once.
@@ -483,6 +469,8 @@ impl Engine {
                 }
             }
             ClientEvent::Closed { stream, error } => {
+                entry.detours.remove(&stream);
+                entry.ending.remove(&stream);
                 let Some(link) = entry.streams.remove(&stream) else { return };
                 let reason = error.map(|error| error.to_string());
                 if self.dialling.remove(&link).is_some() {
@@ -518,6 +506,9 @@ impl Engine {
         let seed = self.next_seed();
         let mut entry = LinkEntry::new(Link::new(options, seed, now));
         entry.carrier = Some(carrier);
+        if let Some(relay) = self.relays.get_mut(&carrier.relay) {
+            relay.detours.insert(carrier.stream, Detour::default());
+        }
         if self.cores.values().any(|core| core.attachments.contains_key(&id)) {
             entry.link.mux_mut();
         }

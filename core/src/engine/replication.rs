@@ -179,7 +179,7 @@ impl Engine {
             let Some(output) = entry.link.poll_output(now) else { break };
             match output {
                 LinkOutput::Transmit(bytes) => match entry.carrier {
-                    Some(carrier) => self.carry(carrier, bytes),
+                    Some(carrier) => self.carry(carrier, bytes, now),
                     None => self.outputs.push_back(Output::Transmit { link: id, bytes }),
                 },
                 LinkOutput::Opened { public_key, remote_public_key, handshake_hash } => {
@@ -385,7 +385,7 @@ impl Engine {
             self.detach(core, id, now);
         }
         if let Some(carrier) = entry.carrier {
-            self.drop_carrier(carrier, &reason);
+            self.drop_carrier(carrier, &reason, now);
         } else if !entry.is_gone {
             self.outputs.push_back(Output::CloseLink { link: id, reason: reason.clone() });
         }

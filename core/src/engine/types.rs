@@ -14,6 +14,7 @@ use crate::storage::{Intent, Outcome, StorageFailure, StoreId};
 use crate::time::{Duration, Instant};
 
 pub use super::link::{CloseReason, LinkOptions, Role, Security, Transport};
+pub use crate::dht_relay::detour::Return;
 pub use crate::hypercore::branching::BranchOptions;
 pub use crate::hypercore::core::{MAX_BLOCK_SIZE, Snapshot};
 pub use crate::hypercore::error::CoreError as Error;
@@ -338,6 +339,20 @@ pub enum Event {
         /// Which link.
         link: LinkId,
     },
+    /// Send this message on a link's direct path; see [`Engine::open_direct`](super::Engine::open_direct).
+    DirectBytes {
+        /// Which link.
+        link: LinkId,
+        /// The message.
+        bytes: Bytes,
+    },
+    /// A link that runs through relays goes another way from here on.
+    Path {
+        /// Which link.
+        link: LinkId,
+        /// Which way.
+        path: LinkPath,
+    },
     /// A link is over.
     LinkClosed {
         /// Which link.
@@ -345,6 +360,15 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// Which way the bytes of a link go that runs through relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkPath {
+    /// On the host's direct path, both ways.
+    Direct,
+    /// Through the relays, since the direct path is given up.
+    Relayed(Return),
 }
 
 /// How a command ended well.

@@ -7,6 +7,8 @@ import { hash, keyPair as createKeyPair } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { decodeId } from '../support/id.js'
 import { Connection } from '../links/connection.js'
+import { DirectPath, type DirectOptions, type PathReason } from '../links/direct.js'
+import type { Mux } from '../links/mux.js'
 import { Query } from './query.js'
 import { RelayClient } from './relay.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
@@ -37,6 +39,11 @@ export interface DHTOptions {
   seed?: Uint8Array | null
   /** Milliseconds between signs of life on a connection that has nothing else to say; 0 for none. */
   connectionKeepAlive?: number
+  /**
+   * How streams find a direct path between two tabs, over a data channel of WebRTC; false for none. Peers learn this
+   * tab's network address by it.
+   */
+  webrtc?: boolean | DirectOptions
   [other: string]: unknown
 }
 
@@ -64,6 +71,8 @@ export class DHT extends EventEmitter<DHTEvents> {
   readonly randomized = false
   /** @internal */
   readonly servers = new Set<Server>()
+  /** @internal How a connection finds a direct path, or why it does not. */
+  readonly direct: ((connection: Connection, mux: Mux) => DirectPath) | PathReason
   #keys: Promise<ServerKeys>
   #opened: Promise<void>
   #destroying: Promise<void> | null = null
@@ -76,6 +85,7 @@ export class DHT extends EventEmitter<DHTEvents> {
       throw new HypertabError('RELAY_MISSING', 'a browser reaches the DHT through a relay: give { relay: \'wss://…\' }, or set DHT.defaultRelays')
     }
     this.connectionKeepAlive = options.connectionKeepAlive ?? 5000
+    this.direct = this.#chooseDirect(options.webrtc ?? true)
     this.defaultKeyPair = options.keyPair ?? null
     this.#keys = this.#createKeys(options)
     this.#keys.catch(() => {})
@@ -139,6 +149,7 @@ export class DHT extends EventEmitter<DHTEvents> {
         keys = await keyPair
         relay = await this.relay.connected()
       },
+        direct: this.direct,
       open: (engine) => engine.relayConnect(relay, remotePublicKey, keys!.publicKey, keys!.secretKey)
     }, { remotePublicKey, publicKey: options.keyPair?.publicKey ?? this.defaultKeyPair?.publicKey ?? null, keepAlive: this.connectionKeepAlive })
     this.#connections.add(connection)
@@ -200,6 +211,17 @@ export class DHT extends EventEmitter<DHTEvents> {
     for (const server of this.servers) await server.resume()
     this.relay.start()
     this.emit('resume')
+  }
+
+  #chooseDirect (option: boolean | DirectOptions): DHT['direct'] {
+    if (option === false) return 'OFF'
+    const { RTCPeerConnection: Class = globalThis.RTCPeerConnection, iceServers, ...policy } = option === true ? {} : option
+    if (Class === undefined) return 'NO_WEBRTC'
+    return (connection, mux) => new DirectPath(connection, mux, Class, () => {
+      const { address } = this.relay
+      const own = address && address.port > 0 ? [{ urls: `stun:${address.host}:${address.port}` }] : []
+      return { ...policy, iceServers: iceServers ?? own }
+    })
   }
 
   async #createKeys ({ keyPair, seed }: DHTOptions): Promise<ServerKeys> {

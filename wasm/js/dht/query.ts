@@ -59,7 +59,11 @@ export class Query extends Readable {
       if (this.destroying) return
       const request = new Request((engine) => command(engine, relay))
       this.#request = request
-      listen('query', request.id, (kind, [result]) => { this.push(toResult(result)) })
+      listen('query', request.id, (kind, [raw]) => {
+        const result = toResult(raw)
+        relays.address ??= result.to
+        this.push(result)
+      })
       await request.promise
       unlisten('query', request.id)
       // With its relay a query ends before every node was asked, and nothing may have been announced.

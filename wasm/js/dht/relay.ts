@@ -28,6 +28,8 @@ export interface RelayEvents {
 /** Holds one relay open. */
 export class RelayClient {
   readonly urls: string[]
+  /** Where the DHT sees the relay that was used last. */
+  address: { host: string, port: number } | null = null
   /** The tokens of the addresses that have one, which events and errors do not show. */
   #tokens: Array<string | null>
   #events

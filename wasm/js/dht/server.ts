@@ -150,6 +150,7 @@ export class Server extends EventEmitter<ServerEvents> {
     switch (kind) {
       case 'listening':
         this.#address = rest[0] as { host: string, port: number } | null
+        this.dht.relay.address = this.#address
         this.listening = true
         this.emit('listening')
         break
@@ -171,6 +172,7 @@ export class Server extends EventEmitter<ServerEvents> {
   #onconnection (link: number, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null | undefined): void {
     const connection = new Connection(false, {
       open: () => link,
+      direct: this.dht.direct,
       opened: { publicKey: this.#keyPair!.publicKey, remotePublicKey, handshakeHash: handshakeHash ?? null }
     }, { keepAlive: this.dht.connectionKeepAlive })
     if (!this.emit('connection', connection)) connection.destroy()

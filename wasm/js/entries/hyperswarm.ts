@@ -5,3 +5,4 @@ export type { HyperswarmEvents, HyperswarmOptions } from '../hyperswarm/hyperswa
 export type { JoinOptions, PeerDiscovery } from '../hyperswarm/discovery.js'
 export type { PeerInfo } from '../hyperswarm/peer-info.js'
 export type { Connection } from '../links/connection.js'
+export type { DirectOptions, PathReason } from '../links/direct.js'

@@ -5,7 +5,7 @@ import { ready } from '../runtime.js'
 import { compare, equal, isBytes, toHex } from '../support/bytes.js'
 import { keyPair as createKeyPair } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
-import { DHT } from '../dht/dht.js'
+import { DHT, type DHTOptions } from '../dht/dht.js'
 import type { Server, ServerKeys } from '../dht/server.js'
 import type { Connection } from '../links/connection.js'
 import { Discovery, PeerDiscovery, topicId, type JoinOptions } from './discovery.js'
@@ -28,6 +28,8 @@ export interface HyperswarmOptions {
   relay?: string | string[]
   /** Lets this client in at those relays. */
   relayToken?: string
+  /** As of {@link DHT}. */
+  webrtc?: DHTOptions['webrtc']
   maxPeers?: number
   maxClientConnections?: number
   maxServerConnections?: number
@@ -90,7 +92,8 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     this.#retry = new Retry((peer) => { this.#requeue(peer) }, { backoffs: options.backoffs, jitter: options.jitter })
     this.dht = options.dht ?? new DHT({
       ...(options.relay === undefined ? {} : { relay: options.relay }),
-      ...(options.relayToken === undefined ? {} : { relayToken: options.relayToken })
+      ...(options.relayToken === undefined ? {} : { relayToken: options.relayToken }),
+      ...(options.webrtc === undefined ? {} : { webrtc: options.webrtc })
     })
     this.server = this.dht.createServer(
       { firewall: (remotePublicKey, payload) => this.#isFirewalled(remotePublicKey, payload) },

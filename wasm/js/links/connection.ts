@@ -9,6 +9,7 @@ import { call, isReady, listen, look, ready, unlisten } from '../runtime.js'
 import { isBytes, toHex } from '../support/bytes.js'
 import { keyPair as createKeyPair } from '../support/crypto.js'
 import { Bridge } from './bridge.js'
+import type { DirectPath, PathReason } from './direct.js'
 import { Mux } from './mux.js'
 
 export interface ConnectionKeys {
@@ -33,6 +34,8 @@ export interface CarriedLink {
   open (engine: Engine): LinkHandle
   /** Set for the answering side: the handshake was the engine's. */
   opened?: { publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null }
+  /** Looks for a shorter way once there are channels; why not, where there is none. */
+  direct? : ((connection: Connection, mux: Mux) => DirectPath) | PathReason
 }
 
 export interface ConnectionEvents extends DuplexEvents {
@@ -40,6 +43,8 @@ export interface ConnectionEvents extends DuplexEvents {
   connect: []
   handshake: []
   open: []
+  /** Of a stream that runs through a relay: it goes another way, or the reason has changed. */
+  path: [path: 'relay' | 'direct', reason: PathReason]
 }
 
 /** What stands for the transport of a link that the engine carries. */
@@ -70,6 +75,10 @@ export class Connection extends Duplex<ConnectionEvents> {
   userData: unknown = null
   readonly relay = null
   readonly puncher = null
+  /** Which way a stream goes that was opened through a relay; null for one with a raw stream. */
+  path: 'relay' | 'direct' | null
+  /** Why it goes that way. */
+  pathReason: PathReason | null
   /** Resolves to true after the handshake, or to false when there will be none. */
   readonly opened: Promise<boolean>
 
@@ -78,6 +87,8 @@ export class Connection extends Duplex<ConnectionEvents> {
   #link: LinkHandle | null = null
   #over = false
   #mux: Mux | null = null
+  #findDirect: ((connection: Connection, mux: Mux) => DirectPath) | null
+  #direct: DirectPath | null = null
   #reading = false
   #keyPair: ConnectionKeys | null = null
   #openDone: ((error: Error | null) => void) | null = null
@@ -101,6 +112,10 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.remotePublicKey = options.remotePublicKey ?? null
     this.keepAlive = options.keepAlive ?? 0
     this.opened = new Promise((resolve) => { this.#resolveOpened = resolve })
+    const direct = carried?.direct ?? 'DIALLED'
+    this.#findDirect = typeof direct === 'function' ? direct : null
+    this.path = carried ? 'relay' : null
+    this.pathReason = !carried ? null : typeof direct === 'function' ? 'DIALLED' : direct
     this.#bridge = carried ? null : new Bridge(this)
     this.rawStream = this.#bridge ?? this.#carriedTransport()
     void this.#start(carried, options.keyPair ?? null)
@@ -184,6 +199,15 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.userData ??= mux
     if (this.#link !== null) mux.linked(this.#link)
     if (this.connected) mux.ready()
+    this.#lookForDirect()
+  }
+
+  /** @internal */
+  pathChanged (path: 'relay' | 'direct' | null, reason: PathReason): void {
+    if (path === null || this.#over || this.destroying || (path === this.path && reason === this.pathReason)) return
+    this.path = path
+    this.pathReason = reason
+    this.emit('path', path, reason)
   }
 
   /** @internal The raw stream is gone. */
@@ -268,6 +292,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     }
     this.#mux?.linked(link)
     if (this.connected) this.#mux?.ready()
+    this.#lookForDirect()
     if (this.keepAlive !== 0) this.setKeepAlive(this.keepAlive)
     if (this.#reading) this.#askForMessages()
   }
@@ -299,6 +324,12 @@ export class Connection extends Duplex<ConnectionEvents> {
       case 'link-drain':
         this.#continue(null)
         this.#mux?.handle(kind, rest)
+        break
+      case 'direct-transmit':
+        this.#direct?.transmit(rest[0] as Uint8Array)
+        break
+      case 'path':
+        this.#direct?.moved(...rest as ['relay' | 'direct', string | undefined])
         break
       case 'link-close':
       case 'link-closed':
@@ -332,6 +363,12 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#settleOpen(null)
     this.#mux?.ready()
     this.emit('connect')
+    this.#lookForDirect()
+  }
+
+  #lookForDirect (): void {
+    if (this.#findDirect === null || this.#direct !== null || this.#mux === null || this.#link === null || !this.connected) return
+    this.#direct = this.#findDirect(this, this.#mux)
   }
 
   #onmessage (message: Uint8Array): void {
@@ -344,6 +381,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (this.#over) return
     this.#over = true
     if (this.#link !== null) unlisten('link', this.#link)
+    this.#direct?.destroy()
     this.#mux?.unlinked()
     this.#continue(null)
     if (failure && !this.destroying) {
@@ -369,6 +407,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (!this.destroying) return
     this.#over = true
     unlisten('link', link)
+    this.#direct?.destroy()
     this.#mux?.unlinked()
     this.#bridge?.destroy(getStreamError(this as never) ?? null)
   }
