@@ -480,8 +480,13 @@ impl World {
             Endpoint::new(options(index, bootstrap), [seed ^ (100 + index); 32], now)
         };
         let nodes: Vec<_> = (0..=NODES).map(|index| endpoint(u8::try_from(index).unwrap())).collect();
-        let bridge_options =
-            BridgeOptions { endpoint: options(50, vec![first]), limits, quotas, allows_lan: false };
+        let bridge_options = BridgeOptions {
+            endpoint: options(50, vec![first]),
+            limits,
+            quotas,
+            allows_lan: false,
+            allows_custodial: false,
+        };
         let bridge = Bridge::new(bridge_options, [seed ^ 99; 32], now);
         let mut world = Self {
             now,

@@ -130,7 +130,7 @@ fn check(message: &Message, expected: &Value, name: &str) {
     let number = |field: &str, found: u32| assert_eq!(expected[field], found, "{name}: {field}");
     let secret = |key: &Option<hypertab_core::dht_relay::messages::SecretKey>| {
         assert_eq!(expected["custodial"], key.is_some(), "{name}");
-        same("secretKey", key.as_ref().map_or(&[][..], |key| &key.0));
+        same("secretKey", key.as_ref().map_or(&[][..], |key| &key.0[..]));
     };
     let handshake = |by: &HandshakeRef| match by {
         HandshakeRef::Hash(hash) => same("handshakeHash", hash),

@@ -84,6 +84,7 @@ impl Hub {
             limits: settings.limits,
             quotas: settings.quotas,
             allows_lan: settings.allow_private,
+            allows_custodial: settings.allow_custodial,
         };
         let metrics = Rc::new(Metrics::new());
         let relay = Relay {

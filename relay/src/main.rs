@@ -9,6 +9,11 @@ use hypertab_relay::{Event, Signal, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is freed: a client that gives its secret key away is refused, and its key stays in no buffer.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
     let settings = match parse(std::env::args_os().skip(1), std::env::vars_os()) {

@@ -10,6 +10,7 @@ use super::quota::{Charge, Full, Ledger, Quotas, Way};
 use super::reach::{Reach, Verdict};
 use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
+use crate::crypto::blake2b_256_keyed;
 use crate::dht::rpc::{SocketId, Transmit};
 use crate::dht::{ConnectionId, Endpoint, EndpointOptions, Event, ServerId, Signee};
 use crate::time::Instant;
@@ -30,6 +31,8 @@ pub struct BridgeOptions {
     pub quotas: Quotas,
     /// Whether peers are told addresses of local networks, and tried at theirs.
     pub allows_lan: bool,
+    /// Whether clients are served that give their secret keys away. The relay sees everything that they say.
+    pub allows_custodial: bool,
 }
 
 /// What a relay tells its host.
@@ -79,6 +82,8 @@ pub struct Bridge {
     endpoint: Endpoint,
     limits: Limits,
     allows_lan: bool,
+    /// Seeds what clients need that give their keys away; absent where those are refused.
+    custody: Option<[u8; 32]>,
     routes: Routes,
     ledger: Ledger,
     counters: Counters,
@@ -100,6 +105,7 @@ impl Bridge {
             endpoint: Endpoint::new(options.endpoint, seed, now),
             limits: options.limits,
             allows_lan: options.allows_lan,
+            custody: options.allows_custodial.then(|| blake2b_256_keyed(&seed, &[b"hypertab/custody"])),
             routes: Routes::default(),
             ledger: Ledger::new(options.quotas),
             counters: Counters::default(),
@@ -111,6 +117,11 @@ impl Bridge {
         };
         bridge.drain(now);
         bridge
+    }
+
+    /// Returns what seeds the keys of the streams of a client that gives its own away.
+    fn custody_seed(&self, link: LinkId) -> Option<[u8; 32]> {
+        self.custody.map(|seed| blake2b_256_keyed(&seed, &[&link.0.to_le_bytes()]))
     }
 
     /// Returns the node and what runs on it.
@@ -168,7 +179,7 @@ impl Bridge {
         let link = LinkId(self.next_link);
         self.ledger.open(link, address, now)?;
         self.next_link += 1;
-        self.sessions.insert(link, Session::new(self.limits, permissions, now));
+        self.sessions.insert(link, Session::new(self.limits, permissions, self.custody_seed(link), now));
         self.touch(link);
         Ok(link)
     }
@@ -380,13 +391,13 @@ impl Bridge {
             }
             Event::NoiseSend { connection, server, payload } => {
                 self.with_connection(connection, server, now, |session, port| {
-                    session.noise_send(connection, payload, port);
+                    session.noise_send(connection, payload, port, now);
                 });
             }
             Event::NoiseReceive { connection, server, message, .. } => {
                 self.counters.accepts += u64::from(server.is_some());
                 self.with_connection(connection, server, now, |session, port| {
-                    session.noise_receive(connection, server, message, port);
+                    session.noise_receive(connection, server, message, port, now);
                 });
             }
             Event::Connected { connection, server, remote_public_key, .. } => {
@@ -409,7 +420,7 @@ impl Bridge {
             }
             Event::Data { connection, bytes } => {
                 self.with_connection(connection, None, now, |session, port| {
-                    session.data(connection, bytes, port);
+                    session.data(connection, bytes, port, now);
                 });
             }
             Event::Drain { connection } => {

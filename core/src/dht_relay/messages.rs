@@ -6,6 +6,7 @@
 //! sender's number unless the field says remote. Flags are one byte. A secret key in a message means that the relay
 //! shall act with it (*custodial*).
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -82,7 +83,7 @@ pub enum Message {
 
 /// A secret key that a custodial client gives away.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretKey(pub [u8; 64]);
+pub struct SecretKey(pub Box<[u8; 64]>);
 
 impl Drop for SecretKey {
     fn drop(&mut self) {
@@ -665,7 +666,13 @@ fn handshake_ref(reader: &mut Reader<'_>, is_custodial: bool) -> Result<Handshak
 }
 
 fn secret_key(reader: &mut Reader<'_>, is_custodial: bool) -> Result<Option<SecretKey>> {
-    if is_custodial { reader.fixed().map(SecretKey).map(Some) } else { Ok(None) }
+    if !is_custodial {
+        return Ok(None);
+    }
+    // Where it is copied to, it is wiped: not on the stack.
+    let mut key = Box::new([0; 64]);
+    key.copy_from_slice(reader.bytes(64)?);
+    Ok(Some(SecretKey(key)))
 }
 
 /// Takes a buffer without copying it: `reader` reads from `bytes`.
@@ -719,7 +726,8 @@ mod tests {
 
     #[test]
     fn secret_keys_are_not_printed() {
-        let message = Message::Handshake { public_key: [1; 32], secret_key: Some(SecretKey([0xee; 64])) };
+        let message =
+            Message::Handshake { public_key: [1; 32], secret_key: Some(SecretKey(Box::new([0xee; 64]))) };
 
         assert!(!alloc::format!("{message:?}").contains("238"));
     }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub serve_others: bool,
     /// Answer STUN on the UDP port.
     pub stun: bool,
+    /// Serve clients that give their secret keys away.
+    pub allow_custodial: bool,
     /// Where to keep what survives a restart.
     pub state: Option<PathBuf>,
     /// How long links with streams get to end when the relay stops.
@@ -169,6 +171,7 @@ impl Default for Settings {
             allow_private: false,
             serve_others: true,
             stun: true,
+            allow_custodial: false,
             state: None,
             drain: Duration::from_secs(10),
             metrics: Readers::Private,

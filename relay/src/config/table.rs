@@ -166,6 +166,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     switch!("allow-private", "send to private and loopback addresses too; implied by testnet", allow_private),
     switch!("serve-others", "store DHT records of others and pass their handshakes on", serve_others),
     switch!("stun", "answer STUN binding requests on the UDP port", stun),
+    switch!(
+        "allow-custodial",
+        "serve clients that give their secret keys away, as upstream's do by default; the relay sees all they say",
+        allow_custodial
+    ),
     one!("state", "FILE", "where UDP port, known nodes and bans survive a restart", state),
     one!("drain", "TIME", "how long links with streams get to end when the relay stops", drain),
     one!("metrics", "WHO", "who may read /metrics: off, private (addresses) or all", metrics),

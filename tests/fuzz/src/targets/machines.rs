@@ -270,7 +270,14 @@ pub fn relay(mut data: &[u8]) {
     let few = Some(4);
     let link = Quota { streams: few, handshakes: few, listens: few, topics: few, ..Quota::default() };
     let quotas = Quotas { link, ..Quotas::default() };
-    let options = BridgeOptions { endpoint, limits, quotas, allows_lan: take(data) & 1 == 0 };
+    let kind = take(data);
+    let options = BridgeOptions {
+        endpoint,
+        limits,
+        quotas,
+        allows_lan: kind & 1 == 0,
+        allows_custodial: kind & 2 == 0,
+    };
     let mut bridge = Bridge::new(options, [3; 32], now);
     let mut links: Vec<Link> = Vec::new();
     while !data.is_empty() {
