@@ -1,0 +1,262 @@
+// What hostile clients and peers do to the relay, and what honest ones notice of it: nothing.
+
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import RelayedDHT from '@hyperswarm/dht-relay'
+import RelayStream from '@hyperswarm/dht-relay/ws'
+import DHT from 'hyperdht'
+import { Hyperswarm } from 'hypertab'
+import WebSocket from 'ws'
+
+import { defer } from './support/cleanup.mjs'
+import { startRelay } from './support/relay.mjs'
+import { createSwarm, parseBootstrap, startTestnet } from './support/testnet.mjs'
+
+const MIB = 1024 * 1024
+
+/** What a relay may keep of a crowd that is gone: pages that the allocator holds on to. */
+const KEPT = 24 * MIB
+
+/** Nobody here is to be kept out for opening much. */
+const OPEN_HOUSE = ['address', 'key', 'total'].flatMap((scope) => [
+  `--per-${scope}-links`, '100000', `--per-${scope}-links-per-second`, '100000', `--per-${scope}-links-burst`, '100000'
+]).map((flag) => flag.replace('--per-total', '--total')).concat('--total-requests', '100000', '--ban-after', 'none')
+
+test('ten thousand links without a handshake are let go, and leave nothing', { timeout: 180_000 }, async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: [...OPEN_HOUSE, '--per-link-handshake-timeout', '2s'] })
+  const honest = await startHonest(t, relay)
+  await honest.works()
+  const crowd = async (count) => {
+    const sockets = []
+    for (let at = 0; at < count; at++) {
+      const socket = new WebSocket(relay.url)
+      socket.on('error', () => {})
+      sockets.push(once(socket, 'close'))
+      if (at % 500 === 499) await Promise.all(sockets.splice(0))
+    }
+    await Promise.all(sockets)
+  }
+  await crowd(1000)
+  await settled(relay)
+  const [memory, descriptors] = [await residentMemory(relay), openDescriptors(relay)]
+
+  await crowd(10_000)
+
+  await honest.works()
+  await settled(relay)
+  assert.ok(openDescriptors(relay) <= descriptors, `${openDescriptors(relay)} descriptors after ${descriptors}`)
+  assert.ok(await residentMemory(relay) < memory + KEPT, 'the memory of links without handshake stays')
+})
+
+test('a flood of handshakes for a client costs others nothing', { timeout: 120_000 }, async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: OPEN_HOUSE })
+  const honest = await startHonest(t, relay)
+  const { dht } = await startClient(t, relay)
+  const pair = DHT.keyPair()
+  // It never decides, so that everybody waits.
+  await dht.createServer({ firewall: () => new Promise(() => {}) }, () => {}).listen(pair)
+  const flooder = await startNative(t, relay)
+  const flood = async () => {
+    const calls = Array.from({ length: 300 }, () => {
+      const call = flooder.connect(pair.publicKey, { keyPair: DHT.keyPair() })
+      call.on('error', () => {})
+      return call
+    })
+    await sleep(500)
+    await honest.works()
+    for (const call of calls) call.destroy()
+  }
+  await flood()
+  const memory = await residentMemory(relay)
+  for (let round = 0; round < 3; round++) await flood()
+
+  assert.ok(await residentMemory(relay) < memory + KEPT, 'memory grows with every flood')
+  assert.ok(Number(await figure(relay, 'streams_half_open')) <= 300)
+})
+
+test('a client that makes the relay dial whoever it names is held to its share', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: OPEN_HOUSE })
+  const honest = await startHonest(t, relay)
+  // Somebody says of a key that it is reached through an address, where a victim is.
+  const native = await startNative(t, relay)
+  let victim = 0
+  const { createSocket } = await import('node:dgram')
+  const socket = createSocket('udp4')
+  socket.on('message', () => { victim++ })
+  await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve))
+  defer(t, () => socket.close())
+  const forged = DHT.keyPair()
+  await native.announce(DHT.hash(forged.publicKey), forged, [{ host: '127.0.0.1', port: socket.address().port }]).finished()
+
+  const attacker = await openSocket(t, relay.url)
+  send(attacker, OPEN, HANDSHAKE)
+  const sent = 2000
+  for (let alias = 1; alias <= sent && attacker.readyState === WebSocket.OPEN; alias++) {
+    send(attacker, `010300${u32(alias)}${'11'.repeat(32)}${forged.publicKey.toString('hex')}`)
+  }
+  await sleep(2000)
+  await honest.works()
+
+  assert.ok(victim < sent / 10, `${victim} datagrams for ${sent} requests`)
+})
+
+test('a relay that stood still goes on, with the streams that it had', async (t) => {
+  const relay = await startRelay(t, { testnet: true })
+  const honest = await startHonest(t, relay)
+  const stream = await honest.call()
+  await echo(stream, 1000)
+
+  process.kill(relay.process.pid, 'SIGSTOP')
+  stream.write(Buffer.from('are you there'))
+  await sleep(4000)
+  process.kill(relay.process.pid, 'SIGCONT')
+
+  const [data] = await once(stream, 'data')
+  assert.equal(String(data), 'are you there')
+  await echo(stream, MIB)
+  await honest.works()
+})
+
+test('a relay that is killed and started again has its clients back, announced as before', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const listen = `127.0.0.1:${await freePort()}`
+  const options = { bootstrap, listen, args: ['--allow-private'] }
+  let relay = await startRelay(t, options)
+  const topic = randomBytes(32)
+  const swarm = new Hyperswarm({ relay: relay.url, backoffs: [100, 100, 100, 100] })
+  defer(t, () => swarm.destroy({ force: true }))
+  swarm.on('connection', (connection) => {
+    connection.on('error', () => {})
+    connection.write(Buffer.from('here again'))
+  })
+  await swarm.join(topic, { client: false }).flushed()
+
+  for (let round = 0; round < 3; round++) {
+    const changed = once(swarm.dht, 'network-change')
+    const listening = once(swarm.server, 'listening')
+    await relay.process.kill()
+    relay = await startRelay(t, options)
+    await Promise.all([changed, listening])
+    await swarm.flush()
+  }
+
+  const native = createSwarm(t, { bootstrap })
+  defer(t, () => native.clear())
+  native.join(topic, { server: false })
+  const [connection] = await once(native, 'connection')
+  connection.on('error', () => {})
+  const [data] = await once(connection, 'data')
+  assert.equal(String(data), 'here again')
+})
+
+const OPEN = '00010115406879706572737761726d2f6468742d72656c617900'
+const HANDSHAKE = '010000' + '11'.repeat(32)
+
+/** A client of upstream's with a peer to call. */
+async function startHonest (t, relay) {
+  const native = await startNative(t, relay)
+  const server = native.createServer((stream) => {
+    stream.on('error', () => {})
+    stream.pipe(stream)
+  })
+  defer(t, () => server.close())
+  await server.listen()
+  const { dht } = await startClient(t, relay)
+  const call = async () => {
+    const stream = dht.connect(server.publicKey)
+    stream.on('error', () => {})
+    await once(stream, 'open')
+    return stream
+  }
+  return {
+    call,
+    async works () {
+      const stream = await call()
+      await echo(stream, 1000)
+      stream.destroy()
+      for await (const _ of dht.lookup(randomBytes(32))) ;
+    }
+  }
+}
+
+async function startNative (t, { bootstrap }) {
+  const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
+  defer(t, () => dht.destroy({ force: true }))
+  await dht.fullyBootstrapped()
+  return dht
+}
+
+async function startClient (t, { url }) {
+  const socket = new WebSocket(url)
+  const dht = new RelayedDHT(new RelayStream(true, socket), { custodial: false })
+  defer(t, () => dht.destroy({ force: true }))
+  await dht.ready()
+  return { dht, socket }
+}
+
+async function echo (stream, size) {
+  const sent = randomBytes(size)
+  const parts = []
+  let length = 0
+  const back = new Promise((resolve) => {
+    stream.on('data', function take (data) {
+      parts.push(data)
+      length += data.byteLength
+      if (length < size) return
+      stream.off('data', take)
+      resolve(Buffer.concat(parts))
+    })
+  })
+  for (let at = 0; at < size; at += 65536) stream.write(sent.subarray(at, at + 65536))
+  assert.ok((await back).equals(sent), 'what came back differs')
+}
+
+async function openSocket (t, url) {
+  const socket = new WebSocket(url)
+  socket.on('error', () => {})
+  defer(t, () => socket.terminate())
+  await once(socket, 'open')
+  return socket
+}
+
+function send (socket, ...frames) {
+  for (const frame of frames) socket.send(Buffer.from(frame, 'hex'))
+}
+
+function u32 (number) {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(number)
+  return bytes.toString('hex')
+}
+
+/** Waits until the honest client alone is left. */
+async function settled (relay) {
+  while (Number(await figure(relay, 'links')) > 1) await sleep(50)
+}
+
+async function figure (relay, name) {
+  const text = await (await fetch(`${relay.url.replace('ws:', 'http:')}/metrics`)).text()
+  return new RegExp(`^hypertab_relay_${name} (\\S+)$`, 'm').exec(text)[1]
+}
+
+async function residentMemory (relay) {
+  return Number(await figure(relay, 'resident_memory_bytes'))
+}
+
+function openDescriptors (relay) {
+  return readdirSync(`/proc/${relay.process.pid}/fd`).length
+}
+
+async function freePort () {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
