@@ -1,6 +1,7 @@
 // Times our engine and upstream's on the same workloads, in turn, in one run: npm run bench [-- --rounds N] [name ...]
 //
 //   npm run bench -- browser    the npm package in Node and in Chromium, beside upstream in Node
+//   npm run bench:relay         the relay, beside upstream's; --tabs 1000,10000 for how many idle tabs
 //
 // Prints one table with the medians and their ratio. Machines differ and are noisy: read the ratios.
 
@@ -9,7 +10,7 @@ import { join } from 'node:path'
 
 import { cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
-import { build } from './build.mjs'
+import { build, buildRelay } from './build.mjs'
 import { ensureBrowser, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
 const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'bee', 'drive', 'remote', 'drive-million', 'open']
@@ -25,6 +26,7 @@ await main(async () => {
   await ensureRust(args[0] === 'browser' ? undefined : [])
   await ensureNpm()
   if (args[0] === 'browser') return await benchPackage(rounds)
+  if (args[0] === 'relay') return await benchRelay(rounds, args.slice(1))
   say('building the bench')
   const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
   const ours = executables.get('hypertab-bench') ?? ''
@@ -65,6 +67,23 @@ async function benchPackage (rounds) {
   for (const [name, figure] of figures) {
     const columns = Object.keys(sides).map((side) => short(median(figure[side] ?? [])))
     console.log(`| ${[name, ...columns, figure.unit].join(' | ')} |`)
+  }
+}
+
+/** Both relays in turn, each with upstream's clients and a peer of upstream's. */
+async function benchRelay (rounds, options) {
+  process.env.HYPERTAB_RELAY = await buildRelay()
+  const figures = new Map()
+  for (let round = 1; round <= rounds; round++) {
+    for (const side of ['ours', 'upstream']) {
+      say(`round ${round} of ${rounds}: ${side}`)
+      collect(figures, side, [process.execPath, join(root, 'tests', 'bench', 'relay.mjs'), side, ...options])
+    }
+  }
+  console.log('\n| relay | ours | upstream | ratio | unit |\n| --- | --- | --- | --- | --- |')
+  for (const [name, { unit, ours, upstream }] of figures) {
+    const ratio = unit.includes('/s') ? median(ours) / median(upstream) : median(upstream) / median(ours)
+    console.log(`| ${[name, short(median(ours)), short(median(upstream)), `${ratio.toFixed(1)} ×`, unit].join(' | ')} |`)
   }
 }
 

@@ -7,6 +7,7 @@
 //   npm run soak -- bee 100000 7       a bee against an ordered map, with crashes: the operations, the seed
 //   npm run soak -- drive 100000 7     a drive against a map, with crashes: the steps, the seed
 //   npm run soak -- sparse 1024        parts of a file of that many MiB in a drive of a peer
+//   npm run soak -- relay --minutes 30 500 tabs that come and go at a relay, for that long
 //   npm run fuzz                       a million inputs for each decoder and machine
 //   npm run fuzz -- engine 100000 7    one target, the inputs, the seed
 //
@@ -18,6 +19,8 @@ import { ensureTools } from './setup.mjs'
 
 await main(async () => {
   const [kind, ...rest] = process.argv.slice(2)
+  const at = rest.indexOf('--minutes')
+  const minutes = at < 0 ? '10' : rest.splice(at, 2)[1]
   const isNumber = (text) => /^[0-9_]+$/.test(text)
   const name = rest.find((text) => !isNumber(text))
   const [count, seed] = rest.filter(isNumber).map((text) => text.replaceAll('_', ''))
@@ -29,6 +32,7 @@ await main(async () => {
   if (name === 'bee') return await rust('engine_bees', { BEE_OPS: count ?? '100000', SEED: seed })
   if (name === 'drive') return await node('js-drive-model', { HYPERTAB_DRIVE_STEPS: count ?? '100000', HYPERTAB_SEED: seed })
   if (name === 'sparse') return await node('js-drive-sparse', { HYPERTAB_LARGE_MIB: count ?? '1024' })
+  if (name === 'relay') return await node('relay-soak', { HYPERTAB_MINUTES: minutes })
   await rust('log_model', { HYPERTAB_DISK: name, HYPERTAB_SOAK: count ?? '100000', HYPERTAB_SEED: seed })
 })
 

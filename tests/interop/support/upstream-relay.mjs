@@ -1,4 +1,6 @@
-// Upstream's relay, for networks on loopback: node upstream-relay.mjs HOST:PORT…, prints {"event":"listening","url":"…"}.
+// Upstream's relay, for networks on loopback: node upstream-relay.mjs [--shared] HOST:PORT…, prints
+// {"event":"listening","url":"…"}. With --shared all clients have one DHT node, as with upstream's program; a key can then be
+// listened on once, and a second time ends it.
 
 import { once } from 'node:events'
 
@@ -13,15 +15,19 @@ import { parseBootstrap } from './testnet.mjs'
 process.on('uncaughtException', () => {})
 process.on('unhandledRejection', () => {})
 
-const bootstrap = parseBootstrap(process.argv.slice(2))
+const isShared = process.argv[2] === '--shared'
+const bootstrap = parseBootstrap(process.argv.slice(isShared ? 3 : 2))
+const createNode = () => new DHT({ bootstrap, host: '127.0.0.1', firewalled: false })
+const shared = isShared ? repaired(createNode()) : null
+if (shared) await shared.fullyBootstrapped()
 const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
 await once(server, 'listening')
 server.on('connection', async (socket) => {
-  const dht = new DHT({ bootstrap, host: '127.0.0.1', firewalled: false })
-  socket.on('close', () => dht.destroy({ force: true }))
+  const dht = shared ?? repaired(createNode())
+  if (!shared) socket.on('close', () => dht.destroy({ force: true }))
   const stream = new Stream(false, socket)
   stream.on('error', () => {})
-  await relay(repaired(dht), stream)
+  await relay(dht, stream)
 })
 console.log(JSON.stringify({ event: 'listening', url: `ws://127.0.0.1:${server.address().port}/` }))
 

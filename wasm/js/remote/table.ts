@@ -22,7 +22,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
     coreSetRecovering corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStartChannels
     closeLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay acceptConnection coreTellSignature
-    denyConnection cancel`),
+    denyConnection cancel expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeInfos storeCores storeAliases storeGroup
