@@ -194,7 +194,7 @@ export function unlisten (domain: Domain, id: number, handler?: EventHandler): v
 }
 
 /** Something under way in the engine. */
-export class Request<T> {
+export class Request<T> implements Pending {
   readonly promise: Promise<T>
   #id: RequestHandle | null = null
   #resolve!: (value: unknown) => void
@@ -206,7 +206,10 @@ export class Request<T> {
 
   /** Starts a command that answers with its request, at once or after something. */
   constructor (command: (engine: Engine) => RequestHandle, after: Promise<unknown> | null = null, core: Subject | null = null) {
-    this.promise = new Promise((resolve, reject) => { [this.#resolve, this.#reject] = [resolve as (value: unknown) => void, reject] })
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve as (value: unknown) => void
+      this.#reject = reject
+    })
     this.#command = command
     this.#core = core
     if (after === null) this.#start()
@@ -252,14 +255,18 @@ export class Request<T> {
     } finally {
       asking = outer
     }
-    pending.set(this.#id, {
-      resolve: (value) => {
-        this.#resolve(value)
-        if (this.#operation !== null) forgetLater(this.#core!, this.#operation)
-      },
-      fail: (failure) => { this.#failed(failure) },
-      reject: this.#reject
-    })
+    pending.set(this.#id, this)
+  }
+
+  /** @internal */
+  resolve (value: unknown): void {
+    this.#resolve(value)
+    if (this.#operation !== null) forgetLater(this.#core!, this.#operation)
+  }
+
+  /** @internal */
+  reject (error: Error): void {
+    this.#reject(error)
   }
 
   #startAfter (after: Promise<unknown>): void {
@@ -267,7 +274,8 @@ export class Request<T> {
     after.then(() => { if (this.#id === WAITING) this.#start() }).catch(this.#reject)
   }
 
-  #failed (failure: Failure): void {
+  /** @internal */
+  fail (failure: Failure): void {
     const core = this.#core
     if (!core?.isMoving || !core.resuming) return this.#reject(fromFailure(failure, core?.discoveryKey ?? null))
     if (this.#operation === null) return this.#startAfter(core.resuming)
