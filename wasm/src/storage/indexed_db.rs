@@ -18,7 +18,7 @@ use hypertab_core::error::StorageFailure;
 use hypertab_core::storage::Owner;
 use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
 use indexed_db_futures::database::Database;
-use indexed_db_futures::error::Error;
+use indexed_db_futures::error::{Error, UnexpectedDataError};
 use indexed_db_futures::prelude::*;
 use indexed_db_futures::transaction::{
     Transaction, TransactionDurability, TransactionMode, TransactionOptions,
@@ -321,6 +321,10 @@ fn read_failure(error: Error) -> StorageFailure {
 }
 
 fn write_failure(error: Error) -> StorageFailure {
+    // Browsers find at the commit that there is no room, when all requests have succeeded.
+    if matches!(error, Error::MissingData(UnexpectedDataError::TransactionAborted)) {
+        return StorageFailure::Full;
+    }
     failure_of(exception_name(&error).as_deref(), StorageFailure::WriteFailed)
 }
 
