@@ -3,6 +3,7 @@
 export { isReady, ready } from './runtime.js'
 export { Hypercore } from './hypercore/hypercore.js'
 export { Corestore } from './corestore/corestore.js'
+export { Retention, type Retained, type RetentionOptions } from './corestore/retention.js'
 export { Hyperblobs } from './hyperblobs/hyperblobs.js'
 export { Hyperbee } from './hyperbee/hyperbee.js'
 export { Hyperdrive } from './hyperdrive/hyperdrive.js'
