@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 
 import { build, buildDemo, typescriptCompiler } from './build.mjs'
-import { buildNativePrograms } from './lib/cargo.mjs'
+import { buildNativePrograms, buildStorageSuite } from './lib/cargo.mjs'
 import { Failure, main, root, say } from './lib/run.mjs'
 import { ensureBrowsers, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
@@ -51,8 +51,8 @@ const suites = {
     needs: ['package'],
     steps: () => ['wasm', 'web-demo', 'scripts'].map((folder) => node(typescriptCompiler, '--noEmit', '--project', folder))
   },
-  interop: { lane: 'node', needs: ['package', 'programs'], steps: () => nodeTests('interop') },
-  browser: { lane: 'node', needs: ['package', 'programs', 'demo', 'browser'], steps: () => nodeTests('browser') }
+  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite'], steps: () => nodeTests('interop') },
+  browser: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'demo', 'browser'], steps: () => nodeTests('browser') }
 }
 
 await main(async () => {
@@ -87,6 +87,10 @@ async function prepare (chosen) {
   if (needs.has('programs')) {
     say('building the native programs')
     process.env.HYPERTAB_PROGRAMS = await buildNativePrograms()
+  }
+  if (needs.has('storage-suite')) {
+    say('building the suite of storage backends')
+    process.env.HYPERTAB_STORAGE_SUITE = await buildStorageSuite()
   }
   if (needs.has('demo')) await buildDemo()
 }

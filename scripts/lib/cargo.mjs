@@ -2,7 +2,7 @@
 
 import { dirname, join } from 'node:path'
 
-import { run, Failure } from './run.mjs'
+import { run, root, Failure } from './run.mjs'
 
 /**
  * Runs `cargo build` and returns the paths of what it built, by kind.
@@ -63,4 +63,22 @@ export async function buildNativePrograms () {
   const packages = [...new Set(Object.values(nativePrograms))].flatMap((name) => ['-p', name])
   const { executables } = await cargoBuild(['--release', ...packages, ...bins])
   return dirname(executables.get('hypertab-relay'))
+}
+
+/** Builds the engine with the suite of all storage backends, for tests alone, and returns the folder that holds it. */
+export async function buildStorageSuite () {
+  const { wasm } = await cargoBuild(['-p', 'hypertab-wasm', '--target', 'wasm32-unknown-unknown', '--features', 'conformance'])
+  const input = wasm.find((file) => file.endsWith('hypertab_wasm.wasm'))
+  if (!input) throw new Failure('cargo made no hypertab_wasm.wasm with the suite of storage backends')
+  const folder = join(root, 'artifacts', 'storage-suite')
+  await run(await cargoBuildProgram('hypertab-bindgen'), [input, folder], { failure: 'wasm-bindgen refused the storage suite; it says why above' })
+  return folder
+}
+
+let suite
+
+/** The folder of the storage suite: HYPERTAB_STORAGE_SUITE, where `npm test` has built it, else built now. */
+export async function storageSuite () {
+  suite ??= process.env.HYPERTAB_STORAGE_SUITE ?? buildStorageSuite()
+  return await suite
 }

@@ -4,6 +4,8 @@
 //! request id; [`poll_events`] hands events over.
 
 pub mod bees;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod cores;
 pub mod crypto;
 pub mod drives;
