@@ -31,7 +31,7 @@ const SITE = {
 <p><a href="about/">How it comes here</a></p>`),
   '/about/index.html': page('How it comes here', `<p>The tab fetched the drive’s files from a peer and checked every byte; a service worker serves them to this frame. What was seen once
 is there without a network, too. When the author publishes, the page is there anew.</p>
-<p>Pages of a drive run no scripts and ask nobody else for anything.</p>
+<p>Pages of a drive get nothing of the page around them, and ask nobody else for anything.</p>
 <p><a href="..">Back</a></p>`),
   '/style.css': `body { max-width: 42em; margin: 2.5em auto; padding: 0 1.2em; font: 1.0625rem/1.6 system-ui, sans-serif; color: #1a2a26; background: #f4f8f6; }
 h1 { line-height: 1.2; }

@@ -2,6 +2,8 @@
 //
 // What goes on behind the views: Log for logs; Works of Drive and Table for what is in the page's one store; Network for all.
 
+import { serveDrives } from 'hypertab/service-worker'
+
 import { Desk } from './desk.ts'
 import { parsePlace } from './model/address.ts'
 import type { Place } from './model/address.ts'
@@ -10,7 +12,6 @@ import type { Entry } from './model/catalog.ts'
 import { loadConfig, sampleKeys } from './model/config.ts'
 import { Devices } from './model/devices.ts'
 import { Drive } from './model/drive.ts'
-import { serveDrives } from './model/hyper-server.ts'
 import { firstPage } from './model/first-page.ts'
 import { KeyError } from './model/key.ts'
 import { Log } from './model/log.ts'
@@ -129,14 +130,14 @@ loadConfig().then(() => {
   siteDesk.shelf.offer(sampleKeys().drive)
   tableDesk.shelf.offer(sampleKeys().table)
 })
-// Only drives that are known here: an address alone makes nobody fetch anything.
-serveDrives(async (id) => {
-  if (drives.catalog.find(id)?.store !== vault.name) return null
-  const drive = drives.get(id)
-  await drive.open()
-  return drive
-})
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
+  // Only drives that are known here: an address alone makes nobody fetch anything.
+  serveDrives(async (id) => {
+    if (drives.catalog.find(id)?.store !== vault.name) return null
+    const drive = drives.get(id)
+    await drive.open()
+    return drive.hyperdrive
+  })
   navigator.serviceWorker.register(new URL('service-worker.js', document.baseURI)).catch(() => {})
 }
 

@@ -45,14 +45,6 @@ export interface Change {
   readonly size: number
 }
 
-/** A file of which parts can be read. */
-export interface FilePart {
-  /** In bytes. */
-  readonly size: number
-  /** Reads from a byte on, up to before another. */
-  read (start: number, end: number): Source
-}
-
 /** A path that is not the same in two versions. Sizes in bytes; null where there is no such file. */
 export interface FileDifference {
   readonly path: string
@@ -67,6 +59,11 @@ export class Drive extends Work<Hyperdrive> {
   /** Returns a link to a file or folder, of a version or of the newest. */
   linkTo (path: string, version: number | null): string {
     return formatUrl({ key: this.entry.id, path, version })
+  }
+
+  /** The drive itself, for whoever serves it. */
+  get hyperdrive (): Hyperdrive | null {
+    return this.opened
   }
 
   /** Lists a folder, folders first. Only metadata is fetched. */
@@ -109,23 +106,6 @@ export class Drive extends Work<Hyperdrive> {
       entry ??= await drive.entry(file.path, { follow: true, ...this.waiting })
       return entry && drive.createReadStream(entry, { wait, start }) as Source
     }, file.size, () => this.peers.length, this, sink)
-  }
-
-  /** Opens a part of a file to be read as it comes; null when there is no such file. It waits for peers while there are any. */
-  async part (path: string, version: number | null): Promise<FilePart | null> {
-    const drive = this.#at(version)
-    const entry = await drive.entry(path, { follow: true, ...this.waiting })
-    if (!entry) return null
-    return {
-      size: sizeOf(entry),
-      read: (start, end) => drive.createReadStream(entry, { start, length: end - start, wait: this.peers.length > 0 }) as Source
-    }
-  }
-
-  /** Whether there is anything in a folder. */
-  async isFolder (path: string, version: number | null): Promise<boolean> {
-    for await (const _name of this.#at(version).readdir(path, this.waiting)) return true
-    return false
   }
 
   /** Lists how what is in a folder differs between two versions. */

@@ -24,15 +24,3 @@ export function kindOf (name: string): { kind: FileKind, type: string } {
   if (TEXTS.has(end) || /^(readme|license|licence|makefile|changelog)/i.test(name)) return { kind: 'text', type: 'text/plain' }
   return { kind: 'other', type: 'application/octet-stream' }
 }
-
-const SERVED: Record<string, string> = {
-  html: 'text/html', htm: 'text/html', css: 'text/css', js: 'text/javascript', mjs: 'text/javascript', json: 'application/json', xml: 'application/xml',
-  woff: 'font/woff', woff2: 'font/woff2', ttf: 'font/ttf', otf: 'font/otf', webmanifest: 'application/manifest+json'
-}
-
-/** Returns the media type with which a file is served. */
-export function servedType (name: string): string {
-  const end = name.slice(name.lastIndexOf('.') + 1).toLowerCase()
-  const type = SERVED[end] ?? kindOf(name).type
-  return type.startsWith('text/') ? `${type}; charset=utf-8` : type
-}

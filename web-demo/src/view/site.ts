@@ -2,7 +2,7 @@
 
 import { driveAddress, siteAddress } from '../model/address.ts'
 import type { Drive } from '../model/drive.ts'
-import { servedAddress } from '../model/hyper-server.ts'
+import { servedAddress } from '../model/served.ts'
 import { byId, make, setText } from './dom.ts'
 import { Intake } from './intake.ts'
 import { WorkHead } from './work-head.ts'
@@ -30,8 +30,6 @@ export class SiteView {
     const again = make('button', { type: 'button', className: 'button small', testid: 'site-reload' }, 'Reload')
     again.addEventListener('click', () => this.#reload())
     this.#frame.addEventListener('load', () => this.#sayAddress())
-    // A page of a drive runs no script; this holds even if the answer that says so is not the service worker's.
-    this.#frame.setAttribute('sandbox', 'allow-same-origin')
     this.element.append(this.#head.element, this.#intake.element,
       make('section', { className: 'card site-card', ariaLabel: 'Site' },
         make('div', { className: 'site-bar' }, home, again, this.#address, this.#files), this.#note, this.#frame))
@@ -91,7 +89,7 @@ export class SiteView {
     await navigator.serviceWorker.ready
     if (servedAddress(drive.entry.id, '/', null) === null) return 'The page has just been installed. Load it again to show sites.'
     try {
-      if (await drive.part('/index.html', this.#version)) return ''
+      if (await drive.file('/index.html', this.#version)) return ''
     } catch {
       return 'The site is not on this device, and nobody who has it is connected. It appears when somebody is.'
     }
@@ -107,9 +105,8 @@ export class SiteView {
   }
 
   #reload (): void {
-    const { contentWindow } = this.#frame
-    if (contentWindow?.location.href.startsWith('http')) contentWindow.location.reload()
-    else this.#load('/')
+    if (this.#href().startsWith('http')) this.#frame.contentWindow!.location.reload()
+    else this.#load(this.#path)
   }
 
   // Where the reader went within the site. The page itself stays at the address that the history has.
@@ -117,10 +114,19 @@ export class SiteView {
     const drive = this.#drive
     if (!drive) return
     const base = servedAddress(drive.entry.id, '', this.#version)
-    const href = this.#frame.contentWindow?.location.href ?? ''
+    const href = this.#href()
     const path = base && href.startsWith(`${base}/`) ? href.slice(base.length) : this.#path
     setText(this.#address, `hyper://${drive.entry.id}${this.#version === null ? '' : `+${this.#version}`}${path}`)
     const place = siteAddress(drive.entry.id, decodeURI(path), this.#version)
     if (base && href.startsWith(`${base}/`) && location.hash !== place) history.replaceState(null, '', place)
+  }
+
+  // Where the frame is; a page with an origin of its own does not tell.
+  #href (): string {
+    try {
+      return this.#frame.contentWindow?.location.href ?? ''
+    } catch {
+      return ''
+    }
   }
 }
