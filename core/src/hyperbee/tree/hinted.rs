@@ -41,10 +41,10 @@ impl View<'_> {
                 break;
             }
             // As in `get`, but a hint alone does not show that this is the way to the key.
-            if [before, after].iter().all(|neighbour| !matches!(neighbour, Neighbour::Unknown(_))) {
-                if self.reader.known(node.seq)?.key == key {
-                    return self.own_entry(&node);
-                }
+            if [before, after].iter().all(|neighbour| !matches!(neighbour, Neighbour::Unknown(_)))
+                && self.reader.known(node.seq)?.key == key
+            {
+                return self.own_entry(&node);
             }
             let keys = node.level().keys.len();
             let is_leaf = node.level().children.is_empty();
