@@ -62,6 +62,16 @@ const PAGE = `
   window.loaded = true
 `
 
+const WORKER_PAGE = `
+  import { Corestore, opfs } from 'hypertab/worker'
+  window.open = async () => {
+    const core = new Corestore(opfs('store')).get({ name: 'log', valueEncoding: 'utf-8' })
+    await core.append(['in', 'a worker'])
+    return [core.length, await core.get(core.length - 1)]
+  }
+  window.loaded = true
+`
+
 /** Reads a log of a peer in Node over TCP, twice: the second time without it. */
 const READER = `
   import { connect } from 'node:net'
@@ -109,6 +119,9 @@ test('the tarball works in Node, Deno and Bun, and in a Vite application', async
     mkdirSync(join(folder, 'src'))
     writeFileSync(join(folder, 'index.html'), '<!doctype html><link rel=icon href=data:,><script type="module" src="/src/main.js"></script>')
     writeFileSync(join(folder, 'src', 'main.js'), PAGE)
+    writeFileSync(join(folder, 'worker.html'), '<!doctype html><link rel=icon href=data:,><script type="module" src="/src/worker.js"></script>')
+    writeFileSync(join(folder, 'src', 'worker.js'), WORKER_PAGE)
+    writeFileSync(join(folder, 'vite.config.js'), "export default { build: { rollupOptions: { input: ['index.html', 'worker.html'] } } }")
     await run('node', [join(root, 'node_modules', 'vite', 'bin', 'vite.js'), 'build', '--logLevel', 'error'], { cwd: folder, capture: true })
 
     const { bootstrap } = await startTestnet(t)
@@ -122,6 +135,11 @@ test('the tarball works in Node, Deno and Bun, and in a Vite application', async
     await page.waitForFunction(() => window.loaded)
     const blocks = await page.evaluate(([key, relay]) => window.open(key, relay), [writer.key, relay.url])
     assert.deepEqual(blocks, ['from Node', 'over the relay'])
+    assert.deepEqual(problems, [])
+
+    await page.goto(`${server.url}/worker.html`)
+    await page.waitForFunction(() => window.loaded)
+    assert.deepEqual(await page.evaluate(() => window.open()), [2, 'a worker'])
     assert.deepEqual(problems, [])
   })
 })
