@@ -39,6 +39,12 @@ test('two browsers and a Node peer talk and share a list; what is written offlin
   await item(bob, 'tent').getByTestId('item-done').check()
   await item(ada, 'tent').and(ada.locator('[data-done=true]')).waitFor()
 
+  // Two browsers find a way without the relay.
+  await ada.getByTestId('tab-network').click()
+  await ada.getByTestId('connection').filter({ hasText: 'direct' }).waitFor({ timeout: PATIENCE_MS })
+  await pictures(ada, 'network-direct')
+  await ada.goBack()
+
   // The third one comes late and gets everything; its own writing is everybody's.
   const eve = await joinRoom(t, bootstrap, link.split('/').at(-2), 'Eve')
   await eventually(async () => (await eve.said()).length === 2)

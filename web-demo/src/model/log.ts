@@ -125,7 +125,7 @@ export class Log extends Observable {
     return (this.#core?.peers ?? []).map((peer) => ({
       id: formatKey(peer.remotePublicKey),
       length: peer.remoteLength,
-      path: 'through the relay'
+      path: (peer.stream as Connection | null)?.path === 'direct' ? 'directly' : 'through the relay'
     }))
   }
 

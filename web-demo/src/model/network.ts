@@ -50,6 +50,8 @@ export interface ConnectionView {
   readonly id: string
   /** Whether we called them. */
   readonly isCaller: boolean
+  /** Whether it goes from browser to browser, or through the relay. */
+  readonly isDirect: boolean
   readonly since: number
   readonly received: number
   readonly sent: number
@@ -117,7 +119,7 @@ export class Network extends Observable {
 
   /** Everybody we are connected to, the first one first. */
   get connections (): ConnectionView[] {
-    return Array.from(this.#counted, ([connection, counted]) => ({ id: formatKey(connection.remotePublicKey!), isCaller: connection.isInitiator, ...counted }))
+    return Array.from(this.#counted, ([connection, counted]) => ({ id: formatKey(connection.remotePublicKey!), isCaller: connection.isInitiator, isDirect: connection.path === 'direct', ...counted }))
   }
 
   /** Sends and fetches what is in a store over every connection. */
@@ -154,6 +156,7 @@ export class Network extends Observable {
     swarm.on('connection', (connection) => {
       connection.on('error', () => {})
       this.#counted.set(connection, { since: Date.now(), received: 0, sent: 0, down: 0, up: 0 })
+      connection.on('path', () => this.changed())
       connection.once('close', () => {
         this.#counted.delete(connection)
         this.changed()

@@ -38,7 +38,7 @@ export class NetworkView {
     const head = make('tr', {}, ...['Peer', 'Who called', 'Way', 'For', 'Received', 'Sent', 'Now'].map((words) => make('th', { scope: 'col' }, words)))
     this.#table = make('div', { className: 'scroll', role: 'region', tabIndex: 0, ariaLabel: 'Connections' }, make('table', { className: 'grid-table' }, make('thead', {}, head), this.#list))
     this.element.append(
-      make('div', { className: 'lead' }, this.title, make('p', {}, 'A tab has no UDP. A relay passes its packets on; who talks to whom is encrypted from end to end, so the relay can neither read nor change anything.')),
+      make('div', { className: 'lead' }, this.title, make('p', {}, 'A tab has no UDP. A relay passes its packets on until two tabs have found a direct way. Who talks to whom is encrypted from end to end: the relay can neither read nor change anything.')),
       this.#status,
       make('dl', { className: 'figures three' },
         make('div', { className: 'card figure' }, make('dt', {}, 'Peers'), this.#figures.peers),
@@ -66,10 +66,10 @@ export class NetworkView {
     this.#empty.hidden = connections.length > 0
     this.#table.hidden = connections.length === 0
     const way = 'address' in relay ? host(relay.address) : ''
-    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, since, received, sent, down, up }) => make('tr', { testid: 'connection' },
+    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, isDirect, since, received, sent, down, up }) => make('tr', { testid: 'connection' },
       make('td', {}, make('code', { title: id }, shorten(id))),
       make('td', {}, isCaller ? 'we did' : 'they did'),
-      make('td', {}, `relay ${way}`),
+      make('td', {}, isDirect ? 'direct' : `relay ${way}`),
       make('td', {}, ago(since)),
       make('td', {}, bytes(received)),
       make('td', {}, bytes(sent)),
