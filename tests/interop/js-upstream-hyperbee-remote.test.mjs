@@ -97,6 +97,22 @@ test('hints that are wrong cost time only', async (t) => {
   assert.ok(lies > 0)
 })
 
+// Upstream's 2.27 gives the entry of the old put again: the way to where the key was leads through a node of that put.
+test('a deleted key stays away after writes beside it', async (t) => {
+  const core = new HypertabCore(temporaryFolder(t))
+  const bee = new Hypertab(core, text)
+  defer(t, () => bee.close())
+  for (const name of ['0', '1', '2', '3', '5', '6', '7', '8', '4', '05']) await bee.put(name, name)
+  await bee.del('4')
+  assert.equal(await bee.get('4'), null)
+  await bee.put('06', '06')
+  assert.equal(await bee.get('4'), null)
+  const copy = await reader(t, core)
+  assert.equal(await copy.bee.get('4'), null)
+  await bee.put('4', 'again')
+  assert.equal((await bee.get('4')).value, 'again')
+})
+
 /** A bee of `count` keys, in the order of a shuffle, and an empty copy of ours at a distance. */
 async function remote (t, count, { Bee, Core }) {
   const core = new Core(temporaryFolder(t))

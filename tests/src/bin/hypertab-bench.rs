@@ -46,6 +46,7 @@ fn main() {
         ("open", open),
         ("limits", |_| limits()),
     ];
+    let _cleanup = Cleanup;
     for (name, run) in cases {
         if only.is_empty() || only.iter().any(|wanted| wanted == name) {
             run(is_relaxed);
@@ -80,12 +81,25 @@ fn blocks(range: std::ops::Range<u32>, size: usize) -> Vec<Bytes> {
     range.map(|index| block(index, size)).collect()
 }
 
-/// A file that is deleted with the process's folder.
+/// A file in the folder of this process, which [`Cleanup`] deletes.
 fn file() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let folder = std::env::temp_dir().join(format!("hypertab-bench-{}", std::process::id()));
+    let folder = folder();
     std::fs::create_dir_all(&folder).expect("a folder for temporary files");
     folder.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+fn folder() -> PathBuf {
+    std::env::temp_dir().join(format!("hypertab-bench-{}", std::process::id()))
+}
+
+/// Deletes the files of this process when it ends, by a panic too.
+struct Cleanup;
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(folder());
+    }
 }
 
 fn append(host: &mut Host, core: CoreId, blocks: Vec<Bytes>) {

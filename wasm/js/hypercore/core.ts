@@ -603,7 +603,7 @@ export class Core {
         this.#updateGroup()
         break
       case 'manifest':
-        this.compat = look((engine) => engine.coreIsCompat(this.handle))
+        if (this.closing === null) this.compat = look((engine) => engine.coreIsCompat(this.handle))
         this.#emit((session) => { session.emit('manifest') })
         break
       case 'remote-contiguous-length':
@@ -694,6 +694,8 @@ export class Core {
   }
 
   #updateGroup (): void {
+    // What was stored before it closed is told after the engine has let go of it.
+    if (this.closing !== null) return
     const topic = this.group
     if (topic) this.ongroupupdate(topic, { key: this.key!, length: this.length, fork: this.fork })
   }
