@@ -77,7 +77,7 @@ export async function ensureOther (name) {
 /** Everything that the browser tests start; returns the programs. */
 export async function ensureBrowsers () {
   const programs = [await ensureBrowser()]
-  for (const name of ['Firefox', 'WebKit', 'Xvfb']) programs.push(await ensureOther(name))
+  for (const name of /** @type {const} */ (['Firefox', 'WebKit', 'Xvfb'])) programs.push(await ensureOther(name))
   return programs
 }
 
