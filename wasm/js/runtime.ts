@@ -194,7 +194,7 @@ export function unlisten (domain: Domain, id: number, handler?: EventHandler): v
 }
 
 /** Something under way in the engine. */
-export class Request<T> implements Pending {
+export class Request<T> {
   readonly promise: Promise<T>
   #id: RequestHandle | null = null
   #resolve!: (value: unknown) => void
