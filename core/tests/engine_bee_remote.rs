@@ -67,11 +67,13 @@ fn folder_of_a_bee_is_read_with_what_the_peer_names() {
 #[test]
 fn hints_that_are_wrong_cost_time_only() {
     let mut scene = Scene::new(2000, false);
-    // cache: blocks 2000, 1, 7, 1999, 5 and one that there is not; then bytes that are no message
+    // Each with its length before it. A cache of the blocks 2000, 1, 7, 1999, 5 and one that there is not; bytes that are
+    // no message; one that is shorter than it says.
     let lies = [
         Bytes::from_static(&[
-            0x0a, 0x10, 8, 1, 0x10, 0xff, 0x7f, 0x1a, 9, 0xd0, 0x0f, 1, 7, 0xcf, 0x0f, 5, 0xfe, 0x7f,
+            0x12, 0x0a, 0x10, 8, 1, 0x10, 0xff, 0x7f, 0x1a, 9, 0xd0, 0x0f, 1, 7, 0xcf, 0x0f, 5, 0xfe, 0x7f,
         ]),
+        Bytes::from_static(b"\x08nonsense"),
         Bytes::from_static(b"nonsense"),
     ];
     for number in [0, 777, 1999] {

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use crate::compact_encoding::{Reader, Writer};
 use crate::hyperbee::RangeCursor;
 use crate::hyperbee::extension::{
     Answering, EXTENSION, ask_evidence, ask_range, decode_extension, hints as cache_of,
@@ -95,7 +96,7 @@ impl Engine {
         }
         let mut bees = self.bees.bees.iter().filter(|(_, bee)| bee.core == core && bee.options.extension);
         let Some(bee) = bees.next().map(|(id, _)| *id) else { return false };
-        let Some(message) = decode_extension(payload.clone()) else { return true };
+        let Some(message) = unframed(payload).and_then(decode_extension) else { return true };
         let version = self.cores.get(&core).and_then(CoreEntry::open).map_or(0, |open| open.tree().length);
         let answering = Answering::new(&message, version);
         if answering.is_question() && self.answers_under_way() < MAX_ANSWERS {
@@ -190,7 +191,7 @@ impl Engine {
         let Some((_, replicator)) = self.cores.get_mut(&core).and_then(CoreEntry::parts) else { return };
         for peer in peers {
             for payload in payloads {
-                replicator.extension(*peer, EXTENSION, payload.clone());
+                replicator.extension(*peer, EXTENSION, framed(payload));
             }
         }
         self.dirty_cores.insert(core);
@@ -199,6 +200,18 @@ impl Engine {
     fn answers_under_way(&self) -> usize {
         self.bees.tasks.values().filter(|task| matches!(task.work, Work::Answer { .. })).count()
     }
+}
+
+/// A message as extensions of upstream's cores carry one that says nothing of its encoding: as a buffer, with its length
+/// before it (`registerExtension` in hypercore's index.js).
+fn framed(message: &[u8]) -> Bytes {
+    let mut writer = Writer::with_capacity(message.len() + 5);
+    writer.buffer(message);
+    writer.into_vec().into()
+}
+
+fn unframed(payload: &Bytes) -> Option<Bytes> {
+    Reader::new(payload).buffer().ok().map(|message| payload.slice_ref(message))
 }
 
 /// How long a lookup waits for hints at least, once its first block came.

@@ -518,4 +518,4 @@ fn say(message: &Value) {
 }
 
 /// Keys that are put together.
-const BATCH: u64 = 10_000;
+const BATCH: u64 = 200_000;
