@@ -5,7 +5,8 @@ import test from 'node:test'
 
 import { openPage } from './support/browser.mjs'
 import {
-  appendLine, builtPage, createLog, describe, lines, openLog, pictures, readBlocks, startDemo, startDemoRelay, startPage, startReader, startWriter, waitForState, waitForText
+  appendLine, builtPage, createLog, describe, lines, openLog, pictures, readBlocks,
+  startDemo, startDemoRelay, startFillablePage, startPage, startReader, startWriter, waitForState, waitForText
 } from './support/demo.mjs'
 
 /** A key that nobody has. */
@@ -142,16 +143,7 @@ test('a browser that refuses to store is named', async (t) => {
 })
 
 test('a full storage is named, keeps what it has, and goes on when there is room', async (t) => {
-  const { context, server } = await startPage(t, { relayUrl: NO_RELAY })
-  const page = await context.newPage()
-  await page.addInitScript(() => {
-    const put = IDBObjectStore.prototype.put
-    IDBObjectStore.prototype.put = function (...args) {
-      if (window.isFull) throw new DOMException('no room', 'QuotaExceededError')
-      return put.apply(this, args)
-    }
-  })
-  await page.goto(server.url)
+  const page = await startFillablePage(t, NO_RELAY)
   await createLog(page, 'Full')
   await appendLine(page, 'kept')
   await waitForText(page, 'length', '1')

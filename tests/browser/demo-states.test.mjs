@@ -9,7 +9,10 @@ import test from 'node:test'
 import { defer } from '../interop/support/cleanup.mjs'
 import { startTestnet } from '../interop/support/testnet.mjs'
 import { openPage } from './support/browser.mjs'
-import { lines, openLog, pictures, startDemo, startDemoRelay, startPage, startWriter, waitForState, waitForText } from './support/demo.mjs'
+import {
+  lines, openLog, pictures, startDemo, startDemoRelay,
+  startFillablePage, startPage, startWriter, waitForState, waitForText
+} from './support/demo.mjs'
 import { created, openWork, startDrive, waitForWork } from './support/works.mjs'
 
 /** Where nothing listens. */
@@ -110,16 +113,7 @@ test('without Web Locks the tab that came last has the store, and the other one 
 })
 
 test('a full storage: drives, tables and rooms keep what they have, say so, and go on when there is room', async (t) => {
-  const { context, server } = await startPage(t, { relayUrl: NO_RELAY })
-  const page = await context.newPage()
-  await page.addInitScript(() => {
-    const put = IDBObjectStore.prototype.put
-    IDBObjectStore.prototype.put = function (...args) {
-      if (window.isFull) throw new DOMException('no room', 'QuotaExceededError')
-      return put.apply(this, args)
-    }
-  })
-  await page.goto(server.url)
+  const page = await startFillablePage(t, NO_RELAY)
   await page.getByTestId('tab-room').click()
   await openRoom(page, 'Full')
   await say(page, 'kept')

@@ -15,6 +15,7 @@ import { Hyperswarm } from 'hypertab'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
+import { openSocket, send, u32 } from './support/raw-client.mjs'
 import { startRelay } from './support/relay.mjs'
 import { createSwarm, parseBootstrap, startTestnet } from './support/testnet.mjs'
 
@@ -215,24 +216,6 @@ async function echo (stream, size) {
   })
   for (let at = 0; at < size; at += 65536) stream.write(sent.subarray(at, at + 65536))
   assert.ok((await back).equals(sent), 'what came back differs')
-}
-
-async function openSocket (t, url) {
-  const socket = new WebSocket(url)
-  socket.on('error', () => {})
-  defer(t, () => socket.terminate())
-  await once(socket, 'open')
-  return socket
-}
-
-function send (socket, ...frames) {
-  for (const frame of frames) socket.send(Buffer.from(frame, 'hex'))
-}
-
-function u32 (number) {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(number)
-  return bytes.toString('hex')
 }
 
 /** Waits until the honest client alone is left. */

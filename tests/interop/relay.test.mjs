@@ -14,6 +14,7 @@ import DHT from 'hyperdht'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
+import { openSocket, send, u32 } from './support/raw-client.mjs'
 import { startRelay } from './support/relay.mjs'
 import { parseBootstrap, startTestnet } from './support/testnet.mjs'
 
@@ -383,24 +384,6 @@ async function echo (stream, size) {
   })
   for (let at = 0; at < size; at += 65536) stream.write(sent.subarray(at, at + 65536))
   assert.ok((await back).equals(sent), 'what came back differs')
-}
-
-async function openSocket (t, url) {
-  const socket = new WebSocket(url)
-  socket.on('error', () => {})
-  defer(t, () => socket.terminate())
-  await once(socket, 'open')
-  return socket
-}
-
-function send (socket, ...frames) {
-  for (const frame of frames) socket.send(Buffer.from(frame, 'hex'))
-}
-
-function u32 (number) {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(number)
-  return bytes.toString('hex')
 }
 
 async function finished (query) {

@@ -42,6 +42,21 @@ export async function startPage (t, { relayUrl, path = '/', profile } = {}) {
   return { server, context, page, problems }
 }
 
+/** Serves and opens the page with a disk that is full while the page's `isFull` is true. */
+export async function startFillablePage (t, relayUrl) {
+  const { context, server } = await startPage(t, { relayUrl })
+  const page = await context.newPage()
+  await page.addInitScript(() => {
+    const put = IDBObjectStore.prototype.put
+    IDBObjectStore.prototype.put = function (...args) {
+      if (window.isFull) throw new DOMException('no room', 'QuotaExceededError')
+      return put.apply(this, args)
+    }
+  })
+  await page.goto(server.url)
+  return page
+}
+
 /** Starts an upstream peer with a log of these lines, not announced yet; returns also the log's key, as hex. */
 export async function startWriter (t, bootstrap, blocks) {
   const writer = startProcess(t, 'node', [peerProgram])
