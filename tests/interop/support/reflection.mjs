@@ -82,7 +82,6 @@ while (await withheld() === 0 && Date.now() - start < PATIENCE_MS) {
   await sleep(50)
 }
 await sleep(2000)
-const seconds = (Date.now() - start) / 1000
 
 const call = client.connect(echo.publicKey)
 call.on('error', () => {})
@@ -91,6 +90,7 @@ call.write(words)
 const [answer] = await Promise.race([once(call, 'data'), sleep(10_000, [Buffer.alloc(0)])])
 const dropped = await withheld()
 const dials = await figure('handshakes_total{side="dial",outcome="connected"}')
+const seconds = (Date.now() - start) / 1000
 console.log(JSON.stringify({ datagrams, bytes, seconds, dials, dropped, honest: words.equals(answer) }))
 await relay.kill()
 process.exit(0)
