@@ -177,6 +177,53 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Whether it waits for those submitted before it.
+    pub(super) fn is_ordered(&self) -> bool {
+        matches!(
+            self,
+            Self::Append { .. }
+                | Self::Truncate { .. }
+                | Self::Clear { .. }
+                | Self::PutUserData { .. }
+                | Self::Recorded { .. }
+                | Self::ApplyReorg { .. }
+                | Self::CatchUp { .. }
+                | Self::Repair(_)
+                | Self::SetManifest(_)
+                | Self::SetGroup { .. }
+                | Self::Commit(_)
+                | Self::CopyPrologue(_)
+                | Self::WriteRecords(_)
+                | Self::Hold
+        )
+    }
+
+    /// Whether it changes the log, and is not part of what the log is held for.
+    pub(super) fn waits_while_held(&self) -> bool {
+        self.is_ordered()
+            || matches!(
+                self,
+                Self::Apply(_) | Self::Restore(_) | Self::Mark { .. } | Self::ClearMarks | Self::Audit(_)
+            )
+    }
+
+    /// Whether it shortens the log.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Self::Truncate { .. } | Self::ApplyReorg { .. } | Self::CatchUp { .. } => true,
+            Self::Recorded { work, .. } => work.is_cut(),
+            _ => false,
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub(super) fn is_read(&self) -> bool {
+        !self.waits_while_held()
+            && !matches!(self, Self::CheckReorg(_) | Self::Rebase { .. } | Self::Settle | Self::Retain { .. })
+    }
+}
+
 /// How blocks are encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncryptionKey {
