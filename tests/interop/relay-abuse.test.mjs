@@ -8,16 +8,15 @@ import { createServer } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import RelayedDHT from '@hyperswarm/dht-relay'
-import RelayStream from '@hyperswarm/dht-relay/ws'
 import DHT from 'hyperdht'
 import { Hyperswarm } from 'hypertab'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
 import { openSocket, send, u32 } from './support/raw-client.mjs'
+import { startClient, startNative } from './support/relayed.mjs'
 import { startRelay } from './support/relay.mjs'
-import { createSwarm, parseBootstrap, startTestnet } from './support/testnet.mjs'
+import { createSwarm, startTestnet } from './support/testnet.mjs'
 
 const MIB = 1024 * 1024
 
@@ -184,21 +183,6 @@ async function startHonest (t, relay) {
       for await (const _ of dht.lookup(randomBytes(32))) ;
     }
   }
-}
-
-async function startNative (t, { bootstrap }) {
-  const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
-  defer(t, () => dht.destroy({ force: true }))
-  await dht.fullyBootstrapped()
-  return dht
-}
-
-async function startClient (t, { url }) {
-  const socket = new WebSocket(url)
-  const dht = new RelayedDHT(new RelayStream(true, socket), { custodial: false })
-  defer(t, () => dht.destroy({ force: true }))
-  await dht.ready()
-  return { dht, socket }
 }
 
 async function echo (stream, size) {

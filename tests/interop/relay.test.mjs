@@ -15,8 +15,9 @@ import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
 import { openSocket, send, u32 } from './support/raw-client.mjs'
+import { startClient, startNative } from './support/relayed.mjs'
 import { startRelay } from './support/relay.mjs'
-import { parseBootstrap, startTestnet } from './support/testnet.mjs'
+import { startTestnet } from './support/testnet.mjs'
 
 const MIB = 1024 * 1024
 
@@ -338,21 +339,6 @@ test('a relay that is stopped says so', async (t) => {
   assert.equal(code, 1001)
   assert.equal(status, 0)
 })
-
-async function startNative (t, { bootstrap }) {
-  const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
-  defer(t, () => dht.destroy({ force: true }))
-  await dht.fullyBootstrapped()
-  return dht
-}
-
-async function startClient (t, { url }) {
-  const socket = new WebSocket(url)
-  const dht = new RelayedDHT(new RelayStream(true, socket), { custodial: false })
-  defer(t, () => dht.destroy({ force: true }))
-  await dht.ready()
-  return { dht, socket }
-}
 
 /** Starts a native server that sends back what it gets; returns its key pair. */
 async function listen (t, native) {
