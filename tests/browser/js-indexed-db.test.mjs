@@ -58,3 +58,92 @@ test('gets that wait share transactions, and what was read lately comes from mem
   assert.equal(found.again.transactions, 0)
   assert.ok(found.all.transactions > 0 && found.all.transactions < 80, `${found.all.transactions} transactions for 800 gets`)
 })
+
+test('an append waits for the browser only, and a peer hears of it when it is on the disk', async (t) => {
+  const { url } = await servePackage(t)
+  const { page, problems } = await openPage(await startBrowser(t), url)
+
+  const found = await page.evaluate(async () => {
+    const { default: Hypercore } = await import('/hypertab/browser/hypercore.js')
+    const { indexedDb, memory } = await import('/hypertab/browser/storage.js')
+    const core = new Hypercore(indexedDb('written'))
+    await core.ready()
+    const happened = []
+    const { transaction } = IDBDatabase.prototype
+    IDBDatabase.prototype.transaction = function (stores, mode, options) {
+      const begun = transaction.call(this, stores, mode, options)
+      if (mode === 'readwrite') begun.addEventListener('complete', () => happened.push(begun.durability))
+      return begun
+    }
+
+    for (let i = 0; i < 3; i++) {
+      await core.append('alone')
+      happened.push('answered')
+    }
+    const alone = happened.splice(0)
+
+    const clone = new Hypercore(memory(), core.key)
+    await clone.ready()
+    const [ours, theirs] = [core.replicate(true), clone.replicate(false)]
+    ours.pipe(theirs).pipe(ours)
+    const heard = async (length) => {
+      while (clone.length < length) await new Promise((resolve) => clone.once('append', resolve))
+    }
+    await heard(3)
+    const met = happened.splice(0)
+
+    const rounds = []
+    for (let length = 4; length < 7; length++) {
+      const hears = heard(length).then(() => happened.push('heard'))
+      await core.append('together')
+      happened.push('answered')
+      await hears
+      rounds.push(happened.splice(0))
+    }
+    await core.close()
+    return { alone, met, rounds }
+  })
+
+  assert.deepEqual(problems, [])
+  assert.deepEqual(found.alone, ['relaxed', 'answered', 'relaxed', 'answered', 'relaxed', 'answered'])
+  assert.ok(found.met.includes('strict'), found.met.join())
+  for (const round of found.rounds) {
+    assert.equal(round[0], 'relaxed')
+    const heard = round.indexOf('heard')
+    assert.ok(round.slice(1, heard).includes('strict'), round.join())
+  }
+})
+
+test('peers are let go when the disk fails, and hear nothing of what it has not got', async (t) => {
+  const { url } = await servePackage(t)
+  const { page } = await openPage(await startBrowser(t), url)
+
+  const found = await page.evaluate(async () => {
+    const { default: Hypercore } = await import('/hypertab/browser/hypercore.js')
+    const { indexedDb, memory } = await import('/hypertab/browser/storage.js')
+    const core = new Hypercore(indexedDb('failing'))
+    await core.append('before')
+    const clone = new Hypercore(memory(), core.key)
+    await clone.ready()
+    const [ours, theirs] = [core.replicate(true), clone.replicate(false)]
+    ours.on('error', () => {})
+    theirs.on('error', () => {})
+    const closed = new Promise((resolve) => ours.on('close', resolve))
+    ours.pipe(theirs).pipe(ours)
+    while (clone.length < 1) await new Promise((resolve) => clone.once('append', resolve))
+
+    const { transaction } = IDBDatabase.prototype
+    IDBDatabase.prototype.transaction = function (stores, mode, options) {
+      const begun = transaction.call(this, stores, mode, options)
+      if (begun.durability === 'strict') begun.commit = () => { begun.abort() }
+      return begun
+    }
+    const answered = await core.append('never heard of')
+    await closed
+    // An aborted transaction means that there was no room: the next write tries anew.
+    const after = await core.append('after')
+    return [answered.length, clone.length, after.length]
+  })
+
+  assert.deepEqual(found, [2, 1, 3])
+})

@@ -3,6 +3,7 @@
 //! Every export returns before anything of the user's runs. What a call started ends with an event that repeats its
 //! request id; [`poll_events`] hands events over.
 
+mod barrier;
 pub mod bees;
 #[cfg(feature = "conformance")]
 pub mod conformance;

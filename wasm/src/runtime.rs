@@ -6,7 +6,10 @@
 use std::cell::RefCell;
 
 use hypertab_core::collections::BTreeMap;
-use hypertab_core::engine::{Config, CoreId, Engine, Error, Event, Input, LinkId, Output, RequestId};
+use hypertab_core::engine::{
+    CloseReason, Config, CoreId, Engine, Error, Event, Input, LinkId, Output, RequestId,
+};
+use hypertab_core::error::StorageFailure;
 use hypertab_core::hypercore::v10::Import;
 use hypertab_core::storage::log_store::DeviceReply;
 use hypertab_core::storage::{Intent, Outcome, StoreId};
@@ -14,6 +17,7 @@ use hypertab_core::time::Instant;
 use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
 
+use crate::barrier::{self, Barrier};
 use crate::events;
 use crate::memory::Memory;
 use crate::socket::{QUEUE_LIMIT, Socket, SocketEvent};
@@ -54,11 +58,12 @@ pub(crate) struct Runtime {
     pub(crate) closing: BTreeMap<StoreId, f64>,
     /// Stores that do nothing for now: who waits until nothing is under way, and what waits to be done.
     suspended: BTreeMap<StoreId, Suspended>,
-    /// Commits to files, which wait for the next turn of JavaScript: what it writes until then is written together and
-    /// synced once, and whoever only writes does not keep timers and sockets from theirs.
+    /// Commits to files, which wait for the next turn of JavaScript: what it writes until then is written together, and
+    /// whoever only writes does not keep timers and sockets from theirs.
     commits: Vec<(StoreId, Intent)>,
     /// Intents that a store works on.
     under_way: BTreeMap<StoreId, usize>,
+    barrier: Barrier,
     pub(crate) sockets: BTreeMap<LinkId, Socket>,
     /// Files whose blocks are being read.
     pub(crate) imports: BTreeMap<CoreId, Import>,
@@ -96,6 +101,7 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             suspended: BTreeMap::new(),
             commits: Vec::new(),
             under_way: BTreeMap::new(),
+            barrier: Barrier::default(),
             sockets: BTreeMap::new(),
             imports: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -196,6 +202,9 @@ impl Runtime {
     }
 
     pub(crate) fn input(&mut self, input: Input) {
+        if let Input::LinkClosed { link, .. } = &input {
+            self.barrier.forget_link(*link);
+        }
         self.engine.handle_input(input, now());
     }
 
@@ -203,16 +212,10 @@ impl Runtime {
     fn drain(&mut self) {
         loop {
             match self.engine.poll_output(now()) {
-                Output::Transmit { link, bytes } => self.transmit(link, bytes),
+                output @ (Output::Transmit { .. }
+                | Output::CloseLink { .. }
+                | Output::Event(Event::LinkClosed { .. })) => self.leave(output),
                 Output::Storage { store, intent } => self.store(store, intent),
-                Output::CloseLink { link, reason } => {
-                    self.waiting.remove(&link);
-                    if let Some(socket) = self.sockets.remove(&link) {
-                        socket.close();
-                    } else {
-                        self.events.push(events::close_link(link, &reason));
-                    }
-                }
                 Output::Event(event) => self.tell(event),
                 Output::Idle { wake_at } => {
                     self.arm(wake_at);
@@ -220,6 +223,68 @@ impl Runtime {
                     return;
                 }
             }
+        }
+    }
+
+    /// Lets something out, or holds it until what it may be about is on the disk.
+    fn leave(&mut self, output: Output) {
+        match self.barrier.pass(output) {
+            Some(output) => self.let_out(output),
+            None => self.sync_stores(),
+        }
+    }
+
+    fn sync_stores(&mut self) {
+        while let Some(store) = self.barrier.poll_sync() {
+            let done = move |result| with_wake(|runtime| runtime.handle_synced(store, result));
+            let result =
+                self.backends.get_mut(&store).map_or(Some(Ok(())), |backend| backend.start_sync(done));
+            if let Some(result) = result {
+                self.handle_synced(store, result);
+            }
+        }
+    }
+
+    fn handle_synced(&mut self, store: StoreId, result: Result<(), StorageFailure>) {
+        match result {
+            Ok(()) => self.barrier.handle_synced(store),
+            Err(failure) => {
+                let reason = Some(failure.to_string());
+                for link in self.barrier.handle_failure(store) {
+                    match self.sockets.remove(&link) {
+                        Some(socket) => socket.close(),
+                        None => {
+                            self.events.push(events::close_link(link, &CloseReason::Remote(reason.clone())))
+                        }
+                    }
+                    self.input(Input::LinkClosed { link, reason: reason.clone() });
+                }
+                self.input(Input::Storage { store, outcome: barrier::stop(failure) });
+            }
+        }
+        self.let_out_held();
+    }
+
+    fn let_out_held(&mut self) {
+        while let Some(output) = self.barrier.poll_output() {
+            self.let_out(output);
+        }
+        self.sync_stores();
+    }
+
+    fn let_out(&mut self, output: Output) {
+        match output {
+            Output::Transmit { link, bytes } => self.transmit(link, bytes),
+            Output::CloseLink { link, reason } => {
+                self.waiting.remove(&link);
+                if let Some(socket) = self.sockets.remove(&link) {
+                    socket.close();
+                } else {
+                    self.events.push(events::close_link(link, &reason));
+                }
+            }
+            Output::Event(event) => self.tell(event),
+            Output::Storage { .. } | Output::Idle { .. } => {}
         }
     }
 
@@ -255,8 +320,9 @@ impl Runtime {
         }
     }
 
-    fn carry_out(&mut self, store: StoreId, intent: Intent) {
+    fn carry_out(&mut self, store: StoreId, mut intent: Intent) {
         let Some(backend) = self.backends.get_mut(&store) else { return };
+        self.barrier.relax(store, &mut intent);
         *self.under_way.entry(store).or_default() += 1;
         let mut outcomes = Vec::new();
         backend.handle_intent(intent, &mut outcomes);
@@ -314,7 +380,10 @@ impl Runtime {
             *count = count.saturating_sub(outcomes.len());
         }
         self.finish_suspending(store);
-        outcomes.into_iter().for_each(|outcome| self.input(Input::Storage { store, outcome }));
+        for outcome in outcomes {
+            self.barrier.note(store, &outcome);
+            self.input(Input::Storage { store, outcome });
+        }
     }
 
     /// Begins to close a store: whatever is under way is written first.
@@ -344,6 +413,8 @@ impl Runtime {
             backend.release();
         }
         self.under_way.remove(&store);
+        self.barrier.forget(store);
+        self.let_out_held();
         if let Some(request) = self.closing.remove(&store) {
             self.events.push(events::done(request, Ok(JsValue::UNDEFINED)));
         }

@@ -4,8 +4,10 @@
 //! index, so the schema needs no migration.
 //!
 //! No transaction waits for this realm between its first request and its commit: a tab that is frozen in the middle would keep
-//! whoever takes the store over from it. So an owner is not read and compared by each write. Owners are numbered, each leaves its
-//! number in `meta`, and a write adds the number after its owner's, which fails when it is there, and takes it back.
+//! whoever takes the store over from it. So an owner is not read and compared by each write. Writes and claims are numbered instead,
+//! in one row, and each adds its number to `log`, below the addresses: the number that an owner would take next is the one of whoever
+//! claimed the store after it, and adding what is there fails. Such rows stand in `log` because a transaction of one object store
+//! takes half the time of one of two, and are taken away many at a time because taking one away takes longer than adding it.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -31,15 +33,16 @@ use super::rows::{Fetch, RecentRows, Row};
 
 const LOG: &str = "log";
 const META: &str = "meta";
-/// The key of the owner in `meta`, and of its number.
+/// The keys in `meta` of the owner, of the number of its claim, and of what is written only to force to the disk what was before.
 const OWNER: u8 = 2;
-const NUMBER: u8 = 3;
-/// The key of the owner with number 0 in `meta`, were there one.
-const FIRST_OWNER: f64 = 1000.0;
-/// Owners whose numbers are kept: one that has been asleep for longer than that many others is no longer refused.
-const KEPT_OWNERS: f64 = 65536.0;
-/// How often an opening tries to become the owner while others do.
-const CLAIMS: usize = 16;
+const CLAIM: u8 = 3;
+const SYNC: u8 = 4;
+/// Numbers of writes that may stand in `log` before they are taken away.
+const NUMBERS: f64 = 256.0;
+/// Writes for which the number of a claim is kept: an owner that has been asleep for longer than that is no longer refused.
+const KEPT: f64 = 4_294_967_296.0;
+/// How often an opening tries to become the owner while others write.
+const CLAIMS: usize = 64;
 
 /// The rows of one store.
 pub(crate) struct IndexedDb {
@@ -49,8 +52,30 @@ pub(crate) struct IndexedDb {
     gathering: RefCell<Option<Rc<Fetch>>>,
     /// Transactions that read, while they are under way.
     fetching: RefCell<Vec<Rc<Fetch>>>,
-    /// The number of the owner that this is.
-    owner: Cell<Option<f64>>,
+    /// What this is as the owner, once it is.
+    fence: Cell<Option<Fence>>,
+}
+
+/// The numbers of one owner.
+#[derive(Clone, Copy)]
+struct Fence {
+    owner: Owner,
+    /// That of its last write.
+    last: f64,
+    /// The last one that was taken away, or that of its claim, which stays.
+    removed: f64,
+}
+
+impl Fence {
+    /// The key of a number.
+    fn key(number: f64) -> f64 {
+        -number
+    }
+
+    /// The keys of the numbers after one and up to another.
+    fn keys(after: f64, to: f64) -> std::ops::RangeInclusive<f64> {
+        Fence::key(to)..=Fence::key(after + 1.0)
+    }
 }
 
 impl IndexedDb {
@@ -71,7 +96,7 @@ impl IndexedDb {
             recent: RefCell::default(),
             gathering: RefCell::default(),
             fetching: RefCell::default(),
-            owner: Cell::default(),
+            fence: Cell::default(),
         })
     }
 
@@ -87,7 +112,7 @@ impl IndexedDb {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
         match op {
             DeviceOp::Claim { owner, .. } => {
-                self.owner.set(Some(claim(&database, owner).await.map_err(write_failure)?));
+                self.fence.set(Some(claim(&database, owner).await.map_err(write_failure)?));
                 Ok(DeviceReply::Written)
             }
             DeviceOp::ReadHeaders { .. } => self.read_headers(&database).await.map_err(read_failure),
@@ -98,14 +123,25 @@ impl IndexedDb {
                 let records: Vec<(u64, Row)> = records.into_iter().map(record).collect();
                 self.recent.borrow_mut().update(&records, &free);
                 let durable = durable || header.is_some();
-                let owner = self.owner.get();
-                match write(&database, owner, records, durable, header, free).await {
+                let Some(mut fence) = self.fence.get() else { return Err(StorageFailure::Fenced) };
+                fence.last += 1.0;
+                let passed = (fence.last - fence.removed > NUMBERS).then(|| {
+                    Fence::keys(core::mem::replace(&mut fence.removed, fence.last - 1.0), fence.last - 1.0)
+                });
+                self.fence.set(Some(fence));
+                match write(&database, fence.last, passed, records, durable, header, free).await {
                     Ok(()) => Ok(DeviceReply::Written),
-                    Err(_) if is_taken(&database, owner).await => Err(StorageFailure::Fenced),
+                    Err(_) if is_taken(&database, fence).await => Err(StorageFailure::Fenced),
                     Err(error) => Err(write_failure(error)),
                 }
             }
         }
+    }
+
+    /// Returns once everything that was answered before is on the disk.
+    pub(crate) async fn sync(&self) -> Result<(), StorageFailure> {
+        let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
+        sync(&database).await.map_err(write_failure)
     }
 
     async fn read_headers(&self, database: &Database) -> Result<DeviceReply, Error> {
@@ -203,43 +239,64 @@ async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply,
     Ok(DeviceReply::Bytes(vec![Bytes::from(joined)]))
 }
 
-/// Makes this owner the last one, and returns its number.
-async fn claim(database: &Database, owner: Owner) -> Result<f64, Error> {
-    let mut attempts = 0;
-    loop {
-        let [found, number] = read_meta(database, [OWNER.into(), NUMBER.into()]).await?;
-        let number = number.and_then(|number| number.as_f64()).unwrap_or(0.0);
+/// Makes this owner the last one.
+async fn claim(database: &Database, owner: Owner) -> Result<Fence, Error> {
+    let mut failed: Option<(f64, Error)> = None;
+    for _ in 0..CLAIMS {
+        let (found, claim, last) = read_owner(database).await?;
         // Only when it has to be: a store that is full opens for reading.
-        if bytes_of(found).as_deref() == Some(&owner.0) {
-            return Ok(number);
+        if found.as_deref() == Some(&owner.0) {
+            return Ok(Fence { owner, last, removed: claim });
         }
-        let next = number + 1.0;
-        attempts += 1;
-        match become_owner(database, owner, next).await {
-            Ok(()) => return Ok(next),
-            // Another one was faster.
-            Err(_) if attempts < CLAIMS && is_taken(database, Some(number)).await => {}
-            Err(error) => return Err(error),
+        match failed {
+            Some((before, error)) if before == last => return Err(error),
+            // Somebody else was faster.
+            _ => {}
+        }
+        let next = last + 1.0;
+        match become_owner(database, owner, claim, last).await {
+            Ok(()) => return Ok(Fence { owner, last: next, removed: next }),
+            Err(error) => failed = Some((last, error)),
         }
     }
+    Err(failed.map_or(UnexpectedDataError::TransactionAborted.into(), |(_, error)| error))
 }
 
-async fn become_owner(database: &Database, owner: Owner, number: f64) -> Result<(), Error> {
-    let transaction = database.transaction(META).with_mode(TransactionMode::Readwrite).build()?;
-    let meta = transaction.object_store(META)?;
-    meta.add(JsValue::TRUE).with_key(FIRST_OWNER + number).primitive()?;
-    meta.put(JsValue::from(Uint8Array::from(&owner.0[..]))).with_key(OWNER).primitive()?;
-    meta.put(JsValue::from_f64(number)).with_key(NUMBER).primitive()?;
-    if number > KEPT_OWNERS {
-        meta.delete(FIRST_OWNER + number - KEPT_OWNERS).primitive()?;
+/// Fails, and writes nothing, when there was a number after `last`.
+async fn become_owner(database: &Database, owner: Owner, claim: f64, last: f64) -> Result<(), Error> {
+    let transaction = database.transaction([LOG, META]).with_mode(TransactionMode::Readwrite).build()?;
+    let (log, meta) = (transaction.object_store(LOG)?, transaction.object_store(META)?);
+    let next = last + 1.0;
+    log.add(JsValue::TRUE).with_key(Fence::key(next)).primitive()?;
+    if last > claim {
+        log.delete(Fence::keys(claim, last)).primitive()?;
     }
+    if next > KEPT {
+        log.delete(Fence::keys(0.0, next - KEPT)).primitive()?;
+    }
+    meta.put(JsValue::from(Uint8Array::from(&owner.0[..]))).with_key(OWNER).primitive()?;
+    meta.put(JsValue::from_f64(next)).with_key(CLAIM).primitive()?;
     transaction.commit().await
 }
 
-/// Whether there was an owner after this one.
-async fn is_taken(database: &Database, owner: Option<f64>) -> bool {
-    let next = FIRST_OWNER + owner.unwrap_or(0.0) + 1.0;
-    read_meta(database, [next]).await.is_ok_and(|[found]| found.is_some())
+/// Whether the store is another's by now.
+async fn is_taken(database: &Database, fence: Fence) -> bool {
+    read_owner(database).await.is_ok_and(|(owner, ..)| owner.as_deref() != Some(&fence.owner.0))
+}
+
+/// Reads, at one moment, who the owner is, the number of its claim, and the last number.
+async fn read_owner(database: &Database) -> Result<(Option<Bytes>, f64, f64), Error> {
+    let transaction = database.transaction([LOG, META]).with_mode(TransactionMode::Readonly).build()?;
+    let (log, meta) = (transaction.object_store(LOG)?, transaction.object_store(META)?);
+    let owner = meta.get::<JsValue, _, _>(OWNER).primitive()?;
+    let claim = meta.get::<JsValue, _, _>(CLAIM).primitive()?;
+    let lowest = log.get_all_keys::<JsValue>().with_query::<f64, _>(..0.0).with_limit(1).primitive()?;
+    drop((log, meta));
+    let _end = end(transaction).await;
+    let number = |value: Option<JsValue>| value.and_then(|value| value.as_f64());
+    let claim = number(claim.await?).unwrap_or(0.0);
+    let last = number(lowest.await?.next().transpose()?).map_or(claim, |key| claim.max(-key));
+    Ok((bytes_of(owner.await?), claim, last))
 }
 
 async fn read_meta<const N: usize>(
@@ -275,41 +332,51 @@ async fn end<'a>(transaction: Transaction<'a>) -> Pin<Box<dyn Future<Output = Re
     commit
 }
 
-/// Fails, and writes nothing, when the store is another's.
+/// Fails, and writes nothing, when the number was taken by another owner. `passed` are the keys of numbers that are to go.
 async fn write(
     database: &Database,
-    owner: Option<f64>,
+    number: f64,
+    passed: Option<std::ops::RangeInclusive<f64>>,
     records: Vec<(u64, Row)>,
     durable: bool,
     header: Option<(u8, Bytes)>,
     free: Vec<std::ops::Range<u64>>,
 ) -> Result<(), Error> {
+    let stores: &[&str] = if header.is_some() { &[LOG, META] } else { &[LOG] };
+    let transaction = begin_write(database, stores, durable)?;
+    let log = transaction.object_store(LOG)?;
+    log.add(JsValue::TRUE).with_key(Fence::key(number)).primitive()?;
+    for (address, row) in records {
+        log.put(JsValue::from(row)).with_key(address as f64).primitive()?;
+    }
+    if let Some((place, bytes)) = header {
+        let meta = transaction.object_store(META)?;
+        meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(place).primitive()?;
+    }
+    for range in free {
+        log.delete(range.start as f64..range.end as f64).primitive()?;
+    }
+    if let Some(passed) = passed {
+        log.delete(passed).primitive()?;
+    }
+    transaction.commit().await
+}
+
+/// What is on the disk once a transaction is, browsers leave to the log of their database: everything before.
+async fn sync(database: &Database) -> Result<(), Error> {
+    let transaction = begin_write(database, &[META], true)?;
+    transaction.object_store(META)?.put(JsValue::TRUE).with_key(SYNC).primitive()?;
+    transaction.commit().await
+}
+
+fn begin_write<'a>(database: &'a Database, stores: &[&str], durable: bool) -> Result<Transaction<'a>, Error> {
     let mut options = TransactionOptions::new();
     options.set_durability(if durable {
         TransactionDurability::Strict
     } else {
         TransactionDurability::Relaxed
     });
-    let transaction = database
-        .transaction([LOG, META])
-        .with_mode(TransactionMode::Readwrite)
-        .with_options(options)
-        .build()?;
-    let log = transaction.object_store(LOG)?;
-    let meta = transaction.object_store(META)?;
-    let next = FIRST_OWNER + owner.unwrap_or(0.0) + 1.0;
-    meta.add(JsValue::TRUE).with_key(next).primitive()?;
-    for (address, row) in records {
-        log.put(JsValue::from(row)).with_key(address as f64).primitive()?;
-    }
-    if let Some((place, bytes)) = header {
-        meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(place).primitive()?;
-    }
-    for range in free {
-        log.delete(range.start as f64..range.end as f64).primitive()?;
-    }
-    meta.delete(next).primitive()?;
-    transaction.commit().await
+    database.transaction(stores).with_mode(TransactionMode::Readwrite).with_options(options).build()
 }
 
 fn bytes_of(value: Option<JsValue>) -> Option<Bytes> {

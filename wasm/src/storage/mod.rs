@@ -92,6 +92,22 @@ impl Backend {
         }
     }
 
+    /// Forces what was answered to the disk: at once, or `done` is called in a later task.
+    pub(crate) fn start_sync(
+        &mut self,
+        done: impl FnOnce(Result<(), StorageFailure>) + 'static,
+    ) -> Option<Result<(), StorageFailure>> {
+        match self {
+            Backend::Memory(_) => Some(Ok(())),
+            Backend::File(store) => Some(store.sync()),
+            Backend::IndexedDb { database, .. } => {
+                let database = Rc::clone(database);
+                spawn_local(async move { done(database.sync().await) });
+                None
+            }
+        }
+    }
+
     /// Asks for whatever makes the next opening quick.
     pub(crate) fn close(&mut self) {
         match self {

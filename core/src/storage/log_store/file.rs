@@ -105,6 +105,15 @@ impl<F: SyncFile> FileStore<F> {
         self.drain();
     }
 
+    /// Returns once everything that was answered is on the disk, for hosts that let their system carry it there in its own time.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure as the host names it.
+    pub fn sync(&mut self) -> Result<(), StorageFailure> {
+        self.file.sync()
+    }
+
     /// Makes checkpoints come sooner than the size of a test would let them.
     #[cfg(any(test, feature = "test-support"))]
     pub fn set_memtable_limit(&mut self, bytes: usize) {
