@@ -95,7 +95,8 @@ struct LogDisk {
 }
 
 impl LogDisk {
-    fn new(file: CrashFile) -> Self {
+    fn new(mut file: CrashFile) -> Self {
+        file.delay = Some(3);
         let mut store = FileStore::open(file);
         // Often enough that a crash finds every part of a checkpoint.
         store.set_memtable_limit(60_000);

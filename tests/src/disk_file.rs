@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use hypertab_core::error::StorageFailure;
 use hypertab_core::storage::log_store::SyncFile;
@@ -11,7 +13,9 @@ use hypertab_core::storage::log_store::SyncFile;
 /// An open file.
 #[derive(Debug)]
 pub struct DiskFile {
-    file: File,
+    file: Arc<File>,
+    /// Waits for the disk.
+    syncing: Option<JoinHandle<Result<(), StorageFailure>>>,
 }
 
 impl DiskFile {
@@ -22,7 +26,7 @@ impl DiskFile {
     /// As the system's.
     pub fn open(path: &Path) -> std::io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(DiskFile { file })
+        Ok(DiskFile { file: Arc::new(file), syncing: None })
     }
 }
 
@@ -48,6 +52,21 @@ impl SyncFile for DiskFile {
     }
 
     fn sync(&mut self) -> Result<(), StorageFailure> {
-        self.file.sync_data().map_err(|_| StorageFailure::WriteFailed)
+        sync(&self.file)
     }
+
+    fn begin_sync(&mut self) -> bool {
+        let file = Arc::clone(&self.file);
+        self.syncing = std::thread::Builder::new().spawn(move || sync(&file)).ok();
+        self.syncing.is_some()
+    }
+
+    fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
+        let syncing = self.syncing.take_if(|syncing| wait || syncing.is_finished())?;
+        Some(syncing.join().unwrap_or(Err(StorageFailure::WriteFailed)))
+    }
+}
+
+fn sync(file: &File) -> Result<(), StorageFailure> {
+    file.sync_data().map_err(|_| StorageFailure::WriteFailed)
 }

@@ -16,6 +16,10 @@ pub struct CrashFile {
     pub budget: Option<u32>,
     /// Whether it cannot become longer.
     pub is_full: bool,
+    /// Times that a sync which was begun is asked for before it ends; `None` when none can go on beside other calls.
+    pub delay: Option<u32>,
+    /// What is asked for: how many of the pending writes it is about, and how often it is yet to say that it goes on.
+    syncing: Option<(usize, u32)>,
 }
 
 impl CrashFile {
@@ -35,6 +39,8 @@ impl CrashFile {
             current: image,
             budget: None,
             is_full: self.is_full,
+            delay: self.delay,
+            syncing: None,
         }
     }
 
@@ -43,6 +49,15 @@ impl CrashFile {
         self.pending.retain(|(offset, bytes)| *offset as usize + bytes.len() <= len);
         self.durable.resize(len, 0);
         self.current.resize(len, 0);
+    }
+
+    /// Makes the first of the pending writes durable.
+    fn keep(&mut self, count: usize) {
+        for (offset, bytes) in self.pending.drain(..count.min(self.pending.len())) {
+            write(&mut self.durable, offset, &bytes);
+        }
+        // Whatever sync goes on has that many fewer to care for.
+        self.syncing = self.syncing.map(|(syncing, left)| (syncing.saturating_sub(count), left));
     }
 
     fn spend(&mut self) -> Result<(), StorageFailure> {
@@ -77,10 +92,23 @@ impl SyncFile for CrashFile {
 
     fn sync(&mut self) -> Result<(), StorageFailure> {
         self.spend()?;
-        for (offset, bytes) in core::mem::take(&mut self.pending) {
-            write(&mut self.durable, offset, &bytes);
-        }
+        self.keep(self.pending.len());
         Ok(())
+    }
+
+    fn begin_sync(&mut self) -> bool {
+        self.syncing = self.delay.map(|delay| (self.pending.len(), delay));
+        self.syncing.is_some()
+    }
+
+    fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
+        let (count, left) = self.syncing?;
+        if left > 0 && !wait {
+            self.syncing = Some((count, left - 1));
+            return None;
+        }
+        self.syncing = None;
+        Some(self.spend().map(|()| self.keep(count)))
     }
 }
 

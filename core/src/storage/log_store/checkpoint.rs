@@ -1,14 +1,13 @@
 //! Checkpoints: the newer entries merged into the leaves that they touch, then a manifest and a header.
 
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use bytes::Bytes;
 
 use super::leaf::{Leaf, LeafBuilder};
 use super::manifest::{self, Fence, Header};
 use super::record::{self, Kind};
-use super::segments::Segments;
+use super::segments::{SEGMENT, Segments};
 use super::{DeviceOp, DeviceReply, Job, LogStore, Memtable, Phase, index, leaf_parts};
 use crate::collections::BTreeSet;
 use crate::error::StorageFailure;
@@ -22,7 +21,7 @@ const WRITE_TARGET: usize = 2 << 20;
 /// Bytes by which placing a manifest can lengthen it: one entry for each segment that it takes, and one more.
 fn slack(len: usize) -> usize {
     const ENTRY: usize = 36;
-    ENTRY * (len / (super::segments::SEGMENT as usize) + 3)
+    ENTRY * (len / (SEGMENT as usize) + 3)
 }
 
 /// A checkpoint under way.
@@ -41,8 +40,6 @@ pub(super) struct Checkpoint {
     /// Old leaves to write anew although nothing in them changed: their segments shall become free.
     forced: BTreeSet<u64>,
     stage: Stage,
-    /// Whether all leaves are ready and reads under way still look where they stood.
-    pub(super) is_waiting: bool,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -66,9 +63,8 @@ impl LogStore {
         match (&checkpoint.stage, reply) {
             (Stage::Manifest { manifest }, DeviceReply::Written) => {
                 self.manifest = Some(*manifest);
-                self.generation += 1;
-                self.phase = Phase::Open { writing: false };
-                self.review_evacuation();
+                self.published();
+                self.resume();
             }
             (Stage::Leaves, DeviceReply::Written) => self.merge_leaves(checkpoint),
             (Stage::Leaves, DeviceReply::Bytes(loaded)) => {
@@ -81,6 +77,36 @@ impl LogStore {
             }
             _ => self.phase = Phase::Failed(StorageFailure::Corrupted),
         }
+    }
+
+    /// Goes on with commits while the header is on its way to the disk: until it is there, the log is replayed from the
+    /// checkpoint before, leaves and manifest of this one included.
+    pub(super) fn begin_publishing(&mut self, op: u64) {
+        let Phase::Checkpoint(Checkpoint { stage: Stage::Manifest { manifest }, .. }) = &self.phase else {
+            self.phase = Phase::Failed(StorageFailure::Corrupted);
+            return;
+        };
+        if (manifest.1 as usize + record::HEADER) as u64 > SEGMENT {
+            // It does not stand where a replay would look for it.
+            self.jobs.insert(op, Job::Checkpoint);
+            return;
+        }
+        self.manifest = Some(*manifest);
+        self.jobs.insert(op, Job::Publish);
+        self.is_publishing = true;
+        self.resume();
+    }
+
+    /// Takes note that the header is on the disk.
+    pub(super) fn published(&mut self) {
+        self.generation += 1;
+        self.is_publishing = false;
+        self.may_give_up = true;
+    }
+
+    fn resume(&mut self) {
+        self.phase = Phase::Open { writing: false };
+        self.review_evacuation();
     }
 
     fn merge_leaves(&mut self, mut checkpoint: Checkpoint) {
@@ -182,20 +208,7 @@ impl LogStore {
         self.ops.push_back(DeviceOp::Write { id, records, durable: false, header: None, free: Vec::new() });
     }
 
-    /// Goes on with a checkpoint that waited for reads.
-    pub(super) fn write_waiting(&mut self) {
-        let Phase::Checkpoint(checkpoint) = &mut self.phase else { return };
-        let checkpoint = core::mem::take(checkpoint);
-        self.write_manifest(checkpoint);
-    }
-
     fn write_manifest(&mut self, mut checkpoint: Checkpoint) {
-        // The segments that are given up here are where reads that were asked for are to find what they want.
-        checkpoint.is_waiting = self.is_reading();
-        if checkpoint.is_waiting {
-            self.phase = Phase::Checkpoint(checkpoint);
-            return;
-        }
         let mut records = core::mem::take(&mut checkpoint.records);
         self.fences = core::mem::take(&mut checkpoint.fences);
         if let Some(first) = self.fences.first_mut() {
@@ -206,7 +219,6 @@ impl LogStore {
             self.segments.remove_live(record, u64::from(len));
         }
 
-        // Measured with what is in use, which is at least what will be once dead segments are given up.
         let mut bytes = record::begin(0);
         manifest::encode(&mut bytes, &self.fences, &self.segments);
         let room = bytes.len() + slack(bytes.len());
@@ -215,10 +227,11 @@ impl LogStore {
         let len = u32::try_from(room - record::HEADER).expect("manifests are bounded");
         self.segments.add_live(address, u64::from(len));
         let manifest_slot = self.segments.slot_of(address).expect("placed above");
-        let free: Vec<Range<u64>> = self.segments.release(self.tail);
 
         let mut bytes = record::begin(room);
         manifest::encode(&mut bytes, &self.fences, &self.segments);
+        self.segments.condemn(self.tail);
+        self.may_give_up = false;
         debug_assert!(bytes.len() <= room, "the slack covers what placing added");
         bytes.resize(room, 0);
         self.seal(&mut bytes, Kind::Manifest, address);
@@ -237,6 +250,6 @@ impl LogStore {
         self.phase = Phase::Checkpoint(checkpoint);
         let id = self.start(Job::Checkpoint);
         let header = Some((place, header.encode()));
-        self.ops.push_back(DeviceOp::Write { id, records, durable: true, header, free });
+        self.ops.push_back(DeviceOp::Write { id, records, durable: true, header, free: Vec::new() });
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::leaf::{Pointer, Slot};
 use super::record::{self, Kind};
 use super::segments::SEGMENT;
-use super::{DeviceOp, INLINE, Job, LogStore, Phase, leaf_parts};
+use super::{DeviceOp, INLINE, Job, LogStore, leaf_parts};
 use crate::collections::BTreeSet;
 use crate::storage::{Batch, Op};
 
@@ -111,7 +111,7 @@ impl LogStore {
                 Kind::Leaf => {
                     self.evacuation.leaves.insert(at);
                 }
-                Kind::Manifest => {}
+                Kind::Manifest | Kind::GivenUp => {}
             }
             let len = record::HEADER + record.payload.len();
             rest = rest.slice(len..);
@@ -146,10 +146,7 @@ impl LogStore {
         if ops.is_empty() {
             return;
         }
-        let records = self.encode_commit(Batch { ops });
-        self.phase = Phase::Open { writing: true };
-        let id = self.start(Job::Moved);
-        self.ops.push_back(DeviceOp::Write { id, records, durable: false, header: None, free: Vec::new() });
+        self.write_commit(Batch { ops }, false, Job::Moved);
     }
 
     /// To be called when a checkpoint is done.

@@ -30,6 +30,17 @@ pub trait SyncFile {
     ///
     /// Returns the failure as the host names it.
     fn sync(&mut self) -> Result<(), StorageFailure>;
+
+    /// Starts what [`sync`](Self::sync) does, to go on beside other calls. Returns false where that is not possible.
+    fn begin_sync(&mut self) -> bool {
+        false
+    }
+
+    /// Returns how the sync that was begun ended; `None` while it goes on, which never is the answer to `wait`.
+    fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
+        let _ = wait;
+        Some(self.sync())
+    }
 }
 
 /// Offset of the first segment. Each header has half of the page, so that one torn write spoils one of them.
@@ -45,6 +56,17 @@ pub struct FileStore<F> {
     pub(super) file: F,
     owner: Option<Owner>,
     ahead: Ahead,
+    publication: Option<Publication>,
+}
+
+/// A header that is written once the records before it are on the disk.
+#[derive(Debug)]
+struct Publication {
+    /// Of the op that asked for it.
+    id: u64,
+    place: u8,
+    /// `None` once it is written.
+    header: Option<Bytes>,
 }
 
 /// What was read beyond what was asked for, because values are read in order.
@@ -85,7 +107,7 @@ const LARGE: usize = 64 << 10;
 impl<F: SyncFile> FileStore<F> {
     /// Returns the store that is in the file, or a new one when the file is empty. Claiming it opens it.
     pub fn open(file: F) -> Self {
-        FileStore { store: LogStore::new(), file, owner: None, ahead: Ahead::default() }
+        FileStore { store: LogStore::new(), file, owner: None, ahead: Ahead::default(), publication: None }
     }
 
     /// Carries out an intent, and whatever it entails.
@@ -126,11 +148,42 @@ impl<F: SyncFile> FileStore<F> {
     }
 
     fn drain(&mut self) {
-        while let Some(op) = self.store.poll_op() {
+        loop {
+            self.publish(self.store.needs_publication());
+            let Some(op) = self.store.poll_op() else {
+                if self.store.needs_publication() {
+                    continue;
+                }
+                return;
+            };
             let id = op.id();
             let reply = self.carry_out(op).unwrap_or_else(DeviceReply::Failed);
             self.store.handle_reply(id, reply);
         }
+    }
+
+    /// Goes on with a header whose records are on their way to the disk.
+    fn publish(&mut self, wait: bool) {
+        while let Some(publication) = &mut self.publication {
+            let Some(synced) = self.file.end_sync(wait) else { return };
+            let (id, place) = (publication.id, publication.place);
+            let header = publication.header.take();
+            let is_last = header.is_none();
+            let written =
+                synced.and_then(|()| header.map_or(Ok(()), |header| self.write_header(place, &header)));
+            if written.is_ok() && !is_last && self.file.begin_sync() {
+                continue;
+            }
+            self.publication = None;
+            let synced = written.and_then(|()| if is_last { Ok(()) } else { self.file.sync() });
+            self.store.handle_reply(id, synced.map_or_else(DeviceReply::Failed, |()| DeviceReply::Written));
+        }
+    }
+
+    fn write_header(&mut self, place: u8, header: &[u8]) -> Result<(), StorageFailure> {
+        // Whoever claims the file reads it afterwards.
+        self.check_owner()?;
+        self.file.write_at(u64::from(place) * (PAGE / 2), header)
     }
 
     fn carry_out(&mut self, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
@@ -163,7 +216,7 @@ impl<F: SyncFile> FileStore<F> {
                 Ok(DeviceReply::Bytes(parts.into_iter().map(read).collect::<Result<_, _>>()?))
             }
             DeviceOp::Replay { from, len, .. } => Ok(DeviceReply::Bytes([self.read_log(from, len)?].into())),
-            DeviceOp::Write { records, durable, header, .. } => {
+            DeviceOp::Write { id, records, durable, header, .. } => {
                 self.check_owner()?;
                 let mut left: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
                 let mut records = records.into_iter().peekable();
@@ -183,6 +236,11 @@ impl<F: SyncFile> FileStore<F> {
                         left -= next.len();
                     }
                     self.write_log(address, &run)?;
+                }
+                if header.is_some() && self.file.begin_sync() {
+                    self.publication =
+                        header.map(|(place, header)| Publication { id, place, header: Some(header) });
+                    return Ok(DeviceReply::Placed);
                 }
                 if durable || header.is_some() {
                     self.file.sync()?;

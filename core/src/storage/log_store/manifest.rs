@@ -2,7 +2,7 @@
 //!
 //! # Wire
 //!
-//! Manifest: `uint version (1) | uint count | count x (buffer first key | uint record | uint payload length) |
+//! Manifest: `uint version (2) | uint count | count x (buffer first key | uint record | uint payload length) |
 //! uint count | count x (uint segment | uint place | uint live bytes | uint span)`.
 //!
 //! Header, in two copies written in turn: `"hypertab" | u32 CRC-32 of what follows | u64 generation |
@@ -20,7 +20,8 @@ use crate::compact_encoding::{DecodeError, Reader, Writer};
 pub const HEADER_LEN: usize = 48;
 
 const MAGIC: &[u8; 8] = b"hypertab";
-const VERSION: u64 = 1;
+/// 1 is read, too: it has no [`Kind::GivenUp`](super::record::Kind::GivenUp) behind it.
+const VERSION: u64 = 2;
 
 /// One leaf of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(super) fn decode(payload: &Bytes) -> Option<(Vec<Fence>, Segments)> {
         Ok((version, fences, segments))
     })();
     let (version, fences, segments) = parsed.ok()?;
-    if version != VERSION || fences.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+    if !(1..=VERSION).contains(&version) || fences.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
         return None;
     }
     let fences = fences

@@ -124,6 +124,9 @@ pub enum DeviceReply {
     Bytes(Vec<Bytes>),
     /// To [`DeviceOp::Write`].
     Written,
+    /// To a [`DeviceOp::Write`] with a header: the records are written, and the rest goes on while other ops are carried
+    /// out. [`Written`](Self::Written) follows. Only for devices that keep what is written afterwards even if the rest fails.
+    Placed,
     /// To any op that failed.
     Failed(StorageFailure),
 }
@@ -157,6 +160,10 @@ pub struct LogStore {
     outcomes: VecDeque<Outcome>,
     /// Where the log ended at the last checkpoint.
     checkpoint_at: u64,
+    /// Whether the header of that checkpoint is still on its way to the disk.
+    is_publishing: bool,
+    /// Whether it is on the disk, and the segments that the checkpoint condemned are still in use.
+    may_give_up: bool,
     evacuation: Evacuation,
     close_requested: bool,
     /// Estimated bytes of newer entries that start a checkpoint.
@@ -185,6 +192,8 @@ enum Job {
     Recover,
     Commit(CommitId),
     Checkpoint,
+    /// The header of a checkpoint whose records are written.
+    Publish,
     /// Leaves for a read or a scan, by position in the fences at the time of asking.
     Leaves {
         intent: Intent,
@@ -219,6 +228,8 @@ const MAX_PLACED: usize = 4096;
 const MEMTABLE_LIMIT: usize = 8 << 20;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
 const REPLAY_LIMIT: u64 = 16 << 20;
+/// Checkpoints' worth of log that may be written while the header of the last one is on its way to the disk.
+const MAX_BEHIND: u64 = 2;
 /// Leaves kept in memory; at [`checkpoint::LEAF_TARGET`] bytes each, 16 MiB.
 const CACHED_LEAVES: usize = 1024;
 /// Longest key, bytes: its length is stored in two.
@@ -247,6 +258,8 @@ impl LogStore {
             ops: VecDeque::new(),
             outcomes: VecDeque::new(),
             checkpoint_at: 0,
+            is_publishing: false,
+            may_give_up: false,
             evacuation: Evacuation::default(),
             close_requested: false,
             memtable_limit: MEMTABLE_LIMIT,
@@ -277,7 +290,9 @@ impl LogStore {
                 self.outcomes.push_back(Outcome::Committed(id));
                 self.phase = Phase::Open { writing: false };
             }
+            (Job::Checkpoint, DeviceReply::Placed) => self.begin_publishing(id),
             (Job::Checkpoint, reply) => self.continue_checkpoint(reply),
+            (Job::Publish, DeviceReply::Written) => self.published(),
             (Job::Moved, DeviceReply::Written) => self.phase = Phase::Open { writing: false },
             (Job::Evacuate(leaves), DeviceReply::Bytes(loaded)) => self.continue_evacuation(loaded, &leaves),
             (Job::Leaves { intent, records }, DeviceReply::Bytes(leaves)) => {
@@ -381,13 +396,6 @@ impl LogStore {
                 Phase::Open { writing: false } => self.evacuate(),
                 Phase::Open { .. } | Phase::Checkpoint(_) => {}
             }
-            if matches!(&self.phase, Phase::Checkpoint(checkpoint) if checkpoint.is_waiting) {
-                // Reads that come now wait, too: they could put it off for ever.
-                if self.is_reading() {
-                    break;
-                }
-                self.write_waiting();
-            }
             match &self.phase {
                 Phase::Open { writing: false } if self.close_requested && self.queue.is_empty() => {
                     if self.jobs.is_empty() {
@@ -397,7 +405,7 @@ impl LogStore {
                 }
                 _ => {}
             }
-            let may_write = matches!(self.phase, Phase::Open { writing: false });
+            let may_write = matches!(self.phase, Phase::Open { writing: false }) && !self.is_held_up();
             // Reads overtake commits that wait: the contract owes no order between them.
             let next =
                 self.queue.iter().position(|intent| may_write || !matches!(intent, Intent::Commit { .. }));
@@ -418,22 +426,32 @@ impl LogStore {
         self.cache.trim();
     }
 
-    /// Whether the device was asked for something that a checkpoint may give up.
-    fn is_reading(&self) -> bool {
-        let is_read = |job: &Job| {
-            matches!(job, Job::Leaves { .. } | Job::Values { .. } | Job::ScanValues { .. } | Job::Evacuate(_))
-        };
-        self.jobs.values().any(is_read)
-    }
-
     fn checkpoint_is_due(&self) -> bool {
+        if self.is_publishing {
+            return false;
+        }
         if self.memtable.is_empty() {
             return self.evacuation.needs_checkpoint();
         }
         self.evacuation.needs_checkpoint()
-            || self.memtable.size() >= self.memtable_limit
-            || self.tail - self.checkpoint_at >= REPLAY_LIMIT
+            || self.checkpoints_worth() >= 1
             || (self.close_requested && self.queue.is_empty())
+    }
+
+    /// How many checkpoints what was written since the last one is worth.
+    fn checkpoints_worth(&self) -> u64 {
+        let entries = self.memtable.size() / self.memtable_limit.max(1);
+        (entries as u64).max((self.tail - self.checkpoint_at) / REPLAY_LIMIT)
+    }
+
+    /// Whether commits wait for the disk: it takes in less than is written.
+    fn is_held_up(&self) -> bool {
+        self.is_publishing && self.checkpoints_worth() >= MAX_BEHIND
+    }
+
+    /// Whether nothing goes on before the header of a checkpoint is on the disk.
+    pub(super) fn needs_publication(&self) -> bool {
+        self.is_publishing && (self.close_requested || self.is_held_up() && !self.queue.is_empty())
     }
 
     fn read(&mut self, id: ReadId, keys: Vec<Bytes>) {
@@ -530,16 +548,39 @@ impl LogStore {
                 .outcomes
                 .push_back(Outcome::CommitFailed { id, failure: StorageFailure::KeyTooLong });
         }
-        let records = self.encode_commit(batch);
+        self.write_commit(batch, durability == Durability::Strict, Job::Commit(id));
+    }
+
+    /// Appends a batch to the log, behind what it says about segments.
+    fn write_commit(&mut self, batch: Batch, durable: bool, job: Job) {
+        let mut records = Vec::new();
+        let free = self.give_up_segments(&mut records);
+        self.encode_commit(batch, &mut records);
         self.phase = Phase::Open { writing: true };
-        let op = self.start(Job::Commit(id));
-        let durable = durability == Durability::Strict;
-        self.ops.push_back(DeviceOp::Write { id: op, records, durable, header: None, free: Vec::new() });
+        let id = self.start(job);
+        self.ops.push_back(DeviceOp::Write { id, records, durable, header: None, free });
+    }
+
+    /// Gives up the segments that nothing on the disk refers to any more, and notes it in the log: whoever opens the store
+    /// has to come to the same places for the segments that follow.
+    fn give_up_segments(&mut self, records: &mut Vec<(u64, Bytes)>) -> Vec<Range<u64>> {
+        // What the device was asked for, it has to find.
+        if !self.may_give_up || !self.ops.is_empty() {
+            return Vec::new();
+        }
+        self.may_give_up = false;
+        if !self.segments.has_condemned() {
+            return Vec::new();
+        }
+        let mut bytes = record::begin(0);
+        let address = self.place(bytes.len() as u64);
+        self.seal(&mut bytes, Kind::GivenUp, address);
+        records.push((address, Bytes::from(bytes)));
+        self.segments.release()
     }
 
     /// Cuts a batch into records, and makes the index say where its values will be.
-    fn encode_commit(&mut self, batch: Batch) -> Vec<(u64, Bytes)> {
-        let mut records = Vec::new();
+    fn encode_commit(&mut self, batch: Batch, records: &mut Vec<(u64, Bytes)>) {
         let mut left: usize = batch.ops.iter().map(|op| op_size(Some(op))).sum();
         let mut ops = batch.ops.into_iter().peekable();
         loop {
@@ -560,7 +601,7 @@ impl LogStore {
             self.apply(placed, address);
             records.push((address, Bytes::from(bytes)));
             if last {
-                return records;
+                return;
             }
         }
     }
@@ -638,7 +679,7 @@ impl LogStore {
 
     fn fail_job(&mut self, job: Job, failure: StorageFailure) {
         match job {
-            Job::Recover | Job::Checkpoint | Job::Moved => self.phase = Phase::Failed(failure),
+            Job::Recover | Job::Checkpoint | Job::Publish | Job::Moved => self.phase = Phase::Failed(failure),
             Job::Evacuate(_) => self.stop_evacuation(),
             Job::Claim(id) | Job::Commit(id) => {
                 self.phase = Phase::Failed(failure);

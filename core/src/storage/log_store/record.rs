@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Leaf,
     /// The list of leaves and segments.
     Manifest,
+    /// A note that the segments in which the last checkpoint found nothing alive are used again from here on.
+    GivenUp,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             2 => Kind::Commit,
             3 => Kind::Leaf,
             4 => Kind::Manifest,
+            5 => Kind::GivenUp,
             _ => return None,
         })
     }
@@ -53,6 +56,7 @@ impl Kind {
             Kind::Commit => 2,
             Kind::Leaf => 3,
             Kind::Manifest => 4,
+            Kind::GivenUp => 5,
         }
     }
 }

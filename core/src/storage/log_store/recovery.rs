@@ -85,6 +85,7 @@ impl LogStore {
         self.manifest = Some((header.manifest, header.manifest_len));
         self.fences = fences;
         self.segments = segments;
+        self.segments.condemn(header.replay_from);
         self.tail = header.replay_from;
         self.checkpoint_at = header.replay_from;
         self.previous = previous;
@@ -147,8 +148,9 @@ impl LogStore {
                 Ok(ops) => ops,
                 Err(_) => return false,
             },
-            // Leaves of a checkpoint whose header was not written: dead bytes.
+            // Of a checkpoint whose header was not written: dead bytes.
             Kind::Leaf | Kind::Manifest => Vec::new(),
+            Kind::GivenUp => Vec::new(),
         };
         replay.open.push((address, len, ops));
         replay.previous = record.checksum;
@@ -157,6 +159,9 @@ impl LogStore {
             for (address, len, ops) in core::mem::take(&mut replay.open) {
                 self.segments.place(address, len);
                 self.apply(ops, address);
+            }
+            if record.kind == Kind::GivenUp {
+                self.segments.release();
             }
             self.tail = replay.at;
             self.previous = replay.previous;

@@ -16,6 +16,8 @@ pub(super) struct Segments {
     free_slots: BTreeSet<u64>,
     /// The first place that was never used.
     next_slot: u64,
+    /// What held nothing live at the last checkpoint: number and span.
+    condemned: Vec<(u64, u32)>,
 }
 
 /// One segment in use.
@@ -45,7 +47,7 @@ impl Segments {
             return None;
         }
         let free_slots = (0..next_slot).filter(|slot| !taken.contains(slot)).collect();
-        Some(Segments { used, free_slots, next_slot })
+        Some(Segments { used, free_slots, next_slot, condemned: Vec::new() })
     }
 
     /// A table that knows only the segments of one record, which stand in a row from `slot` on.
@@ -116,10 +118,10 @@ impl Segments {
         }
     }
 
-    /// Gives up every segment that holds nothing live and ends at or before `limit`; returns their addresses.
-    pub(super) fn release(&mut self, limit: u64) -> Vec<Range<u64>> {
-        let mut released: Vec<Range<u64>> = Vec::new();
-        let dead: Vec<(u64, u32)> = self
+    /// Notes every segment that holds nothing live and ends at or before `limit`, to be [given up](Self::release) once the
+    /// header of this checkpoint is on the disk: until then the one before is in force, and what it refers to.
+    pub(super) fn condemn(&mut self, limit: u64) {
+        self.condemned = self
             .used
             .iter()
             .take_while(|(number, _)| **number < limit / SEGMENT)
@@ -127,7 +129,16 @@ impl Segments {
             .filter(|(number, segment)| **number + u64::from(segment.span) <= limit / SEGMENT)
             .map(|(&number, segment)| (number, segment.span))
             .collect();
-        for (number, span) in dead {
+    }
+
+    pub(super) fn has_condemned(&self) -> bool {
+        !self.condemned.is_empty()
+    }
+
+    /// Gives up the segments that were condemned; returns their addresses.
+    pub(super) fn release(&mut self) -> Vec<Range<u64>> {
+        let mut released: Vec<Range<u64>> = Vec::new();
+        for (number, span) in core::mem::take(&mut self.condemned) {
             for number in number..number + u64::from(span) {
                 if let Some(segment) = self.used.remove(&number) {
                     self.free_slots.insert(segment.slot);
@@ -156,10 +167,13 @@ impl Segments {
             .map(|(&number, _)| number)
     }
 
-    /// Returns bytes in use and bytes still live below `limit`.
+    /// Returns bytes in use and bytes still live below `limit`, without what is condemned.
     pub(super) fn usage(&self, limit: u64) -> (u64, u64) {
         let below = self.used.range(..limit / SEGMENT);
-        below.fold((0, 0), |(used, live), (_, segment)| (used + SEGMENT, live + segment.live))
+        let condemned: u64 = self.condemned.iter().map(|(_, span)| u64::from(*span) * SEGMENT).sum();
+        let (used, live) =
+            below.fold((0, 0), |(used, live), (_, segment)| (used + SEGMENT, live + segment.live));
+        (u64::saturating_sub(used, condemned), live)
     }
 
     /// Returns the places in a file of `len` bytes at `address`, in order; `None` where nothing was ever written.
@@ -224,9 +238,12 @@ mod tests {
         let next = segments.place(Segments::after(large, 2 * SEGMENT + 5), 100);
         segments.add_live(next, 100);
 
-        assert_eq!(segments.release(4 * SEGMENT), []);
+        segments.condemn(4 * SEGMENT);
+        assert_eq!(segments.release(), []);
         segments.remove_live(large, 2 * SEGMENT);
-        assert!(segments.release(4 * SEGMENT).iter().eq([&(0..3 * SEGMENT)]));
+        assert_eq!(segments.release(), []);
+        segments.condemn(4 * SEGMENT);
+        assert!(segments.release().iter().eq([&(0..3 * SEGMENT)]));
         assert_eq!(segments.locate(next, 100), Some(alloc::vec![3 * SEGMENT..3 * SEGMENT + 100]));
 
         let reused = segments.place(4 * SEGMENT, 50);
@@ -242,7 +259,8 @@ mod tests {
             segments.add_live(at, 10);
         }
         segments.remove_live(SEGMENT, 10);
-        segments.release(3 * SEGMENT);
+        segments.condemn(3 * SEGMENT);
+        segments.release();
 
         let mut read_back = Segments::from_parts(segments.iter().collect::<Vec<_>>().into_iter()).unwrap();
 

@@ -43,8 +43,14 @@ const OWNER: Owner = Owner([1; 16]);
 type Model = BTreeMap<Bytes, Bytes>;
 
 fn key(rng: &mut Rng, space: u64) -> Bytes {
-    Bytes::from(alloc::format!("key/{:06}", rng.below(space)))
+    let number = rng.below(space);
+    // So long that a list of leaves is longer than a segment.
+    let padding = if space == LONG { 60_000 } else { 0 };
+    Bytes::from(alloc::format!("key/{number:06}{:padding$}", ""))
 }
+
+/// The space of few keys, which are long.
+const LONG: u64 = 40;
 
 fn value(rng: &mut Rng) -> Bytes {
     let len = match rng.below(20) {
@@ -101,11 +107,12 @@ fn scan_all<F: SyncFile>(store: &mut FileStore<F>) -> Option<Model> {
 /// strict ones being lost.
 fn crash_run(seed: u64) {
     let mut rng = Rng(seed);
-    let space = [20, 500, 20_000][rng.below(3) as usize];
+    let space = [20, 500, 20_000, LONG][rng.below(if seed.is_multiple_of(8) { 4 } else { 3 }) as usize];
     let mut file = CrashFile::default();
     let mut model = Model::new();
     for round in 0..6 {
         file.budget = Some(5 + rng.below(120) as u32);
+        file.delay = [None, Some(0), Some(3), Some(40)][rng.below(4) as usize];
         let mut store = open(file.clone());
         if scan_all(&mut store).is_none() && store.file.budget == Some(0) {
             // Opening tidies up, and got no further than that.
@@ -273,6 +280,14 @@ impl SyncFile for SharedFile {
 
     fn sync(&mut self) -> Result<(), StorageFailure> {
         self.0.borrow_mut().sync()
+    }
+
+    fn begin_sync(&mut self) -> bool {
+        self.0.borrow_mut().begin_sync()
+    }
+
+    fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
+        self.0.borrow_mut().end_sync(wait)
     }
 }
 
