@@ -4,7 +4,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, isAbsolute, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import { Failure, main, probe, root, run, say } from './lib/run.mjs'
@@ -81,6 +81,22 @@ export async function ensureBrowsers () {
   return programs
 }
 
+/** What the tests of the relay need of a machine: networks with firewalls, another clock, an authority for certificates. */
+const NETWORK_PROGRAMS = {
+  ip: { package: 'iproute2', find: () => findProgram(['ip', '/usr/sbin/ip']) },
+  nft: { package: 'nftables', find: () => findProgram(['nft', '/usr/sbin/nft']) },
+  faketime: { package: 'faketime', find: () => findProgram(['faketime']) },
+  pebble: { package: 'pebble', find: () => findProgram(['pebble']) }
+}
+
+/** Installs what is missing of it where Debian has it; elsewhere the tests that need it say so and are skipped. */
+export async function ensureNetworkPrograms () {
+  if (!canInstallDebianPackages()) return
+  for (const [name, { package: debian, find }] of Object.entries(NETWORK_PROGRAMS)) {
+    await ensureProgram(name, `${name.toUpperCase()}_PATH`, [debian], find)
+  }
+}
+
 async function ensureProgram (name, variable, packages, find) {
   const set = process.env[variable]
   if (set) {
@@ -90,9 +106,9 @@ async function ensureProgram (name, variable, packages, find) {
   const found = find()
   if (found) return found
   if (!canInstallDebianPackages()) {
-    throw new Failure(`no ${name} was found for the browser tests; install one, or set ${variable} to its program`)
+    throw new Failure(`no ${name} was found for the tests; install one, or set ${variable} to its program`)
   }
-  say(`installing Debian's ${packages[0]} for the browser tests`)
+  say(`installing Debian's ${packages[0]} for the tests`)
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
   const failure = `apt-get could not install ${packages[0]}; install ${name} by hand, or set ${variable} to its program`
   await run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'], { env, failure, capture: true })
@@ -145,7 +161,7 @@ function findWebKit () {
 
 function findProgram (names) {
   const folders = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
-  return names.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync)
+  return names.flatMap((name) => isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name))).find(existsSync)
 }
 
 function canInstallDebianPackages () {

@@ -13,7 +13,7 @@ import { finished } from 'node:stream/promises'
 import { build, buildDemo, typescriptCompiler } from './build.mjs'
 import { buildNativePrograms, buildStorageSuite } from './lib/cargo.mjs'
 import { Failure, main, root, say } from './lib/run.mjs'
-import { ensureBrowsers, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
+import { ensureBrowsers, ensureNetworkPrograms, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
 /** What `core` is built for to show that it needs no operating system. */
 const BARE_TARGETS = ['wasm32v1-none', 'thumbv7em-none-eabihf']
@@ -51,7 +51,7 @@ const suites = {
     needs: ['package'],
     steps: () => ['wasm', 'web-demo', 'scripts'].map((folder) => node(typescriptCompiler, '--noEmit', '--project', folder))
   },
-  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite'], steps: () => nodeTests('interop') },
+  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'network'], steps: () => nodeTests('interop') },
   browser: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'demo', 'browser'], steps: () => nodeTests('browser') }
 }
 
@@ -82,6 +82,7 @@ async function prepare (chosen) {
   await ensureRust(['wasm32-unknown-unknown', ...chosen.flatMap((suite) => suite.targets ?? [])])
   if (needs.size > 0) await ensureNpm()
   if (needs.has('browser')) [process.env.CHROME_PATH] = await ensureBrowsers()
+  if (needs.has('network')) await ensureNetworkPrograms()
   if (needs.has('package')) await build()
   // Before the lanes start: cargo builds one thing at a time, and no test should wait for that.
   if (needs.has('programs')) {

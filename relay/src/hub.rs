@@ -14,9 +14,9 @@ use hypertab_core::dht_relay::{
 };
 use hypertab_core::time::{Duration, Instant};
 use hypertab_core::udx::Address;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use crate::access::{Bans, Denial, Guest, account, ask, judge, serves_key};
+use crate::access::{Bans, Denial, Guest, account, ask, is_barred, judge, serves_key};
 use crate::config::{Level, Settings};
 use crate::http::Head;
 use crate::metrics::{Metrics, Snapshot, add};
@@ -26,7 +26,9 @@ use crate::{access, log, stun};
 
 /// What all links share.
 pub(crate) struct Hub {
-    pub(crate) settings: Settings,
+    settings: RefCell<Rc<Settings>>,
+    /// Changes with the settings, so that links are judged anew.
+    pub(crate) revised: watch::Sender<()>,
     pub(crate) driver: Rc<Driver<Relay>>,
     pub(crate) metrics: Rc<Metrics>,
     pub(crate) is_draining: Cell<bool>,
@@ -97,13 +99,37 @@ impl Hub {
         };
         let bans = Bans::new(state.as_ref().map(State::bans).unwrap_or_default());
         Ok(Rc::new(Self {
-            settings,
+            settings: RefCell::new(Rc::new(settings)),
+            revised: watch::Sender::new(()),
             driver: Driver::start(relay, sockets, clock)?,
             metrics,
             is_draining: Cell::new(false),
             bans: RefCell::new(bans),
             state,
         }))
+    }
+
+    /// Returns the settings in force.
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
+    }
+
+    /// Puts other settings in force, as far as a running relay can change.
+    pub(crate) fn revise(&self, mut settings: Settings) {
+        let (changed, fixed) = settings.keep_fixed(&self.settings());
+        self.driver.machine.borrow_mut().bridge.set_bounds(settings.limits, settings.quotas);
+        *self.settings.borrow_mut() = Rc::new(settings);
+        self.revised.send_replace(());
+        log::line(Level::Info, "the settings were read again", &[("changed", &changed.join(","))]);
+        if !fixed.is_empty() {
+            log::line(Level::Warn, "some settings take a restart", &[("settings", &fixed.join(","))]);
+        }
+    }
+
+    /// Returns whether a client that is here would not be let in any more.
+    pub(crate) fn is_unwelcome(&self, guest: &Guest, key: Option<[u8; 32]>) -> bool {
+        let access = &self.settings().access;
+        is_barred(access, guest) || key.is_some_and(|key| !serves_key(access, guest, &key))
     }
 
     /// Lets a client in, or says why not.
@@ -118,7 +144,7 @@ impl Hub {
         if self.bans.borrow().is_banned(&account(address), access::unix_seconds()) {
             return Err(Denial::Banned);
         }
-        let guest = judge(&self.settings.access, head, address)?;
+        let guest = judge(&self.settings().access, head, address)?;
         let now = self.driver.now();
         let opened = self.driver.machine.borrow_mut().open_link(account(address), guest.permissions, now);
         let (link, slot) = opened.map_err(Denial::Full)?;
@@ -150,7 +176,7 @@ impl Hub {
         add(&self.metrics.offences, 1);
         let now = access::unix_seconds();
         let account = account(address);
-        let Some(until) = self.bans.borrow_mut().offend(account, &self.settings.ban, now) else { return };
+        let Some(until) = self.bans.borrow_mut().offend(account, &self.settings().ban, now) else { return };
         let shown = log::address(address);
         log::line(Level::Warn, "an address is banned", &[("seconds", &(until - now)), ("address", &shown)]);
         if let Some(state) = &self.state
@@ -162,9 +188,10 @@ impl Hub {
 
     /// Decides about the key of a guest.
     pub(crate) async fn introduce(&self, link: LinkId, guest: &Guest, key: [u8; 32]) {
-        let mut is_welcome = serves_key(&self.settings.access, guest, &key);
-        if let Some(url) = self.settings.access.callback.as_ref().filter(|_| is_welcome) {
-            let answer = ask(url, self.settings.access.callback_timeout, guest, &key).await;
+        let access = &self.settings().access;
+        let mut is_welcome = serves_key(access, guest, &key);
+        if let Some(url) = access.callback.as_ref().filter(|_| is_welcome) {
+            let answer = ask(url, access.callback_timeout, guest, &key).await;
             is_welcome = answer.unwrap_or_else(|why| {
                 log::line(Level::Error, "the callback does not decide", &[("why", &why)]);
                 false

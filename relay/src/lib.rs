@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod acme;
 pub mod command;
 pub mod config;
 mod http;

@@ -25,7 +25,7 @@ pub(crate) async fn run(
     (id, slot): (LinkId, &Rc<Slot>),
     stopped: watch::Receiver<bool>,
 ) {
-    let max_message = usize::try_from(hub.settings.message_size.0).unwrap_or(usize::MAX);
+    let max_message = usize::try_from(hub.settings().message_size.0).unwrap_or(usize::MAX);
     let socket = ServerBuilder::new()
         .limits(Limits::default().max_payload_len(Some(max_message)))
         .config(Config::default().flush_threshold(FLUSH_THRESHOLD).frame_size(usize::MAX))
@@ -115,7 +115,7 @@ impl Link<'_> {
 
     /// Decides about the client once it has introduced itself, and waits for the end of the link's life.
     async fn live(&self) -> End {
-        let most = [self.guest.life, self.hub.settings.max_life].into_iter().flatten().min();
+        let most = [self.guest.life, self.hub.settings().max_life].into_iter().flatten().min();
         let introduced = async {
             self.slot.introduced.notified().await;
             if let Some(key) = self.slot.key.get() {
@@ -132,6 +132,19 @@ impl Link<'_> {
         tokio::select! {
             () = introduced => End::Gone,
             () = over => End::Refuse(Refusal::Expired),
+            refusal = self.barred() => End::Refuse(refusal),
+        }
+    }
+
+    /// Waits until settings that were read again keep the client out.
+    async fn barred(&self) -> Refusal {
+        let mut revised = self.hub.revised.subscribe();
+        loop {
+            // The hub outlives its links.
+            let _ = revised.changed().await;
+            if self.hub.is_unwelcome(&self.guest, self.slot.key.get()) {
+                return Refusal::KeyDenied;
+            }
         }
     }
 
@@ -144,7 +157,7 @@ impl Link<'_> {
 
     /// Waits for a write, and reports whether it succeeded in time.
     async fn is_done<E>(&self, write: impl Future<Output = Result<(), E>>) -> bool {
-        matches!(timeout(self.hub.settings.write_timeout, write).await, Ok(Ok(())))
+        matches!(timeout(self.hub.settings().write_timeout, write).await, Ok(Ok(())))
     }
 
     /// Reads until the link is to be closed.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use hypertab_relay::command::{Command, parse};
+use hypertab_relay::config::Settings;
 use hypertab_relay::{Event, Signal, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    let settings = match parse(std::env::args_os().skip(1), std::env::vars_os()) {
+    let settings = match command() {
         Command::Serve(settings) => settings,
         Command::Print(text) => {
             print!("{text}");
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
                 }
             }
         });
-        serve(*settings, print_event, signals).await
+        serve(*settings, reread, print_event, signals).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,6 +61,18 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn command() -> Command {
+    parse(std::env::args_os().skip(1), std::env::vars_os())
+}
+
+/// Reads the settings again, from where they came from.
+fn reread() -> Result<Settings, String> {
+    match command() {
+        Command::Serve(settings) => Ok(*settings),
+        Command::Print(why) | Command::Fail(_, why) => Err(why),
     }
 }
 

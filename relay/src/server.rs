@@ -23,7 +23,7 @@ use crate::metrics::add;
 use crate::socket::Socket;
 use crate::tls::Tls;
 use crate::udp::Clock;
-use crate::{link, log, status, testnet};
+use crate::{acme, link, log, status, testnet};
 
 /// Something that whoever started the relay may wait for. Displays as one JSON object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,24 +55,26 @@ impl fmt::Display for Event {
 /// What whoever started the relay wants of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Look at the certificate again.
+    /// Read the settings and the certificate again.
     Reload,
     /// Let links end, then stop; the second time, stop at once.
     Stop,
 }
 
-/// Relays until it is told to stop.
+/// Relays until it is told to stop. [`Signal::Reload`] puts the settings that `reread` returns in force, as far as a
+/// running relay can change; those in force stay so while what it reads is wrong.
 ///
 /// # Errors
 ///
 /// When an address cannot be bound, a file cannot be used, or no bootstrap node has an address.
 pub async fn serve(
     settings: Settings,
+    reread: impl Fn() -> Result<Settings, String>,
     mut report: impl FnMut(&Event),
     mut signals: mpsc::Receiver<Signal>,
 ) -> io::Result<()> {
     log::start(settings.log.clone());
-    let tls = Tls::start(&settings.tls)?.map(Rc::new);
+    let tls = Tls::start(&settings)?.map(Rc::new);
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         io::Error::new(error.kind(), format!("{} cannot be listened on: {error}.", settings.listen))
     })?;
@@ -89,7 +91,7 @@ pub async fn serve(
     let (stopping, stopped) = watch::channel(false);
     let front = Rc::new(Front {
         hub: Rc::clone(&hub),
-        tls: tls.clone(),
+        tls,
         stopped,
         requests: Cell::new(0),
         by_address: RefCell::default(),
@@ -98,14 +100,20 @@ pub async fn serve(
         let accepting = accept(&listener, &front);
         tokio::pin!(accepting);
         let mut upkeep = interval(UPKEEP);
-        let mut reload = interval(hub.settings.tls.reload);
+        let mut reload = interval(hub.settings().tls.reload);
         loop {
             tokio::select! {
                 () = &mut accepting => {}
                 _ = upkeep.tick() => hub.keep(),
-                _ = reload.tick() => if let Some(tls) = &tls { tls.reload() },
+                _ = reload.tick() => front.reload_tls(),
                 signal = signals.recv() => match signal {
-                    Some(Signal::Reload) => if let Some(tls) = &tls { tls.reload() },
+                    Some(Signal::Reload) => {
+                        match reread() {
+                            Ok(settings) => hub.revise(settings),
+                            Err(why) => log::line(Level::Error, "the settings are left as they were", &[("why", &why)]),
+                        }
+                        front.reload_tls();
+                    }
                     Some(Signal::Stop) | None => break,
                 },
             }
@@ -113,7 +121,7 @@ pub async fn serve(
         // Whoever asks meanwhile is told to go elsewhere, and /readyz says so to balancers.
         hub.is_draining.set(true);
         log::line(Level::Info, "draining", &[("links", &hub.snapshot().figures.links)]);
-        let deadline = Instant::now() + hub.settings.drain;
+        let deadline = Instant::now() + hub.settings().drain;
         loop {
             hub.close_idle();
             if hub.snapshot().figures.links == 0 {
@@ -154,12 +162,18 @@ struct Place {
 }
 
 impl Front {
+    fn reload_tls(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload(&self.hub.settings().tls);
+        }
+    }
+
     /// Takes a place, if there is one.
     fn enter(self: &Rc<Self>, address: IpAddr) -> Option<Place> {
         let account = account(address);
-        let max = self.hub.settings.max_requests;
-        let is_proxy =
-            client_address(&self.hub.settings.access, address, &["0.0.0.0".into()]) != address.to_canonical();
+        let max = self.hub.settings().max_requests;
+        let is_proxy = client_address(&self.hub.settings().access, address, &["0.0.0.0".into()])
+            != address.to_canonical();
         let share = if is_proxy { max } else { max.div_ceil(SHARE) };
         let mut by_address = self.by_address.borrow_mut();
         let own = by_address.get(&account).copied().unwrap_or_default();
@@ -211,10 +225,11 @@ async fn accept(listener: &TcpListener, front: &Rc<Front>) {
 async fn welcome(stream: TcpStream, peer: IpAddr, place: Place, stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let hub = Rc::clone(&place.front.hub);
-    let deadline = Instant::now() + hub.settings.request_timeout;
+    let deadline = Instant::now() + hub.settings().request_timeout;
     let mut socket = match &place.front.tls {
         None => Socket::Plain(stream),
         Some(tls) => match timeout_at(deadline, tls.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(acme::CHALLENGE) => return,
             Ok(Ok(stream)) => Socket::Tls(Box::new(stream)),
             Ok(Err(_)) => return hub.metrics.refused("tls"),
             Err(_) => return hub.metrics.refused("request_timeout"),
@@ -233,7 +248,7 @@ async fn welcome(stream: TcpStream, peer: IpAddr, place: Place, stopped: watch::
     let head = match request {
         Request::Head(head) if head.accept.is_some() => head,
         Request::Head(head) => {
-            let address = client_address(&hub.settings.access, peer, &head.forwarded);
+            let address = client_address(&hub.settings().access, peer, &head.forwarded);
             let answer = page(&hub, &head, address);
             let _ = timeout(ANSWER_TIMEOUT, http::write_answer(&mut socket, &answer)).await;
             return;
@@ -244,7 +259,7 @@ async fn welcome(stream: TcpStream, peer: IpAddr, place: Place, stopped: watch::
             return;
         }
     };
-    let address = client_address(&hub.settings.access, peer, &head.forwarded);
+    let address = client_address(&hub.settings().access, peer, &head.forwarded);
     match hub.admit(&head, address) {
         Ok((guest, id, slot)) => {
             let is_open = timeout(ANSWER_TIMEOUT, http::write_upgrade(&mut socket, &head)).await;
@@ -291,7 +306,7 @@ fn page(hub: &Hub, head: &Head, address: IpAddr) -> Answer {
             }
         }
         "/metrics" => {
-            let is_allowed = match hub.settings.metrics {
+            let is_allowed = match hub.settings().metrics {
                 Readers::Off => false,
                 Readers::Private => is_private(address),
                 Readers::All => true,

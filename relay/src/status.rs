@@ -14,7 +14,7 @@ pub(crate) fn page(hub: &Hub) -> Answer {
         (false, true) => ("good", "ready"),
         (false, false) => ("busy", "looking for the DHT"),
     };
-    let access = &hub.settings.access;
+    let access = &hub.settings().access;
     let mut entry = Vec::new();
     if access.token_secret.is_some() {
         entry.push("a token");

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -13,6 +12,7 @@ import { Hyperswarm } from 'hypertab'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
+import { freePort } from './support/ports.mjs'
 import { openSocket, send, u32 } from './support/raw-client.mjs'
 import { startClient, startNative } from './support/relayed.mjs'
 import { startRelay } from './support/relay.mjs'
@@ -218,12 +218,4 @@ async function residentMemory (relay) {
 
 function openDescriptors (relay) {
   return readdirSync(`/proc/${relay.process.pid}/fd`).length
-}
-
-async function freePort () {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     pub(crate) key: Option<[u8; 32]>,
     /// How long it may stay.
     pub(crate) life: Option<Duration>,
+    /// Id of its token.
+    pub(crate) token_id: Option<String>,
     /// What it came with, for the callback.
     pub(crate) origin: Option<String>,
     pub(crate) token: Option<String>,
@@ -131,6 +133,7 @@ pub(crate) fn judge(access: &Access, head: &Head, address: IpAddr) -> Result<Gue
         permissions: Permissions::ALL,
         key: None,
         life: None,
+        token_id: None,
         origin: head.origin.clone(),
         token: head.token.clone(),
         path: head.path.clone(),
@@ -148,8 +151,16 @@ pub(crate) fn judge(access: &Access, head: &Head, address: IpAddr) -> Result<Gue
         guest.permissions = token.may;
         guest.key = token.key;
         guest.life = Some(Duration::from_secs(token.expires - now));
+        guest.token_id = Some(token.id);
     }
     Ok(guest)
+}
+
+/// Reports whether a guest that was let in is on a list of those who are not.
+pub(crate) fn is_barred(access: &Access, guest: &Guest) -> bool {
+    let is_revoked = |id: &String| access.revoked_tokens.contains(id);
+    access.deny_addresses.iter().any(|block| block.contains(guest.address))
+        || guest.token_id.as_ref().is_some_and(is_revoked)
 }
 
 /// Judges the key that a guest says is its own.

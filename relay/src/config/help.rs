@@ -8,7 +8,7 @@ pub fn usage() -> String {
     let mut text = String::from(HEAD);
     let defaults = Settings::default();
     let mut section = None;
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         let of = setting.name.rsplit_once('.').map_or("", |(section, _)| section);
         if section != Some(of) {
             section = Some(of);
@@ -52,6 +52,7 @@ fn title(section: &str) -> &'static str {
         "" => "Network",
         "log" => "Log",
         "tls" => "Encryption",
+        "acme" => "Encryption with a certificate that is fetched and renewed by itself",
         "access" => "Who is let in: all conditions that are set have to be met",
         "ban" => "Bans",
         "per-link" => "Limits of one client",
@@ -82,7 +83,7 @@ const TAIL: &str = "
 Prints one JSON object per event on standard output: {\"event\":\"listening\",\"url\":\"ws://…\"} once it accepts
 links, {\"event\":\"testnet\",\"bootstrap\":[\"…\"]} with --testnet. On the port of the WebSockets, GET / is a page for
 people, /healthz and /readyz are for supervisors and balancers, /metrics is for Prometheus.
-SIGHUP reads TLS files again; SIGTERM drains, a second one stops at once.
+SIGHUP reads settings and TLS files again and keeps whoever may stay; SIGTERM drains, a second one stops at once.
 ";
 
 /// Columns of the options.
@@ -99,7 +100,7 @@ mod tests {
     fn every_setting_is_explained_in_lines_that_fit() {
         let text = usage();
 
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             assert!(text.contains(&setting.flag()), "{}", setting.name);
         }
         for line in text.lines() {

@@ -12,11 +12,13 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use table::SETTINGS;
+
 use hypertab_core::dht_relay::{Limits, MAX_FRAME, Quota, Quotas};
 
 pub use help::usage;
 pub use sources::{Mistake, Sources};
-pub use values::{Block, HttpUrl, Key, Secret, Size};
+pub use values::{Block, HttpUrl, HttpsUrl, Key, Secret, Size};
 
 /// How to relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub log: Log,
     /// Encryption.
     pub tls: Tls,
+    /// Certificates that are fetched.
+    pub acme: Acme,
     /// Who is let in.
     pub access: Access,
     /// When addresses are banned.
@@ -126,6 +130,21 @@ pub struct Tls {
     pub reload: Duration,
 }
 
+/// Certificates that are fetched from an authority, by the `tls-alpn-01` challenge of ACME (RFC 8737).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acme {
+    /// Names in the certificate; nothing is fetched if empty.
+    pub domains: Vec<String>,
+    /// Mail addresses of the operator.
+    pub contact: Vec<String>,
+    /// Where the authority is.
+    pub directory: HttpsUrl,
+    /// What its own certificate is judged by; what browsers trust if absent.
+    pub root: Option<PathBuf>,
+    /// Folder of account and certificate.
+    pub cache: Option<PathBuf>,
+}
+
 /// Who is let in. All conditions that are set have to be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
@@ -177,6 +196,13 @@ impl Default for Settings {
             metrics: Readers::Private,
             log: Log { level: Level::Info, format: Format::Text, addresses: false, keys: false },
             tls: Tls { certificate: None, key: None, reload: Duration::from_secs(60) },
+            acme: Acme {
+                domains: Vec::new(),
+                contact: Vec::new(),
+                directory: HttpsUrl(LETS_ENCRYPT.into()),
+                root: None,
+                cache: None,
+            },
             access: Access {
                 token_secret: None,
                 revoked_tokens: Vec::new(),
@@ -219,6 +245,22 @@ impl Settings {
             let missing = if self.tls.key.is_none() { "tls.key" } else { "tls.certificate" };
             say(missing, "is missing: encryption takes both a certificate and its key");
         }
+        let acme = &self.acme;
+        if acme.domains.is_empty() {
+            for (name, is_set) in [
+                ("acme.contact", !acme.contact.is_empty()),
+                ("acme.root", acme.root.is_some()),
+                ("acme.cache", acme.cache.is_some()),
+            ] {
+                if is_set {
+                    say(name, "has no effect without acme.domains");
+                }
+            }
+        } else if self.tls.certificate.is_some() || self.tls.key.is_some() {
+            say("acme.domains", "makes no sense with tls.certificate, which is a certificate already");
+        } else if acme.cache.is_none() {
+            say("acme.cache", "is missing: authorities refuse who asks again with every start");
+        }
         if self.message_size.0 > MAX_FRAME as u64 {
             say("per-link.message-size", "is more than 1MiB, the most that clients of this protocol send");
         }
@@ -249,6 +291,34 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Takes over what a running relay cannot change from the settings in force, and returns the names of the settings
+    /// that have changed and of those that would have: those take a restart.
+    pub fn keep_fixed(&mut self, old: &Self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let changed: Vec<_> = SETTINGS.iter().filter(|setting| !(setting.is_same)(old, self)).collect();
+        self.listen = old.listen;
+        self.udp = old.udp;
+        self.public_address = old.public_address;
+        self.bootstrap.clone_from(&old.bootstrap);
+        self.testnet = old.testnet;
+        self.allow_private = old.allow_private;
+        self.serve_others = old.serve_others;
+        self.stun = old.stun;
+        self.allow_custodial = old.allow_custodial;
+        self.state.clone_from(&old.state);
+        self.log.clone_from(&old.log);
+        self.acme.clone_from(&old.acme);
+        if self.tls.certificate.is_some() != old.tls.certificate.is_some() {
+            self.tls.clone_from(&old.tls);
+        }
+        self.tls.reload = old.tls.reload;
+        let (fixed, applied) =
+            changed.into_iter().partition::<Vec<_>, _>(|setting| (setting.is_same)(old, self));
+        let names = |settings: Vec<&table::Setting>| settings.iter().map(|setting| setting.name).collect();
+        (names(applied), names(fixed))
+    }
+}
+
 /// Reads a time as settings have it.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     values::Value::read(text)
@@ -272,6 +342,9 @@ fn burst_without_rate(scope: &str, quota: &Quota) -> Option<&'static str> {
     };
     table::find(&format!("{scope}.{suffix}")).map(|setting| setting.name)
 }
+
+/// The authority that most servers use.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// Room for the largest message that is not data: a handshake with addresses.
 const MIN_MESSAGE: u64 = 4096;

@@ -86,7 +86,7 @@ impl Sources {
             text.push_str(&format!("# Read from {}.\n", file.display()));
         }
         let mut section = "";
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter() {
             let (of, name) = setting.name.rsplit_once('.').unwrap_or(("", setting.name));
             if of != section {
                 section = of;

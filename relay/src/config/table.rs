@@ -1,5 +1,7 @@
 //! All settings, each with its name, its shape and what it means.
 
+use std::sync::LazyLock;
+
 use super::values::{Size, Value, quoted};
 use super::{Format, Level, Readers, Settings};
 
@@ -11,6 +13,8 @@ pub(super) struct Setting {
     pub shape: &'static str,
     /// What it means.
     pub help: &'static str,
+    /// Tells whether two sets of settings agree on it.
+    pub is_same: fn(&Settings, &Settings) -> bool,
     pub kind: Kind,
 }
 
@@ -55,11 +59,12 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 pub(super) const PREFIX: &str = "HYPERTAB_RELAY_";
 
 macro_rules! one {
-    ($name:literal, $shape:literal, $help:literal, $($field:tt)+) => {
+    ($name:expr, $shape:literal, $help:literal, $($field:tt)+) => {
         Setting {
             name: $name,
             shape: $shape,
             help: $help,
+            is_same: |one, other| one.$($field)+ == other.$($field)+,
             kind: Kind::One {
                 set: |settings, text| {
                     settings.$($field)+ = Value::read(text)?;
@@ -72,11 +77,12 @@ macro_rules! one {
 }
 
 macro_rules! switch {
-    ($name:literal, $help:literal, $($field:tt)+) => {
+    ($name:expr, $help:literal, $($field:tt)+) => {
         Setting {
             name: $name,
             shape: "",
             help: $help,
+            is_same: |one, other| one.$($field)+ == other.$($field)+,
             kind: Kind::Switch {
                 set: |settings, text| {
                     settings.$($field)+ = Value::read(text)?;
@@ -89,11 +95,12 @@ macro_rules! switch {
 }
 
 macro_rules! many {
-    ($name:literal, $shape:literal, $help:literal, $($field:tt)+) => {
+    ($name:expr, $shape:literal, $help:literal, $($field:tt)+) => {
         Setting {
             name: $name,
             shape: $shape,
             help: $help,
+            is_same: |one, other| one.$($field)+ == other.$($field)+,
             kind: Kind::Many {
                 clear: |settings| settings.$($field)+.clear(),
                 push: |settings, text| {
@@ -111,11 +118,12 @@ macro_rules! many {
 
 /// A number of bytes in core's `usize`.
 macro_rules! bytes {
-    ($name:literal, $help:literal, $($field:tt)+) => {
+    ($name:expr, $help:literal, $($field:tt)+) => {
         Setting {
             name: $name,
             shape: "SIZE",
             help: $help,
+            is_same: |one, other| one.$($field)+ == other.$($field)+,
             kind: Kind::One {
                 set: |settings, text| {
                     let Size(size) = Value::read(text)?;
@@ -130,11 +138,12 @@ macro_rules! bytes {
 
 /// A number of bytes, or none, in a quota.
 macro_rules! quota_bytes {
-    ($name:literal, $help:literal, $($field:tt)+) => {
+    ($name:expr, $help:literal, $($field:tt)+) => {
         Setting {
             name: $name,
             shape: "SIZE",
             help: $help,
+            is_same: |one, other| one.$($field)+ == other.$($field)+,
             kind: Kind::One {
                 set: |settings, text| {
                     let size: Option<Size> = Value::read(text)?;
@@ -147,217 +156,225 @@ macro_rules! quota_bytes {
     };
 }
 
-pub(super) static SETTINGS: &[Setting] = &[
-    one!("listen", "HOST:PORT", "where WebSockets are accepted; port 0 takes a free one", listen),
-    one!("udp", "HOST:PORT", "where the DHT node listens; by default 0.0.0.0 and a free port", udp),
-    one!(
-        "public-address",
-        "HOST:PORT",
-        "where the DHT node is reached from outside, without a firewall",
-        public_address
-    ),
-    many!(
-        "bootstrap",
-        "HOST:PORT",
-        "a DHT node to start from; by default those of the public DHT",
-        bootstrap
-    ),
-    switch!("testnet", "start an isolated DHT on loopback and use it", testnet),
-    switch!("allow-private", "send to private and loopback addresses too; implied by testnet", allow_private),
-    switch!("serve-others", "store DHT records of others and pass their handshakes on", serve_others),
-    switch!("stun", "answer STUN binding requests on the UDP port", stun),
-    switch!(
-        "allow-custodial",
-        "serve clients that give their secret keys away, as upstream's do by default; the relay sees all they say",
-        allow_custodial
-    ),
-    one!("state", "FILE", "where UDP port, known nodes and bans survive a restart", state),
-    one!("drain", "TIME", "how long links with streams get to end when the relay stops", drain),
-    one!("metrics", "WHO", "who may read /metrics: off, private (addresses) or all", metrics),
-    one!("log.level", "LEVEL", "error, warn, info or debug", log.level),
-    one!("log.format", "FORMAT", "text or json", log.format),
-    switch!("log.addresses", "log addresses of clients", log.addresses),
-    switch!("log.keys", "log public keys of clients", log.keys),
-    one!(
-        "tls.certificate",
-        "FILE",
-        "certificate chain (PEM); without it, put a proxy with TLS in front",
-        tls.certificate
-    ),
-    one!("tls.key", "FILE", "private key of the certificate (PEM)", tls.key),
-    one!("tls.reload", "TIME", "how often both files are looked at for changes", tls.reload),
-    one!(
-        "access.token-secret",
-        "TEXT",
-        "let in only clients with a token made with this secret",
-        access.token_secret
-    ),
-    many!("access.revoked-tokens", "ID", "a token that is not taken any more", access.revoked_tokens),
-    many!("access.allow-keys", "KEY", "a public key that is served; by default all are", access.allow_keys),
-    many!("access.deny-keys", "KEY", "a public key that is not served", access.deny_keys),
-    many!(
-        "access.deny-addresses",
-        "BLOCK",
-        "addresses that are not served, like 192.0.2.0/24",
-        access.deny_addresses
-    ),
-    many!(
-        "access.origins",
-        "ORIGIN",
-        "a site whose pages are let in, like https://example.org or https://*.example.org; by default all",
-        access.origins
-    ),
-    many!(
-        "access.trusted-proxies",
-        "BLOCK",
-        "a proxy whose X-Forwarded-For is believed",
-        access.trusted_proxies
-    ),
-    one!(
-        "access.callback",
-        "URL",
-        "asked by POST about each client; lets it in with status 200",
-        access.callback
-    ),
-    one!(
-        "access.callback-timeout",
-        "TIME",
-        "how long that may take; nobody is let in without an answer",
-        access.callback_timeout
-    ),
-    one!("ban.after", "N", "offences after which an address is banned", ban.after),
-    one!("ban.window", "TIME", "time in which offences are counted", ban.window),
-    one!("ban.time", "TIME", "how long an address is banned", ban.time),
-    one!("per-link.streams", "N", "streams of one client", quotas.link.streams),
-    one!("per-link.handshakes", "N", "those among them that are not open yet", quotas.link.handshakes),
-    one!("per-link.listens", "N", "keys that one client listens on", quotas.link.listens),
-    one!("per-link.topics", "N", "topics that one client announces", quotas.link.topics),
-    one!(
-        "per-link.lookups-per-minute",
-        "N",
-        "lookups and announces of one client",
-        quotas.link.lookups_per_minute
-    ),
-    quota_bytes!(
-        "per-link.bytes-per-second",
-        "traffic of one client, each way",
-        quotas.link.bytes_per_second
-    ),
-    quota_bytes!("per-link.bytes-burst", "more than that, for a moment", quotas.link.bytes_burst),
-    quota_bytes!("per-link.bytes-per-day", "traffic of one client, both ways", quotas.link.bytes_per_day),
-    one!("per-link.queries", "N", "searches of one client at once", limits.queries),
-    one!("per-link.signatures", "N", "signatures that one client owes", limits.signatures),
-    one!("per-link.requests-per-second", "N", "dials, listens and searches of one client", limits.per_second),
-    one!("per-link.requests-burst", "N", "more than that, for a moment", limits.burst),
-    one!(
-        "per-link.requests-refused",
-        "N",
-        "requests turned down before the link is closed",
-        limits.turned_down
-    ),
-    one!("per-link.message-size", "SIZE", "largest WebSocket message", message_size),
-    bytes!("per-link.receive-buffer", "bytes from peers that wait for one client", limits.receive_buffer),
-    bytes!(
-        "per-link.send-buffer",
-        "bytes to slow peers before one client is not read any more",
-        limits.send_buffer
-    ),
-    bytes!("per-link.control-buffer", "bytes of answers that wait for one client", limits.control_buffer),
-    one!(
-        "per-link.request-timeout",
-        "TIME",
-        "until the HTTP request and the TLS handshake are complete",
-        request_timeout
-    ),
-    one!(
-        "per-link.handshake-timeout",
-        "TIME",
-        "until a client has introduced itself",
-        limits.handshake_timeout
-    ),
-    one!(
-        "per-link.idle-timeout",
-        "TIME",
-        "silence after which a client is gone; it is pinged every 15s",
-        limits.idle_timeout
-    ),
-    one!(
-        "per-link.answer-timeout",
-        "TIME",
-        "until a client has signed or named a connection",
-        limits.answer_timeout
-    ),
-    one!(
-        "per-link.blocked-timeout",
-        "TIME",
-        "until a peer that takes nothing is given up",
-        limits.blocked_timeout
-    ),
-    one!("per-link.write-timeout", "TIME", "until a client that takes nothing is gone", write_timeout),
-    one!("per-link.max-life", "TIME", "after which a client has to connect again", max_life),
-    one!("per-address.links", "N", "clients from one address (IPv6: one /64)", quotas.address.links),
-    one!(
-        "per-address.links-per-second",
-        "N",
-        "new clients from one address",
-        quotas.address.links_per_second
-    ),
-    one!("per-address.links-burst", "N", "more than that, for a moment", quotas.address.links_burst),
-    one!("per-address.streams", "N", "streams of one address", quotas.address.streams),
-    one!("per-address.handshakes", "N", "those among them that are not open yet", quotas.address.handshakes),
-    one!("per-address.listens", "N", "keys that one address listens on", quotas.address.listens),
-    one!("per-address.topics", "N", "topics that one address announces", quotas.address.topics),
-    one!(
-        "per-address.lookups-per-minute",
-        "N",
-        "lookups and announces of one address",
-        quotas.address.lookups_per_minute
-    ),
-    quota_bytes!(
-        "per-address.bytes-per-second",
-        "traffic of one address, each way",
-        quotas.address.bytes_per_second
-    ),
-    quota_bytes!("per-address.bytes-burst", "more than that, for a moment", quotas.address.bytes_burst),
-    quota_bytes!(
-        "per-address.bytes-per-day",
-        "traffic of one address, both ways",
-        quotas.address.bytes_per_day
-    ),
-    one!("per-key.links", "N", "clients with one key", quotas.key.links),
-    one!("per-key.links-per-second", "N", "new clients with one key", quotas.key.links_per_second),
-    one!("per-key.links-burst", "N", "more than that, for a moment", quotas.key.links_burst),
-    one!("per-key.streams", "N", "streams of one key", quotas.key.streams),
-    one!("per-key.handshakes", "N", "those among them that are not open yet", quotas.key.handshakes),
-    one!("per-key.listens", "N", "keys that clients with one key listen on", quotas.key.listens),
-    one!("per-key.topics", "N", "topics that one key announces", quotas.key.topics),
-    one!(
-        "per-key.lookups-per-minute",
-        "N",
-        "lookups and announces of one key",
-        quotas.key.lookups_per_minute
-    ),
-    quota_bytes!("per-key.bytes-per-second", "traffic of one key, each way", quotas.key.bytes_per_second),
-    quota_bytes!("per-key.bytes-burst", "more than that, for a moment", quotas.key.bytes_burst),
-    quota_bytes!("per-key.bytes-per-day", "traffic of one key, both ways", quotas.key.bytes_per_day),
-    one!(
+/// New links of an account.
+macro_rules! links {
+    ($scope:literal, $($field:tt)+) => {
+        [
+            one!(concat!($scope, ".links"), "N", "clients", $($field)+.links),
+            one!(concat!($scope, ".links-per-second"), "N", "new clients", $($field)+.links_per_second),
+            one!(concat!($scope, ".links-burst"), "N", "more than that, for a moment", $($field)+.links_burst),
+        ]
+    };
+}
+
+/// What an account may hold and use up.
+macro_rules! quota {
+    ($scope:literal, $($field:tt)+) => {
+        [
+            one!(concat!($scope, ".streams"), "N", "streams", $($field)+.streams),
+            one!(
+                concat!($scope, ".handshakes"), "N", "those among them that are not open yet", $($field)+.handshakes
+            ),
+            one!(concat!($scope, ".listens"), "N", "keys listened on", $($field)+.listens),
+            one!(concat!($scope, ".topics"), "N", "topics announced", $($field)+.topics),
+            one!(
+                concat!($scope, ".lookups-per-minute"), "N", "lookups and announces", $($field)+.lookups_per_minute
+            ),
+            quota_bytes!(concat!($scope, ".bytes-per-second"), "traffic, each way", $($field)+.bytes_per_second),
+            quota_bytes!(concat!($scope, ".bytes-burst"), "more than that, for a moment", $($field)+.bytes_burst),
+            quota_bytes!(concat!($scope, ".bytes-per-day"), "traffic, both ways", $($field)+.bytes_per_day),
+        ]
+    };
+}
+
+/// All settings, section by section.
+pub(super) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let mut settings = general();
+    settings.extend(quota!("per-link", quotas.link));
+    settings.extend(per_link());
+    settings.extend(links!("per-address", quotas.address));
+    settings.extend(quota!("per-address", quotas.address));
+    settings.extend(links!("per-key", quotas.key));
+    settings.extend(quota!("per-key", quotas.key));
+    settings.push(one!(
         "total.requests",
         "N",
         "connections without a link: requests that are being read or answered",
         max_requests
-    ),
-    one!("total.links", "N", "clients", quotas.total.links),
-    one!("total.links-per-second", "N", "new clients", quotas.total.links_per_second),
-    one!("total.links-burst", "N", "more than that, for a moment", quotas.total.links_burst),
-    one!("total.streams", "N", "streams", quotas.total.streams),
-    one!("total.handshakes", "N", "those among them that are not open yet", quotas.total.handshakes),
-    one!("total.listens", "N", "keys listened on", quotas.total.listens),
-    one!("total.topics", "N", "topics announced", quotas.total.topics),
-    one!("total.lookups-per-minute", "N", "lookups and announces", quotas.total.lookups_per_minute),
-    quota_bytes!("total.bytes-per-second", "traffic, each way", quotas.total.bytes_per_second),
-    quota_bytes!("total.bytes-burst", "more than that, for a moment", quotas.total.bytes_burst),
-    quota_bytes!("total.bytes-per-day", "traffic, both ways", quotas.total.bytes_per_day),
-];
+    ));
+    settings.extend(links!("total", quotas.total));
+    settings.extend(quota!("total", quotas.total));
+    settings
+});
+
+fn general() -> Vec<Setting> {
+    vec![
+        one!("listen", "HOST:PORT", "where WebSockets are accepted; port 0 takes a free one", listen),
+        one!("udp", "HOST:PORT", "where the DHT node listens; by default 0.0.0.0 and a free port", udp),
+        one!(
+            "public-address",
+            "HOST:PORT",
+            "where the DHT node is reached from outside, without a firewall",
+            public_address
+        ),
+        many!(
+            "bootstrap",
+            "HOST:PORT",
+            "a DHT node to start from; by default those of the public DHT",
+            bootstrap
+        ),
+        switch!("testnet", "start an isolated DHT on loopback and use it", testnet),
+        switch!(
+            "allow-private",
+            "send to private and loopback addresses too; implied by testnet",
+            allow_private
+        ),
+        switch!("serve-others", "store DHT records of others and pass their handshakes on", serve_others),
+        switch!("stun", "answer STUN binding requests on the UDP port", stun),
+        switch!(
+            "allow-custodial",
+            "serve clients that give their secret keys away, as upstream's do by default; the relay sees all they say",
+            allow_custodial
+        ),
+        one!("state", "FILE", "where UDP port, known nodes and bans survive a restart", state),
+        one!("drain", "TIME", "how long links with streams get to end when the relay stops", drain),
+        one!("metrics", "WHO", "who may read /metrics: off, private (addresses) or all", metrics),
+        one!("log.level", "LEVEL", "error, warn, info or debug", log.level),
+        one!("log.format", "FORMAT", "text or json", log.format),
+        switch!("log.addresses", "log addresses of clients", log.addresses),
+        switch!("log.keys", "log public keys of clients", log.keys),
+        one!(
+            "tls.certificate",
+            "FILE",
+            "certificate chain (PEM); without it, put a proxy with TLS in front",
+            tls.certificate
+        ),
+        one!("tls.key", "FILE", "private key of the certificate (PEM)", tls.key),
+        one!("tls.reload", "TIME", "how often both files are looked at for changes", tls.reload),
+        many!(
+            "acme.domains",
+            "NAME",
+            "a name of this relay that a certificate is fetched for (ACME, by TLS on the port of the WebSockets)",
+            acme.domains
+        ),
+        many!(
+            "acme.contact",
+            "ADDRESS",
+            "where the authority may write to, as you@example.org",
+            acme.contact
+        ),
+        one!("acme.directory", "URL", "the authority; by default Let's Encrypt", acme.directory),
+        one!("acme.root", "FILE", "certificate (PEM) of an authority that is not public", acme.root),
+        one!("acme.cache", "DIR", "where account and certificate survive a restart", acme.cache),
+        one!(
+            "access.token-secret",
+            "TEXT",
+            "let in only clients with a token made with this secret",
+            access.token_secret
+        ),
+        many!("access.revoked-tokens", "ID", "a token that is not taken any more", access.revoked_tokens),
+        many!(
+            "access.allow-keys",
+            "KEY",
+            "a public key that is served; by default all are",
+            access.allow_keys
+        ),
+        many!("access.deny-keys", "KEY", "a public key that is not served", access.deny_keys),
+        many!(
+            "access.deny-addresses",
+            "BLOCK",
+            "addresses that are not served, like 192.0.2.0/24",
+            access.deny_addresses
+        ),
+        many!(
+            "access.origins",
+            "ORIGIN",
+            "a site whose pages are let in, like https://example.org or https://*.example.org; by default all",
+            access.origins
+        ),
+        many!(
+            "access.trusted-proxies",
+            "BLOCK",
+            "a proxy whose X-Forwarded-For is believed",
+            access.trusted_proxies
+        ),
+        one!(
+            "access.callback",
+            "URL",
+            "asked by POST about each client; lets it in with status 200",
+            access.callback
+        ),
+        one!(
+            "access.callback-timeout",
+            "TIME",
+            "how long that may take; nobody is let in without an answer",
+            access.callback_timeout
+        ),
+        one!("ban.after", "N", "offences after which an address is banned", ban.after),
+        one!("ban.window", "TIME", "time in which offences are counted", ban.window),
+        one!("ban.time", "TIME", "how long an address is banned", ban.time),
+    ]
+}
+
+fn per_link() -> Vec<Setting> {
+    vec![
+        one!("per-link.queries", "N", "searches of one client at once", limits.queries),
+        one!("per-link.signatures", "N", "signatures that one client owes", limits.signatures),
+        one!(
+            "per-link.requests-per-second",
+            "N",
+            "dials, listens and searches of one client",
+            limits.per_second
+        ),
+        one!("per-link.requests-burst", "N", "more than that, for a moment", limits.burst),
+        one!(
+            "per-link.requests-refused",
+            "N",
+            "requests turned down before the link is closed",
+            limits.turned_down
+        ),
+        one!("per-link.message-size", "SIZE", "largest WebSocket message", message_size),
+        bytes!("per-link.receive-buffer", "bytes from peers that wait for one client", limits.receive_buffer),
+        bytes!(
+            "per-link.send-buffer",
+            "bytes to slow peers before one client is not read any more",
+            limits.send_buffer
+        ),
+        bytes!("per-link.control-buffer", "bytes of answers that wait for one client", limits.control_buffer),
+        one!(
+            "per-link.request-timeout",
+            "TIME",
+            "until the HTTP request and the TLS handshake are complete",
+            request_timeout
+        ),
+        one!(
+            "per-link.handshake-timeout",
+            "TIME",
+            "until a client has introduced itself",
+            limits.handshake_timeout
+        ),
+        one!(
+            "per-link.idle-timeout",
+            "TIME",
+            "silence after which a client is gone; it is pinged every 15s",
+            limits.idle_timeout
+        ),
+        one!(
+            "per-link.answer-timeout",
+            "TIME",
+            "until a client has signed or named a connection",
+            limits.answer_timeout
+        ),
+        one!(
+            "per-link.blocked-timeout",
+            "TIME",
+            "until a peer that takes nothing is given up",
+            limits.blocked_timeout
+        ),
+        one!("per-link.write-timeout", "TIME", "until a client that takes nothing is gone", write_timeout),
+        one!("per-link.max-life", "TIME", "after which a client has to connect again", max_life),
+    ]
+}
 
 macro_rules! words {
     ($kind:ty, $list:literal, $($word:literal => $value:expr),+) => {

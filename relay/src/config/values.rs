@@ -89,6 +89,10 @@ pub struct HttpUrl {
     pub path: String,
 }
 
+/// An address of a server with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpsUrl(pub String);
+
 impl Value for bool {
     fn read(text: &str) -> Result<Self, String> {
         match text {
@@ -290,6 +294,19 @@ impl Value for HttpUrl {
 
     fn show(&self) -> String {
         quoted(&format!("http://{}{}", self.authority, self.path))
+    }
+}
+
+impl Value for HttpsUrl {
+    fn read(text: &str) -> Result<Self, String> {
+        let wrong = || "an address like https://acme.example.org/directory".to_string();
+        let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
+        let is_plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_plain && !rest.starts_with('/') { Ok(Self(text.into())) } else { Err(wrong()) }
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.0)
     }
 }
 
