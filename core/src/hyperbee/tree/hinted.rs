@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::ops::Range;
 
-use super::{Entry, Found, MAX_DEPTH, MAX_KEYS, NodeRef, ReadError, StoredNode, View};
+use super::steps::Steps;
+use super::{Entry, Found, MAX_DEPTH, MAX_KEYS, NodeRef, ReadError, Reader, StoredNode, View};
 use crate::hyperbee::messages::CacheMessage;
 
 impl View<'_> {
@@ -28,11 +29,12 @@ impl View<'_> {
         let turns = &hints.turns;
         let blocks = &hints.blocks[..hints.blocks.len().min(MAX_HINTS)];
         let starts_here = blocks.first().copied() == self.version.checked_sub(1);
-        let mut steps = (turns.is_empty() && starts_here).then_some(Steps { touched: blocks, next: 1 });
+        let mut steps = (turns.is_empty() && starts_here).then(|| Steps::after_root(blocks));
         if steps.is_none() {
             self.ask_all(blocks);
         }
         let Some(NodeRef::Stored(mut node)) = self.root()? else { return self.get(key) };
+        let height = node.own_height();
         // Whether the keys beside the subtree are known to be smaller and larger.
         let (mut before, mut after) = (Neighbour::End, Neighbour::End);
         let mut depth = 0;
@@ -55,18 +57,22 @@ impl View<'_> {
             };
             let mut turn = turns.get(depth).and_then(|turn| usize::try_from(*turn).ok());
             if let Some(known) = steps {
-                match self.follow(&node, key, known, 0..keys)? {
+                let mut patience = PATIENCE;
+                match self.follow(&node, key, known, 0..keys, &mut patience)? {
                     Some((Turn::Look(seq), _)) => {
                         // Compared with by the next round, as a key that is known.
                         if let Err(error) = self.reader.key(seq) {
-                            self.ask_steps(known, depth == 0);
+                            self.ask_steps(known, &node, node.seq, height.saturating_sub(depth + 1));
                             return Err(error);
                         }
                         continue;
                     }
                     Some((Turn::Gap(gap), after)) => (turn, steps) = (Some(gap), Some(after)),
-                    None => (turn, steps) = (self.own_child(&node, key)?, None),
+                    None => steps = None,
                 }
+            }
+            if turn.is_none() {
+                turn = self.own_child(&node, key)?;
             }
             let hinted = turn.filter(|turn| !is_leaf && (low..=high).contains(turn));
             if is_leaf && let Some(turn) = turn.filter(|turn| (low..=high).contains(turn)) {
@@ -95,13 +101,13 @@ impl View<'_> {
                 return self.absent(key, before, after);
             }
             let (seq, offset) = node.child(gap)?;
-            node = match (self.reader.child(node.seq, seq, offset), steps) {
-                (Err(error), Some(steps)) => {
-                    self.ask_steps(steps, depth == 0);
-                    return Err(error);
-                }
-                (child, _) => child?,
-            };
+            // Also once it is all here: what is kept then tells more of the rest of the way.
+            if let Some(steps) = steps
+                && !self.reader.cache.contains(seq)
+            {
+                self.ask_steps(steps, &node, seq, height.saturating_sub(depth + 2));
+            }
+            node = self.reader.child(node.seq, seq, offset)?;
             depth += 1;
         }
         Err(self.too_deep())
@@ -113,46 +119,29 @@ impl View<'_> {
         }
     }
 
-    /// Asks for what may be a node on the rest of the way, and for its end.
-    ///
-    /// No node is younger than its parent, nor is a key than its node: only what nothing younger follows can be one.
-    /// At first there is room for some of the keys that the search compared with last, too.
-    fn ask_steps(&mut self, steps: Steps<'_>, is_first: bool) {
-        let rest = steps.touched.get(steps.next..).unwrap_or_default();
-        let mut youngest = 0;
-        let mut others = Vec::new();
-        let mut room = FIRST_ASKED;
-        for seq in rest.iter().rev() {
-            if *seq >= youngest {
-                youngest = *seq;
-                self.ask_all(&[*seq]);
-                room = room.saturating_sub(1);
-            } else {
-                others.push(*seq);
-            }
-        }
-        if is_first {
-            others.truncate(room);
-            self.ask_all(&others);
-        }
+    /// Asks for what is likely to be needed of the rest of the way, at `node`, from the node in block `parent` on.
+    fn ask_steps(&mut self, steps: Steps<'_>, node: &StoredNode, parent: u64, below: usize) {
+        // After the root's block comes all that is unlikely, too; after any other, what was missed then.
+        let room = if node.seq.checked_add(1) == Some(self.version) { FIRST_ASKED } else { 0 };
+        self.ask_all(&steps.likely(parent, below, room));
     }
 
-    /// Finds out how a search went on in a node, from the steps that it took.
+    /// Finds out how a search went on in a node, from the steps that it took, as far as the nodes below are here.
+    ///
+    /// `patience` is how many more places may be looked at.
     fn follow<'s>(
         &mut self,
         node: &StoredNode,
         key: &[u8],
         steps: Steps<'s>,
         range: Range<usize>,
+        patience: &mut usize,
     ) -> Result<Option<(Turn, Steps<'s>)>, ReadError> {
+        let Some(left) = patience.checked_sub(1) else { return Ok(None) };
+        *patience = left;
         let Range { start, end } = range;
         if start >= end {
-            if node.level().children.is_empty() {
-                return Ok(steps.is_over().then_some((Turn::Gap(start), steps)));
-            }
-            let (child, _) = node.child(start)?;
-            let steps = if child == node.seq { Some(steps) } else { steps.touch(child) };
-            return Ok(steps.map(|steps| (Turn::Gap(start), steps)));
+            return self.enter(node, key, steps, start, patience);
         }
         let middle = (start + end) / 2;
         let seq = node.key_seq(middle)?;
@@ -161,33 +150,70 @@ impl View<'_> {
         let look = Some((Turn::Look(seq), steps));
         if let Some(place) = self.reader.cache.find(seq) {
             return match key.cmp(&self.reader.cache.at(place).key) {
-                Ordering::Less => self.follow(node, key, steps, start..middle),
-                Ordering::Greater => self.follow(node, key, steps, middle + 1..end),
-                Ordering::Equal => Ok(None),
+                Ordering::Less => self.follow(node, key, steps, start..middle, patience),
+                Ordering::Greater => self.follow(node, key, steps, middle + 1..end, patience),
+                // A search ends with the key that it is for.
+                Ordering::Equal => Ok(look.filter(|_| steps.is_over())),
             };
         }
-        // A search ends with the key that it is for.
         if steps.is_over() {
             return Ok(look);
         }
-        let less = self.follow(node, key, steps, start..middle)?;
-        let greater = self.follow(node, key, steps, middle + 1..end)?;
+        let less = self.follow(node, key, steps, start..middle, patience)?;
+        let greater = self.follow(node, key, steps, middle + 1..end, patience)?;
         Ok(match (less, greater) {
             (None, None) => None,
+            // What is named tells more than what would not be named anyway.
+            (Some((Turn::Gap(less), a)), Some((Turn::Gap(greater), b)))
+                if a.are_after(&b) != b.are_after(&a) =>
+            {
+                let (gap, steps) = if a.are_after(&b) { (less, a) } else { (greater, b) };
+                Some((Turn::Gap(gap), steps))
+            }
             (Some(_), Some(_)) => look,
             (less, greater) => less.or(greater),
         })
     }
 
-    /// Returns the only child that was written together with a node for this key.
+    /// Finds out whether a search can have gone on into the child at `gap`, or have ended there in a leaf.
+    fn enter<'s>(
+        &mut self,
+        node: &StoredNode,
+        key: &[u8],
+        steps: Steps<'s>,
+        gap: usize,
+        patience: &mut usize,
+    ) -> Result<Option<(Turn, Steps<'s>)>, ReadError> {
+        if node.level().children.is_empty() {
+            return Ok(steps.is_over().then_some((Turn::Gap(gap), steps)));
+        }
+        let (seq, offset) = node.child(gap)?;
+        let steps = if seq == node.seq { Some(steps) } else { steps.touch(seq) };
+        let Some(steps) = steps else { return Ok(None) };
+        let entered = Some((Turn::Gap(gap), steps));
+        let Some(place) = self.reader.cache.find(seq) else { return Ok(entered) };
+        // A search that is for the key of a node's own block ends there.
+        if self.reader.cache.at(place).key == key {
+            return Ok(entered.filter(|_| steps.is_over()));
+        }
+        let child = Reader::node_of(self.reader.cache.at(place), seq, offset)?;
+        let keys = child.level().keys.len();
+        let goes_on = self.follow(&child, key, steps, 0..keys, patience)?.is_some();
+        Ok(entered.filter(|_| goes_on))
+    }
+
+    /// Returns the child below which a node's own block put this key.
     fn own_child(&mut self, node: &StoredNode, key: &[u8]) -> Result<Option<usize>, ReadError> {
-        if self.reader.known(node.seq)?.key != key {
+        let slot = self.reader.known(node.seq)?;
+        if slot.key != key {
             return Ok(None);
         }
-        let children = node.children()?;
-        let mut own = children.iter().enumerate().filter(|(_, (seq, _))| *seq == node.seq).map(|(i, _)| i);
-        let first = own.next();
-        Ok(first.filter(|_| own.next().is_none()))
+        for (i, (seq, offset)) in node.children()?.into_iter().enumerate() {
+            if seq == node.seq && Reader::node_of(slot, seq, offset)?.holds_own_key() {
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
     }
 
     /// Returns the blocks that show what [`get`](Self::get) returns, and the way through them.
@@ -273,27 +299,6 @@ impl View<'_> {
     }
 }
 
-/// What a peer's search touched, and how much of it is accounted for.
-#[derive(Clone, Copy)]
-struct Steps<'s> {
-    touched: &'s [u64],
-    next: usize,
-}
-
-impl Steps<'_> {
-    fn is_over(&self) -> bool {
-        self.next >= self.touched.len()
-    }
-
-    /// Goes past a block that is read, which counts only once; `None` when another was.
-    fn touch(self, seq: u64) -> Option<Self> {
-        if self.touched.iter().take(self.next).any(|touched| *touched == seq) {
-            return Some(self);
-        }
-        (self.touched.get(self.next) == Some(&seq)).then_some(Self { next: self.next + 1, ..self })
-    }
-}
-
 /// How a search went on.
 enum Turn {
     /// Into the child here, or to the end in a leaf.
@@ -329,6 +334,9 @@ impl Neighbour {
 /// Hints that are used: an upstream peer names about three blocks for each level of the tree.
 const MAX_HINTS: usize = 128;
 
-/// Blocks that are asked for at once for the steps of a search; with the root, a lookup then needs no more than twelve
-/// in most trees.
-const FIRST_ASKED: usize = 8;
+/// Places that are looked at to find out how a search went on; one that is told of rightly takes about a hundred.
+const PATIENCE: usize = 2000;
+
+/// Blocks that are asked for at once for the steps of a search, if some of them are unlikely to be needed. With the root,
+/// its child and one that was missed, that is no more than twelve.
+const FIRST_ASKED: usize = 9;

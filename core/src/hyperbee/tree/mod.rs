@@ -14,6 +14,7 @@ mod hinted;
 mod history;
 mod linked;
 mod range;
+mod steps;
 
 use crate::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -356,6 +357,24 @@ impl StoredNode {
             places.extend(own.filter_map(|child| usize::try_from(child[1]).ok()));
         }
         false
+    }
+
+    /// Returns how many nodes there are on the way that was written together with this one, with its leaf.
+    ///
+    /// All leaves are as deep. A write that ended further up mostly ended right above the leaves.
+    fn own_height(&self) -> usize {
+        let mut place = self.place;
+        for height in 1..=MAX_DEPTH {
+            let Some(level) = self.levels.get(place).filter(|level| !level.children.is_empty()) else {
+                return height;
+            };
+            let own = level.children.chunks_exact(2).find(|child| child[0] == self.seq);
+            let Some(offset) = own.and_then(|child| usize::try_from(child[1]).ok()) else {
+                return height + 1;
+            };
+            place = offset;
+        }
+        MAX_DEPTH
     }
 
     /// Returns the blocks of all keys.
