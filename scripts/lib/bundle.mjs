@@ -13,12 +13,13 @@ const dist = join(root, 'wasm', 'dist')
 const entries = (own) => ({
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht', 'protomux'].map((name) => [name, join(own, `${name}.ts`)])),
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
+  react: join(source, 'entries', 'react.ts'),
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
 })
 
 /** Entry points that only browsers have. */
-const inBrowsers = Object.fromEntries(['worker', 'worker-host', 'service-worker'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
+const inBrowsers = Object.fromEntries(['worker', 'worker-host', 'service-worker', 'inspector'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
 
 /** What programs import from inside upstream's package. */
 const partsOfHypercore = [
@@ -46,20 +47,22 @@ export async function bundleApi () {
     keepNames: true,
     chunkNames: 'chunk-[hash]',
     legalComments: 'inline',
-    sourcemap: false,
     logLevel: 'error'
   }
   try {
     await Promise.all([
       esbuild.build({
         ...common,
-        // A page may load these as they are. Names stay, for whoever reads a stack.
+        // A page may load these as they are. Whoever reads a stack has the maps, which no page loads by itself.
+        sourcemap: 'linked',
         minifySyntax: true,
         minifyWhitespace: true,
+        minifyIdentifiers: true,
         entryPoints: { ...entries(join(source, 'entries')), ...inBrowsers },
         platform: 'browser',
         outdir: join(dist, 'browser'),
-        alias: { 'events-universal': 'bare-events' },
+        alias: { 'events-universal': 'bare-events', events: 'bare-events' },
+        external: ['react'],
         plugins: [engineBeside]
       }),
       esbuild.build({
@@ -67,7 +70,7 @@ export async function bundleApi () {
         entryPoints: { ...entries(join(source, 'entries', 'node')), localdrive: join(source, 'entries', 'node', 'localdrive.ts') },
         platform: 'node',
         outdir: join(dist, 'node'),
-        external: ['ws'],
+        external: ['ws', 'react', 'abstract-level'],
         plugins: [engineBeside, platformOfNode]
       })
     ])

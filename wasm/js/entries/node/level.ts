@@ -1,0 +1,5 @@
+// For Node, whose require() gives what is exported by this name.
+
+import { BeeLevel } from '../level.js'
+
+export { BeeLevel as default, BeeLevel, BeeLevel as 'module.exports' }
