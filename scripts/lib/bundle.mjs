@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 
 import { Failure, root } from './run.mjs'
 
@@ -63,7 +64,7 @@ export async function bundleApi () {
         outdir: join(dist, 'browser'),
         alias: { 'events-universal': 'bare-events', events: 'bare-events' },
         external: ['react'],
-        plugins: [engineBeside]
+        plugins: [engineBeside, engineInModule]
       }),
       esbuild.build({
         ...common,
@@ -92,6 +93,18 @@ const engineBeside = {
   name: 'engine-beside',
   setup (build) {
     build.onResolve({ filter: /\/engine\/hypertab\.js$/ }, () => ({ path: '../engine/hypertab.js', external: true }))
+  }
+}
+
+// For bundlers that leave files behind, it is in a module, too, which is loaded only when the file is missing.
+const engineInModule = {
+  name: 'engine-in-module',
+  setup (build) {
+    build.onResolve({ filter: /\/engine\/inline\.js$/ }, () => ({ path: 'engine', namespace: 'inline' }))
+    build.onLoad({ filter: /.*/, namespace: 'inline' }, async () => {
+      const packed = gzipSync(await readFile(join(dist, 'engine', 'hypertab_bg.wasm')), { level: 9 })
+      return { contents: `export default '${packed.toString('base64')}'` }
+    })
   }
 }
 

@@ -15,7 +15,24 @@ const engineUrl = new URL('../engine/hypertab_bg.wasm', import.meta.url)
 
 /** Loads the engine. Here it takes a request; in Node it is done before this returns. */
 export function loadEngine (source?: unknown): Promise<void> | null {
-  return load(source ?? engineUrl)
+  return source === undefined || source === null ? loadBeside() : load(source)
+}
+
+// A bundler that does not know assets, as esbuild, leaves the file behind; a module that holds it comes along.
+async function loadBeside (): Promise<void> {
+  let found
+  try {
+    found = await fetchEngine(engineUrl)
+  } catch (error) {
+    found = await engineInModule().catch(() => { throw error })
+  }
+  await init({ module_or_path: found })
+}
+
+async function engineInModule (): Promise<ArrayBuffer> {
+  const { default: packed } = await import('./engine/inline.js')
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0))
+  return await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer()
 }
 
 async function load (source: unknown): Promise<void> {
@@ -40,9 +57,7 @@ async function fetchEngine (url: string | URL): Promise<Response | ArrayBuffer> 
   const bytes = await response.arrayBuffer()
   const [a, b, c, d] = new Uint8Array(bytes)
   if (a === 0 && b === 0x61 && c === 0x73 && d === 0x6d) return bytes
-  const hint = a === 0x3c
-    ? 'a page came instead of it. With Vite 5 to 7 in development, set optimizeDeps: { exclude: [\'hypertab\'] }'
-    : 'something else came instead of it'
+  const hint = a === 0x3c ? 'a page came instead of it' : 'something else came instead of it'
   throw new HypertabError('ENGINE_NOT_LOADED', `the engine was looked for at ${url}, and ${hint}; or call ready() with where it is`)
 }
 
