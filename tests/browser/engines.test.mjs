@@ -44,6 +44,14 @@ for (const [engine, start] of Object.entries(engines)) {
     assert.deepEqual(await followed, ['one', 'two', 'three', 'four'])
   })
 
+  test(`${engine}: large blocks read back, and are there after a reload`, async (t) => {
+    const { url } = await servePackage(t)
+    const page = await (await start(t)).open(url)
+    assert.equal(await page.evaluate(readLarge, true), 6)
+    await page.reload()
+    assert.equal(await page.evaluate(readLarge, false), 6)
+  })
+
   test(`${engine}: killed at random moments while it writes, it has lost nothing that was announced`, async (t) => {
     const announced = await startLedger(t)
     const { url } = await servePackage(t)
@@ -97,6 +105,22 @@ async function startLedger (t) {
 }
 
 // What follows runs in pages.
+
+async function readLarge (isNew) {
+  const { Hypercore } = await import('/hypertab/browser/index.js')
+  const core = new Hypercore('large')
+  const block = (index) => new Uint8Array(500_000).map((_, at) => (at * 7 + index) % 251)
+  if (isNew) for (let index = 0; index < 6; index += 2) await core.append([block(index), block(index + 1)])
+  await core.ready()
+  let right = 0
+  for (let index = 0; index < core.length; index++) {
+    const found = await core.get(index, { wait: false })
+    const expected = block(index)
+    if (found?.byteLength === expected.byteLength && found.every((byte, at) => byte === expected[at])) right++
+  }
+  await core.close()
+  return right
+}
 
 async function follow (key, relay, count) {
   const { Hypercore, Hyperswarm } = await import('/hypertab/browser/index.js')

@@ -165,6 +165,8 @@ export interface Engine {
   handleTimeout (): void
   /** Writes what waits since the event `commit`. */
   writeCommits (): void
+  gatherCommits (): void
+  settleStore (store: StoreHandle): void
 
   openMemoryStore (): StoreHandle
   openFileStore (file: SyncFile): StoreHandle
@@ -198,6 +200,7 @@ export interface Engine {
   coreKeyPair (core: CoreHandle): KeyPair | undefined | null
   coreIsCompat (core: CoreHandle): boolean
   coreLength (core: CoreHandle): number
+  coreStagedLength (core: CoreHandle): number
   coreFork (core: CoreHandle): number
   coreByteLength (core: CoreHandle): number
   coreContiguousLength (core: CoreHandle): number

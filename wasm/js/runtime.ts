@@ -3,7 +3,7 @@
 // An export is never entered from inside another, and user code never runs inside one: calls only schedule a drain,
 // and the drain runs handlers after every event was fetched.
 
-import { exports as local, type Engine, type EngineEvent, type Failure, type RequestHandle } from './binding.js'
+import { exports as local, type Engine, type EngineEvent, type Failure, type RequestHandle, type StoreHandle } from './binding.js'
 import { fromFailure, HypercoreError, HypertabError } from './errors.js'
 import { RECORDS } from './remote/messages.js'
 import { loadEngine, nextTurn, unrefTimer } from './platform.js'
@@ -299,8 +299,16 @@ export class Request<T> {
   }
 }
 
+/** Stores together what is asked for in this realm until the next turn of the event loop. */
+export function gatherCommits (): void {
+  call(() => { local.gatherCommits() })
+}
+
 const done = new Map<Subject, string[]>()
 let forgetting: ReturnType<typeof setTimeout> | undefined
+
+/** How long a store has nothing to write before it takes time for its disk, in milliseconds. */
+const QUIET = 300
 
 /** How long records of what is known to be done may stay, in milliseconds. */
 const LINGER = 50
@@ -401,6 +409,9 @@ function dispatch ([kind, ...rest]: EngineEvent): void {
   } else if (kind === 'commit') {
     // What else is written in this turn is written along; and timers and sockets have theirs.
     nextTurn(() => { if (failure === null) call(() => { local.writeCommits() }) })
+  } else if (kind === 'restless') {
+    const store = rest[0] as StoreHandle
+    unrefTimer(setTimeout(() => { if (failure === null) call(() => { local.settleStore(store) }) }, QUIET))
   } else if (kind === 'firewall') {
     tell('server', rest[1] as number, kind, [rest[0], rest[2]])
   } else {

@@ -147,6 +147,8 @@ getters! {
     });
     /// Blocks in the log.
     core_length coreLength -> f64: |core| number(core.length());
+    /// Its length once what has begun is stored.
+    core_staged_length coreStagedLength -> f64: |core| number(core.staged_length());
     /// How often the log was cut.
     core_fork coreFork -> f64: |core| number(core.fork());
     /// Stored bytes of the log.

@@ -6,6 +6,7 @@ use hypertab_core::engine::{
     Return,
 };
 use hypertab_core::error::StorageFailure;
+use hypertab_core::storage::StoreId;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -60,6 +61,11 @@ pub(crate) fn close_link(link: LinkId, reason: &CloseReason) -> JsValue {
 /// Something waits to be written in the next turn.
 pub(crate) fn commit() -> JsValue {
     event!("commit")
+}
+
+/// A store waits for a quiet moment.
+pub(crate) fn restless(store: StoreId) -> JsValue {
+    event!("restless", store.0)
 }
 
 pub(crate) fn done(request: f64, result: Result<JsValue, JsValue>) -> JsValue {

@@ -51,10 +51,22 @@ pub fn poll_events() -> Result<Array, JsError> {
     runtime::look(runtime::Runtime::take_events)
 }
 
-/// Writes what waits to be written to files, in the turn after the event `commit`.
+/// Writes what waits for it, in the turn after the event `commit`.
 #[wasm_bindgen(js_name = writeCommits)]
 pub fn write_commits() -> Result<(), JsError> {
     with(runtime::Runtime::write_commits)
+}
+
+/// Stores together whatever is asked for in this turn.
+#[wasm_bindgen(js_name = gatherCommits)]
+pub fn gather_commits() -> Result<(), JsError> {
+    with(runtime::Runtime::gather_commits)
+}
+
+/// Some time has passed since the event `restless`.
+#[wasm_bindgen(js_name = settleStore)]
+pub fn settle_store(store: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.settle_store(StoreId(store)))
 }
 
 /// Opens a store that is gone with the page.

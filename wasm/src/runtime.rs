@@ -61,6 +61,11 @@ pub(crate) struct Runtime {
     /// Commits to files, which wait for the next turn of JavaScript: what it writes until then is written together, and
     /// whoever only writes does not keep timers and sockets from theirs.
     commits: Vec<(StoreId, Intent)>,
+    /// Whether JavaScript was asked for that turn.
+    awaits_turn: bool,
+    /// Commits to files so far, and how many there were when JavaScript was asked to look whether a store has a quiet moment.
+    writes: u64,
+    restless: BTreeMap<StoreId, u64>,
     /// Intents that a store works on.
     under_way: BTreeMap<StoreId, usize>,
     barrier: Barrier,
@@ -100,6 +105,9 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
             closing: BTreeMap::new(),
             suspended: BTreeMap::new(),
             commits: Vec::new(),
+            awaits_turn: false,
+            writes: 0,
+            restless: BTreeMap::new(),
             under_way: BTreeMap::new(),
             barrier: Barrier::default(),
             sockets: BTreeMap::new(),
@@ -302,31 +310,69 @@ impl Runtime {
         }
         if matches!(intent, Intent::Commit { .. }) && self.backends.get(&store).is_some_and(Backend::is_file)
         {
-            if self.commits.is_empty() {
-                self.events.push(events::commit());
-            }
-            return self.commits.push((store, intent));
+            self.commits.push((store, intent));
+            return self.await_turn();
         }
         self.carry_out(store, intent);
     }
 
+    fn await_turn(&mut self) {
+        if !core::mem::replace(&mut self.awaits_turn, true) {
+            self.events.push(events::commit());
+        }
+    }
+
+    /// Stores together whatever is asked for in this turn of JavaScript.
+    pub(crate) fn gather_commits(&mut self) {
+        self.engine.hold_commits();
+        self.await_turn();
+    }
+
     /// Writes what waits for the next turn, and what follows from it.
     pub(crate) fn write_commits(&mut self) {
+        self.awaits_turn = true;
+        self.engine.let_commits_go();
+        self.drain();
         while !self.commits.is_empty() {
             for (store, intent) in core::mem::take(&mut self.commits) {
                 self.carry_out(store, intent);
             }
             self.drain();
         }
+        self.awaits_turn = false;
     }
 
     fn carry_out(&mut self, store: StoreId, mut intent: Intent) {
         let Some(backend) = self.backends.get_mut(&store) else { return };
         self.barrier.relax(store, &mut intent);
         *self.under_way.entry(store).or_default() += 1;
+        let is_write = matches!(intent, Intent::Commit { .. });
         let mut outcomes = Vec::new();
         backend.handle_intent(intent, &mut outcomes);
+        if is_write && backend.is_file() {
+            self.writes += 1;
+            if backend.is_restless() && !self.restless.contains_key(&store) {
+                self.watch(store);
+            }
+        }
         self.start_ops(store);
+        self.finish_intents(store, outcomes);
+    }
+
+    fn watch(&mut self, store: StoreId) {
+        self.restless.insert(store, self.writes);
+        self.events.push(events::restless(store));
+    }
+
+    /// Some time has passed: a store that had nothing to write meanwhile does what waits for that.
+    pub(crate) fn settle_store(&mut self, store: StoreId) {
+        let Some(writes) = self.restless.remove(&store) else { return };
+        if writes != self.writes {
+            return self.watch(store);
+        }
+        let Some(backend) = self.backends.get_mut(&store) else { return };
+        let mut outcomes = Vec::new();
+        backend.settle(&mut outcomes);
         self.finish_intents(store, outcomes);
     }
 

@@ -685,7 +685,9 @@ impl Engine {
     pub(super) fn drive_store(&mut self, id: StoreId, now: Instant) {
         let timestamp = self.unix_millis(now);
         let Some(store) = self.stores.get_mut(&id) else { return };
-        if let Some(parties) = store.machine.to_seal() {
+        if !self.holds_commits
+            && let Some(parties) = store.machine.to_seal()
+        {
             for Party(party) in &parties {
                 if let Some(CoreState::Open(core)) =
                     self.cores.get_mut(&CoreId(*party)).map(|entry| &mut entry.state)

@@ -83,6 +83,8 @@ pub struct Engine {
     wakes: Wakes,
     /// The host has channels of its own on links.
     exposes_channels: bool,
+    /// Commits are not begun for now.
+    holds_commits: bool,
 
     /// Names handed out so far, of every kind: none is ever used twice.
     last_id: u32,
@@ -167,6 +169,7 @@ impl Engine {
             dirty_stores: BTreeSet::new(),
             wakes: Wakes::default(),
             exposes_channels: false,
+            holds_commits: false,
             last_id: 0,
             last_request: 0,
             last_peer: 0,
@@ -196,6 +199,18 @@ impl Engine {
                 }
             }
             Input::Timeout => {}
+        }
+    }
+
+    /// Begins no commit until [`let_commits_go`](Self::let_commits_go): what is asked for meanwhile is stored together.
+    pub fn hold_commits(&mut self) {
+        self.holds_commits = true;
+    }
+
+    /// Begins commits again.
+    pub fn let_commits_go(&mut self) {
+        if core::mem::take(&mut self.holds_commits) {
+            self.dirty_stores.extend(self.stores.keys());
         }
     }
 

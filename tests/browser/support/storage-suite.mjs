@@ -53,7 +53,7 @@ function refuseLarge () {
   isRefusing = true
   const { put } = IDBObjectStore.prototype
   IDBObjectStore.prototype.put = function (value, key) {
-    if (full && value.byteLength > 100_000) throw new DOMException('no room', 'QuotaExceededError')
+    if (full && (value.byteLength ?? value.size) > 100_000) throw new DOMException('no room', 'QuotaExceededError')
     return put.call(this, value, key)
   }
 }

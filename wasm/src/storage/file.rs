@@ -30,9 +30,15 @@ extern "C" {
 }
 
 /// A file of JavaScript as the store wants it.
+///
+/// A sync keeps this realm from everything else, so one that may go on beside other calls waits for a quiet moment.
 pub(crate) struct SyncHandle {
     file: JsFile,
 }
+
+/// Checkpoints' worth of log that may be written before that moment: some hundred megabytes, which take as many milliseconds to sync, or to read
+/// again after a crash.
+const MAX_BEHIND: u64 = 6;
 
 impl SyncHandle {
     pub(crate) fn new(file: JsFile) -> Self {
@@ -60,6 +66,18 @@ impl SyncFile for SyncHandle {
         self.file
             .write(bytes, offset as f64)
             .map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::WriteFailed))
+    }
+
+    fn begin_sync(&mut self) -> bool {
+        true
+    }
+
+    fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
+        wait.then(|| self.sync())
+    }
+
+    fn max_behind(&self) -> u64 {
+        MAX_BEHIND
     }
 
     fn sync(&mut self) -> Result<(), StorageFailure> {

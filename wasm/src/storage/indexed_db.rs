@@ -11,6 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::ops::{Range, RangeInclusive};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -29,7 +30,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::failure_of;
-use super::rows::{Fetch, RecentRows, Row};
+use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, make_rows};
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -54,6 +55,10 @@ pub(crate) struct IndexedDb {
     fetching: RefCell<Vec<Rc<Fetch>>>,
     /// What this is as the owner, once it is.
     fence: Cell<Option<Fence>>,
+    /// Whether this browser takes blobs, as far as is known.
+    takes_blobs: Cell<bool>,
+    /// Whether nothing is written any more but the last checkpoint.
+    is_closing: Cell<bool>,
 }
 
 /// The numbers of one owner.
@@ -73,7 +78,7 @@ impl Fence {
     }
 
     /// The keys of the numbers after one and up to another.
-    fn keys(after: f64, to: f64) -> std::ops::RangeInclusive<f64> {
+    fn keys(after: f64, to: f64) -> RangeInclusive<f64> {
         Fence::key(to)..=Fence::key(after + 1.0)
     }
 }
@@ -97,7 +102,14 @@ impl IndexedDb {
             gathering: RefCell::default(),
             fetching: RefCell::default(),
             fence: Cell::default(),
+            takes_blobs: Cell::new(true),
+            is_closing: Cell::default(),
         })
+    }
+
+    /// What is written from now on has to be on the disk before the store counts as closed.
+    pub(crate) fn close(&self) {
+        self.is_closing.set(true);
     }
 
     pub(crate) fn release(&self) {
@@ -119,21 +131,36 @@ impl IndexedDb {
             DeviceOp::Read { parts, .. } => self.read(&database, parts).await,
             DeviceOp::Replay { from, len, .. } => replay(&database, from, len).await.map_err(read_failure),
             DeviceOp::Write { records, durable, header, free, .. } => {
-                let record = |(address, bytes): (u64, Bytes)| (address, Uint8Array::from(&bytes[..]));
-                let records: Vec<(u64, Row)> = records.into_iter().map(record).collect();
-                self.recent.borrow_mut().update(&records, &free);
-                let durable = durable || header.is_some();
-                let Some(mut fence) = self.fence.get() else { return Err(StorageFailure::Fenced) };
-                fence.last += 1.0;
-                let passed = (fence.last - fence.removed > NUMBERS).then(|| {
-                    Fence::keys(core::mem::replace(&mut fence.removed, fence.last - 1.0), fence.last - 1.0)
-                });
-                self.fence.set(Some(fence));
-                match write(&database, fence.last, passed, records, durable, header, free).await {
-                    Ok(()) => Ok(DeviceReply::Written),
-                    Err(_) if is_taken(&database, fence).await => Err(StorageFailure::Fenced),
-                    Err(error) => Err(write_failure(error)),
-                }
+                self.write(&database, Write { records, durable, header, free, passed: None }).await
+            }
+        }
+    }
+
+    async fn write(&self, database: &Database, mut write: Write) -> Result<DeviceReply, StorageFailure> {
+        let Some(mut fence) = self.fence.get() else { return Err(StorageFailure::Fenced) };
+        fence.last += 1.0;
+        if fence.last - fence.removed > NUMBERS {
+            let last = fence.last - 1.0;
+            write.passed = Some(Fence::keys(core::mem::replace(&mut fence.removed, last), last));
+        }
+        self.fence.set(Some(fence));
+        // Transactions reach the disk in their order, so a header needs not be there sooner than what it is about.
+        write.durable &= write.header.is_none() || self.is_closing.get();
+        loop {
+            let rows = make_rows(&write.records, self.takes_blobs.get());
+            self.recent.borrow_mut().update(&rows, &write.free);
+            let has_blobs = rows.iter().any(|(_, row)| row.has_type::<Blob>());
+            match write.carry_out(database, fence.last, rows).await {
+                Ok(()) => return Ok(DeviceReply::Written),
+                Err(_) if is_taken(database, fence).await => return Err(StorageFailure::Fenced),
+                Err(error) => match write_failure(error) {
+                    // Private windows of some browsers keep no blobs.
+                    StorageFailure::WriteFailed if has_blobs => self.takes_blobs.set(false),
+                    failure => {
+                        self.takes_blobs.set(true);
+                        return Err(failure);
+                    }
+                },
             }
         }
     }
@@ -218,11 +245,11 @@ async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Row>>
         }
     }
     let _end = end(transaction).await;
-    let mut rows = Vec::with_capacity(requests.len());
+    let mut values = Vec::with_capacity(requests.len());
     for request in requests {
-        rows.push(request.await?.and_then(|row| row.dyn_into().ok()));
+        values.push(request.await?);
     }
-    Ok(rows)
+    Ok(bytes_of_rows(values).await)
 }
 
 async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply, Error> {
@@ -231,10 +258,12 @@ async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply,
     let request =
         transaction.object_store(LOG)?.get_all::<JsValue>().with_query::<f64, _>(range).primitive()?;
     let _end = end(transaction).await;
-    let rows = request.await?;
+    let values = request.await?.map(|value| value.map(Some)).collect::<Result<Vec<_>, _>>()?;
     let mut joined = Vec::new();
-    for row in rows {
-        joined.extend_from_slice(&bytes_of(Some(row?)).unwrap_or_default());
+    for row in bytes_of_rows(values).await.into_iter().flatten() {
+        let at = joined.len();
+        joined.resize(at + row.length() as usize, 0);
+        row.copy_to(&mut joined[at..]);
     }
     Ok(DeviceReply::Bytes(vec![Bytes::from(joined)]))
 }
@@ -332,34 +361,43 @@ async fn end<'a>(transaction: Transaction<'a>) -> Pin<Box<dyn Future<Output = Re
     commit
 }
 
-/// Fails, and writes nothing, when the number was taken by another owner. `passed` are the keys of numbers that are to go.
-async fn write(
-    database: &Database,
-    number: f64,
-    passed: Option<std::ops::RangeInclusive<f64>>,
-    records: Vec<(u64, Row)>,
+/// What one transaction writes.
+struct Write {
+    records: Vec<(u64, Bytes)>,
     durable: bool,
     header: Option<(u8, Bytes)>,
-    free: Vec<std::ops::Range<u64>>,
-) -> Result<(), Error> {
-    let stores: &[&str] = if header.is_some() { &[LOG, META] } else { &[LOG] };
-    let transaction = begin_write(database, stores, durable)?;
-    let log = transaction.object_store(LOG)?;
-    log.add(JsValue::TRUE).with_key(Fence::key(number)).primitive()?;
-    for (address, row) in records {
-        log.put(JsValue::from(row)).with_key(address as f64).primitive()?;
+    free: Vec<Range<u64>>,
+    /// Keys of numbers that are to go.
+    passed: Option<RangeInclusive<f64>>,
+}
+
+impl Write {
+    /// Fails, and writes nothing, when the number was taken by another owner.
+    async fn carry_out(
+        &self,
+        database: &Database,
+        number: f64,
+        rows: Vec<(u64, JsValue)>,
+    ) -> Result<(), Error> {
+        let stores: &[&str] = if self.header.is_some() { &[LOG, META] } else { &[LOG] };
+        let transaction = begin_write(database, stores, self.durable)?;
+        let log = transaction.object_store(LOG)?;
+        log.add(JsValue::TRUE).with_key(Fence::key(number)).primitive()?;
+        for (address, row) in rows {
+            log.put(row).with_key(address as f64).primitive()?;
+        }
+        if let Some((place, bytes)) = &self.header {
+            let meta = transaction.object_store(META)?;
+            meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(*place).primitive()?;
+        }
+        for range in &self.free {
+            log.delete(range.start as f64..range.end as f64).primitive()?;
+        }
+        if let Some(passed) = &self.passed {
+            log.delete(passed.clone()).primitive()?;
+        }
+        transaction.commit().await
     }
-    if let Some((place, bytes)) = header {
-        let meta = transaction.object_store(META)?;
-        meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(place).primitive()?;
-    }
-    for range in free {
-        log.delete(range.start as f64..range.end as f64).primitive()?;
-    }
-    if let Some(passed) = passed {
-        log.delete(passed).primitive()?;
-    }
-    transaction.commit().await
 }
 
 /// What is on the disk once a transaction is, browsers leave to the log of their database: everything before.

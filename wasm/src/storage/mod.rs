@@ -108,12 +108,28 @@ impl Backend {
         }
     }
 
+    /// Whether something waits for a quiet moment.
+    pub(crate) fn is_restless(&self) -> bool {
+        matches!(self, Backend::File(store) if store.is_syncing())
+    }
+
+    /// Does what waited for a quiet moment.
+    pub(crate) fn settle(&mut self, outcomes: &mut Vec<Outcome>) {
+        if let Backend::File(store) = self {
+            store.finish_sync();
+            outcomes.extend(std::iter::from_fn(|| store.poll_outcome()));
+        }
+    }
+
     /// Asks for whatever makes the next opening quick.
     pub(crate) fn close(&mut self) {
         match self {
             Backend::Memory(_) => {}
             Backend::File(store) => store.close(),
-            Backend::IndexedDb { log, .. } => log.close(),
+            Backend::IndexedDb { log, database } => {
+                database.close();
+                log.close();
+            }
         }
     }
 

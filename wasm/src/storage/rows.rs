@@ -8,14 +8,70 @@ use std::future::Future;
 use std::ops::Range;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use hypertab_core::collections::BTreeMap;
 use hypertab_core::error::StorageFailure;
-use js_sys::{Promise, Uint8Array};
+use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 /// One record of the log.
 pub(super) type Row = Uint8Array;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Bytes that the browser keeps outside the page.
+    pub(super) type Blob;
+
+    #[wasm_bindgen(constructor)]
+    fn new(parts: &Array) -> Blob;
+
+    #[wasm_bindgen(method, js_name = arrayBuffer)]
+    fn array_buffer(this: &Blob) -> Promise;
+
+    /// A list of bytes where they stand in this module's memory, good until it grows.
+    #[wasm_bindgen(js_namespace = Array, js_name = of)]
+    fn list_of(bytes: &[u8]) -> Array;
+}
+
+/// Rows from this size on are handed over as blobs. Browsers make files of large values anyway, but copy and compress what comes as an array
+/// first, in this realm; it takes twice as long.
+const LARGE: usize = 64 << 10;
+
+/// Makes rows of records.
+pub(super) fn make_rows(records: &[(u64, Bytes)], takes_blobs: bool) -> Vec<(u64, JsValue)> {
+    let value = |bytes: &Bytes| {
+        if takes_blobs && bytes.len() >= LARGE {
+            Blob::new(&list_of(bytes)).into()
+        } else {
+            Uint8Array::from(&bytes[..]).into()
+        }
+    };
+    records.iter().map(|(address, bytes)| (*address, value(bytes))).collect()
+}
+
+/// Reads rows as they come from the database. A row without bytes is none.
+pub(super) async fn bytes_of_rows(values: Vec<Option<JsValue>>) -> Vec<Option<Row>> {
+    enum Found {
+        Row(Option<Row>),
+        Blob(Promise),
+    }
+    // All are on their way before the first is waited for.
+    let begin = |value: Option<JsValue>| match value.map(JsCast::dyn_into::<Blob>) {
+        Some(Ok(blob)) => Found::Blob(blob.array_buffer()),
+        Some(Err(value)) => Found::Row(value.dyn_into().ok()),
+        None => Found::Row(None),
+    };
+    let found: Vec<Found> = values.into_iter().map(begin).collect();
+    let mut rows = Vec::with_capacity(found.len());
+    for found in found {
+        rows.push(match found {
+            Found::Row(row) => row,
+            Found::Blob(buffer) => JsFuture::from(buffer).await.ok().map(|buffer| Uint8Array::new(&buffer)),
+        });
+    }
+    rows
+}
 
 /// Bytes of rows kept in memory.
 const RECENT_LIMIT: u64 = 32 << 20;
@@ -68,13 +124,17 @@ impl RecentRows {
     }
 
     /// Follows a write: what was just written is read soon, and freed addresses may be written anew.
-    pub(super) fn update(&mut self, records: &[(u64, Row)], free: &[Range<u64>]) {
+    pub(super) fn update(&mut self, written: &[(u64, JsValue)], free: &[Range<u64>]) {
         for range in free {
             let addresses: Vec<u64> = self.rows.range(range.clone()).map(|(&address, _)| address).collect();
             addresses.into_iter().for_each(|address| self.remove(address));
         }
-        for (address, row) in records {
-            self.insert(*address, row.clone());
+        for (address, value) in written {
+            match value.dyn_ref::<Row>() {
+                Some(row) => self.insert(*address, row.clone()),
+                // The browser has it; whoever reads it gets it from there.
+                None => self.remove(*address),
+            }
         }
     }
 }

@@ -36,6 +36,12 @@ pub trait SyncFile {
         false
     }
 
+    /// Checkpoints of [16 MiB of log](LogStore) that may be written while a sync goes on: all of it is read when the file is opened
+    /// after a crash.
+    fn max_behind(&self) -> u64 {
+        2
+    }
+
     /// Returns how the sync that was begun ended; `None` while it goes on, which never is the answer to `wait`.
     fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
         let _ = wait;
@@ -107,7 +113,9 @@ const LARGE: usize = 64 << 10;
 impl<F: SyncFile> FileStore<F> {
     /// Returns the store that is in the file, or a new one when the file is empty. Claiming it opens it.
     pub fn open(file: F) -> Self {
-        FileStore { store: LogStore::new(), file, owner: None, ahead: Ahead::default(), publication: None }
+        let mut store = LogStore::new();
+        store.max_behind = file.max_behind();
+        FileStore { store, file, owner: None, ahead: Ahead::default(), publication: None }
     }
 
     /// Carries out an intent, and whatever it entails.
@@ -134,6 +142,17 @@ impl<F: SyncFile> FileStore<F> {
     /// Returns the failure as the host names it.
     pub fn sync(&mut self) -> Result<(), StorageFailure> {
         self.file.sync()
+    }
+
+    /// Whether a sync goes on.
+    pub fn is_syncing(&self) -> bool {
+        self.publication.is_some()
+    }
+
+    /// Waits for the sync that goes on.
+    pub fn finish_sync(&mut self) {
+        self.publish(true);
+        self.drain();
     }
 
     /// Makes checkpoints come sooner than the size of a test would let them.

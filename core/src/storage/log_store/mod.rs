@@ -162,6 +162,8 @@ pub struct LogStore {
     checkpoint_at: u64,
     /// Whether the header of that checkpoint is still on its way to the disk.
     is_publishing: bool,
+    /// Checkpoints' worth of log that may be written while the header of the last one is on its way to the disk.
+    max_behind: u64,
     /// Whether it is on the disk, and the segments that the checkpoint condemned are still in use.
     may_give_up: bool,
     evacuation: Evacuation,
@@ -228,8 +230,6 @@ const MAX_PLACED: usize = 4096;
 const MEMTABLE_LIMIT: usize = 8 << 20;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
 const REPLAY_LIMIT: u64 = 16 << 20;
-/// Checkpoints' worth of log that may be written while the header of the last one is on its way to the disk.
-const MAX_BEHIND: u64 = 2;
 /// Leaves kept in memory; at [`checkpoint::LEAF_TARGET`] bytes each, 16 MiB.
 const CACHED_LEAVES: usize = 1024;
 /// Longest key, bytes: its length is stored in two.
@@ -259,6 +259,7 @@ impl LogStore {
             outcomes: VecDeque::new(),
             checkpoint_at: 0,
             is_publishing: false,
+            max_behind: 1,
             may_give_up: false,
             evacuation: Evacuation::default(),
             close_requested: false,
@@ -446,7 +447,7 @@ impl LogStore {
 
     /// Whether commits wait for the disk: it takes in less than is written.
     fn is_held_up(&self) -> bool {
-        self.is_publishing && self.checkpoints_worth() >= MAX_BEHIND
+        self.is_publishing && self.checkpoints_worth() >= self.max_behind
     }
 
     /// Whether nothing goes on before the header of a checkpoint is on the disk.
