@@ -160,6 +160,17 @@ export class Hyperblobs {
     }
   }
 
+  /**
+   * @internal Begins to store a blob, and returns its id: whatever is appended in the same store from now on is never stored without it.
+   * Null when that cannot be had: it is large, or the log is encrypted, elsewhere or busy.
+   */
+  async begin (blob: Uint8Array | string): Promise<{ id: BlobId, stored: Promise<unknown> } | null> {
+    const blocks = pieces(isBytes(blob) ? blob : bytesFrom(blob), this.blockSize)
+    const writer = new BlobWriter(this.core, this.#lock, {})
+    const begun = await writer.begin([...blocks])
+    return begun && { id: writer.id, stored: begun.stored }
+  }
+
   /** Reads a blob, or a part of it; null when it is not here and not to be waited for. */
   async get (id: BlobId, options?: BlobReadOptions): Promise<Uint8Array | null> {
     if (isAll(id, options)) return await this.#getAll(id, options)

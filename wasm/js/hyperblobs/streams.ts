@@ -6,6 +6,8 @@ import { HypercoreError } from '../errors.js'
 import type { Download } from '../hypercore/download.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import { bytesFrom } from '../platform.js'
+import { isElsewhere } from '../remote/table.js'
+import { gatherCommits } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
 import type { Lock } from '../support/lock.js'
 import { encodeBlockMap, getBlockMap, hashOf, type MappedBlock } from './block-map.js'
@@ -55,6 +57,27 @@ export class BlobWriter {
     if (!this.#dedup) return
     const map = this.#replaced && await getBlockMap(this.#core, this.#replaced, { hashes: true })
     this.#known = map?.hashes ?? new Map()
+  }
+
+  /** Opens, and appends all blocks of a blob at once: returns what to wait for, or null when nothing was done. */
+  async begin (blocks: Uint8Array[]): Promise<{ stored: Promise<unknown> } | null> {
+    await this.open()
+    const { length, state } = this.#core
+    const isFree = blocks.length > 0 && blocks.length < APPEND_BLOCKS && this.#core.encryption === null &&
+      state !== null && state.isDefault() && !isElsewhere(state.handle) && state.stagedLength === length
+    if (!isFree) {
+      this.release()
+      return null
+    }
+    gatherCommits()
+    const stored = this.#core.append(blocks)
+    // Whoever waits for it sees the error.
+    stored.catch(() => {}).finally(() => { this.release() })
+    this.id.blockLength = blocks.length
+    this.id.byteLength = blocks.reduce((sum, block) => sum + block.byteLength, 0)
+    // One that has something to read first might be overtaken.
+    if (state.stagedLength !== length + blocks.length) await stored
+    return { stored }
   }
 
   /** Adds a chunk; a promise when it has to be waited for. */

@@ -59,6 +59,8 @@ export class State {
 
   get handle (): CoreHandle { return this.#handle ?? this.core.handle }
   get length (): number { return this.#handle === null ? this.core.length : look((engine) => engine.coreLength(this.handle)) }
+  /** @internal Its length once what has begun is stored. */
+  get stagedLength (): number { return look((engine) => engine.coreStagedLength(this.handle)) }
   get byteLength (): number { return this.#handle === null ? this.core.byteLength : look((engine) => engine.coreByteLength(this.handle)) }
   get fork (): number { return this.#handle === null ? this.core.fork : look((engine) => engine.coreFork(this.handle)) }
 

@@ -178,8 +178,11 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   /** Stores a file. */
   async put (name: string, content: Uint8Array | string, { executable = false, metadata = null }: FileOptions = {}): Promise<void> {
     const blobs = await this.getBlobs()
-    const blob = await blobs.put(content)
-    await this.#put(name, { executable, linkname: null, blob, metadata })
+    const begun = await blobs.begin(content)
+    const blob = begun?.id ?? await blobs.put(content)
+    const entered = this.#put(name, { executable, linkname: null, blob, metadata })
+    // Both are stored together.
+    for (const result of await Promise.allSettled([begun?.stored, entered])) if (result.status === 'rejected') throw result.reason
   }
 
   /** Stores an entry as it is given. */
