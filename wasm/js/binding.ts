@@ -289,6 +289,7 @@ export interface Engine {
   linkReadMessages (link: LinkHandle): void
   linkStartChannels (link: LinkHandle): void
   closeLink (link: LinkHandle): void
+  breakLink (link: LinkHandle): void
   attach (core: CoreHandle, link: LinkHandle): void
   detach (core: CoreHandle, link: LinkHandle): void
   rejectDiscoveryKey (link: LinkHandle, discoveryKey: Uint8Array): void

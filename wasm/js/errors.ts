@@ -17,6 +17,55 @@ export class HypertabError extends Error {
   }
 }
 
+/** An error of a node of the DHT, as upstream's: `CODE: message`. */
+export class DHTError extends Error {
+  readonly code: string
+
+  constructor (message: string, code: string) {
+    super(`${code}: ${message}`)
+    this.code = code
+  }
+
+  override get name (): string {
+    return 'DHTError'
+  }
+
+  static ALREADY_LISTENING (message = 'Already listening'): DHTError {
+    return new DHTError(message, 'ALREADY_LISTENING')
+  }
+
+  static KEYPAIR_ALREADY_USED (message = 'Keypair already used'): DHTError {
+    return new DHTError(message, 'KEYPAIR_ALREADY_USED')
+  }
+
+  static NODE_DESTROYED (message = 'Node destroyed'): DHTError {
+    return new DHTError(message, 'NODE_DESTROYED')
+  }
+
+  static DUPLICATE_CONNECTION (message = 'Duplicate connection'): DHTError {
+    return new DHTError(message, 'DUPLICATE_CONNECTION')
+  }
+
+  static SUSPENDED (message = 'Suspended'): DHTError {
+    return new DHTError(message, 'SUSPENDED')
+  }
+
+  /** What only a node with a socket of its own can do. */
+  static NOT_SUPPORTED (name: string): DHTError {
+    return new DHTError(`${name} needs a node with a socket of its own; behind a relay there is none`, 'NOT_SUPPORTED')
+  }
+}
+
+/** Why a stream through a relay ended: the other end and the network say it as `CODE: text`. */
+export function streamError ({ code, message }: Failure): Error {
+  const [, word, text] = /^([A-Z][A-Z_]+): (.+)$/s.exec(message) ?? []
+  if (!word) return new HypertabError(code, message)
+  // The system's are no errors of the DHT.
+  return SYSTEM_ERROR.test(word) ? Object.assign(new Error(text), { code: word }) : new DHTError(text!, word)
+}
+
+const SYSTEM_ERROR = /^E[A-Z]+$/
+
 /** An error of a core, as upstream's: `CODE: message (discovery key: …)`. */
 export class HypercoreError extends Error {
   readonly code: string

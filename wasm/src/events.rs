@@ -78,7 +78,7 @@ pub(crate) fn done(request: f64, result: Result<JsValue, JsValue>) -> JsValue {
 /// Null for a link that ended as it should.
 fn close_reason(reason: &CloseReason) -> JsValue {
     match reason {
-        CloseReason::Local | CloseReason::Remote(None) => JsValue::NULL,
+        CloseReason::Local | CloseReason::Broken | CloseReason::Remote(None) => JsValue::NULL,
         other => failure("STREAM_CLOSED", &other.to_string()),
     }
 }

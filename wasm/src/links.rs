@@ -178,6 +178,12 @@ pub fn close_link(link: u32) -> Result<(), JsError> {
     with(|runtime| runtime.engine.close_link(LinkId(link)))
 }
 
+/// Breaks a link off, with what is not on its way.
+#[wasm_bindgen(js_name = breakLink)]
+pub fn break_link(link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.break_link(LinkId(link)))
+}
+
 /// Replicates a core over a link.
 #[wasm_bindgen]
 pub fn attach(core: u32, link: u32) -> Result<(), JsError> {

@@ -91,7 +91,8 @@ impl Engine {
             return;
         }
         self.dirty_relays.insert(relay);
-        if *reason == CloseReason::Local {
+        // An end is answered with an end: a peer that ended in order is not to hear of an error.
+        if matches!(reason, CloseReason::Local | CloseReason::Remote(None)) {
             entry.ending.insert(stream, now + LINGER);
             self.with_detour(carrier, now, |detour| {
                 detour.close(now);

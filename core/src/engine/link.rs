@@ -79,6 +79,8 @@ pub struct LinkOptions {
 pub enum CloseReason {
     /// We closed it.
     Local,
+    /// We broke it off.
+    Broken,
     /// The transport or the remote end closed it, for the reason that the host gives.
     Remote(Option<String>),
     /// Encryption failed, or the remote end fell silent.
@@ -100,6 +102,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("closed"),
+            Self::Broken => f.write_str("broken off"),
             Self::Remote(None) => f.write_str("closed by the remote end"),
             Self::Remote(Some(reason)) => f.write_str(reason),
             Self::SecretStream(error) => error.fmt(f),

@@ -349,6 +349,14 @@ impl Engine {
         self.with_link(link, |entry| entry.link.close());
     }
 
+    /// Breaks a link off: what was sent and is not on its way is dropped.
+    pub fn break_link(&mut self, link: LinkId) {
+        if self.close_dialling(link) {
+            return;
+        }
+        self.with_link(link, |entry| entry.link.destroy(CloseReason::Broken));
+    }
+
     /// Refuses what a peer wants; see [`Event::DiscoveryKey`].
     pub fn reject(&mut self, link: LinkId, discovery_key: &DiscoveryKey) {
         self.with_link(link, |entry| {

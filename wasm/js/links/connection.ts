@@ -3,7 +3,7 @@
 import { Duplex, getStreamError, type DuplexEvents } from 'streamx'
 
 import type { Engine, Failure, LinkHandle } from '../binding.js'
-import { HypertabError } from '../errors.js'
+import { streamError } from '../errors.js'
 import { bytesFrom, unrefTimer, userBytes } from '../platform.js'
 import { call, isReady, listen, look, ready, unlisten } from '../runtime.js'
 import { isBytes, toHex } from '../support/bytes.js'
@@ -385,7 +385,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#mux?.unlinked()
     this.#continue(null)
     if (failure && !this.destroying) {
-      const error = new HypertabError(failure.code, failure.message)
+      const error = streamError(failure)
       this.#bridge?.destroy(error)
       this.destroy(error)
       return
@@ -403,7 +403,12 @@ export class Connection extends Duplex<ConnectionEvents> {
   #close (): void {
     if (this.#link === null || this.#over) return
     const link = this.#link
-    call((engine) => { engine.closeLink(link) })
+    // What is destroyed is over at the other end, too, even if nobody reads there.
+    const isBroken = this.destroying && this.#bridge === null
+    call((engine) => {
+      if (isBroken) engine.breakLink(link)
+      else engine.closeLink(link)
+    })
     if (!this.destroying) return
     this.#over = true
     unlisten('link', link)
