@@ -62,9 +62,9 @@ export async function bundleApi () {
         entryPoints: { ...entries(join(source, 'entries')), ...inBrowsers },
         platform: 'browser',
         outdir: join(dist, 'browser'),
-        alias: { 'events-universal': 'bare-events', events: 'bare-events' },
+        alias: { events: 'bare-events' },
         external: ['react'],
-        plugins: [engineBeside, engineInModule]
+        plugins: [engineBeside, engineInModule, emitterAs('events.ts')]
       }),
       esbuild.build({
         ...common,
@@ -72,7 +72,7 @@ export async function bundleApi () {
         platform: 'node',
         outdir: join(dist, 'node'),
         external: ['ws', 'react', 'abstract-level'],
-        plugins: [engineBeside, platformOfNode]
+        plugins: [engineBeside, platformOfNode, emitterAs('events.node.ts')]
       })
     ])
   } catch (error) {
@@ -112,7 +112,13 @@ const platformOfNode = {
   name: 'platform-of-node',
   setup (build) {
     build.onResolve({ filter: /\/platform\.js$/ }, () => ({ path: join(source, 'platform.node.ts') }))
-    // streamx asks for its emitter with require, which a module does not have.
-    build.onResolve({ filter: /^events-universal$/ }, () => ({ path: join(source, 'support', 'events.node.ts') }))
   }
 }
+
+// streamx asks for its emitter with require, which a module does not have.
+const emitterAs = (file) => ({
+  name: 'emitter',
+  setup (build) {
+    build.onResolve({ filter: /^events-universal$/ }, () => ({ path: join(source, 'support', file) }))
+  }
+})
