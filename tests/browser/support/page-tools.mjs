@@ -28,6 +28,15 @@ export const tools = {
   folder: () => `suite-${databases++}`
 }
 
+/** Swarms behind a relay, once keys can be made. */
+export async function networkKit (relay) {
+  const [{ default: Hyperswarm }, { default: DHT }] = await Promise.all([import('/hypertab/browser/hyperswarm.js'), import('/hypertab/browser/dht.js')])
+  const first = new DHT({ relay, webrtc: false })
+  await first.ready()
+  await first.destroy()
+  return { Hyperswarm, createNode: () => new DHT({ relay, webrtc: false }) }
+}
+
 /** In place of `hypercore-crypto`, whose parts in JavaScript are of another package. */
 export const crypto = {
   keyPair: (seed) => engine.keyPair(seed),

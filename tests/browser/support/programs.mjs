@@ -29,6 +29,9 @@ export const STORES = [
   'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperdrive'
 ]
 
+/** Programs over swarms, which need a network. */
+export const SWARMS = ['js-upstream-hyperswarm']
+
 /** What programs import in a page in place of packages that need Node. */
 const IN_A_PAGE = {
   'hypercore-crypto': `export { crypto as default } from ${JSON.stringify(join(import.meta.dirname, 'page-tools.mjs'))}`,
@@ -48,7 +51,7 @@ const OF_NODE = new Set(['how a core shows itself', 'append - bad data type', 'o
  *
  * @param {import('node:test').TestContext} t
  * @param {string[]} files
- * @returns {Promise<{ script: string, names: string[], record: (name: string, t: import('node:test').TestContext) => Promise<object> }>}
+ * @returns {Promise<{ script: string, names: string[], record: (name: string, t: import('node:test').TestContext, network?: object) => Promise<object> }>}
  *   the file for a page, which exports `run` and `tools`; the programs that a page can run; what upstream notes in one
  */
 export async function bundlePrograms (t, files) {
@@ -59,7 +62,8 @@ export async function bundlePrograms (t, files) {
   return {
     script,
     names: recorded.names().filter((name) => !OF_NODE.has(name)),
-    record: (name, t) => recorded.run(name, {
+    record: (name, t, network) => recorded.run(name, {
+      network,
       Hypercore: Upstream,
       Storage: CoreStorage,
       lib: (path) => require(`hypercore/${path}`),
@@ -81,7 +85,7 @@ async function bundle (folder, files, platform) {
       contents: [
         ...files.map((name) => `import ${JSON.stringify(join(root, 'tests', 'interop', `${name}.test.mjs`))}`),
         `export { names, run } from ${JSON.stringify(support('recorder.mjs'))}`,
-        isPage ? `export { tools } from ${JSON.stringify(support('page-tools.mjs'))}` : ''
+        isPage ? `export { networkKit, tools } from ${JSON.stringify(support('page-tools.mjs'))}` : ''
       ].join('\n'),
       resolveDir: root
     },
@@ -97,7 +101,7 @@ async function bundle (folder, files, platform) {
     plugins: [{
       name: 'recorder',
       setup (build) {
-        build.onResolve({ filter: /\/support\/(suite|both|bees|stores|drives)\.mjs$/ }, () => ({ path: support('recorder.mjs') }))
+        build.onResolve({ filter: /\/support\/(suite|both|bees|stores|drives|swarms)\.mjs$/ }, () => ({ path: support('recorder.mjs') }))
         if (!isPage) return
         build.onResolve({ filter: new RegExp(`^(${Object.keys(IN_A_PAGE).join('|')})$`) }, ({ path }) => ({ path, namespace: 'page' }))
         build.onLoad({ filter: /.*/, namespace: 'page' }, ({ path }) => ({ contents: IN_A_PAGE[path], resolveDir: root }))

@@ -3,11 +3,12 @@
 import { playTest } from '../../interop/support/assertions.mjs'
 import { withBees } from '../../interop/support/bee-scene.mjs'
 import { playDrives } from '../../interop/support/drive-scene.mjs'
+import { playSwarms } from '../../interop/support/network-scene.mjs'
 import { play } from '../../interop/support/scene.mjs'
 import { playStores } from '../../interop/support/store-scene.mjs'
 
 export { eventFlush, sleep, unreplicate } from '../../interop/support/assertions.mjs'
-export { closed, eventually, outcome, plain } from '../../interop/support/scene.mjs'
+export { closed, eventually, first, outcome, outcomeOf, plain } from '../../interop/support/scene.mjs'
 
 export { blocksOf, collect, random } from '../../interop/support/bee-scene.mjs'
 export { noise, tree, write } from '../../interop/support/drive-scene.mjs'
@@ -39,6 +40,7 @@ export const sameWithBothStores = (name, program) => { record(name, ({ kit }, li
 export const sameWithEveryPairOfStores = sameWithBothStores
 export const sameDrives = (name, program) => { record(name, ({ kit }, life) => playDrives([kit], program, life)) }
 export const sameDrivesOfEveryPair = sameDrives
+export const sameSwarms = (name, program) => { record(name, ({ network }, life) => playSwarms(program, network, life)) }
 
 /**
  * Runs one program.

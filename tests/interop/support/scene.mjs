@@ -41,9 +41,19 @@ export async function eventually (condition, what = 'a condition', patience = 10
   }
 }
 
+/** Resolves to what comes with the first event of a name. An error is no more than another event. */
+export function first (emitter, name) {
+  return new Promise((resolve) => { emitter.once(name, resolve) })
+}
+
 /** Waits until a stream has closed, whether it failed or not. */
 export function closed (stream) {
   return new Promise((resolve) => { stream.on('close', resolve) })
+}
+
+/** What a call comes to, whether it throws, rejects or returns, as something to note. */
+export function outcomeOf (run) {
+  return outcome((async () => await run())())
 }
 
 /** What a promise comes to, as something to note. */

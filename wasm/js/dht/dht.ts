@@ -1,7 +1,7 @@
 // The HyperDHT, reached through a relay. Keys stay here: the relay carries what it cannot read.
 
-import { HypertabError } from '../errors.js'
-import { ready, Request } from '../runtime.js'
+import { DHTError, HypertabError } from '../errors.js'
+import { isReady, ready, Request } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
 import { hash, keyPair as createKeyPair } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
@@ -9,6 +9,7 @@ import { decodeId } from '../support/id.js'
 import { Connection } from '../links/connection.js'
 import { DirectPath, type DirectOptions, type PathReason } from '../links/direct.js'
 import type { Mux } from '../links/mux.js'
+import { ConnectionPool } from './pool.js'
 import { Query } from './query.js'
 import { RelayClient } from './relay.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
@@ -38,7 +39,7 @@ export interface DHTOptions {
   keyPair?: ServerKeys | null
   seed?: Uint8Array | null
   /** Milliseconds between signs of life on a connection that has nothing else to say; 0 for none. */
-  connectionKeepAlive?: number
+  connectionKeepAlive?: number | false
   /**
    * How streams find a direct path between two tabs, over a data channel of WebRTC; false for none. Peers learn this
    * tab's network address by it.
@@ -48,7 +49,9 @@ export interface DHTOptions {
 }
 
 export interface ConnectOptions {
-  keyPair?: ServerKeys
+  keyPair?: ServerKeys | Promise<ServerKeys>
+  /** Keeps one connection to each key. */
+  pool?: ConnectionPool | null
   [other: string]: unknown
 }
 
@@ -69,10 +72,13 @@ export class DHT extends EventEmitter<DHTEvents> {
   readonly ephemeral = true
   readonly firewalled = true
   readonly randomized = false
+  /** The relay knows where topics are announced: an announcement is taken back without naming nodes. */
+  readonly keepsNodes = true
   /** @internal */
   readonly servers = new Set<Server>()
   /** @internal How a connection finds a direct path, or why it does not. */
   readonly direct: ((connection: Connection, mux: Mux) => DirectPath) | PathReason
+  #loading: Promise<void>
   #keys: Promise<ServerKeys>
   #opened: Promise<void>
   #destroying: Promise<void> | null = null
@@ -84,10 +90,11 @@ export class DHT extends EventEmitter<DHTEvents> {
     if (relays.length === 0) {
       throw new HypertabError('RELAY_MISSING', 'a browser reaches the DHT through a relay: give { relay: \'wss://…\' }, or set DHT.defaultRelays')
     }
-    this.connectionKeepAlive = options.connectionKeepAlive ?? 5000
+    this.connectionKeepAlive = options.connectionKeepAlive === false ? 0 : options.connectionKeepAlive || 5000
     this.direct = this.#chooseDirect(options.webrtc ?? true)
-    this.defaultKeyPair = options.keyPair ?? null
-    this.#keys = this.#createKeys(options)
+    this.#loading = ready()
+    this.defaultKeyPair = options.keyPair ?? (isReady() ? createKeyPair(options.seed) : null)
+    this.#keys = this.#createKeys(options.seed)
     this.#keys.catch(() => {})
     let open!: () => void
     this.#opened = new Promise((resolve) => { open = resolve })
@@ -141,7 +148,9 @@ export class DHT extends EventEmitter<DHTEvents> {
   connect (remote: Uint8Array | string | { publicKey: Uint8Array }, options: ConnectOptions = {}): Connection {
     const target = isBytes(remote) || typeof remote === 'string' ? remote : remote.publicKey
     const remotePublicKey = decodeId(target)
-    const keyPair = options.keyPair ? Promise.resolve(options.keyPair) : this.#keys
+    const { pool = null, keyPair = this.#keys } = options
+    const existing = pool?.get(remotePublicKey)
+    if (existing) return existing
     let relay = -1
     let keys: ServerKeys | null = null
     const connection = new Connection(true, {
@@ -149,9 +158,18 @@ export class DHT extends EventEmitter<DHTEvents> {
         keys = await keyPair
         relay = await this.relay.connected()
       },
-        direct: this.direct,
+      direct: this.direct,
       open: (engine) => engine.relayConnect(relay, remotePublicKey, keys!.publicKey, keys!.secretKey)
-    }, { remotePublicKey, publicKey: options.keyPair?.publicKey ?? this.defaultKeyPair?.publicKey ?? null, keepAlive: this.connectionKeepAlive })
+    }, {
+      remotePublicKey,
+      publicKey: 'publicKey' in keyPair ? keyPair.publicKey : this.defaultKeyPair?.publicKey ?? null,
+      keepAlive: this.connectionKeepAlive
+    })
+    if (this.suspended) {
+      connection.destroy(DHTError.SUSPENDED())
+      return connection
+    }
+    pool?.attach(connection, false)
     this.#connections.add(connection)
     connection.on('close', () => { this.#connections.delete(connection) })
     return connection
@@ -159,6 +177,7 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   createServer (options?: ServerOptions | ((connection: Connection) => void), onconnection?: (connection: Connection) => void): Server {
     if (typeof options === 'function') return this.createServer({}, options)
+    onconnection ??= options?.onconnection
     const server = new Server(this, options ?? {})
     server.on('connection', (connection) => {
       this.#connections.add(connection)
@@ -185,11 +204,29 @@ export class DHT extends EventEmitter<DHTEvents> {
     await new Request((engine) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey)).promise
   }
 
+  /** Looks a topic up, and ends once what was announced there is taken back. */
   lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Query {
-    const query = this.lookup(topic)
-    query.on('close', () => { this.unannounce(topic, keyPair).catch(() => {}) })
-    return query
+    return new Query(this.relay, (engine, relay) => engine.relayLookup(relay, topic), () => this.unannounce(topic, keyPair).catch(() => {}))
   }
+
+  /** Keeps one connection to each key, for who is given it. */
+  pool (): ConnectionPool {
+    return new ConnectionPool()
+  }
+
+  // What follows is there for programs that ask: each says why it cannot be.
+
+  findPeer (_publicKey: Uint8Array, _options?: unknown): Query { throw DHTError.NOT_SUPPORTED('findPeer') }
+  findNode (_target: Uint8Array, _options?: unknown): Query { throw DHTError.NOT_SUPPORTED('findNode') }
+  query (_query: unknown, _options?: unknown): Query { throw DHTError.NOT_SUPPORTED('query') }
+  createRawStream (_options?: unknown): never { throw DHTError.NOT_SUPPORTED('createRawStream') }
+  connectRawStream (_encrypted: unknown, _rawStream: unknown, _remoteId: unknown): never { throw DHTError.NOT_SUPPORTED('connectRawStream') }
+  async immutablePut (_value: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('immutablePut') }
+  async immutableGet (_hash: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('immutableGet') }
+  async mutablePut (_keyPair: ServerKeys, _value: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('mutablePut') }
+  async mutableGet (_publicKey: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('mutableGet') }
+  async request (_request: unknown, _to: unknown, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('request') }
+  async ping (_to: unknown, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('ping') }
 
   /** Closes every connection, then the relay. */
   destroy ({ force = false } = {}): Promise<void> {
@@ -224,10 +261,9 @@ export class DHT extends EventEmitter<DHTEvents> {
     })
   }
 
-  async #createKeys ({ keyPair, seed }: DHTOptions): Promise<ServerKeys> {
-    if (keyPair) return keyPair
-    await ready()
-    this.defaultKeyPair = createKeyPair(seed)
+  async #createKeys (seed: Uint8Array | null | undefined): Promise<ServerKeys> {
+    await this.#loading
+    this.defaultKeyPair ??= createKeyPair(seed)
     return this.defaultKeyPair
   }
 

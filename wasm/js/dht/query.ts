@@ -30,10 +30,13 @@ export class Query extends Readable {
   readonly closestNodes: never[] = []
   #request: Request<unknown> | null = null
   #finished: Promise<void>
+  /** What is done once every node was asked, before the query ends. */
+  #commit: (() => Promise<void>) | null
 
   /** @internal */
-  constructor (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number) {
+  constructor (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number, commit: (() => Promise<void>) | null = null) {
     super({ eagerOpen: true })
+    this.#commit = commit
     this.#finished = new Promise((resolve, reject) => {
       this.on('close', () => { resolve() })
       this.on('error', reject)
@@ -68,6 +71,7 @@ export class Query extends Readable {
       unlisten('query', request.id)
       // With its relay a query ends before every node was asked, and nothing may have been announced.
       if (relays.handle !== relay) throw new HypertabError('RELAY_CLOSED', 'the relay was lost during the query')
+      await this.#commit?.()
       this.push(null)
     } catch (error) {
       this.destroy(error as Error)

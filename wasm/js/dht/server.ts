@@ -1,12 +1,14 @@
 // A key that others can connect to.
 
 import type { Failure, ServerHandle } from '../binding.js'
-import { fromFailure, HypertabError } from '../errors.js'
+import { DHTError, fromFailure, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, request, unlisten } from '../runtime.js'
+import { equal } from '../support/bytes.js'
 import { EventEmitter } from '../support/emitter.js'
 import { Connection } from '../links/connection.js'
 import type { DHT } from './dht.js'
+import type { ConnectionPool } from './pool.js'
 
 export type ServerEvents = {
   listening: []
@@ -17,6 +19,9 @@ export type ServerEvents = {
 export interface ServerOptions {
   /** Whether to refuse somebody. */
   firewall?: (remotePublicKey: Uint8Array, payload: unknown, address: unknown) => boolean | Promise<boolean>
+  /** Keeps one connection to each key. */
+  pool?: ConnectionPool | null
+  onconnection?: (connection: Connection) => void
   [other: string]: unknown
 }
 
@@ -57,12 +62,16 @@ export class Server extends EventEmitter<ServerEvents> {
 
   /** Resolves when the key can be found. */
   async listen (keyPair?: ServerKeys | null): Promise<this> {
+    if (this.#listening !== null) throw DHTError.ALREADY_LISTENING()
+    if (this.dht.destroyed) throw DHTError.NODE_DESTROYED()
     if (this.#closing) throw new Error('Server is closed')
-    this.#listening ??= this.#listen(keyPair ?? null)
+    this.#listening = this.#listen(keyPair ?? null)
     try {
       await this.#listening
     } catch (error) {
       this.#listening = null
+      this.#keyPair = null
+      this.dht.servers.delete(this)
       throw error
     }
     return this
@@ -73,7 +82,8 @@ export class Server extends EventEmitter<ServerEvents> {
     return this.#closing
   }
 
-  async refresh (): Promise<void> {}
+  /** The relay announces again by itself. */
+  refresh (): void {}
 
   async suspend (_options?: unknown): Promise<void> {
     this.suspended = true
@@ -104,8 +114,13 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   async #listen (keyPair: ServerKeys | null): Promise<void> {
-    this.#keyPair = keyPair ?? await this.dht.keys()
+    const keys = keyPair ?? await this.dht.keys()
+    for (const { publicKey } of this.dht.servers) {
+      if (publicKey && equal(publicKey, keys.publicKey)) throw DHTError.KEYPAIR_ALREADY_USED()
+    }
+    this.#keyPair = keys
     this.dht.servers.add(this)
+    this.#options.pool?.attachServer(this)
     const listening = new Promise<void>((resolve, reject) => {
       const done = () => {
         this.off('listening', done)
@@ -131,6 +146,7 @@ export class Server extends EventEmitter<ServerEvents> {
     await this.#stop()
     this.closed = true
     this.listening = false
+    this.#keyPair = null
     this.emit('close')
   }
 

@@ -2,6 +2,7 @@ import { DHT } from '../dht/dht.js'
 
 export { DHT as default, DHT }
 export type { ConnectOptions, DHTEvents, DHTOptions } from '../dht/dht.js'
+export type { ConnectionPool, ConnectionRef } from '../dht/pool.js'
 export type { AnnouncedPeer, Query, QueryResult } from '../dht/query.js'
 export type { Server, ServerEvents, ServerKeys, ServerOptions } from '../dht/server.js'
 export type { Connection } from '../links/connection.js'

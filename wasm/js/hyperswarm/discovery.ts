@@ -1,9 +1,9 @@
 // One topic of a swarm: announced, looked up, and again every ten minutes.
 
 import { unrefTimer } from '../platform.js'
-import { toHex } from '../support/bytes.js'
-import type { Query } from '../dht/query.js'
+import { equal, toHex } from '../support/bytes.js'
 import type { Hyperswarm } from './hyperswarm.js'
+import type { SwarmQuery } from './node.js'
 
 const INTERVAL = 10 * 60_000
 const JITTER = 2 * 60_000
@@ -13,64 +13,80 @@ export interface JoinOptions {
   server?: boolean
   /** Finds others. */
   client?: boolean
-  /** Most peers to connect to. */
+  /** Most peers to take from each search. */
   limit?: number
+  /** Told why the first search failed. */
+  onerror?: (error: Error) => unknown
+}
+
+/** A node of the DHT that was asked. */
+interface QueriedNode {
+  id?: Uint8Array | null
 }
 
 /** Everything that one topic needs, for all who joined it. */
 export class Discovery {
   readonly swarm: Hyperswarm
   readonly topic: Uint8Array
-  limit = Infinity
+  limit: number
   isClient = false
   isServer = false
   destroyed = false
+  destroying: Promise<void> | null = null
+  suspended: boolean
+  /** @internal */
   readonly sessions = new Set<PeerDiscovery>()
-  #refreshing: Promise<void> | null = null
-  #query: Query | null = null
-  #announced = false
+  #current: Promise<void> | null = null
+  #query: SwarmQuery | null = null
+  #closestNodes: QueriedNode[] | null = null
+  #isFirstAnnounce = true
+  #needsUnannounce = false
   /** The last search failed, so that nothing is known of the topic. */
   #failed = false
   #turn = 0
   #timer: ReturnType<typeof setTimeout> | undefined
-  #destroying: Promise<void> | null = null
+  /** What was joined before under the same topic, until it is gone. */
+  #wait: Promise<void> | null
 
-  constructor (swarm: Hyperswarm, topic: Uint8Array) {
+  constructor (swarm: Hyperswarm, topic: Uint8Array, { limit = Infinity, wait = null, suspended = false }: { limit?: number | undefined, wait?: Promise<void> | null, suspended?: boolean }) {
     this.swarm = swarm
     this.topic = topic
+    this.limit = limit
+    this.suspended = suspended
+    this.#wait = wait
   }
 
-  session (options: JoinOptions): PeerDiscovery {
+  session ({ server = true, client = true, limit = Infinity, onerror = () => {} }: JoinOptions): PeerDiscovery {
+    if (this.destroyed) throw new Error('PeerDiscovery is destroyed')
     const session = new PeerDiscovery(this)
     this.sessions.add(session)
-    session.refresh({ server: true, client: true, ...options }).catch(() => {})
+    session.refresh({ server, client, limit }).catch(onerror)
     return session
   }
 
-  /** Looks again, at once. Resolves to whether that worked. */
-  async refresh (): Promise<boolean> {
+  /** Looks again, at once. Resolves to whether that worked; to nothing for one that was under way, or while suspended. */
+  async refresh (): Promise<boolean | void> {
     if (this.destroyed) throw new Error('PeerDiscovery is destroyed')
-    if (this.swarm.suspended) return false
-    const sessions = [...this.sessions]
-    const isServer = sessions.some((session) => session.isServer)
-    const isClient = sessions.some((session) => session.isClient)
-    const changed = isServer !== this.isServer || isClient !== this.isClient
-    if (changed || this.#refreshing === null) {
-      if (changed) this.#query?.destroy()
+    const isServer = this.#some((session) => session.isServer)
+    const isClient = this.#some((session) => session.isClient)
+    if (this.suspended) return
+    if (isServer === this.isServer && isClient === this.isClient) {
+      if (this.#current) return await this.#current
+    } else {
+      this.#query?.destroy()
       this.isServer = isServer
       this.isClient = isClient
-      this.#refreshing = this.#refresh()
     }
-    const refreshing = this.#refreshing
+    const refresh = this.#current = this.#refresh()
     try {
-      await refreshing
+      await refresh
       this.#failed = false
       return true
     } catch {
       this.#failed = true
       return false
     } finally {
-      if (this.#refreshing === refreshing) this.#refreshing = null
+      if (this.#current === refresh) this.#current = null
     }
   }
 
@@ -79,10 +95,11 @@ export class Discovery {
     if (this.#failed && !this.destroyed) this.refresh().catch(() => {})
   }
 
+  /** Resolves when the topic is announced and was looked up, to whether that worked. */
   async flushed (): Promise<boolean> {
+    if (this.swarm.listening) await this.swarm.listening
     try {
-      await this.swarm.listening
-      await this.#refreshing
+      await this.#current
       return true
     } catch {
       return false
@@ -90,84 +107,139 @@ export class Discovery {
   }
 
   /** @internal One session less. */
-  async leave (session: PeerDiscovery): Promise<void> {
+  async left (session: PeerDiscovery): Promise<void> {
     this.sessions.delete(session)
     if (this.destroyed) return
-    if (this.sessions.size === 0) await this.swarm.leave(this.topic)
-    else if (this.isServer && ![...this.sessions].some((session) => session.isServer)) await this.refresh()
+    try {
+      if (this.sessions.size === 0) await this.swarm.leave(this.topic)
+      else if (this.#needsUnannounce && !this.#some((session) => session.isServer)) await this.refresh()
+    } catch {
+      // The network may be gone, and then there is nothing to take back.
+    }
   }
 
   destroy (): Promise<void> {
-    this.#destroying ??= this.#destroy()
-    return this.#destroying
+    this.destroying ??= this.#destroy()
+    return this.destroying
   }
 
-  /** @internal Stops until the swarm resumes. */
-  async suspend (): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#query?.destroy()
-    await this.#refreshing?.catch(() => {})
-    await this.#unannounce()
+  /** Stops until resumed. */
+  async suspend ({ log = () => {} }: { log?: (...words: unknown[]) => unknown } = {}): Promise<void> {
+    if (this.suspended) return
+    this.suspended = true
+    try {
+      await this.#abort(log)
+    } catch {
+      // Nobody can be told.
+    }
+  }
+
+  resume (): void {
+    if (!this.suspended) return
+    this.suspended = false
+    this.refresh().catch(() => {})
+  }
+
+  #some (has: (session: PeerDiscovery) => boolean): boolean {
+    for (const session of this.sessions) if (has(session)) return true
+    return false
+  }
+
+  get #isActive (): boolean {
+    return !this.destroyed && !this.suspended
   }
 
   async #destroy (): Promise<void> {
     this.destroyed = true
-    await this.suspend()
+    await this.#abort(() => {})
   }
 
   async #refresh (): Promise<void> {
     const turn = ++this.#turn
     const { swarm, topic } = this
-    await swarm.opened()
-    if (this.isServer) await swarm.listen()
-    if (turn !== this.#turn || this.destroyed) return
+    if (this.#wait) {
+      await this.#wait
+      this.#wait = null
+      if (turn !== this.#turn || !this.#isActive) return
+    }
+    if (!swarm.keyPair) {
+      await swarm.opened()
+      if (turn !== this.#turn || !this.#isActive) return
+    }
+    const clear = this.isServer && this.#isFirstAnnounce
+    if (clear) this.#isFirstAnnounce = false
+    if (this.isServer) {
+      await swarm.listen()
+      // One that began later does the rest.
+      if (turn !== this.#turn || !this.#isActive) return
+      this.#needsUnannounce = true
+    }
     const announcing = this.isServer
+    const options = { clear, closestNodes: this.#closestNodes }
     const keyPair = swarm.keyPair!
-    const query = announcing
-      ? swarm.dht.announce(topic, keyPair, swarm.server.relayAddresses)
-      : this.#announced ? swarm.dht.lookupAndUnannounce(topic, keyPair) : swarm.dht.lookup(topic)
-    this.#query = query as Query
-    if (announcing) this.#announced = true
+    const query: SwarmQuery = this.#query = announcing
+      ? swarm.node.announce(topic, keyPair, swarm.server.relayAddresses, options)
+      : this.#needsUnannounce ? swarm.node.lookupAndUnannounce(topic, keyPair, options) : swarm.node.lookup(topic, options)
     try {
       await this.#take(query)
-      if (!announcing && turn === this.#turn) this.#announced = false
     } catch (error) {
-      if (!this.destroyed && !swarm.suspended) throw error
+      if (this.#isActive) throw error
     } finally {
       if (this.#query === query) {
         this.#query = null
-        this.#later()
+        if (this.#isActive) this.#later(INTERVAL)
       }
     }
+    this.#closestNodes = query.closestNodes
+    if (turn === this.#turn && !announcing) this.#needsUnannounce = false
   }
 
-  async #take (query: AsyncIterable<unknown>): Promise<void> {
+  async #take (query: SwarmQuery): Promise<void> {
     let room = this.limit
-    for await (const { peers } of query as AsyncIterable<{ peers: Array<{ publicKey: Uint8Array, relayAddresses?: unknown[] }> }>) {
-      if (!this.isClient || this.destroyed) continue
+    for await (const { peers } of query) {
+      if (!this.isClient || !this.#isActive) continue
       for (const peer of peers) {
-        if (room <= 0) break
-        if (!this.swarm.isConnected(peer.publicKey)) room--
+        if (room === 0) break
+        room--
         this.swarm.found(peer, this.topic)
       }
     }
   }
 
-  #later (): void {
+  #later (interval: number): void {
     clearTimeout(this.#timer)
-    if (this.destroyed || this.swarm.suspended) return
-    this.#timer = setTimeout(() => { this.refresh().catch(() => {}) }, INTERVAL + Math.round(JITTER * Math.random()))
+    const pause = interval + Math.round(JITTER * Math.random())
+    const begun = Date.now()
+    this.#timer = setTimeout(() => {
+      // A machine that slept wakes with all of its timers due.
+      if (interval > 0 && Date.now() - begun > pause + SLEEP) this.#later(0)
+      else this.refresh().catch(() => {})
+    }, pause)
     unrefTimer(this.#timer)
   }
 
-  async #unannounce (): Promise<void> {
-    if (!this.#announced) return
-    this.#announced = false
-    try {
-      await this.swarm.dht.unannounce(this.topic, this.swarm.keyPair!)
-    } catch {
-      // Announcements that cannot be withdrawn expire.
-    }
+  async #abort (log: (...words: unknown[]) => unknown): Promise<void> {
+    const id = topicId(this.topic)
+    log('Aborting discovery', id)
+    if (this.#wait) await this.#wait
+    this.#query?.destroy()
+    this.#query = null
+    clearTimeout(this.#timer)
+    let nodes = this.#closestNodes
+    await this.#current?.catch(() => {})
+    log('Aborting discovery (post refresh)', id)
+    if (this.#isActive || !this.#needsUnannounce) return
+    if (this.#closestNodes !== nodes) nodes = union(nodes, this.#closestNodes)
+    log('Unannouncing discovery', id)
+    await this.#unannounce(nodes)
+    this.#needsUnannounce = false
+    log('Unannouncing discovery (done)', id)
+  }
+
+  async #unannounce (nodes: QueriedNode[] | null): Promise<void> {
+    const { node, keyPair } = this.swarm
+    if (node.keepsNodes) await node.unannounce(this.topic, keyPair!).catch(() => {})
+    else if (nodes?.length) await node.unannounce(this.topic, keyPair!, { closestNodes: nodes, onlyClosestNodes: true, force: true })
   }
 }
 
@@ -192,7 +264,7 @@ export class PeerDiscovery {
   }
 
   /** Looks again, perhaps for something else than before. */
-  async refresh ({ client = this.isClient, server = this.isServer, limit = Infinity }: JoinOptions = {}): Promise<boolean> {
+  async refresh ({ client = this.isClient, server = this.isServer, limit = Infinity }: JoinOptions = {}): Promise<boolean | void> {
     if (this.destroyed) throw new Error('PeerDiscovery is destroyed')
     if (!client && !server) throw new Error('Cannot refresh with neither client nor server option')
     this.isClient = client
@@ -202,14 +274,14 @@ export class PeerDiscovery {
   }
 
   /** Resolves when the topic is announced and was looked up. */
-  flushed (): Promise<boolean> {
-    return this.discovery.flushed()
+  async flushed (): Promise<boolean> {
+    return await this.discovery.flushed()
   }
 
   async destroy (): Promise<void> {
     if (this.destroyed) return
     this.destroyed = true
-    await this.discovery.leave(this)
+    await this.discovery.left(this)
   }
 }
 
@@ -217,3 +289,12 @@ export class PeerDiscovery {
 export function topicId (topic: Uint8Array): string {
   return toHex(topic)
 }
+
+function union (nodes: QueriedNode[] | null, newer: QueriedNode[] | null): QueriedNode[] | null {
+  if (!nodes || !newer) return nodes ?? newer
+  const isNew = ({ id }: QueriedNode): boolean => !!id && !nodes.some((node) => node.id && equal(node.id, id))
+  return [...nodes, ...newer.filter(isNew)]
+}
+
+/** How late a timer may be before the machine must have slept, in milliseconds. */
+const SLEEP = 30_000

@@ -1,15 +1,16 @@
 // Connections to everybody who is interested in the same topics.
 
-import { userBytes } from '../platform.js'
-import { ready } from '../runtime.js'
-import { compare, equal, isBytes, toHex } from '../support/bytes.js'
+import { ready, isReady } from '../runtime.js'
+import { compare, equal, toHex } from '../support/bytes.js'
 import { keyPair as createKeyPair } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { DHT, type DHTOptions } from '../dht/dht.js'
-import type { Server, ServerKeys } from '../dht/server.js'
+import type { ServerKeys } from '../dht/server.js'
 import type { Connection } from '../links/connection.js'
 import { Discovery, PeerDiscovery, topicId, type JoinOptions } from './discovery.js'
-import { PeerInfo } from './peer-info.js'
+import { swarmNode, type FoundPeer, type SwarmNode, type SwarmServer } from './node.js'
+import { ownBytes, PeerInfo } from './peer-info.js'
+import { PeerQueue } from './peer-queue.js'
 import { Retry } from './retry.js'
 
 export type HyperswarmEvents = {
@@ -19,11 +20,14 @@ export type HyperswarmEvents = {
   ban: [peer: PeerInfo, error: Error]
 }
 
+/** Says through which peer a connection may go. */
+export type RelayThrough = (force: boolean, swarm: Hyperswarm) => Uint8Array | null
+
 export interface HyperswarmOptions {
-  keyPair?: ServerKeys | null
+  keyPair?: ServerKeys
   seed?: Uint8Array | null
-  /** A node of the DHT to use; made from `relay` otherwise. */
-  dht?: DHT
+  /** A node of the DHT to use: ours, or one of upstream's. Made from `relay` otherwise. */
+  dht?: DHT | SwarmNode
   /** Addresses of relays. */
   relay?: string | string[]
   /** Lets this client in at those relays. */
@@ -32,32 +36,47 @@ export interface HyperswarmOptions {
   webrtc?: DHTOptions['webrtc']
   maxPeers?: number
   maxClientConnections?: number
+  /** Kept, and as upstream's not looked at. */
   maxServerConnections?: number
   /** Most connections that are being made at a time. */
   maxParallel?: number
   /** Whether to refuse somebody. */
   firewall?: (remotePublicKey: Uint8Array, payload: unknown) => boolean
+  /** For a node of upstream's: a peer through which connections go that cannot be made directly. */
+  relayThrough?: Uint8Array | RelayThrough | null
   backoffs?: number[]
   jitter?: number
   [other: string]: unknown
 }
 
+type Log = (...words: unknown[]) => unknown
+
+interface Flush {
+  missing: number
+  tick: number
+  resolve: (flushed: boolean) => void
+}
+
 const MAX_PEERS = 64
 const MAX_PARALLEL = 3
 
+/** Attempts after which a peer that was asked for by name waits for its timer. */
+const MAX_EXPLICIT_ATTEMPTS = 5
+
 /** Finds peers by topic, and keeps connections with them. */
 export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
-  /** Who we are; null until the engine is loaded, unless it was given. */
+  /** Who we are; in a browser null until the engine is loaded, unless it was given. */
   keyPair: ServerKeys | null
   readonly dht: DHT
-  readonly server: Server
+  readonly server: SwarmServer
   destroyed = false
   suspended = false
-  readonly maxPeers: number
-  readonly maxClientConnections: number
-  readonly maxServerConnections: number
-  readonly maxParallel: number
-  readonly relayThrough = null
+  maxPeers: number
+  maxClientConnections: number
+  maxServerConnections: number
+  maxParallel: number
+  readonly relayThrough: RelayThrough | null
+  /** Connections that are being made. */
   connecting = 0
   readonly connections = new Set<Connection>()
   readonly peers = new Map<string, PeerInfo>()
@@ -69,64 +88,81 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     bannedPeers: 0
   }
 
+  /** @internal */
+  readonly node: SwarmNode
+  /** @internal */
+  readonly _queue = new PeerQueue()
+  /** @internal */
+  readonly _discovery = new Map<string, Discovery>()
+  /** @internal Those that are being made, too. */
+  readonly _allConnections = new Map<string, Connection>()
   #opening: Promise<void>
-  #discoveries = new Map<string, Discovery>()
-  #queue = new Set<PeerInfo>()
-  #all = new Map<string, Connection>()
   #retry: Retry
   #clients = 0
-  #servers = 0
   #draining = false
-  #flushes = new Set<{ waitsFor: Set<PeerInfo>, resolve: (flushed: boolean) => void }>()
+  #flushes: Flush[] = []
+  #flushTick = 0
   #firewall: NonNullable<HyperswarmOptions['firewall']>
 
   constructor (options: HyperswarmOptions = {}) {
     super()
-    const { keyPair = null, seed = null, maxPeers, maxClientConnections, maxServerConnections, maxParallel, firewall } = options
-    this.keyPair = keyPair
-    this.maxPeers = maxPeers ?? MAX_PEERS
-    this.maxClientConnections = maxClientConnections ?? Infinity
-    this.maxServerConnections = maxServerConnections ?? Infinity
-    this.maxParallel = maxParallel ?? MAX_PARALLEL
-    this.#firewall = firewall ?? (() => false)
-    this.#retry = new Retry((peer) => { this.#requeue(peer) }, { backoffs: options.backoffs, jitter: options.jitter })
-    this.dht = options.dht ?? new DHT({
+    const { keyPair, seed = null, maxPeers = MAX_PEERS, maxParallel = MAX_PARALLEL, relayThrough, firewall = () => false } = options
+    const opening = ready()
+    this.keyPair = keyPair ?? (isReady() ? createKeyPair(seed) : null)
+    this.#opening = opening.then(() => { this.keyPair ??= createKeyPair(seed) })
+    this.#opening.catch(() => {})
+    this.maxPeers = maxPeers
+    this.maxClientConnections = options.maxClientConnections ?? Infinity
+    this.maxServerConnections = options.maxServerConnections ?? Infinity
+    this.maxParallel = maxParallel
+    this.relayThrough = relayThrough ? toRelayFunction(relayThrough) : null
+    this.#firewall = firewall
+    this.#retry = new Retry((peers) => { this.#requeue(peers) }, { backoffs: options.backoffs, jitter: options.jitter })
+    this.dht = options.dht as DHT | undefined ?? new DHT({
       ...(options.relay === undefined ? {} : { relay: options.relay }),
       ...(options.relayToken === undefined ? {} : { relayToken: options.relayToken }),
       ...(options.webrtc === undefined ? {} : { webrtc: options.webrtc })
     })
-    this.server = this.dht.createServer(
-      { firewall: (remotePublicKey, payload) => this.#isFirewalled(remotePublicKey, payload) },
-      (connection) => { this.#onserver(connection) }
-    )
-    this.#opening = this.#open(seed)
-    this.#opening.catch(() => {})
-    this.dht.on('network-change', () => { this.#refreshAll() })
-    this.dht.on('ready', () => { for (const discovery of this.#discoveries.values()) discovery.reachable() })
+    this.node = swarmNode(this.dht)
+    this.server = this.node.createServer({
+      firewall: (remotePublicKey: Uint8Array, payload: unknown) => this.#isFirewalled(remotePublicKey, payload),
+      relayThrough: (force: boolean) => this.#maybeRelay(force),
+      handshakeClearWait: options['handshakeClearWait']
+    }, (connection) => { this.#onserver(connection) })
+    this.node.on('network-change', () => { this.#onnetwork() })
+    this.node.on('ready', () => { for (const discovery of this._discovery.values()) discovery.reachable() })
     this.on('update', () => { this.stats.updates++ })
   }
 
   /** Announces and looks up a topic of 32 bytes, until left. */
   join (topic: Uint8Array, options: JoinOptions = {}): PeerDiscovery {
     if (this.destroyed) throw new Error('Swarm destroyed')
-    if (!isBytes(topic) || topic.byteLength !== 32) throw new Error('Topic is required and must be a 32-byte buffer')
-    const id = topicId(topic)
-    let discovery = this.#discoveries.get(id)
-    if (!discovery || discovery.destroyed) {
-      discovery = new Discovery(this, userBytes(topic.slice()))
-      this.#discoveries.set(id, discovery)
-    }
+    if (!topic) throw new Error(MISSING_TOPIC)
+    const own = ownBytes(topic)
+    const id = topicId(own)
+    const before = this._discovery.get(id)
+    if (before && !before.destroyed) return before.session(options)
+    const discovery = new Discovery(this, own, {
+      limit: options.limit,
+      wait: before ? before.destroy() : null,
+      suspended: this.suspended
+    })
+    this._discovery.set(id, discovery)
     return discovery.session(options)
   }
 
   /** Looks for nobody else, and is found by nobody else. Connections stay. */
   async leave (topic: Uint8Array): Promise<void> {
-    if (!topic) throw new Error('Topic is required and must be a 32-byte buffer')
+    if (!topic) throw new Error(MISSING_TOPIC)
     const id = topicId(topic)
-    const discovery = this.#discoveries.get(id)
+    const discovery = this._discovery.get(id)
     if (!discovery) return
-    await discovery.destroy()
-    if (this.#discoveries.get(id) === discovery) this.#discoveries.delete(id)
+    try {
+      await discovery.destroy()
+    } catch {
+      // Announcements that cannot be withdrawn expire.
+    }
+    if (this._discovery.get(id) === discovery) this._discovery.delete(id)
   }
 
   /** Keeps a connection with a peer, whatever it is interested in. */
@@ -135,7 +171,8 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     if (!peer) return
     peer.explicit = true
     this.explicitPeers.add(peer)
-    if (!this.isConnected(publicKey) && peer.updatePriority()) this.#enqueue(peer)
+    if (this.isConnected(publicKey)) return
+    if (peer.updatePriority()) this.#enqueue(peer)
   }
 
   leavePeer (publicKey: Uint8Array): void {
@@ -148,10 +185,11 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
 
   /** Lets others connect, also without a topic. */
   listen (): Promise<unknown> {
-    if (this.destroyed) throw new Error('Swarm destroyed')
     if (this.listening === null) {
-      const listening = this.#opening.then(() => this.server.listen(this.keyPair))
+      if (this.destroyed) throw new Error('Swarm destroyed')
+      const listening = this.keyPair ? this.server.listen(this.keyPair) : this.#opening.then(() => this.server.listen(this.keyPair))
       this.listening = listening
+      // What failed for want of a relay can be tried again.
       listening.catch(() => { if (this.listening === listening) this.listening = null })
     }
     return this.listening
@@ -159,66 +197,70 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
 
   /** Resolves when everything joined is announced and looked up, and everybody found was tried. */
   async flush (): Promise<boolean> {
-    await Promise.all([...this.#discoveries.values()].map((discovery) => discovery.flushed()))
-    const waitsFor = new Set(this.#queue)
-    for (const peer of this.peers.values()) {
-      const connection = this.#all.get(toHex(peer.publicKey))
-      if (connection && !this.connections.has(connection)) waitsFor.add(peer)
-    }
-    if (waitsFor.size === 0 || this.destroyed) return true
+    await Promise.all([...this._discovery.values()].map((discovery) => discovery.flushed()))
+    if (this.#flushAllMaybe()) return true
+    const missing = this._queue.length + this._allConnections.size - this.connections.size
+    if (missing === 0) return true
     return await new Promise((resolve) => {
-      this.#flushes.add({ waitsFor, resolve })
-      this.#attempt()
+      this.#flushes.push({ missing, tick: this.#flushTick++, resolve })
     })
   }
 
   /** What joins a topic, or null. */
   status (topic: Uint8Array): Discovery | null {
-    return this.#discoveries.get(topicId(topic)) ?? null
+    return this._discovery.get(topicId(topic)) ?? null
   }
 
   topics (): IterableIterator<Discovery> {
-    return this.#discoveries.values()
+    return this._discovery.values()
   }
 
   /** Leaves every topic. */
-  async clear (): Promise<void> {
-    const discoveries = [...this.#discoveries.values()]
-    this.#discoveries.clear()
-    await Promise.allSettled(discoveries.map((discovery) => discovery.destroy()))
+  async clear (): Promise<Array<PromiseSettledResult<void>>> {
+    const cleared = Promise.allSettled([...this._discovery.values()].map((discovery) => discovery.destroy()))
+    this._discovery.clear()
+    return await cleared
   }
 
-  async destroy ({ force = false } = {}): Promise<void> {
+  async destroy ({ force }: { force?: boolean } = {}): Promise<void> {
     if (this.destroyed && !force) return
     this.destroyed = true
     this.#retry.clear()
-    const cleared = this.clear()
-    if (!force) await cleared
+    if (!force) await this.clear()
     await this.server.close()
-    for (const flush of this.#flushes) flush.resolve(false)
-    this.#flushes.clear()
-    await this.dht.destroy({ force })
+    for (const flush of this.#flushes.splice(0)) flush.resolve(false)
+    await this.node.destroy({ force })
   }
 
-  async suspend (_options?: unknown): Promise<void> {
+  async suspend ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (this.suspended) return
+    const stopping = [this.server.suspend?.({ log })]
+    for (const discovery of this._discovery.values()) stopping.push(discovery.suspend({ log }))
+    const closing: Array<Promise<unknown>> = []
+    for (const connection of this._allConnections.values()) {
+      connection.destroy()
+      closing.push(new Promise((resolve) => connection.on('close', () => { resolve(null) })))
+    }
     this.suspended = true
-    this.#retry.clear()
-    for (const peer of this.#queue) peer.queued = false
-    this.#queue.clear()
-    const closing = [...this.#all.values()].map((connection) => new Promise<void>((resolve) => { connection.on('close', () => { resolve() }) }))
-    for (const connection of this.#all.values()) connection.destroy()
-    await Promise.allSettled([this.server.suspend(), ...[...this.#discoveries.values()].map((discovery) => discovery.suspend())])
-    await this.dht.suspend()
+    log('Suspending server and discovery... (' + stopping.length + ')')
+    await Promise.allSettled(stopping)
+    log('Done, suspending the dht...')
+    await this.node.suspend?.({ log })
+    log('Done, swarm fully suspended')
     await Promise.all(closing)
+    this.#retry.clear()
+    this._queue.clear()
   }
 
-  async resume (_options?: unknown): Promise<void> {
+  async resume ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (!this.suspended) return
+    log('Resuming the dht')
+    await this.node.resume?.({ log })
+    log('Done, resuming the server')
+    await this.server.resume?.()
+    log('Done, all discovery')
+    for (const discovery of this._discovery.values()) discovery.resume()
     this.suspended = false
-    await this.dht.resume()
-    await this.server.resume()
-    this.#refreshAll()
     this.#attempt()
   }
 
@@ -229,124 +271,145 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
 
   /** @internal */
   isConnected (publicKey: Uint8Array): boolean {
-    return this.#all.has(toHex(publicKey))
+    return this._allConnections.has(toHex(publicKey))
   }
 
   /** @internal A lookup found somebody. */
-  found (found: { publicKey: Uint8Array, relayAddresses?: unknown[] }, topic: Uint8Array): void {
-    const peer = this.#upsert(found.publicKey, found.relayAddresses ?? null)
-    if (!peer) return
-    peer.addTopic(topic)
-    if (this.isConnected(peer.publicKey)) return
+  found (found: FoundPeer, topic: Uint8Array): void {
+    const peer = this.#upsert(found.publicKey, found.relayAddresses)
+    peer?.addTopic(topic)
+    if (!peer || this.isConnected(peer.publicKey)) return
     if (!peer.prioritized || peer.server) peer.reset()
     if (peer.updatePriority()) this.#enqueue(peer)
   }
 
-  async #open (seed: Uint8Array | null): Promise<void> {
-    await ready()
-    this.keyPair ??= createKeyPair(seed)
+  // Which connections are dead is found out before anything else.
+  #onnetwork (): void {
+    if (this.suspended) return
+    for (const connection of this._allConnections.values()) connection.sendKeepAlive()
+    for (const discovery of this._discovery.values()) discovery.refresh().catch(() => {})
   }
 
-  #refreshAll (): void {
-    if (this.suspended || this.destroyed) return
-    for (const discovery of this.#discoveries.values()) discovery.refresh().catch(() => {})
+  #maybeRelay (force: boolean): Uint8Array | null {
+    return this.relayThrough ? this.relayThrough(force, this) : null
   }
 
   #enqueue (peer: PeerInfo): void {
     if (peer.queued) return
-    peer.queued = true
-    this.#queue.add(peer)
+    this.#queue(peer)
     this.#attempt()
   }
 
-  #requeue (peer: PeerInfo): void {
-    peer.waiting = false
-    if (this.suspended || this.destroyed) return
-    if (!this.isConnected(peer.publicKey) && peer.updatePriority()) this.#enqueue(peer)
-    else this.#attempt()
+  #queue (peer: PeerInfo): void {
+    peer.queued = true
+    peer.flushTick = this.#flushTick
+    this._queue.add(peer)
   }
 
-  // The highest priority first, and among equals whichever: a swarm that dials in order would crowd its first peers.
-  #next (): PeerInfo {
-    const queued = [...this.#queue]
-    const highest = Math.max(...queued.map((peer) => peer.priority))
-    const candidates = queued.filter((peer) => peer.priority === highest)
-    return candidates[Math.floor(Math.random() * candidates.length)]!
+  #requeue (peers: PeerInfo[]): void {
+    if (this.suspended) return
+    for (const peer of peers) {
+      peer.waiting = false
+      if (peer.updatePriority() && !this.isConnected(peer.publicKey) && !peer.queued) this.#queue(peer)
+    }
+    this.#attempt()
+  }
+
+  #flushMaybe (peer: PeerInfo): void {
+    this.#flushes = this.#flushes.filter((flush) => {
+      if (peer.flushTick > flush.tick || --flush.missing > 0) return true
+      flush.resolve(true)
+      return false
+    })
+  }
+
+  // Nobody else will be tried soon.
+  #flushAllMaybe (): boolean {
+    if (this.connecting > 0 || (this.#isWithinMaxPeers && this.#clients < this.maxClientConnections)) return false
+    for (const flush of this.#flushes.splice(0).reverse()) flush.resolve(true)
+    return true
+  }
+
+  get #isWithinMaxPeers (): boolean {
+    const explicit = this.explicitPeers.size
+    const factor = explicit === 0 ? 1 : explicit < 2 ? 2 : explicit < 4 ? 3 : 4
+    return factor * this._allConnections.size < this.maxPeers
+  }
+
+  get #mayDial (): boolean {
+    return !this.destroyed && !this.suspended && this.connecting < this.maxParallel
   }
 
   #attempt (): void {
-    if (this.#draining || this.suspended || this.destroyed) return
+    if (this.#draining || this.suspended) return
     this.#draining = true
-    while (this.#queue.size > 0 && this.#hasRoom()) {
-      const peer = this.#next()
-      this.#queue.delete(peer)
+    for (const peer of this.explicitPeers) {
+      if (!this.#mayDial) break
+      const isEarly = Date.now() - peer.disconnectedTime < peer.attempts * 1000
+      if (peer.attempts < MAX_EXPLICIT_ATTEMPTS && !isEarly) this.#connect(peer, false)
+    }
+    while (this._queue.length > 0 && this.#mayDial && this.#isWithinMaxPeers && this.#clients < this.maxClientConnections) {
+      const peer = this._queue.shift()!
       peer.queued = false
-      this.#connect(peer)
+      this.#connect(peer, true)
     }
     this.#draining = false
-    if (this.connecting === 0 && this.#queue.size > 0 && !this.#hasRoom()) {
-      for (const flush of this.#flushes) flush.resolve(true)
-      this.#flushes.clear()
-    }
+    if (this.connecting === 0) this.#flushAllMaybe()
   }
 
-  #hasRoom (): boolean {
-    const share = this.explicitPeers.size === 0 ? 1 : this.explicitPeers.size < 2 ? 2 : this.explicitPeers.size < 4 ? 3 : 4
-    return this.connecting < this.maxParallel && share * this.#all.size < this.maxPeers && this.#clients < this.maxClientConnections
-  }
-
-  #connect (peer: PeerInfo): void {
+  #connect (peer: PeerInfo, queued: boolean): void {
     if (peer.banned || this.isConnected(peer.publicKey) || this.#isFirewalled(peer.publicKey, null)) {
-      this.#tried(peer)
+      if (queued) this.#flushMaybe(peer)
       return
     }
-    const connection = this.dht.connect(peer.publicKey, { relayAddresses: peer.relayAddresses, keyPair: this.keyPair! })
+    const connection = this.node.connect(peer.publicKey, {
+      relayAddresses: peer.relayAddresses,
+      keyPair: this.keyPair ?? this.#opening.then(() => this.keyPair),
+      relayThrough: this.#maybeRelay(peer.forceRelaying)
+    })
     const id = toHex(peer.publicKey)
-    this.#all.set(id, connection)
+    this._allConnections.set(id, connection)
     this.stats.connects.client.attempted++
     this.connecting++
     this.#clients++
     let opened = false
-    const onerror = () => {}
+    const onerror = (error: Error): void => {
+      if (!this.relayThrough || !NEEDS_RELAY.has((error as { code?: string }).code ?? '')) return
+      peer.forceRelaying = true
+      peer.attempts = 0
+    }
     connection.on('error', onerror)
-    connection.on('connect', () => {
+    connection.on('open', () => {
       opened = true
       this.stats.connects.client.opened++
-      this.#connected()
+      this.#dialled()
       this.connections.add(connection)
       connection.off('error', onerror)
       peer.connected()
       peer.client = true
       this.emit('connection', connection, peer)
-      this.#tried(peer)
+      if (queued) this.#flushMaybe(peer)
       this.emit('update')
     })
     connection.on('close', () => {
+      if (!opened) this.#dialled()
       this.stats.connects.client.closed++
-      if (!opened) this.#connected()
-      this.#clients--
       this.#forget(id, connection)
+      this.#clients--
       peer.disconnected()
       peer.waiting = this.#wants(peer) && this.#retry.add(peer)
       this.#maybeForget(peer)
-      if (!opened) this.#tried(peer)
+      if (!opened && queued) this.#flushMaybe(peer)
       this.#attempt()
       this.emit('update')
     })
     this.emit('update')
   }
 
-  #connected (): void {
+  #dialled (): void {
     this.connecting--
-    queueMicrotask(() => { this.#attempt() })
-  }
-
-  #tried (peer: PeerInfo): void {
-    for (const flush of this.#flushes) {
-      if (!flush.waitsFor.delete(peer) || flush.waitsFor.size > 0) continue
-      this.#flushes.delete(flush)
-      flush.resolve(true)
-    }
+    if (this.connecting < this.maxParallel) this.#attempt()
+    if (this.connecting === 0) this.#flushAllMaybe()
   }
 
   #onserver (connection: Connection): void {
@@ -355,13 +418,8 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
       connection.destroy(new Error('Swarm has been destroyed'))
       return
     }
-    if (this.#servers >= this.maxServerConnections) {
-      connection.on('error', () => {})
-      connection.destroy(new Error('Too many connections'))
-      return
-    }
     const id = toHex(connection.remotePublicKey!)
-    const existing = this.#all.get(id)
+    const existing = this._allConnections.get(id)
     if (existing) this.#choose(existing, connection)
     else this.#accept(id, connection)
   }
@@ -376,31 +434,29 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
       connection.destroy(new Error('Duplicate connection'))
       return
     }
-    let gone = false
-    const onerror = () => {}
-    const onclose = () => { gone = true }
-    connection.on('error', onerror)
-    connection.on('close', onclose)
     existing.on('error', () => {})
+    existing.destroy(new Error('Duplicate connection'))
+    let gone = false
+    const onerror = (): void => {}
+    const onclose = (): void => { gone = true }
     existing.on('close', () => {
       if (gone) return
       connection.off('error', onerror)
       connection.off('close', onclose)
       this.#onserver(connection)
     })
-    existing.destroy(new Error('Duplicate connection'))
+    connection.on('error', onerror)
+    connection.on('close', onclose)
   }
 
   #accept (id: string, connection: Connection): void {
     this.stats.connects.server.opened++
     const peer = this.#upsert(connection.remotePublicKey!, null)!
     this.connections.add(connection)
-    this.#all.set(id, connection)
-    this.#servers++
+    this._allConnections.set(id, connection)
     connection.on('close', () => {
-      this.stats.connects.server.closed++
-      this.#servers--
       this.#forget(id, connection)
+      this.stats.connects.server.closed++
       this.#maybeForget(peer)
       this.#attempt()
       this.emit('update')
@@ -412,41 +468,57 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
 
   #forget (id: string, connection: Connection): void {
     this.connections.delete(connection)
-    if (this.#all.get(id) === connection) this.#all.delete(id)
+    if (this._allConnections.get(id) === connection) this._allConnections.delete(id)
   }
 
   #wants (peer: PeerInfo): boolean {
-    if (this.suspended || this.destroyed) return false
-    return peer.explicit || peer.topics.some((topic) => this.#discoveries.has(topicId(topic)))
+    if (this.suspended) return false
+    if (peer.explicit) return true
+    return !this.destroyed && peer.topics.some((topic) => this._discovery.has(topicId(topic)))
   }
 
-  #upsert (publicKey: Uint8Array, relayAddresses: unknown[] | null): PeerInfo | null {
-    if (this.keyPair && equal(publicKey, this.keyPair.publicKey)) return null
+  #upsert (publicKey: Uint8Array, relayAddresses: unknown[] | null | undefined): PeerInfo | null {
+    if (this.#isOwn(publicKey)) return null
     const id = toHex(publicKey)
     let peer = this.peers.get(id)
     if (peer) {
-      if (relayAddresses) peer.relayAddresses = relayAddresses
+      peer.relayAddresses = relayAddresses
       return peer
     }
-    peer = new PeerInfo({ publicKey, relayAddresses })
+    peer = new PeerInfo({ publicKey, relayAddresses: relayAddresses ?? null })
     this.peers.set(id, peer)
     return peer
   }
 
   #maybeForget (peer: PeerInfo): void {
-    if (peer.disposable && !this.isConnected(peer.publicKey)) this.peers.delete(toHex(peer.publicKey))
+    if (peer.shouldGC() && !this.isConnected(peer.publicKey)) this.peers.delete(toHex(peer.publicKey))
+  }
+
+  #isOwn (publicKey: Uint8Array): boolean {
+    return this.keyPair !== null && equal(publicKey, this.keyPair.publicKey)
   }
 
   #isFirewalled (remotePublicKey: Uint8Array, payload: unknown): boolean {
-    if (this.keyPair && equal(remotePublicKey, this.keyPair.publicKey)) return true
+    if (this.#isOwn(remotePublicKey)) return true
     if (this.peers.get(toHex(remotePublicKey))?.banned) return true
-    if (!this.#firewall(remotePublicKey, payload)) return false
-    const peer = this.#upsert(remotePublicKey, null)
-    if (peer) {
-      peer.ban(true)
-      this.stats.bannedPeers++
-      this.emit('ban', peer, new Error('Peer is firewalled'))
-    }
-    return true
+    const firewalled = this.#firewall(remotePublicKey, payload)
+    if (firewalled) this.#ban(this.peers.get(toHex(remotePublicKey)) ?? this.#upsert(remotePublicKey, undefined)!)
+    return firewalled
+  }
+
+  #ban (peer: PeerInfo): void {
+    peer.ban(true)
+    this.stats.bannedPeers++
+    this.emit('ban', peer, new Error('Peer is firewalled'))
   }
 }
+
+function toRelayFunction (relayThrough: Uint8Array | RelayThrough): RelayThrough {
+  if (typeof relayThrough === 'function') return relayThrough
+  return (force, swarm) => force || swarm.node.randomized ? relayThrough : null
+}
+
+const MISSING_TOPIC = 'Topic is required and must be a 32-byte buffer'
+
+/** Errors after which only a relay helps. */
+const NEEDS_RELAY = new Set(['HOLEPUNCH_ABORTED', 'HOLEPUNCH_DOUBLE_RANDOMIZED_NATS', 'REMOTE_NOT_HOLEPUNCHABLE'])

@@ -1,5 +1,6 @@
 // What a swarm knows of a peer, and how eagerly it wants to connect.
 
+import { userBytes } from '../platform.js'
 import { toHex } from '../support/bytes.js'
 import { EventEmitter } from '../support/emitter.js'
 
@@ -16,31 +17,35 @@ const PRIORITIES = [NORMAL_PRIORITY, 4, 3, 1]
 
 export class PeerInfo extends EventEmitter<{ topic: [topic: Uint8Array] }> {
   readonly publicKey: Uint8Array
-  relayAddresses: unknown[]
+  /** Nodes that know the way to it, if any were named. */
+  relayAddresses: unknown[] | null | undefined
   reconnecting = true
   /** It was connected once. */
   proven = false
+  /** When it connected, in milliseconds of the epoch; -1 while it is not. */
   connectedTime = -1
   disconnectedTime = 0
   banned = false
   tried = false
   explicit = false
+  /** It will be tried again by itself. */
+  waiting = false
   forceRelaying = false
+  /** It is to be connected to as soon as there is room. */
+  queued = false
   /** We dialled it. */
   client = false
   readonly topics: Uint8Array[] = []
   attempts = 0
   priority = NORMAL_PRIORITY
-  /** @internal */
-  queued = false
-  /** @internal */
-  waiting = false
+  /** @internal The flushes that have to wait for it. */
+  flushTick = 0
   #seen = new Set<string>()
 
   constructor ({ publicKey, relayAddresses }: { publicKey: Uint8Array, relayAddresses?: unknown[] | null }) {
     super()
-    this.publicKey = publicKey
-    this.relayAddresses = relayAddresses ?? []
+    this.publicKey = ownBytes(publicKey)
+    this.relayAddresses = relayAddresses
   }
 
   get server (): boolean {
@@ -61,6 +66,11 @@ export class PeerInfo extends EventEmitter<{ topic: [topic: Uint8Array] }> {
     this.reconnecting = !!reconnecting
   }
 
+  /** Whether nothing needs it. */
+  shouldGC (): boolean {
+    return !(this.banned || this.queued || this.explicit || this.waiting)
+  }
+
   /** @internal */
   connected (): void {
     this.proven = true
@@ -70,7 +80,7 @@ export class PeerInfo extends EventEmitter<{ topic: [topic: Uint8Array] }> {
   /** @internal */
   disconnected (): void {
     this.disconnectedTime = Date.now()
-    if (this.connectedTime !== -1 && this.disconnectedTime - this.connectedTime >= LASTING) this.attempts = 0
+    if (this.connectedTime > -1 && this.disconnectedTime - this.connectedTime >= LASTING) this.attempts = 0
     this.connectedTime = -1
     this.attempts++
   }
@@ -99,9 +109,9 @@ export class PeerInfo extends EventEmitter<{ topic: [topic: Uint8Array] }> {
     this.topics.push(topic)
     this.emit('topic', topic)
   }
+}
 
-  /** @internal Whether nothing needs it. */
-  get disposable (): boolean {
-    return !(this.banned || this.queued || this.explicit || this.waiting)
-  }
+/** Bytes that hold no larger memory alive. */
+export function ownBytes (bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : userBytes(new Uint8Array(bytes))
 }

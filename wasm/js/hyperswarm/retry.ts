@@ -19,7 +19,7 @@ export class Retry {
   #jitter: number
   #timers = new Map<PeerInfo, ReturnType<typeof setTimeout>>()
 
-  constructor (push: (peer: PeerInfo) => void, { backoffs = BACKOFFS, jitter = JITTER }: RetryOptions = {}) {
+  constructor (push: (peers: PeerInfo[]) => void, { backoffs = BACKOFFS, jitter = JITTER }: RetryOptions = {}) {
     this.#push = push
     this.#backoffs = backoffs
     this.#jitter = jitter
@@ -33,7 +33,7 @@ export class Retry {
     const pause = (this.#backoffs[step] ?? BACKOFFS[step]!) + Math.round(this.#jitter * Math.random())
     const timer = setTimeout(() => {
       this.#timers.delete(peer)
-      this.#push(peer)
+      this.#push([peer])
     }, pause)
     unrefTimer(timer)
     this.#timers.set(peer, timer)
