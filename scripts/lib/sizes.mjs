@@ -14,21 +14,21 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 375_000 },
-  index: { ceiling: 111_000 },
+  index: { ceiling: 113_000 },
   hypercore: { ceiling: 73_000 },
   corestore: { ceiling: 77_000 },
   hyperbee: { ceiling: 49_000 },
   hyperblobs: { ceiling: 44_000 },
   hyperdrive: { ceiling: 96_000 },
   'mirror-drive': { ceiling: 43_000 },
-  hyperswarm: { ceiling: 55_000 },
-  dht: { ceiling: 51_000 },
+  hyperswarm: { ceiling: 56_500 },
+  dht: { ceiling: 52_000 },
   protomux: { ceiling: 46_000 },
   storage: { ceiling: 41_000 },
   level: { ceiling: 59_000 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_000 },
-  worker: { ceiling: 112_000 },
+  worker: { ceiling: 113_000 },
   'worker-host': { ceiling: 41_000 },
   'service-worker': { ceiling: 8_000 }
 }
