@@ -1,6 +1,6 @@
 // Times our engine and upstream's on the same workloads, in turn, in one run: npm run bench [-- --rounds N] [name ...]
 //
-//   npm run bench -- browser    the npm package in Node and in Chromium, beside upstream in Node
+//   npm run bench:browser       the npm package in Node, Chromium and Firefox, beside upstream in Node; -- chromium for one browser
 //   npm run bench:relay         the relay, beside upstream's; --tabs 1000,10000 for how many idle tabs
 //
 // Prints one table with the medians and their ratio. Machines differ and are noisy: read the ratios.
@@ -11,7 +11,8 @@ import { join } from 'node:path'
 import { cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
 import { build, buildRelay } from './build.mjs'
-import { ensureBrowser, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
+import { ENGINES } from '../tests/bench/tab.mjs'
+import { ensureBrowser, ensureNode, ensureNpm, ensureOther, ensureRust } from './setup.mjs'
 
 const CASES = ['append-single-1k', 'append-batch-1k', 'append-batch-64k', 'replicate-1k', 'replicate-64k', 'bee', 'drive', 'remote', 'drive-million', 'open']
 
@@ -25,7 +26,7 @@ await main(async () => {
   ensureNode()
   await ensureRust(args[0] === 'browser' ? undefined : [])
   await ensureNpm()
-  if (args[0] === 'browser') return await benchPackage(rounds)
+  if (args[0] === 'browser') return await benchPackage(rounds, args.slice(1))
   if (args[0] === 'relay') return await benchRelay(rounds, args.slice(1))
   say('building the bench')
   const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
@@ -45,27 +46,41 @@ await main(async () => {
   print(figures, limits)
 })
 
-/** The package where it runs: its wasm in Node on files, and in Chromium on IndexedDB and OPFS. */
-async function benchPackage (rounds) {
+/** The package where it runs: its wasm in Node on files, and in browsers on IndexedDB and OPFS, on a page and in a worker. */
+async function benchPackage (rounds, only) {
   await build()
-  await ensureBrowser()
+  const engines = ENGINES.filter((engine) => only.length === 0 || only.includes(engine))
+  await Promise.all(engines.map((engine) => engine === 'firefox' ? ensureOther('Firefox') : ensureBrowser()))
   const bench = (name) => join(root, 'tests', 'bench', name)
-  const sides = {
-    node: [bench('package.mjs')],
-    'IndexedDB': [bench('browser.mjs'), 'indexed-db'],
-    OPFS: [bench('browser.mjs'), 'opfs'],
-    upstream: [bench('upstream.cjs'), ...CASES.filter((name) => /^append|^replicate-64k|^bee|^drive/.test(name))]
-  }
+  const title = (engine) => engine[0].toUpperCase() + engine.slice(1)
+  const inBrowser = (engine) => [['IndexedDB', 'page'], ['IndexedDB', 'worker'], ['OPFS', 'worker']].map(([store, place]) =>
+    [`${title(engine)}, ${store}, ${place}`, [bench('browser.mjs'), engine, store === 'OPFS' ? 'opfs' : 'indexed-db', place]])
+  const figures = await inTurn(rounds, [
+    ['wasm in Node, folder', [bench('package.mjs')]],
+    ...engines.flatMap(inBrowser),
+    ['upstream in Node', [bench('upstream.cjs'), ...CASES.filter((name) => /^append|^replicate|^bee|^drive$|^open/.test(name))]]
+  ])
+  const pages = await inTurn(rounds, engines.map((engine) => [title(engine), [bench('page.mjs'), engine]]))
+  printSides('workload', figures)
+  printSides('what a page has of it', pages)
+}
+
+/** Runs each side once a round. */
+async function inTurn (rounds, sides) {
   const figures = new Map()
   for (let round = 1; round <= rounds; round++) {
-    for (const [side, args] of Object.entries(sides)) {
+    for (const [side, args] of sides) {
       say(`round ${round} of ${rounds}: ${side}`)
       collect(figures, side, [process.execPath, ...args])
     }
   }
-  console.log('\n| workload | wasm in Node, folder | Chromium, IndexedDB | Chromium, OPFS in a worker | upstream in Node | unit |\n| --- | --- | --- | --- | --- | --- |')
+  return { figures, sides: sides.map(([side]) => side) }
+}
+
+function printSides (title, { figures, sides }) {
+  console.log(`\n| ${[title, ...sides, 'unit'].join(' | ')} |\n|${' --- |'.repeat(sides.length + 2)}`)
   for (const [name, figure] of figures) {
-    const columns = Object.keys(sides).map((side) => short(median(figure[side] ?? [])))
+    const columns = sides.map((side) => short(median(figure[side] ?? [])))
     console.log(`| ${[name, ...columns, figure.unit].join(' | ')} |`)
   }
 }

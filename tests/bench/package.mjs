@@ -10,7 +10,7 @@ import { pathToFileURL } from 'node:url'
 import WebSocket from 'ws'
 
 import { serveCore } from './serve.mjs'
-import { measure, overWebSocket } from './workloads.mjs'
+import { measure } from './workloads.mjs'
 
 const folder = process.argv[2] ?? join(import.meta.dirname, '..', '..', 'wasm')
 const load = (name) => import(pathToFileURL(join(folder, 'dist', 'node', `${name}.js`)).href)
@@ -18,8 +18,9 @@ const [{ Corestore }, { Hyperbee }, { Hypercore }, { Hyperdrive }] = await Promi
 const root = mkdtempSync(join(tmpdir(), 'hypertab-bench-'))
 const server = await serveCore(join(root, 'upstream'))
 let folders = 0
-const remote = { ...server.remote, open: () => overWebSocket(server.url, WebSocket) }
-const figures = await measure({ Corestore, Hyperbee, Hypercore, Hyperdrive, place: () => join(root, String(folders++)), remote })
+const { remote, small } = server
+const place = () => join(root, String(folders++))
+const figures = await measure({ Corestore, Hyperbee, Hypercore, Hyperdrive, place, remote, small, WebSocket })
 for (const [name, value, unit] of figures) console.log(`${name}\t${value.toPrecision(5)}\t${unit}`)
 rmSync(root, { recursive: true, force: true })
 process.exit(0)

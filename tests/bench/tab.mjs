@@ -1,19 +1,58 @@
-// Runs a module in a tab of Chromium that nobody watches: a debugger that is told of every message of a WebSocket costs more than the message.
+// Runs a module in a tab of a browser that nobody watches: a debugger that is told of every message of a WebSocket costs more than the message.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { root } from '../../scripts/lib/run.mjs'
 import { serveStatic } from '../../scripts/lib/static-server.mjs'
-import { ensureBrowser } from '../../scripts/setup.mjs'
+import { ensureBrowser, ensureOther } from '../../scripts/setup.mjs'
 
-const FLAGS = [
+/** The browsers that a module can run in. */
+export const ENGINES = ['chromium', 'firefox']
+
+// Neither is to call home, or to ask the user for anything.
+const CHROMIUM_FLAGS = [
   '--headless', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync', '--disable-component-update',
   ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])
 ]
+
+const FIREFOX_SETTINGS = {
+  'app.update.enabled': false,
+  'browser.aboutwelcome.enabled': false,
+  'browser.shell.checkDefaultBrowser': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'privacy.reduceTimerPrecision': false,
+  'services.settings.server': 'data:,',
+  'toolkit.telemetry.reportingpolicy.firstRun': false
+}
+
+const start = {
+  chromium: async (profile, url) => [await ensureBrowser(), [...CHROMIUM_FLAGS, `--user-data-dir=${profile}`, url]],
+  async firefox (profile, url) {
+    mkdirSync(profile)
+    const settings = Object.entries(FIREFOX_SETTINGS).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`)
+    writeFileSync(join(profile, 'user.js'), settings.join('\n'))
+    return [await ensureOther('Firefox'), ['--headless', '--no-remote', '--profile', profile, url]]
+  }
+}
+
+const script = (name) => ({ type: 'text/javascript', body: readFileSync(join(import.meta.dirname, name), 'utf8') })
+
+/** What a tab finds on its origin when it runs a program of a bench: the package, and what the programs share. */
+export function benchFiles (program) {
+  return {
+    '/hypertab/': join(root, 'wasm', 'dist'),
+    '/program.js': { type: 'text/javascript', body: program },
+    '/limits.js': script('limits.mjs'),
+    '/workloads.js': script('workloads.mjs')
+  }
+}
 
 /** Longest that a run may take, in milliseconds. */
 const LIMIT = 15 * 60_000
@@ -23,10 +62,11 @@ const LIMIT = 15 * 60_000
  *
  * @param {Record<string, string | object>} routes what the tab finds on its origin, `/program.js` among it
  * @param {any} job plain data
- * @param {{ inWorker?: boolean }} [options] whether the module runs in a dedicated worker instead of the page
+ * @param {{ engine?: string, inWorker?: boolean }} [options] the browser, and whether the module runs in a dedicated worker
+ *   instead of the page
  * @returns {Promise<any>} what it resolved to, plain data
  */
-export async function runInTab (routes, job, { inWorker = false } = {}) {
+export async function runInTab (routes, job, { engine = 'chromium', inWorker = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'hypertab-tab-'))
   const report = createServer()
   report.listen(0, '127.0.0.1')
@@ -37,7 +77,8 @@ export async function runInTab (routes, job, { inWorker = false } = {}) {
     '/': { type: 'text/html', body: `<!doctype html><title>run</title><script type="module">\nconst settings = ${JSON.stringify(settings)}\n${PAGE}\n</script>` },
     '/worker.js': { type: 'text/javascript', body: WORKER }
   })
-  const browser = spawn(await ensureBrowser(), [...FLAGS, `--user-data-dir=${join(folder, 'profile')}`, files.url], { stdio: 'ignore', detached: true })
+  const [command, args] = await start[engine](join(folder, 'profile'), files.url)
+  const browser = spawn(command, args, { stdio: 'ignore', detached: true })
   const gone = once(browser, 'exit')
   const end = () => {
     try {

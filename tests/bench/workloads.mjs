@@ -1,4 +1,4 @@
-// The workloads of upstream.cjs for classes that may live in a browser: same names, same bytes, of appends and gets fewer.
+// The workloads of upstream.cjs for classes that may live in a browser: same names, same bytes, of blocks fewer.
 
 // Deterministic bytes: xorshift32, seeded by the block index.
 export function block (index, size) {
@@ -30,14 +30,17 @@ async function timed (run) {
  * @param {any} host.Hypercore
  * @param {any} host.Hyperdrive
  * @param {() => any} host.place returns new, empty storage
- * @param {Remote} host.remote a core of upstream's behind a WebSocket
+ * @param {Remote} host.remote a core of upstream's behind a WebSocket, with large blocks
+ * @param {Remote} host.small one with small blocks
  * @returns {Promise<[name: string, value: number, unit: string][]>}
  *
- * @typedef {{ key: string, length: number, size: number, open: () => Promise<{ replicate: (stream: any) => void, close: () => void }> }} Remote
+ * @typedef {{ url: string, key: string, length: number, size: number }} Remote
  */
-export async function measure ({ Corestore, Hyperbee, Hypercore, Hyperdrive, place, remote }) {
+export async function measure ({ Corestore, Hyperbee, Hypercore, Hyperdrive, place, remote, small, WebSocket }) {
   const figures = await appendAndGet({ Hypercore, place })
-  figures.push(['replicate-64k', remote.length * remote.size / await replicate({ Hypercore, place, remote }) / 1e6, 'MB/s'])
+  figures.push(['replicate-1k', small.length / await replicate({ Hypercore, place, remote: small, WebSocket }), 'blocks/s'])
+  figures.push(['replicate-64k', remote.length * remote.size / await replicate({ Hypercore, place, remote, WebSocket }) / 1e6, 'MB/s'])
+  figures.push(...await open({ Hypercore, place }))
   figures.push(...await bee({ Hyperbee, Hypercore, place }))
   figures.push(...await drive({ Corestore, Hyperdrive, place }))
   return figures
@@ -58,7 +61,7 @@ async function appendAndGet ({ Hypercore, place }) {
   const perSecond = (value) => [value, 'blocks/s']
   const megabytes = (value) => [value * 65536 / 1e6, 'MB/s']
 
-  await (await append('append-single-1k', 500, 1024, 1, perSecond)).close()
+  await (await append('append-single-1k', 2000, 1024, 1, perSecond)).close()
 
   const core = await append('append-batch-1k', 20000, 1024, 1000, perSecond)
   const sequential = await timed(async () => { for (let i = 0; i < 5000; i++) await core.get(i) })
@@ -80,13 +83,13 @@ async function appendAndGet ({ Hypercore, place }) {
 /**
  * Downloads a remote core; returns the seconds that it took.
  *
- * @param {{ Hypercore: any, place: () => any, remote: Remote }} host
+ * @param {{ Hypercore: any, place: () => any, remote: Remote, WebSocket?: any }} host
  */
-export async function replicate ({ Hypercore, place, remote }) {
+export async function replicate ({ Hypercore, place, remote, WebSocket }) {
   const reader = new Hypercore(place(), remote.key)
   await reader.ready()
   const seconds = await timed(async () => {
-    const link = await remote.open()
+    const link = await overWebSocket(remote.url, WebSocket)
     link.replicate(reader.replicate(true, { keepAlive: false }))
     await reader.update({ wait: true })
     await reader.download({ start: 0, end: remote.length }).done()
@@ -94,6 +97,23 @@ export async function replicate ({ Hypercore, place, remote }) {
   })
   await reader.close()
   return seconds
+}
+
+async function open ({ Hypercore, place }) {
+  const count = 200000
+  const storage = place()
+  const core = new Hypercore(storage)
+  await core.ready()
+  for (let i = 0; i < count; i += 10000) await core.append(blocks(i, 10000, 16))
+  await core.close()
+  let again
+  const seconds = await timed(async () => {
+    again = new Hypercore(storage)
+    await again.ready()
+    await again.get(count - 1)
+  })
+  await again.close()
+  return [['open-200k', seconds * 1000, 'ms']]
 }
 
 async function bee ({ Hyperbee, Hypercore, place }) {
