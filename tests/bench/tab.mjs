@@ -71,7 +71,8 @@ export async function runInTab (routes, job, { engine = 'chromium', inWorker = f
   const report = createServer()
   report.listen(0, '127.0.0.1')
   await once(report, 'listening')
-  const settings = { job, inWorker, report: `http://127.0.0.1:${report.address().port}` }
+  const { port } = /** @type {import('node:net').AddressInfo} */ (report.address())
+  const settings = { job, inWorker, report: `http://127.0.0.1:${port}` }
   const files = await serveStatic({
     ...routes,
     '/': { type: 'text/html', body: `<!doctype html><title>run</title><script type="module">\nconst settings = ${JSON.stringify(settings)}\n${PAGE}\n</script>` },
