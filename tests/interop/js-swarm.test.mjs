@@ -23,6 +23,7 @@ test('a node listens, is called, and calls', async (t) => {
   const native = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
   defer(t, () => native.destroy())
 
+  assert.ok(await node.roundTrip() > 0)
   const server = node.createServer()
   await server.listen()
   server.on('connection', (connection) => {

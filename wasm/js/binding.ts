@@ -304,6 +304,7 @@ export interface Engine {
 
   openRelay (socket: unknown, publicKey: Uint8Array, secretKey: Uint8Array): RelayHandle
   closeRelay (relay: RelayHandle): void
+  relayPing (relay: RelayHandle): void
   relayLookup (relay: RelayHandle, topic: Uint8Array): RequestHandle
   relayAnnounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
   relayUnannounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle

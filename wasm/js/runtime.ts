@@ -43,6 +43,7 @@ const DOMAINS: Record<string, Domain> = {
   'channel-message': 'link',
   'channel-closed': 'link',
   'relay-opened': 'relay',
+  'relay-round-trip': 'relay',
   'relay-closed': 'relay',
   listening: 'server',
   connection: 'server',

@@ -156,6 +156,9 @@ fn lookup_result(result: &LookupResult) -> JsValue {
 fn relay_event(event: RelayEvent) -> Option<JsValue> {
     Some(match event {
         RelayEvent::Opened { relay } => event!("relay-opened", relay.0),
+        RelayEvent::RoundTrip { relay, elapsed } => {
+            event!("relay-round-trip", relay.0, elapsed.as_secs_f64() * 1000.0)
+        }
         RelayEvent::Closed { relay, reason } => event!(
             "relay-closed",
             relay.0,

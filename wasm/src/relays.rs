@@ -32,6 +32,12 @@ fn command<T>(
     with(run)?.map_err(|misuse| JsError::new(&misuse.to_string()))
 }
 
+/// Asks a relay for a sign of life; an event brings how long it took.
+#[wasm_bindgen(js_name = relayPing)]
+pub fn relay_ping(relay: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.ping_relay(RelayId(relay), now())).map(|_| ())
+}
+
 /// Searches the records of a topic.
 #[wasm_bindgen(js_name = relayLookup)]
 pub fn relay_lookup(relay: u32, topic: &[u8]) -> Result<f64, JsError> {

@@ -89,6 +89,8 @@ pub struct Bridge {
     counters: Counters,
     reach: Reach,
     sessions: BTreeMap<LinkId, Session>,
+    /// Links of the host itself.
+    own: BTreeSet<LinkId>,
     timers: BTreeSet<(Instant, LinkId)>,
     /// Links to look at, each once.
     woken: BTreeSet<LinkId>,
@@ -110,6 +112,7 @@ impl Bridge {
             ledger: Ledger::new(options.quotas),
             counters: Counters::default(),
             sessions: BTreeMap::new(),
+            own: BTreeSet::new(),
             timers: BTreeSet::new(),
             woken: BTreeSet::new(),
             events: VecDeque::new(),
@@ -129,9 +132,9 @@ impl Bridge {
         &self.endpoint
     }
 
-    /// Returns how many links there are.
+    /// Returns how many links there are, without the host's own.
     pub fn links(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() - self.own.len()
     }
 
     /// Returns what was done so far.
@@ -141,7 +144,7 @@ impl Bridge {
 
     /// Adds up what there is at the moment. Takes time in proportion to the links.
     pub fn figures(&self) -> Figures {
-        let mut figures = Figures { links: self.sessions.len(), ..Figures::default() };
+        let mut figures = Figures { links: self.links(), ..Figures::default() };
         for session in self.sessions.values() {
             let [streams, half_open, servers, topics] = session.usage();
             figures.streams += streams;
@@ -184,6 +187,22 @@ impl Bridge {
         Ok(link)
     }
 
+    /// Starts a link for a client that is part of the host: no quota holds for it, and it is none of the links that are
+    /// counted. It introduces itself as all do.
+    pub fn open_own_link(&mut self, now: Instant) -> LinkId {
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        self.sessions.insert(link, Session::new(OWN_LIMITS, Permissions::ALL, None, now));
+        self.own.insert(link);
+        self.touch(link);
+        link
+    }
+
+    /// Returns whether a link is the host's own.
+    pub fn is_own(&self, link: LinkId) -> bool {
+        self.own.contains(&link)
+    }
+
     /// Answers [`BridgeEvent::Introduced`] with yes, within the account of the key.
     pub fn admit(&mut self, link: LinkId, public_key: [u8; 32], now: Instant) {
         match self.ledger.introduce(link, public_key, now) {
@@ -220,6 +239,7 @@ impl Bridge {
             self.timers.remove(&(at, link));
         }
         self.woken.remove(&link);
+        self.own.remove(&link);
         self.ledger.close(link);
         self.drain(now);
     }
@@ -461,3 +481,12 @@ impl Bridge {
         }
     }
 }
+
+/// Bounds of the host's own links: it paces itself, and reads whatever it is told at once.
+const OWN_LIMITS: Limits = Limits {
+    burst: u32::MAX,
+    per_second: u32::MAX,
+    turned_down: u32::MAX,
+    control_buffer: usize::MAX,
+    ..Limits::DEFAULT
+};

@@ -43,6 +43,11 @@ pub struct IncomingId(pub u32);
 pub enum ClientEvent {
     /// The relay is there.
     Ready,
+    /// The relay has answered a [`ping`](Client::ping).
+    RoundTrip {
+        /// After so long.
+        elapsed: Duration,
+    },
     /// One DHT node answered a query.
     Result {
         /// Query.
@@ -198,6 +203,8 @@ pub struct Client {
     ready: VecDeque<u32>,
     events: VecDeque<ClientEvent>,
     heard: Instant,
+    /// When the relay was asked for a sign of life that is not here yet.
+    pinged: Option<Instant>,
     is_ready: bool,
     failure: Option<Failure>,
 }
@@ -260,6 +267,7 @@ impl Client {
             ready: VecDeque::new(),
             events: VecDeque::new(),
             heard: now,
+            pinged: None,
             is_ready: false,
             failure: None,
         };
@@ -270,6 +278,14 @@ impl Client {
     /// Returns whether the relay is of no further use.
     pub fn failure(&self) -> Option<Failure> {
         self.failure
+    }
+
+    /// Asks the relay for a sign of life, unless one is on its way: [`ClientEvent::RoundTrip`] follows.
+    pub fn ping(&mut self, now: Instant) {
+        if self.pinged.is_none() && self.failure.is_none() {
+            self.pinged = Some(now);
+            self.send(Message::Ping);
+        }
     }
 
     /// Searches the records of a topic.
@@ -517,6 +533,11 @@ impl Client {
         }
         match message {
             Message::Ping => self.send(Message::Pong),
+            Message::Pong => {
+                if let Some(at) = self.pinged.take() {
+                    self.events.push_back(ClientEvent::RoundTrip { elapsed: now.duration_since(at) });
+                }
+            }
             Message::Result { query, data } => {
                 if !self.queries.contains_key(&query) {
                     return;

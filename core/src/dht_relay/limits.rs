@@ -34,24 +34,28 @@ pub struct Limits {
     pub blocked_timeout: Duration,
 }
 
+impl Limits {
+    pub(super) const DEFAULT: Self = Self {
+        queries: 64,
+        // Twenty nodes store each record.
+        signatures: 64 * 20,
+        burst: 200,
+        per_second: 20,
+        turned_down: 256,
+        receive_buffer: 16 * 1024 * 1024,
+        send_buffer: 1024 * 1024,
+        control_buffer: 4 * 1024 * 1024,
+        handshake_timeout: Duration::from_secs(10),
+        // As upstream.
+        idle_timeout: Duration::from_secs(45),
+        answer_timeout: Duration::from_secs(10),
+        blocked_timeout: Duration::from_secs(30),
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            queries: 64,
-            // Twenty nodes store each record.
-            signatures: 64 * 20,
-            burst: 200,
-            per_second: 20,
-            turned_down: 256,
-            receive_buffer: 16 * 1024 * 1024,
-            send_buffer: 1024 * 1024,
-            control_buffer: 4 * 1024 * 1024,
-            handshake_timeout: Duration::from_secs(10),
-            // As upstream.
-            idle_timeout: Duration::from_secs(45),
-            answer_timeout: Duration::from_secs(10),
-            blocked_timeout: Duration::from_secs(30),
-        }
+        Self::DEFAULT
     }
 }
 

@@ -45,6 +45,13 @@ pub enum RelayEvent {
         /// Which.
         relay: RelayId,
     },
+    /// The relay has answered a [`ping`](Engine::ping_relay).
+    RoundTrip {
+        /// Which.
+        relay: RelayId,
+        /// After so long.
+        elapsed: Duration,
+    },
     /// The relay is of no further use. Its links, queries and servers have ended before.
     Closed {
         /// Which.
@@ -184,6 +191,17 @@ impl Engine {
         entry.is_closing = true;
         let control = entry.control;
         self.close_link(control);
+    }
+
+    /// Asks a relay for a sign of life: [`RelayEvent::RoundTrip`] follows, once for all that ask meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn ping_relay(&mut self, relay: RelayId, now: Instant) -> Result<(), Misuse> {
+        self.relays.get_mut(&relay).ok_or(Misuse::UnknownRelay)?.client.ping(now);
+        self.dirty_relays.insert(relay);
+        Ok(())
     }
 
     /// Searches the records of a topic: [`RelayEvent::Result`] for each node that has some, then [`Response::Done`].
@@ -403,6 +421,9 @@ impl Engine {
         let server_id = |entry: &RelayEntry, server| entry.servers.get(&server).map(|server| server.id);
         match event {
             ClientEvent::Ready => self.emit(Event::Relay(RelayEvent::Opened { relay })),
+            ClientEvent::RoundTrip { elapsed } => {
+                self.emit(Event::Relay(RelayEvent::RoundTrip { relay, elapsed }));
+            }
             ClientEvent::Result { query, result } => {
                 if let Some(request) = entry.queries.get(&query).copied() {
                     self.emit(Event::Relay(RelayEvent::Result { request, result }));
@@ -509,7 +530,10 @@ impl Engine {
         if let Some(relay) = self.relays.get_mut(&carrier.relay) {
             relay.detours.insert(carrier.stream, Detour::default());
         }
-        if self.cores.values().any(|core| core.attachments.contains_key(&id)) {
+        // Those that were attached while it was dialled open their channels with the link.
+        let attached = self.cores.iter().filter(|(_, core)| core.attachments.contains_key(&id));
+        entry.cores = attached.map(|(core, _)| *core).collect();
+        if !entry.cores.is_empty() {
             entry.link.mux_mut();
         }
         self.links.insert(id, entry);

@@ -26,7 +26,7 @@ use super::{Engine, Output, Sleeper};
 pub(super) struct LinkEntry {
     pub(super) link: Link,
     /// Cores attached to it.
-    cores: BTreeSet<CoreId>,
+    pub(super) cores: BTreeSet<CoreId>,
     channels: BTreeMap<ChannelId, CoreId>,
     /// Cores that the peer wants and nobody has decided about. Bounded by the multiplexer.
     pub(super) undecided: BTreeMap<DiscoveryKey, RemoteOpenId>,

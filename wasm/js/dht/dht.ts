@@ -135,6 +135,11 @@ export class DHT extends EventEmitter<DHTEvents> {
     return this.#opened
   }
 
+  /** How long an answer of the relay takes at the moment, in milliseconds; null without one. */
+  roundTrip (): Promise<number | null> {
+    return this.relay.roundTrip()
+  }
+
   fullyBootstrapped (): Promise<void> {
     return this.#opened
   }

@@ -3,7 +3,7 @@
 
 import type { Failure, RelayHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
-import { openSocket } from '../platform.js'
+import { openSocket, unrefTimer } from '../platform.js'
 import { homeOfEverything } from '../remote/router.js'
 import { call, listen, ready, unlisten } from '../runtime.js'
 
@@ -44,6 +44,8 @@ export class RelayClient {
   #running = false
   #waiting = new Set<{ resolve: (relay: RelayHandle) => void, reject: (error: Error) => void }>()
   #opening: RelayHandle | null = null
+  /** Who waits for a sign of life. */
+  #pings = new Set<(elapsed: number | null) => void>()
   #lastError: Error | null = null
 
   constructor (urls: string[], keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents, token?: string) {
@@ -62,6 +64,23 @@ export class RelayClient {
   /** The address of the relay while it is connected. */
   get url (): string | null {
     return this.#handle === null ? null : this.urls[this.#index]!
+  }
+
+  /** How long an answer of the relay takes at the moment, in milliseconds; null without an answer, or a relay. */
+  async roundTrip (patience = OPENING): Promise<number | null> {
+    const relay = this.#handle
+    if (relay === null) return null
+    return await new Promise((resolve) => {
+      const done = (elapsed: number | null) => {
+        clearTimeout(timer)
+        this.#pings.delete(done)
+        resolve(elapsed)
+      }
+      const timer = setTimeout(() => { done(null) }, patience)
+      unrefTimer(timer)
+      this.#pings.add(done)
+      call((engine) => { engine.relayPing(relay) })
+    })
   }
 
   start (): void {
@@ -115,13 +134,13 @@ export class RelayClient {
         this.#letGo()
         this.#failed(url, new HypertabError('RELAY_NOT_CONNECTED', `${url}: no answer within ${OPENING} ms`))
       }, OPENING)
-      listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0] as Failure | null) })
+      listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0]) })
     } catch (error) {
       this.#failed(url, error as Error)
     }
   }
 
-  #handleEvent (url: string, relay: RelayHandle, kind: string, failure: Failure | null): void {
+  #handleEvent (url: string, relay: RelayHandle, kind: string, rest: unknown): void {
     if (kind === 'relay-opened') {
       clearTimeout(this.#opened)
       this.#opening = null
@@ -130,11 +149,15 @@ export class RelayClient {
       for (const waiter of this.#waiting) waiter.resolve(relay)
       this.#waiting.clear()
       this.#events.open(url)
+    } else if (kind === 'relay-round-trip') {
+      for (const done of [...this.#pings]) done(rest as number)
     } else if (kind === 'relay-closed') {
+      for (const done of [...this.#pings]) done(null)
       clearTimeout(this.#opened)
       unlisten('relay', relay)
       this.#handle = null
       this.#opening = null
+      const failure = rest as Failure | null
       this.#failed(url, new HypertabError(failure?.code ?? 'RELAY_CLOSED', `${url}: ${failure?.message ?? 'the relay closed the connection'}`))
     }
   }
@@ -155,6 +178,7 @@ export class RelayClient {
     const relay = this.#handle ?? this.#opening
     this.#handle = null
     this.#opening = null
+    for (const done of [...this.#pings]) done(null)
     if (relay === null) return
     unlisten('relay', relay)
     call((engine) => { engine.closeRelay(relay) })

@@ -156,6 +156,19 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (link !== null && !this.#over) call((engine) => { engine.linkSetKeepAlive(link, this.keepAlive) })
   }
 
+  /** How long bytes take there and back, in milliseconds; null where nothing measures it: on the way through relays. */
+  async roundTrip (): Promise<number | null> {
+    return await this.#direct?.roundTrip() ?? null
+  }
+
+  /**
+   * Leaves the direct path for the relay, as if it had broken: the stream goes on, and after a while another direct path is
+   * looked for. False when there is none.
+   */
+  dropDirect (): boolean {
+    return this.#direct?.drop() ?? false
+  }
+
   /** Sends an empty message, which the other end ignores. */
   sendKeepAlive (): void {
     const link = this.#link

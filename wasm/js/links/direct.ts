@@ -148,6 +148,18 @@ export class DirectPath {
     this.#end()
   }
 
+  /** Leaves the direct path, as if it had broken; another one is looked for after a while. False when there is none. */
+  drop (): boolean {
+    if (this.#connection.path !== 'direct' || !this.#attempt) return false
+    this.#attempt.fail('CHANNEL_CLOSED')
+    return true
+  }
+
+  /** How long bytes take there and back on the direct path, in milliseconds; null where that is not known. */
+  async roundTrip (): Promise<number | null> {
+    return await this.#attempt?.roundTrip() ?? null
+  }
+
   destroy (): void {
     if (this.#over) return
     this.#over = true
@@ -296,6 +308,16 @@ class Attempt {
     if (this.#closed || this.failure !== null) return
     this.failure = reason
     this.#events.failed(reason)
+  }
+
+  async roundTrip (): Promise<number | null> {
+    if (this.#closed || this.#data.readyState !== 'open') return null
+    const reports: RTCStatsReport = await this.#peer.getStats()
+    for (const report of reports.values()) {
+      const { type, nominated, state, currentRoundTripTime } = report as RTCIceCandidatePairStats
+      if (type === 'candidate-pair' && nominated !== false && state === 'succeeded' && currentRoundTripTime !== undefined) return currentRoundTripTime * 1000
+    }
+    return null
   }
 
   close (): void {

@@ -21,7 +21,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('nothing', first, `
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
     coreSetRecovering corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStartChannels
-    closeLink breakLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay acceptConnection coreTellSignature
+    closeLink breakLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay relayPing acceptConnection coreTellSignature
     denyConnection cancel expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `
