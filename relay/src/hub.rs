@@ -1,6 +1,6 @@
 //! What all links share: the machine, the settings, the books.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -20,6 +20,7 @@ use crate::access::{Bans, Denial, Guest, account, ask, is_barred, judge, serves_
 use crate::config::{Level, Settings};
 use crate::http::Head;
 use crate::metrics::{Metrics, Snapshot, add};
+use crate::mirror::{self, Mirror};
 use crate::state::State;
 use crate::udp::{Clock, Driver, Machine, SocketChange, Sockets};
 use crate::{access, log, stun};
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     pub(crate) driver: Rc<Driver<Relay>>,
     pub(crate) metrics: Rc<Metrics>,
     pub(crate) is_draining: Cell<bool>,
+    pub(crate) mirror: OnceCell<Mirror>,
     bans: RefCell<Bans>,
     state: Option<State>,
 }
@@ -54,6 +56,8 @@ pub(crate) struct Slot {
     /// The client has introduced itself.
     pub(crate) introduced: Notify,
     pub(crate) key: Cell<Option<[u8; 32]>>,
+    is_served: Cell<bool>,
+    account: [u8; 16],
 }
 
 impl Hub {
@@ -104,6 +108,7 @@ impl Hub {
             driver: Driver::start(relay, sockets, clock)?,
             metrics,
             is_draining: Cell::new(false),
+            mirror: OnceCell::new(),
             bans: RefCell::new(bans),
             state,
         }))
@@ -130,6 +135,14 @@ impl Hub {
     pub(crate) fn is_unwelcome(&self, guest: &Guest, key: Option<[u8; 32]>) -> bool {
         let access = &self.settings().access;
         is_barred(access, guest) || key.is_some_and(|key| !serves_key(access, guest, &key))
+    }
+
+    /// Returns the account of the address of a client that is served by this key; an error when there is none.
+    pub(crate) fn account_of(&self, key: &[u8; 32]) -> Result<[u8; 16], mirror::Refusal> {
+        let machine = self.driver.machine.borrow();
+        let mut slots = machine.slots.values();
+        let slot = slots.find(|slot| slot.is_served.get() && slot.key.get() == Some(*key));
+        slot.map(|slot| slot.account).ok_or(mirror::Refusal::Denied)
     }
 
     /// Lets a client in, or says why not.
@@ -199,7 +212,11 @@ impl Hub {
         }
         let now = self.driver.now();
         {
-            let bridge = &mut self.driver.machine.borrow_mut().bridge;
+            let machine = &mut *self.driver.machine.borrow_mut();
+            if let Some(slot) = machine.slots.get(&link) {
+                slot.is_served.set(is_welcome);
+            }
+            let bridge = &mut machine.bridge;
             if is_welcome {
                 bridge.admit(link, key, now);
             } else {
@@ -236,7 +253,7 @@ impl Hub {
         {
             let machine = &mut *self.driver.machine.borrow_mut();
             for link in machine.slots.keys() {
-                if machine.bridge.is_idle(*link) {
+                if !machine.bridge.is_own(*link) && machine.bridge.is_idle(*link) {
                     machine.bridge.refuse(*link, Refusal::Draining, now);
                 }
             }
@@ -267,9 +284,17 @@ impl Relay {
         now: Instant,
     ) -> Result<(LinkId, Rc<Slot>), Full> {
         let id = self.bridge.open_link(account, permissions, now)?;
-        let slot = Rc::new(Slot::default());
+        let slot = Rc::new(Slot { account, ..Slot::default() });
         self.slots.insert(id, Rc::clone(&slot));
         Ok((id, slot))
+    }
+
+    /// Starts a link for a part of this process.
+    pub(crate) fn open_own_link(&mut self, now: Instant) -> (LinkId, Rc<Slot>) {
+        let id = self.bridge.open_own_link(now);
+        let slot = Rc::new(Slot::default());
+        self.slots.insert(id, Rc::clone(&slot));
+        (id, slot)
     }
 
     /// Ends a link.

@@ -14,6 +14,8 @@ mod hub;
 mod link;
 mod log;
 mod metrics;
+mod mirror;
+mod redb_store;
 mod server;
 mod socket;
 mod state;
@@ -24,4 +26,5 @@ mod tls;
 mod udp;
 
 pub use access::Token;
+pub use redb_store::RedbStore;
 pub use server::{Event, Signal, serve};

@@ -8,6 +8,8 @@ use std::time::Instant;
 use hypertab_core::dht_relay::{Bridge, Counters, Figures, Refusal};
 use hypertab_core::udx::Totals;
 
+use crate::mirror;
+
 /// What was counted since the start.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -90,7 +92,7 @@ impl Metrics {
     }
 
     /// Writes all figures as Prometheus reads them.
-    pub(crate) fn render(&self, now: &Snapshot) -> String {
+    pub(crate) fn render(&self, now: &Snapshot, mirror: Option<&mirror::Figures>) -> String {
         let mut page = Page(String::new());
         let Snapshot { figures, counters, udx, .. } = now;
         let info = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
@@ -221,6 +223,9 @@ impl Metrics {
             "Requests over a quota",
             &turned_down.collect::<Vec<_>>(),
         );
+        if let Some(mirror) = mirror {
+            page.mirror(mirror);
+        }
         page.0
     }
 }
@@ -233,6 +238,30 @@ pub(crate) fn add(cell: &Cell<u64>, count: usize) {
 struct Page(String);
 
 impl Page {
+    fn mirror(&mut self, figures: &mirror::Figures) {
+        self.one("mirror_cores", "gauge", "Copies of cores kept", as_f64(figures.cores.get()));
+        self.one("mirror_bytes", "gauge", "What copies count for", as_f64(figures.bytes.get()));
+        self.one("mirror_peers", "gauge", "Connections to the mirror", figures.peers.get() as f64);
+        self.one("mirror_open_cores", "gauge", "Copies that are in use", figures.open.get() as f64);
+        self.family(
+            "mirror_bytes_total",
+            "counter",
+            "Bytes of blocks",
+            &[
+                ("{direction=\"in\"}", as_f64(figures.stored.get())),
+                ("{direction=\"out\"}", as_f64(figures.served.get())),
+            ],
+        );
+        let counts = |counts: &BTreeMap<&str, u64>, label: &str| {
+            let shown = counts.iter().map(|(word, n)| (format!("{{{label}=\"{word}\"}}"), as_f64(*n)));
+            shown.collect::<Vec<_>>()
+        };
+        let asks = counts(&figures.asks.borrow(), "outcome");
+        self.family("mirror_requests_total", "counter", "Requests for copies, by what became of them", &asks);
+        let dropped = counts(&figures.dropped.borrow(), "reason");
+        self.family("mirror_dropped_total", "counter", "Copies that are gone", &dropped);
+    }
+
     fn one(&mut self, name: &str, kind: &str, help: &str, value: f64) {
         self.family(name, kind, help, &[("", value)]);
     }
@@ -286,7 +315,7 @@ mod tests {
             is_draining: false,
         };
 
-        let text = metrics.render(&now);
+        let text = metrics.render(&now, Some(&mirror::Figures::default()));
 
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').unwrap();
@@ -296,5 +325,6 @@ mod tests {
         assert!(text.contains("\nhypertab_relay_refusals_total{reason=\"custodial\"} 1\n"));
         assert!(text.contains("\nhypertab_relay_turned_down_total{resource=\"streams\",scope=\"link\"} 3\n"));
         assert!(text.contains("\nhypertab_relay_ready 1\n"));
+        assert!(text.contains("\nhypertab_relay_mirror_requests_total{outcome=\"full\"} 0\n"));
     }
 }

@@ -20,6 +20,7 @@ use crate::config::{Level, Readers, Settings};
 use crate::http::{self, Answer, Head, Request};
 use crate::hub::{Hub, unix_time};
 use crate::metrics::add;
+use crate::mirror::{self, Mirror};
 use crate::socket::Socket;
 use crate::tls::Tls;
 use crate::udp::Clock;
@@ -83,6 +84,9 @@ pub async fn serve(
     let clock = Clock::start();
     let testnet = if settings.testnet { Some(testnet::start(clock, unix_time()).await?) } else { None };
     let hub = Hub::start(settings, testnet, clock).await?;
+    if let Some(mirror) = Mirror::start(&hub)? {
+        let _ = hub.mirror.set(mirror);
+    }
     log::line(Level::Info, "listening", &[("url", &url)]);
     report(&Event::Listening { url });
     if let Some(address) = testnet {
@@ -138,6 +142,9 @@ pub async fn serve(
     drop(listener);
     drop(front);
     hub.keep();
+    if let Some(mirror) = hub.mirror.get() {
+        mirror.stop().await;
+    }
     let _ = stopping.send(true);
     // Each connection holds a receiver until it is closed.
     let _ = timeout(STOP_TIMEOUT, stopping.closed()).await;
@@ -315,8 +322,13 @@ fn page(hub: &Hub, head: &Head, address: IpAddr) -> Answer {
                 return Answer::text("404 Not Found", "nothing here");
             }
             let kind = "text/plain; version=0.0.4; charset=utf-8";
-            Answer { kind, body: hub.metrics.render(&hub.snapshot()), ..Answer::text("200 OK", "") }
+            Answer {
+                kind,
+                body: hub.metrics.render(&hub.snapshot(), hub.mirror.get().map(Mirror::figures)),
+                ..Answer::text("200 OK", "")
+            }
         }
+        "/mirror" => mirror::page(hub.mirror.get(), &hub.settings().mirror),
         "/" => status::page(hub),
         _ => Answer::text("404 Not Found", "nothing here"),
     }

@@ -45,8 +45,12 @@ pub(crate) fn page(hub: &Hub) -> Answer {
         ("Running for", time(metrics.started.elapsed().as_secs())),
         ("Admission", entry),
     ];
+    let kept = hub.mirror.get().map_or("none, this relay keeps nothing".into(), |mirror| {
+        let figures = mirror.figures();
+        format!("{}, {}", figures.cores.get(), size(figures.bytes.get()))
+    });
     let mut body = format!("{HEAD}<p class=\"{state}\">{word}</p>\n<dl>\n");
-    for (name, value) in rows {
+    for (name, value) in rows.into_iter().chain([("Copies kept", kept)]) {
         let _ = writeln!(body, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     }
     let _ =

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hypertab_core::storage::conformance::CrashFile;
 use hypertab_core::storage::log_store::{FileStore, SyncFile as _};
 use hypertab_core::storage::{Batch, Durability, Intent, MemoryStore, Outcome};
-
-use crate::redb_store::RedbStore;
+use hypertab_relay::RedbStore;
 
 /// xorshift64*, for what has to happen again by its seed.
 #[derive(Clone, Debug)]

@@ -7,4 +7,3 @@ pub mod bench_remote;
 pub mod crash_disks;
 pub mod disk_file;
 pub mod log_model;
-pub mod redb_store;

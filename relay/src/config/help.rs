@@ -58,6 +58,7 @@ fn title(section: &str) -> &'static str {
         "per-link" => "Limits of one client",
         "per-address" => "Limits of all clients from one address",
         "per-key" => "Limits of all clients with one key",
+        "mirror" => "Copies of cores, for those who ask",
         _ => "Limits of everybody together",
     }
 }
@@ -82,7 +83,8 @@ SIZE is like 64KiB or 10MB, TIME like 500ms, 10s, 5m, 2h or 30d. \"none\" lifts 
 const TAIL: &str = "
 Prints one JSON object per event on standard output: {\"event\":\"listening\",\"url\":\"ws://…\"} once it accepts
 links, {\"event\":\"testnet\",\"bootstrap\":[\"…\"]} with --testnet. On the port of the WebSockets, GET / is a page for
-people, /healthz and /readyz are for supervisors and balancers, /metrics is for Prometheus.
+people, /healthz and /readyz are for supervisors and balancers, /metrics is for Prometheus, /mirror says by which
+key copies are asked for.
 SIGHUP reads settings and TLS files again and keeps whoever may stay; SIGTERM drains, a second one stops at once.
 ";
 

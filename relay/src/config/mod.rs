@@ -71,6 +71,44 @@ pub struct Settings {
     pub max_requests: usize,
     /// Bounds of what links, addresses, keys and everybody together may have.
     pub quotas: Quotas,
+    /// Copies of cores.
+    pub mirror: Mirror,
+}
+
+/// Copies of cores that are kept for those who ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where; without it, nothing is kept.
+    pub directory: Option<PathBuf>,
+    /// Who may ask.
+    pub who: Askers,
+    /// Keys that may ask, if only those may.
+    pub keys: Vec<Key>,
+    /// Whether copies can be found on the DHT.
+    pub announce: bool,
+    /// How long a copy is kept after it was asked for last.
+    pub retention: Duration,
+    /// Bytes of all copies.
+    pub bytes: Size,
+    /// Bytes of one copy.
+    pub core_bytes: Size,
+    /// Copies.
+    pub cores: u64,
+    /// Bytes for one key, and for one address.
+    pub client_bytes: Size,
+    /// Copies for one key, and for one address.
+    pub client_cores: u64,
+}
+
+/// Who may ask for copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Askers {
+    /// Whoever is a client of the relay at that moment.
+    Clients,
+    /// Those whose key is listed.
+    Listed,
+    /// Everybody who finds the mirror.
+    All,
 }
 
 /// Who may read something.
@@ -226,6 +264,18 @@ impl Default for Settings {
             max_life: None,
             max_requests: 1024,
             quotas: Quotas::default(),
+            mirror: Mirror {
+                directory: None,
+                who: Askers::Clients,
+                keys: Vec::new(),
+                announce: true,
+                retention: Duration::from_secs(30 * 24 * 60 * 60),
+                bytes: Size(10 << 30),
+                core_bytes: Size(1 << 30),
+                cores: 10_000,
+                client_bytes: Size(2 << 30),
+                client_cores: 256,
+            },
         }
     }
 }
@@ -286,6 +336,15 @@ impl Settings {
                 say(name, "has no effect without the rate it belongs to");
             }
         }
+        let Mirror { directory, who, keys, .. } = &self.mirror;
+        if directory.is_some() && (*who == Askers::Listed) == keys.is_empty() {
+            let sentence = if keys.is_empty() {
+                "is empty: with mirror.who = \"listed\" nobody could ask for a copy"
+            } else {
+                "has no effect unless mirror.who is \"listed\""
+            };
+            say("mirror.keys", sentence);
+        }
         self.allow_private |= self.testnet;
         wrong
     }
@@ -308,6 +367,8 @@ impl Settings {
         self.state.clone_from(&old.state);
         self.log.clone_from(&old.log);
         self.acme.clone_from(&old.acme);
+        self.mirror.directory.clone_from(&old.mirror.directory);
+        self.mirror.announce = old.mirror.announce;
         if self.tls.certificate.is_some() != old.tls.certificate.is_some() {
             self.tls.clone_from(&old.tls);
         }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::values::{Size, Value, quoted};
-use super::{Format, Level, Readers, Settings};
+use super::{Askers, Format, Level, Readers, Settings};
 
 /// One setting.
 pub(super) struct Setting {
@@ -204,6 +204,7 @@ pub(super) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     ));
     settings.extend(links!("total", quotas.total));
     settings.extend(quota!("total", quotas.total));
+    settings.extend(mirror());
     settings
 });
 
@@ -376,6 +377,36 @@ fn per_link() -> Vec<Setting> {
     ]
 }
 
+fn mirror() -> Vec<Setting> {
+    vec![
+        one!(
+            "mirror.directory",
+            "FOLDER",
+            "where copies of cores are kept; nothing is kept without it",
+            mirror.directory
+        ),
+        one!(
+            "mirror.who",
+            "WHO",
+            "who may ask for a copy: clients of this relay, listed keys, or all who find it",
+            mirror.who
+        ),
+        many!("mirror.keys", "KEY", "a key that may ask, with mirror.who listed", mirror.keys),
+        switch!("mirror.announce", "let copies be found on the DHT, if who asks wants it", mirror.announce),
+        one!(
+            "mirror.retention",
+            "TIME",
+            "how long a copy is kept after it was asked for last",
+            mirror.retention
+        ),
+        one!("mirror.bytes", "SIZE", "all copies; a block counts 128 bytes more than it has", mirror.bytes),
+        one!("mirror.core-bytes", "SIZE", "one copy", mirror.core_bytes),
+        one!("mirror.cores", "N", "copies", mirror.cores),
+        one!("mirror.client-bytes", "SIZE", "copies for one key, and for one address", mirror.client_bytes),
+        one!("mirror.client-cores", "N", "copies for one key, and for one address", mirror.client_cores),
+    ]
+}
+
 macro_rules! words {
     ($kind:ty, $list:literal, $($word:literal => $value:expr),+) => {
         impl Value for $kind {
@@ -398,4 +429,6 @@ macro_rules! words {
 words!(Readers, "off, private or all", "off" => Readers::Off, "private" => Readers::Private, "all" => Readers::All);
 words!(Level, "error, warn, info or debug",
     "error" => Level::Error, "warn" => Level::Warn, "info" => Level::Info, "debug" => Level::Debug);
+words!(Askers, "clients, listed or all",
+    "clients" => Askers::Clients, "listed" => Askers::Listed, "all" => Askers::All);
 words!(Format, "text or json", "text" => Format::Text, "json" => Format::Json);

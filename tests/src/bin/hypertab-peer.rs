@@ -37,7 +37,7 @@ use hypertab_core::engine::{
 };
 use hypertab_core::storage::{Intent, MemoryStore, Outcome, StoreId};
 use hypertab_core::time::Instant;
-use hypertab_tests::redb_store::RedbStore;
+use hypertab_relay::RedbStore;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -65,6 +65,19 @@ impl RedbStore {
         }
     }
 
+    /// Makes durable what is not: it is lost otherwise, also when the store is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What redb reports.
+    pub fn flush(&mut self) -> Result<(), redb::Error> {
+        if self.relaxed > 0 {
+            self.database.begin_write()?.commit()?;
+            self.relaxed = 0;
+        }
+        Ok(())
+    }
+
     fn read(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>, redb::Error> {
         let table = self.database.begin_read()?.open_table(ENTRIES)?;
         let mut values = Vec::with_capacity(keys.len());
@@ -124,6 +137,9 @@ impl RedbStore {
         let is_durable = durability == Durability::Strict || self.relaxed > MAX_RELAXED;
         if is_durable {
             self.relaxed = 0;
+        } else {
+            // One of nothing but removals waits as well.
+            self.relaxed = self.relaxed.max(1);
         }
         transaction.set_durability(if is_durable {
             redb::Durability::Immediate
