@@ -14,7 +14,7 @@ const dist = join(root, 'wasm', 'dist')
 const entries = (own) => ({
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
   react: join(source, 'entries', 'react.ts'),
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
 })

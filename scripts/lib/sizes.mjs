@@ -10,17 +10,19 @@ import { root } from './run.mjs'
  * Most bytes that each part may have, compressed with brotli: `budget` is the aim, `ceiling` what a test holds it to. A change
  * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
  *
+ * What has copies kept is 5 kB of the index and of the worker's part, which have everything.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 375_000 },
-  index: { ceiling: 113_000 },
+  index: { ceiling: 118_500 },
   hypercore: { ceiling: 73_000 },
   corestore: { ceiling: 77_000 },
   hyperbee: { ceiling: 49_000 },
   hyperblobs: { ceiling: 44_000 },
   hyperdrive: { ceiling: 96_000 },
   'mirror-drive': { ceiling: 43_000 },
+  'blind-peering': { ceiling: 52_000 },
   hyperswarm: { ceiling: 56_500 },
   dht: { ceiling: 52_000 },
   protomux: { ceiling: 46_000 },
@@ -28,7 +30,7 @@ export const limits = {
   level: { ceiling: 59_000 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_000 },
-  worker: { ceiling: 113_000 },
+  worker: { ceiling: 119_500 },
   'worker-host': { ceiling: 41_000 },
   'service-worker': { ceiling: 8_000 }
 }

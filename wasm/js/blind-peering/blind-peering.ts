@@ -1,0 +1,165 @@
+// Has blind peers keep cores: those of upstream, and mirrors of our relay. They need no secret, and read nothing that is
+// encrypted.
+
+import type { ServerKeys } from '../dht/server.js'
+import { HypertabError } from '../errors.js'
+import type { Hypercore } from '../hypercore/hypercore.js'
+import { decodeId } from '../support/id.js'
+import { equal, toHex } from '../support/bytes.js'
+import { BlindPeer, type BlindPeerNetwork } from './blind-peer.js'
+import { Copy, type Keepable, type KeepOptions } from './copy.js'
+
+/** What replicates on a stream; a Corestore does. */
+interface Replicates { replicate (stream: any): unknown }
+
+export interface BlindPeeringOptions {
+  /** Public keys of blind peers. */
+  keys?: Array<string | Uint8Array>
+  /** How many of them are asked for each core: those whose keys are closest to the core's. 2 without it. */
+  pick?: number
+  /** Who we are to them; the DHT's own key without one. One that stays the same lets copies be taken back later. */
+  keyPair?: ServerKeys | null
+  suspended?: boolean
+  relayThrough?: unknown
+  [other: string]: unknown
+}
+
+export interface AddCoreOptions {
+  /** Whose closest blind peers are asked, in place of the core's. */
+  target?: Uint8Array | string
+  referrer?: Uint8Array | null
+  priority?: number
+  /** Whether the copy is to be found on the DHT. */
+  announce?: boolean
+  pick?: number
+  keys?: Array<string | Uint8Array>
+}
+
+/** Asks blind peers to keep cores, and keeps them up to date. */
+export class BlindPeering {
+  readonly dht: BlindPeerNetwork['dht']
+  readonly store: Replicates | null
+  suspended: boolean
+  closed = false
+  keys: Uint8Array[]
+  pick: number
+  keyPair: ServerKeys | null
+  readonly relayThrough: unknown
+  readonly blindPeers = new Map<string, BlindPeer>()
+  readonly stats = { addCore: 0, addCoresTx: 0 }
+  #copies = new Set<Copy>()
+  #bump = () => { this.bump() }
+
+  /** `store` is what is replicated with blind peers; without one, only cores that are given. */
+  constructor (dht: BlindPeerNetwork['dht'], store: Replicates | null = null, options: BlindPeeringOptions = {}) {
+    this.dht = dht
+    this.store = store
+    this.keys = (options.keys ?? []).map(decodeId)
+    this.pick = options.pick ?? 2
+    this.keyPair = options.keyPair ?? null
+    this.suspended = options.suspended ?? false
+    this.relayThrough = options.relayThrough ?? null
+    const emitter = dht as { on?: (name: 'network-change', listener: () => void) => unknown }
+    emitter.on?.('network-change', this.#bump)
+  }
+
+  setKeys (keys: Array<string | Uint8Array>): void {
+    this.keys = keys.map(decodeId)
+  }
+
+  /** Connects at once to those that are waited for. */
+  bump (): void {
+    for (const peer of this.blindPeers.values()) peer.bump()
+  }
+
+  /** Has a core kept from here on, until it is closed. Resolves when the blind peers that were picked are connected. */
+  async addCore (core: Hypercore, options: AddCoreOptions = {}): Promise<void> {
+    await core.ready()
+    if (core.closing) return
+    const { referrer = null, priority = 0, announce = false } = options
+    const peers = this.#pick(core, options)
+    this.stats.addCore += peers.length
+    for (const peer of peers) {
+      peer.add(core, () => {
+        this.stats.addCoresTx++
+        return { referrer, priority, announce, cores: [{ key: core.key!, length: core.length }] }
+      })
+    }
+    core.once('close', () => { for (const peer of peers) peer.forget(core) })
+    for (const peer of peers) await peer.connecting
+  }
+
+  addCoreBackground (core: Hypercore, options?: AddCoreOptions): void {
+    this.addCore(core, options).catch(() => {})
+  }
+
+  /**
+   * Has all cores of a drive, a table, or a core kept by one blind peer, and tells how that goes. The copy is brought up to
+   * date when something is written here, and asked for again before its time is over, until it is closed.
+   */
+  keep (what: Keepable, options: KeepOptions = {}): Copy {
+    if (this.closed) throw new HypertabError('CLOSED', 'closed here')
+    const key = options.key === undefined ? this.keys[0] : decodeId(options.key)
+    if (!key) throw new HypertabError('MIRROR_OFF', 'no mirror is known: give its public key')
+    const peer = this.#peer(key)
+    const copy = new Copy(peer, what, options, () => { this.#copies.delete(copy) })
+    this.#copies.add(copy)
+    return copy
+  }
+
+  async suspend (): Promise<void> {
+    this.suspended = true
+    for (const peer of this.blindPeers.values()) peer.suspend()
+  }
+
+  async resume (): Promise<void> {
+    this.suspended = false
+    for (const peer of this.blindPeers.values()) peer.resume()
+  }
+
+  /** Lets go of all connections. Copies stay where they are. */
+  async close (): Promise<void> {
+    this.closed = true
+    const emitter = this.dht as { off?: (name: 'network-change', listener: () => void) => unknown }
+    emitter.off?.('network-change', this.#bump)
+    for (const copy of this.#copies) copy.close()
+    for (const peer of this.blindPeers.values()) peer.destroy()
+    this.blindPeers.clear()
+  }
+
+  #pick (core: Hypercore, options: AddCoreOptions): BlindPeer[] {
+    const target = options.target === undefined ? core.key! : decodeId(options.target)
+    const keys = options.keys?.map(decodeId) ?? this.keys
+    const sorted = [...keys].sort((a, b) => nearer(a, b, target))
+    return sorted.slice(0, options.pick ?? this.pick).map((key) => this.#peer(key))
+  }
+
+  #peer (key: Uint8Array): BlindPeer {
+    const id = toHex(key)
+    let peer = this.blindPeers.get(id)
+    if (!peer) {
+      const network: BlindPeerNetwork = {
+        dht: this.dht,
+        replicate: (stream) => {
+          this.store?.replicate(stream)
+          for (const copy of this.#copies) if (equal(copy.mirror, key)) copy.replicate(stream)
+        },
+        keyPair: this.keyPair,
+        relayThrough: this.relayThrough
+      }
+      this.blindPeers.set(id, peer = new BlindPeer(network, key, this.suspended, () => {
+        for (const copy of this.#copies) if (equal(copy.mirror, key)) copy.wake()
+      }))
+    }
+    return peer
+  }
+}
+
+/** Orders keys by their distance to another, which is their difference in bits. */
+function nearer (a: Uint8Array, b: Uint8Array, target: Uint8Array): number {
+  for (let i = 0; i < target.byteLength; i++) {
+    const difference = (a[i]! ^ target[i]!) - (b[i]! ^ target[i]!)
+    if (difference !== 0) return difference
+  }
+  return 0
+}

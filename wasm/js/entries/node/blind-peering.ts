@@ -1,0 +1,6 @@
+// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
+
+import { BlindPeering } from '../blind-peering.js'
+
+export { BlindPeering as default, BlindPeering, BlindPeering as 'module.exports' }
+export { Copy, findMirror } from '../blind-peering.js'
