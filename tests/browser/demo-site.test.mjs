@@ -106,6 +106,47 @@ test('a site can do nothing to the page: its scripts have an origin of their own
   assert.equal((await alone.goto(`${server.url}/hyper/${drive.id}/nothing`)).status(), 404)
 })
 
+test('links of a site without scripts lead out of its frame into a new tab, never into that of the page', async (t) => {
+  const { bootstrap, server, context, page } = await startDemo(t)
+  await page.evaluate(async () => { await navigator.serviceWorker.ready })
+  const { drive } = await startDrive(t, bootstrap)
+  const other = createServer((request, response) => { response.end(request.headers['user-agent'] ? 'elsewhere' : '') })
+  other.listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  defer(t, () => { other.closeAllConnections(); other.close() })
+  const elsewhere = `http://127.0.0.1:${other.address().port}/`
+  const links = ['_top', '_parent', '_unfencedTop'].flatMap((target) => [[target, elsewhere], [target, 'next.html'], [target, `${server.url}/`]])
+  await publish(drive, {
+    '/index.html': `<!doctype html><title>Quiet</title><base target=_top><h1>Quiet</h1><a href="${elsewhere}">base</a>
+      ${links.map(([target, href]) => `<p><a target=${target} href="${href}">link</a>`).join('')}
+      <form action="${elsewhere}" target=_top><button>send</button></form><svg><a target=_top href="${elsewhere}"><text y=20>drawn</text></a></svg>
+      <map name=m><area shape=rect coords=0,0,20,20 target=_top href="${elsewhere}"></map><img usemap=#m width=20 height=20 alt=area>
+      <p><a id=inside target=_self href=next.html>inside</a> <a id=new target=_blank href="${elsewhere}">new tab</a>`,
+    '/next.html': `<!doctype html><meta http-equiv=refresh content="0; url=${elsewhere}"><title>Next</title><h1>Next</h1><a target=_self href=./>back</a>`
+  })
+  await openWork(page, 'site', drive.id)
+  const site = page.frameLocator('[data-testid=site-frame]')
+  await site.getByRole('heading', { name: 'Quiet' }).waitFor({ timeout: PATIENCE_MS })
+  const ways = await site.locator('a:not(#inside, #new), button, img').all()
+  assert.equal(ways.length, links.length + 4)
+  for (const way of ways) {
+    await way.click()
+    await page.waitForTimeout(150)
+    assert.match(page.url(), new RegExp(`^${server.url}/#/site/`))
+    await site.getByRole('heading', { name: 'Quiet' }).waitFor()
+  }
+  await site.locator('#inside').click()
+  await site.getByRole('heading', { name: 'Next' }).waitFor()
+  await page.waitForTimeout(300)
+  await site.getByRole('heading', { name: 'Next' }).waitFor()
+  await site.getByText('back').click()
+  const opened = context.waitForEvent('page')
+  await site.locator('#new').click()
+  const tab = await opened
+  await tab.getByText('elsewhere').waitFor()
+  assert.equal(await tab.evaluate(() => { try { return opener === null } catch { return false } }), true)
+})
+
 test('a site with scripts runs in its frame, and asks for more of its drive', async (t) => {
   const { bootstrap, page, problems } = await startDemo(t)
   await page.evaluate(async () => { await navigator.serviceWorker.ready })

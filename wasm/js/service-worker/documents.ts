@@ -23,7 +23,8 @@ export function documentPolicy ({ registration }: Scope, runs: boolean): string 
   return runs
     ? 'sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads allow-pointer-lock; ' +
       `default-src data: blob: 'unsafe-inline' 'unsafe-eval'; frame-src ${frames}; object-src 'none'; form-action 'none'; base-uri 'none'`
-    : 'script-src \'none\'; default-src \'self\' data: blob:; style-src \'self\' data: \'unsafe-inline\'; ' +
+    // Its origin gives it nothing without scripts. The sandbox keeps its links from taking the application's tab somewhere else.
+    : 'sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox allow-downloads; script-src \'none\'; default-src \'self\' data: blob:; style-src \'self\' data: \'unsafe-inline\'; ' +
       `frame-src ${frames}; object-src 'none'; form-action 'none'; base-uri 'none'`
 }
 

@@ -2,6 +2,7 @@
 
 import type { Hyperdrive } from '../hyperdrive/hyperdrive.js'
 import type { DriveEntry, ReadOptions } from '../hyperdrive/options.js'
+import { encodeId, readKey } from '../support/key-text.js'
 import { typeOf } from './types.js'
 import { tokenOf } from './places.js'
 import { FOLDER, type Answer, type FileQuestion, type Piece, type Question, type WholeFile, type Wish } from './words.js'
@@ -14,9 +15,6 @@ export interface ServeOptions {
   worker?: string | URL
   scope?: string
 }
-
-/** Only pages need it: a service worker is to load little. */
-const ids = () => import('../support/id.js')
 
 /** Bytes that are fetched ahead of what was asked for. */
 const WINDOW = 1 << 20
@@ -58,11 +56,10 @@ export class DriveServer {
 
   /** The address of a file of a drive, once the service worker is there. */
   async address (drive: Hyperdrive | Uint8Array | string, path = '/', version: number | null = null): Promise<string> {
-    const { decodeId, encodeId } = await ids()
     const { scope } = await navigator.serviceWorker.ready
     const key = typeof drive === 'string' || drive instanceof Uint8Array ? drive : drive.key!
     const escaped = path.split('/').map(encodeURIComponent).join('/')
-    return new URL(`${FOLDER}${encodeId(decodeId(key))}${version === null ? '' : `+${version}`}${escaped.startsWith('/') ? '' : '/'}${escaped}`, scope).href
+    return new URL(`${FOLDER}${encodeId(readKey(key))}${version === null ? '' : `+${version}`}${escaped.startsWith('/') ? '' : '/'}${escaped}`, scope).href
   }
 
   /** Serves nothing more. */
@@ -119,8 +116,7 @@ export class DriveServer {
   }
 
   async #drive ({ key, version }: Pick<Question, 'key' | 'version'>): Promise<Hyperdrive | null> {
-    const { normalizeId } = await ids()
-    const drive = await this.#open(normalizeId(key))
+    const drive = await this.#open(encodeId(readKey(key)))
     if (!drive) return null
     await drive.ready()
     if (version === null) return drive
