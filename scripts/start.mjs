@@ -48,7 +48,7 @@ await main(async () => {
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop(0))
 
   say(isPublic ? 'starting the relay on the public HyperDHT' : 'starting the relay with a network of its own')
-  const relay = start('the relay', relayProgram, ['--listen', '127.0.0.1:0', ...(isPublic ? [] : ['--testnet'])])
+  const relay = start('the relay', relayProgram, ['--listen', '127.0.0.1:0', '--mirror-directory', join(scratch, 'copies'), ...(isPublic ? [] : ['--testnet'])])
   const { url: relayUrl } = await relay.next('listening', { patience: START_MS })
   const bootstrap = isPublic ? [] : (await relay.next('testnet', { patience: START_MS })).bootstrap
 

@@ -1,8 +1,10 @@
-// The sample drive: a small site. Its pictures and its sound are computed here.
+// The sample drive: a small site. Its pictures, its sound and its film are computed here.
 
 import { deflateSync } from 'node:zlib'
 
 import Hyperdrive from 'hyperdrive'
+
+import { makeFilm } from './film.mjs'
 
 const README = `# A drive from the sample peer
 
@@ -11,6 +13,7 @@ The tab has fetched the names, and of the bytes only those that you look at.
 
 - pictures/   drawn by a formula when the peer was started
 - sounds/     a chord, computed sample by sample
+- films/      a log that grows, drawn frame by frame; do with it what you like (CC0)
 - notes/      this file was changed twice: look at its versions
 `
 
@@ -28,6 +31,7 @@ ${body}
 const SITE = {
   '/index.html': page('A site in a drive', `<p>This page, its style and its pictures come from the drive of the sample peer. No web server has them.</p>
 <p class="pictures"><img src="pictures/waves.png" alt="Waves"> <img src="pictures/sunset.png" alt="A sunset"></p>
+<p><video src="films/growing-log.webm" controls preload="metadata" width="640" height="360"></video></p>
 <p><a href="about/">How it comes here</a></p>`),
   '/about/index.html': page('How it comes here', `<p>The tab fetched the drive’s files from a peer and checked every byte; a service worker serves them to this frame. What was seen once
 is there without a network, too. When the author publishes, the page is there anew.</p>
@@ -36,7 +40,7 @@ is there without a network, too. When the author publishes, the page is there an
   '/style.css': `body { max-width: 42em; margin: 2.5em auto; padding: 0 1.2em; font: 1.0625rem/1.6 system-ui, sans-serif; color: #1a2a26; background: #f4f8f6; }
 h1 { line-height: 1.2; }
 a { color: #0b6b57; }
-.pictures img { max-width: 100%; border-radius: 10px; }
+.pictures img, video { max-width: 100%; height: auto; border-radius: 10px; }
 `
 }
 
@@ -50,10 +54,22 @@ export async function makeDrive (store) {
   for (const [path, text] of Object.entries(SITE)) await drive.put(path, Buffer.from(text))
   for (const [name, paint] of Object.entries(PICTURES)) await drive.put(`/pictures/${name}.png`, png(480, 320, paint))
   await drive.put('/pictures/rings.svg', Buffer.from(rings()))
+  await putInBlocks(drive, '/films/growing-log.webm', await makeFilm())
   await drive.put('/sounds/chord.wav', wav(3, [220, 277.18, 329.63, 440]))
   await drive.put('/notes/versions.txt', Buffer.from('The first version of this note.\nA second line came later.\nThis is the third: the older ones are still there.\n'))
   return drive
 }
+
+/** Stores a file in pieces, so that of a large one no more travels than is looked at. */
+export async function putInBlocks (drive, path, bytes) {
+  const file = drive.createWriteStream(path)
+  const done = new Promise((resolve, reject) => { file.on('close', resolve).on('error', reject) })
+  for (let at = 0; at < bytes.length; at += BLOCK) file.write(bytes.subarray(at, at + BLOCK))
+  file.end()
+  await done
+}
+
+const BLOCK = 65_536
 
 /** A colour for each point; x and y from 0 to 1. */
 const PICTURES = {
