@@ -10,6 +10,7 @@ import { root } from './run.mjs'
  * Most bytes that each part may have, compressed with brotli: `budget` is the aim, `ceiling` what a test holds it to. A change
  * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
  *
+ * The text of keys is 0.9 kB of the service worker: behind an import it made bundlers put the engine into theirs.
  * What has copies kept is 5 kB of the index and of the worker's part, which have everything.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
@@ -32,7 +33,7 @@ export const limits = {
   inspector: { ceiling: 6_000 },
   worker: { ceiling: 119_500 },
   'worker-host': { ceiling: 41_000 },
-  'service-worker': { ceiling: 8_000 }
+  'service-worker': { ceiling: 8_500 }
 }
 
 /**

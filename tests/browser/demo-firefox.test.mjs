@@ -9,9 +9,10 @@ import { serveStatic } from '../../scripts/lib/static-server.mjs'
 import { defer } from '../interop/support/cleanup.mjs'
 import { startTestnet } from '../interop/support/testnet.mjs'
 import { lines, PATIENCE_MS, startDemoRelay, startWriter } from './support/demo.mjs'
+import { openPage, startBrowser } from './support/browser.mjs'
 import { engines } from './support/engines.mjs'
 import { joinRoom } from './support/room-peer.mjs'
-import { startDrive } from './support/works.mjs'
+import { created, startDrive } from './support/works.mjs'
 
 test('firefox: a log is read, proven and there after a reload without a relay', async (t) => {
   const { bootstrap, relay, page } = await startFirefox(t)
@@ -68,6 +69,35 @@ test('firefox: a drive as a site and as files, and a room with a peer in Node', 
   assert.ok((await fox.said()).some((line) => line.endsWith(': hello from Firefox')))
 })
 
+test('chromium and firefox: a room and a drive from one to the other, both ways', async (t) => {
+  const { server, page: fox } = await startFirefox(t)
+  const { page: chrome } = await openPage(await startBrowser(t), server.url)
+  await chrome.getByTestId('tab-room').click()
+  await chrome.getByTestId('room-name-input').fill('Zoo')
+  await chrome.getByTestId('create-room').click()
+  await chrome.getByTestId('room-title').getByText('Zoo', { exact: true }).waitFor()
+  await fox.click('tab-room')
+  await fox.fill('room-key-input', chrome.url())
+  await fox.click('open-room')
+  await fox.shows('room-status', { state: 'live' })
+  await fox.fill('message', 'hello from Firefox')
+  await fox.click('send')
+  await chrome.getByTestId('message-text').getByText('hello from Firefox').waitFor({ timeout: PATIENCE_MS })
+  await chrome.getByTestId('message').fill('hello from Chromium')
+  await chrome.getByTestId('message').press('Enter')
+  await fox.until(() => [...document.querySelectorAll('[data-testid=message-text]')].some(({ textContent }) => textContent === 'hello from Chromium'))
+
+  const id = await created(chrome, 'drive', 'From Chromium')
+  await chrome.getByTestId('add-files').setInputFiles({ name: 'note.txt', mimeType: 'text/plain', buffer: Buffer.from('written in Chromium') })
+  await chrome.locator('[data-name="note.txt"]').waitFor()
+  await fox.click('tab-drive')
+  await fox.fill('drive-key-input', id)
+  await fox.click('open-drive')
+  await fox.until(() => document.querySelector('[data-name="note.txt"]') !== null)
+  await fox.evaluate(() => { document.querySelector('[data-name="note.txt"]').click() })
+  await fox.shows('preview-text', { text: 'written in Chromium' })
+})
+
 /** Opens the page, set to a relay of its own, in Firefox. */
 async function startFirefox (t) {
   const { bootstrap } = await startTestnet(t)
@@ -78,7 +108,7 @@ async function startFirefox (t) {
   })
   defer(t, () => server.close())
   const page = await (await engines.firefox(t)).open(server.url)
-  return { bootstrap, relay, page: { ...page, ...hands(page) } }
+  return { bootstrap, relay, server, page: { ...page, ...hands(page) } }
 }
 
 /** What a person does, for a page that only runs functions. */

@@ -9,8 +9,42 @@ import { build } from 'esbuild'
 import { root } from '../../scripts/lib/run.mjs'
 
 const { diffLines } = await load('text-diff.ts')
+const { parseMarkdown } = await load('markdown.ts')
 const { Merged } = await load('room/merged.ts')
 const { decodeOperation, encodeOperation } = await load('room/operations.ts')
+
+test('markdown: what notes are made of, and whatever else is text', () => {
+  const words = (inlines) => inlines.map((part) => part.text ?? part.alt ?? (part.children ? words(part.children) : '\n')).join('')
+  const shape = (blocks) => blocks.map((block) => {
+    switch (block.kind) {
+      case 'heading': return `h${block.level} ${words(block.children)}`
+      case 'paragraph': return `p ${words(block.children)}`
+      case 'code': return `code ${block.text}`
+      case 'quote': return ['quote', shape(block.blocks)]
+      case 'list': return [block.start === null ? 'ul' : `ol ${block.start}`, ...block.items.map(shape)]
+      case 'table': return ['table', block.head.map(words), ...block.rows.map((row) => row.map(words))]
+      case 'rule': return 'rule'
+    }
+  })
+  const text = ['# One #', 'two', 'lines', '', '> quoted', '> ## deep', '', '- a', '- b', '  - c', '', '  more of b', '3. three', '4. four', '', '```js', '# no heading', '```', '***', '| x | y |', '|---|:-:|', '| 1 | `|` |', '', '    indented', '####### seven'].join('\n')
+  assert.deepEqual(shape(parseMarkdown(text)), [
+    'h1 One', 'p two\nlines', ['quote', ['p quoted', 'h2 deep']],
+    ['ul', ['p a'], ['p b', ['ul', ['p c']], 'p more of b']], ['ol 3', ['p three'], ['p four']],
+    'code # no heading', 'rule', ['table', ['x', 'y'], ['1', '`', '`']], 'code indented', 'p ####### seven'
+  ])
+  const [{ children }] = parseMarkdown('a **b *c* d** `**e**` [f _g_](h.md) ![i](j.png "k") <https://l.org> snake_case_word \\*m\\* ~~n~~  \no')
+  assert.deepEqual(children.map(({ kind, target, ...rest }) => [kind, target ?? rest.text ?? words(rest.children ?? [])]), [
+    ['text', 'a '], ['strong', 'b c d'], ['text', ' '], ['code', '**e**'], ['text', ' '], ['link', 'h.md'], ['text', ' '], ['image', 'j.png'], ['text', ' '],
+    ['link', 'https://l.org'], ['text', ' snake_case_word '], ['text', '*'], ['text', 'm'], ['text', '*'], ['text', ' '], ['del', 'n'], ['break', ''], ['text', 'o']
+  ])
+  // Neither hangs the page nor throws, and no word is lost.
+  for (const piece of ['*', '`', '[', '](', '**a', '> ', '- ', '# ', '|', '![', '_a ', '~~', '<http://', '\\', '\n', '  ', '1. ', '```\n', 'word ']) {
+    const blocks = parseMarkdown(piece.repeat(20_000))
+    if (piece === 'word ') assert.equal(words(blocks[0].children).length, 100_000)
+  }
+  const next = numbers(11)
+  for (let round = 0; round < 300; round++) parseMarkdown(Array.from({ length: 200 }, () => '*_`[]()!<>#-|~ \n1.ab\\'[next() % 21]).join(''))
+})
 
 test('the lines of two texts: both can be read out of the difference, and no shorter one exists', () => {
   const next = numbers(7)

@@ -42,13 +42,23 @@ test('two browsers and a Node peer talk and share a list; what is written offlin
   // Two browsers find a way without the relay.
   await ada.getByTestId('tab-network').click()
   await ada.getByTestId('connection').filter({ hasText: 'direct' }).waitFor({ timeout: PATIENCE_MS })
+  const direct = ada.getByTestId('connection').filter({ hasText: 'direct' })
+  assert.match(await direct.getByTestId('connection-way').textContent(), /the browsers found each other/)
+  await direct.getByTestId('connection-round-trip').getByText(/^[\d.]+ ms$/).waitFor()
   await pictures(ada, 'network-direct')
+
+  // The direct way is cut: the same connection goes on through the relay, and finds another one.
+  await direct.getByTestId('connection-cut').click()
+  await ada.getByTestId('connection-way').filter({ hasText: /^relay .*the direct way broke|a direct way is being looked for/ }).waitFor()
+  await say(bob, 'still here')
+  await direct.waitFor({ timeout: PATIENCE_MS })
   await ada.goBack()
+  await said(ada, 'still here')
 
   // The third one comes late and gets everything; its own writing is everybody's.
   const eve = await joinRoom(t, bootstrap, link.split('/').at(-2), 'Eve')
-  await eventually(async () => (await eve.said()).length === 2)
-  assert.deepEqual(await eve.said(), ['Ada: Who brings what?', 'Bob: I bring the tent'])
+  await eventually(async () => (await eve.said()).length === 3)
+  assert.deepEqual(await eve.said(), ['Ada: Who brings what?', 'Bob: I bring the tent', 'Bob: still here'])
   await eve.write({ op: 'say', text: 'I am in Node' })
   const water = await eve.write({ op: 'add', text: 'water' })
   await said(ada, 'I am in Node')
@@ -87,7 +97,7 @@ test('two browsers and a Node peer talk and share a list; what is written offlin
   await item(ada, 'stove').waitFor({ state: 'detached' })
   await item(bob, 'water, ten litres').and(bob.locator('[data-done=true]')).waitFor({ timeout: PATIENCE_MS })
   assert.deepEqual(await talk(ada), await talk(bob))
-  await eventually(async () => (await eve.said()).length === 5)
+  await eventually(async () => (await eve.said()).length === 6)
   assert.deepEqual((await eve.said()).map((line) => line.replace(/^\w+: /, '')), await talk(ada))
   assert.deepEqual(problems, [])
   assert.deepEqual(bobsProblems.filter((problem) => !/ERR_INTERNET_DISCONNECTED/.test(problem)), [])
@@ -103,10 +113,66 @@ test('two browsers and a Node peer talk and share a list; what is written offlin
   await said(bob, 'written on the train')
   await item(bob, 'tent').waitFor()
   await bob.getByTestId('tab-room').click()
-  assert.match(await bob.getByTestId('known-room').textContent(), /Summer house.*5 messages.*joined/)
+  assert.match(await bob.getByTestId('known-room').textContent(), /Summer house.*6 messages.*joined/)
   await bob.getByTestId('known-room-remove').click()
   await bob.getByTestId('confirm-yes').click()
   await bob.getByTestId('known-rooms-empty').waitFor()
+})
+
+test('two browsers without a network at the same time: both write and change the same things, and are of one mind when they are back', async (t) => {
+  const { server, context, page: ada, problems } = await startDemo(t)
+  await enterName(ada, () => create(ada, 'Cabin'), 'Ada')
+  const link = await linkOf(ada)
+  await ada.getByTestId('qr-close').click()
+  const otherContext = await startBrowser(t)
+  const { page: bob } = await openPage(otherContext, server.url)
+  await bob.getByTestId('tab-room').click()
+  await enterName(bob, () => join(bob, link), 'Bob')
+  for (const text of ['bread', 'milk', 'salt']) await add(ada, text)
+  await item(bob, 'salt').waitFor({ timeout: PATIENCE_MS })
+  for (const page of [ada, bob]) await page.evaluate(async () => { await navigator.serviceWorker.ready })
+
+  const both = [[ada, context], [bob, otherContext]]
+  for (const [page, browser] of both) {
+    await browser.setOffline(true)
+    await page.getByTestId('tab-network').click()
+    await page.getByTestId('relay-switch').click()
+    await page.goBack()
+    await waitForWork(page, 'room', 'offline', 'relay-off')
+  }
+  await say(ada, 'from the valley')
+  await say(bob, 'from the hill')
+  await add(ada, 'candles')
+  await add(bob, 'matches')
+  await change(ada, 'milk', 'oat milk')
+  await change(bob, 'milk', 'two litres of milk')
+  await item(ada, 'salt').getByTestId('item-remove').click()
+  await item(bob, 'salt').getByTestId('item-done').check()
+  await item(bob, 'bread').getByTestId('item-done').check()
+  // One of them is closed and opened meanwhile, without a network.
+  await bob.reload()
+  await said(bob, 'from the hill')
+
+  for (const [page, browser] of both) {
+    await browser.setOffline(false)
+    // Loaded anew, a page switches its relay on by itself.
+    await page.getByTestId('tab-network').click()
+    if (await page.locator('[data-testid=network-status][data-state=off]').isVisible()) await page.getByTestId('relay-switch').click()
+    await page.goBack()
+  }
+  for (const page of [ada, bob]) {
+    await said(page, 'from the valley')
+    await said(page, 'from the hill')
+    for (const text of ['candles', 'matches']) await item(page, text).waitFor({ timeout: PATIENCE_MS })
+    await item(page, 'salt').waitFor({ state: 'detached' })
+    await item(page, 'bread').and(page.locator('[data-done=true]')).waitFor()
+  }
+  const list = (page) => page.getByTestId('item').evaluateAll((items) => items.map((item) => `${item.textContent} ${item.dataset.done}`))
+  await eventually(async () => (await list(ada)).join() === (await list(bob)).join())
+  assert.equal((await list(ada)).filter((text) => /milk/.test(text)).length, 1)
+  assert.deepEqual(await talk(ada), await talk(bob))
+  assert.deepEqual(problems.filter((problem) => !/ERR_INTERNET_DISCONNECTED/.test(problem)), [])
+  await pictures(ada, 'room-merged')
 })
 
 test('a room by its name; who does not know its secret gets nothing, and what is no room says so', async (t) => {
@@ -233,6 +299,13 @@ async function add (page, text) {
   await page.getByTestId('new-item').fill(text)
   await page.getByTestId('add-item').click()
   await item(page, text).waitFor({ timeout: PATIENCE_MS })
+}
+
+async function change (page, from, to) {
+  await item(page, from).getByTestId('item-edit').click()
+  await page.getByTestId('item-text').fill(to)
+  await page.getByTestId('item-save').click()
+  await item(page, to).waitFor()
 }
 
 async function eventually (isSo) {

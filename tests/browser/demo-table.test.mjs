@@ -117,6 +117,8 @@ test('the network: who is connected, the relay switched off and on again; the ke
   await page.getByTestId('tab-network').click()
   await page.getByTestId('connection').waitFor()
   assert.match(await page.getByTestId('connection').textContent(), new RegExp(`relay ${new URL(relay.url).host}`))
+  assert.match(await page.getByTestId('connection-way').textContent(), /the other end is no browser$/)
+  await page.getByTestId('network-status').getByText(/[\d.]+ ms there and back/).waitFor()
   await pictures(page, 'network')
   await page.getByTestId('relay-switch').click()
   await page.locator('[data-testid=network-status][data-state=off]').waitFor()

@@ -15,6 +15,8 @@ import { Drive } from './model/drive.ts'
 import { firstPage } from './model/first-page.ts'
 import { KeyError } from './model/key.ts'
 import { Log } from './model/log.ts'
+import { Mirror } from './model/mirror.ts'
+import type { Own } from './model/mirror.ts'
 import { Network } from './model/network.ts'
 import { sentence } from './model/problem.ts'
 import { removeStore } from './model/store.ts'
@@ -27,6 +29,7 @@ import type { Work } from './model/work.ts'
 import { Works } from './model/works.ts'
 import { RoomsDesk } from './rooms-desk.ts'
 import { confirm } from './view/confirm.ts'
+import { CopiesView } from './view/copies.ts'
 import { byId, setText, toast } from './view/dom.ts'
 import { DriveView } from './view/drive.ts'
 import { HomeView, nameOf } from './view/home.ts'
@@ -81,7 +84,8 @@ const tableView = new TableView(tableDesk.actions)
 const siteView = new SiteView(siteDesk.actions)
 const roomView = new RoomView(roomsDesk.actions)
 const networkView = new NetworkView(network, () => settings.open())
-const keysView = new KeysView(vault, {
+const mirror = new Mirror(vault, network, ownThings)
+const keysView = new KeysView(vault, new CopiesView(mirror), {
   known: () => {
     const entries = [catalog, ...[drives, tables, rooms].map((works) => works.catalog)].flatMap((list) => list.all()).filter(({ store }) => store === vault.name || store.startsWith('log-'))
     const own = entries.filter(({ isOwn }) => isOwn).length
@@ -111,12 +115,16 @@ byId('relay-chip').addEventListener('click', () => settings.open())
 network.watch(render)
 devices.watch(() => keysView.renderDevices())
 for (const works of [drives, tables]) works.catalog.watch(() => devices.tell())
+for (const list of [catalog, drives.catalog, tables.catalog]) list.watch(() => { void mirror.sync() })
 for (const event of ['online', 'offline']) addEventListener(event, render)
 addEventListener('hashchange', () => { route(true) })
 setInterval(() => {
   for (const log of open.values()) log.tick()
   network.tick()
-  if (!networkView.element.hidden) networkView.render()
+  if (!networkView.element.hidden) {
+    networkView.render()
+    void network.measure()
+  }
   if (network.relay.state === 'lost') render()
 }, 1000)
 
@@ -139,6 +147,29 @@ if (import.meta.env.PROD && 'serviceWorker' in navigator) {
     return drive.hyperdrive
   })
   navigator.serviceWorker.register(new URL('service-worker.js', document.baseURI)).catch(() => {})
+}
+
+// All that is one's own, opened when a copy of it is asked for.
+function ownThings (): Own[] {
+  const logs = catalog.all().filter(({ isOwn }) => isOwn).map((entry) => ({
+    id: entry.id,
+    name: nameOf(entry),
+    open: async () => {
+      const log = open.get(entry.id) ?? add(entry.id)
+      await log.open()
+      return log.core
+    }
+  }))
+  const works = [['drive', drives] as const, ['table', tables] as const].flatMap(([kind, list]) => list.own().map(({ id, name }) => ({
+    id,
+    name: name || `A ${kind} without a name`,
+    open: async () => {
+      const work = list.get(id)
+      await work.open()
+      return work.work
+    }
+  })))
+  return [...logs, ...works]
 }
 
 function go (id: string): void {

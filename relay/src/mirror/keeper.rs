@@ -206,11 +206,9 @@ impl Keeper {
         match event {
             Event::Done { request, result } => self.answered(request, result, now),
             Event::Relay(event) => self.handle_relay(event, now),
-            Event::LinkOpened { link, remote_public_key, .. } => {
-                if self.peers.contains_key(&link) {
-                    let _ = self.engine.start_channels(link);
-                    log::line(Level::Debug, "mirror: a peer", &[("key", &log::key(&remote_public_key))]);
-                }
+            Event::LinkOpened { link, remote_public_key, .. } if self.peers.contains_key(&link) => {
+                let _ = self.engine.start_channels(link);
+                log::line(Level::Debug, "mirror: a peer", &[("key", &log::key(&remote_public_key))]);
             }
             Event::LinkClosed { link, .. } => drop(self.peers.remove(&link)),
             Event::DiscoveryKey { link, discovery_key } => self.wanted_by(link, &discovery_key, now),

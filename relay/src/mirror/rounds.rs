@@ -1,5 +1,6 @@
 //! When which copy is announced: all of them again and again, a few at a time.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hypertab_core::id::PublicKey;
@@ -17,8 +18,8 @@ pub(super) struct Rounds {
 impl Rounds {
     /// Adds a copy, to be announced at once unless it was lately.
     pub(super) fn add(&mut self, key: PublicKey, now: Instant) {
-        if !self.by_key.contains_key(&key) {
-            self.by_key.insert(key, Some(now));
+        if let Entry::Vacant(place) = self.by_key.entry(key) {
+            place.insert(Some(now));
             self.due.insert((now, key));
         }
     }

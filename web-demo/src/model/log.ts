@@ -117,6 +117,11 @@ export class Log extends Observable {
     return this.#problem !== null
   }
 
+  /** The log itself, for whoever is to keep a copy of it; null unless it is open. */
+  get core (): Hypercore | null {
+    return this.#core
+  }
+
   get length (): number {
     return this.#core?.length ?? this.entry.length
   }

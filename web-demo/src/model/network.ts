@@ -1,7 +1,7 @@
 // The way to other peers: one swarm, through one relay.
 
 import { DHT, Hyperswarm } from 'hypertab'
-import type { Connection, Corestore, Hypercore } from 'hypertab'
+import type { Connection, Corestore, Hypercore, PathReason } from 'hypertab'
 
 import { relayChoice, relayFault } from './config.ts'
 import { Observable } from './emitter.ts'
@@ -52,6 +52,10 @@ export interface ConnectionView {
   readonly isCaller: boolean
   /** Whether it goes from browser to browser, or through the relay. */
   readonly isDirect: boolean
+  /** Why it goes that way. */
+  readonly why: string
+  /** Milliseconds there and back; null when nobody has measured it. */
+  readonly roundTrip: number | null
   readonly since: number
   readonly received: number
   readonly sent: number
@@ -67,6 +71,24 @@ interface Counted {
   sent: number
   down: number
   up: number
+  roundTrip: number | null
+}
+
+/** Why a connection goes the way that it goes, by what the package says. */
+const REASONS: Partial<Record<PathReason, string>> = {
+  DIALLED: 'no other way was tried',
+  OFF: 'direct ways are switched off',
+  NO_WEBRTC: 'this browser has no WebRTC',
+  REFUSED: 'the other end is no browser',
+  CONNECTING: 'a direct way is being looked for',
+  CONNECTED: 'the browsers found each other',
+  ICE_FAILED: 'no direct way was found',
+  ICE_TIMEOUT: 'no direct way was found in time',
+  WEBRTC_FAILED: 'the browser refused a direct way',
+  ICE_DISCONNECTED: 'the direct way broke',
+  CHANNEL_CLOSED: 'the direct way broke',
+  SILENT: 'nothing arrived on the direct way',
+  REMOTE: 'the other end went back'
 }
 
 /** What a swarm calls a topic that it has joined. */
@@ -81,6 +103,7 @@ export class Network extends Observable {
   #store: Corestore | null = null
   #counted = new Map<Connection, Counted>()
   #isOpen = false
+  #roundTrip: number | null = null
   #wasOpen = false
   #retryAt: number | null = null
   #members = new Map<Member, Discovery | null>()
@@ -119,7 +142,29 @@ export class Network extends Observable {
 
   /** Everybody we are connected to, the first one first. */
   get connections (): ConnectionView[] {
-    return Array.from(this.#counted, ([connection, counted]) => ({ id: formatKey(connection.remotePublicKey!), isCaller: connection.isInitiator, isDirect: connection.path === 'direct', ...counted }))
+    return Array.from(this.#counted, ([connection, counted]) => ({ id: formatKey(connection.remotePublicKey!), isCaller: connection.isInitiator, isDirect: connection.path === 'direct', why: connection.pathReason === null ? '' : REASONS[connection.pathReason] ?? '', ...counted }))
+  }
+
+  /** Milliseconds to the relay and back; null when it has not answered. */
+  get roundTrip (): number | null {
+    return this.#isOpen ? this.#roundTrip : null
+  }
+
+  /** Leaves the direct way to somebody, as if it had broken: the connection goes on through the relay, and looks for another. */
+  cut (id: string): void {
+    for (const connection of this.#counted.keys()) if (formatKey(connection.remotePublicKey!) === id) connection.dropDirect()
+  }
+
+  /** Measures how long bytes are on their way, to the relay and to those who are connected directly. */
+  async measure (): Promise<void> {
+    const swarm = this.#swarm
+    const [relay] = await Promise.all([
+      this.#isOpen ? swarm!.dht.roundTrip() : null,
+      ...Array.from(this.#counted, async ([connection, counted]) => { counted.roundTrip = connection.path === 'direct' ? await connection.roundTrip().catch(() => null) : null })
+    ])
+    if (swarm !== this.#swarm) return
+    this.#roundTrip = relay
+    this.changed()
   }
 
   /** Sends and fetches what is in a store over every connection. */
@@ -155,7 +200,7 @@ export class Network extends Observable {
     // One connection carries every log that both sides have.
     swarm.on('connection', (connection) => {
       connection.on('error', () => {})
-      this.#counted.set(connection, { since: Date.now(), received: 0, sent: 0, down: 0, up: 0 })
+      this.#counted.set(connection, { since: Date.now(), received: 0, sent: 0, down: 0, up: 0, roundTrip: null })
       connection.on('path', () => this.changed())
       connection.once('close', () => {
         this.#counted.delete(connection)

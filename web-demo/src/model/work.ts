@@ -60,6 +60,11 @@ export abstract class Work<T extends Opened = Opened> extends Observable {
     return this.opened?.core.length ?? this.entry.length
   }
 
+  /** What is opened, for whoever is to keep a copy of it. */
+  get work (): T | null {
+    return this.opened
+  }
+
   get isOpen (): boolean {
     return this.opened !== null
   }
@@ -69,7 +74,8 @@ export abstract class Work<T extends Opened = Opened> extends Observable {
   }
 
   get peers (): string[] {
-    return (this.opened?.core.peers ?? []).map((peer) => formatKey(peer.remotePublicKey))
+    // Somebody may be there twice: found by the key, and asked for a copy.
+    return [...new Set((this.opened?.core.peers ?? []).map((peer) => formatKey(peer.remotePublicKey)))]
   }
 
   /** Whether versions that were written elsewhere are still on their way: writing now would split the history. */

@@ -4,11 +4,13 @@ import { driveAddress, pageLink } from '../model/address.ts'
 import type { Child, Drive } from '../model/drive.ts'
 import type { FileFetch, Sink } from '../model/file-fetch.ts'
 import { kindOf, SMALL } from '../model/file-kind.ts'
+import { parseMarkdown } from '../model/markdown.ts'
 import { servedAddress } from '../model/served.ts'
 import { sentence } from '../model/problem.ts'
 import { canStream, chooseTarget } from '../model/save-target.ts'
 import { bytes, count, duration, share } from '../model/words.ts'
 import { copy, make, setText } from './dom.ts'
+import { markdown } from './markdown.ts'
 import { showQr } from './qr.ts'
 
 /** Bytes of a text that are shown. */
@@ -23,6 +25,7 @@ export class FilePane {
   readonly #words = make('p', { className: 'help', testid: 'file-words', role: 'status' })
   readonly #fetch = make('button', { type: 'button', className: 'button small', testid: 'file-fetch' }, 'Fetch and show')
   readonly #save = make('button', { type: 'button', className: 'button small primary', testid: 'file-save' }, 'Download')
+  readonly #source = make('button', { type: 'button', className: 'button small', testid: 'file-source' })
   readonly #link = make('button', { type: 'button', className: 'button small', testid: 'file-link' }, 'Copy link')
   readonly #qr = make('button', { type: 'button', className: 'button small', testid: 'file-qr' }, 'QR code')
   readonly #stopButton = make('button', { type: 'button', className: 'button small quiet', testid: 'file-stop' }, 'Stop')
@@ -44,8 +47,9 @@ export class FilePane {
     this.element = make('section', { className: 'card file-pane', testid: 'file-pane', ariaLabel: 'File' },
       make('div', { className: 'card-head' }, this.#name, this.#facts),
       this.#body, this.#progress, this.#words,
-      make('div', { className: 'pane-actions' }, this.#fetch, this.#save, this.#stopButton, this.#link, this.#qr, this.#remove))
+      make('div', { className: 'pane-actions' }, this.#fetch, this.#save, this.#stopButton, this.#source, this.#link, this.#qr, this.#remove))
     this.#fetch.addEventListener('click', () => this.#start())
+    this.#source.addEventListener('click', () => this.#toggleSource())
     this.#save.addEventListener('click', () => { void this.#saveFile() })
     this.#stopButton.addEventListener('click', () => { this.#stop(); this.render() })
     this.#qr.addEventListener('click', () => {
@@ -84,6 +88,9 @@ export class FilePane {
     const isActive = running !== null && ['running', 'stalled', 'waiting'].includes(running.state)
     this.#fetch.hidden = kind === 'other' || this.#playable() !== null || isUnseen(file.name) || isActive || (running?.state === 'done' && !this.#isSaving)
     this.#stopButton.hidden = !isActive
+    const source = this.#body.querySelector('pre[data-testid=preview-text]') as HTMLElement | null
+    this.#source.hidden = !source || this.#body.childElementCount < 2
+    setText(this.#source, source?.hidden ? 'Show the source' : 'Show it as a page')
     this.#progress.hidden = !isActive
     this.element.dataset.state = running?.state ?? 'idle'
     if (!running) {
@@ -183,7 +190,26 @@ export class FilePane {
     if (kind !== 'text') return
     const text = await blob.slice(0, SHOWN_TEXT).text()
     if (url !== this.#url || this.#body.childElementCount > 0) return
-    this.#body.append(make('pre', { tabIndex: 0, testid: 'preview-text', ariaLabel: file.name }, blob.size > SHOWN_TEXT ? `${text}\n… (${bytes(blob.size)} in all)` : text))
+    const source = make('pre', { tabIndex: 0, testid: 'preview-text', ariaLabel: file.name }, blob.size > SHOWN_TEXT ? `${text}\n… (${bytes(blob.size)} in all)` : text)
+    this.#body.append(source)
+    if (!isMarkdown(file.name)) return
+    this.#body.prepend(this.#rendered(file, text))
+    source.hidden = true
+    this.render()
+  }
+
+  #rendered (file: Child, text: string): HTMLElement {
+    const [{ entry: { id }, version }, at] = [this.#drive!, this.#at]
+    return make('article', { className: 'markdown', testid: 'preview-markdown', ariaLabel: file.name }, ...markdown(parseMarkdown(text), {
+      folder: file.path.slice(0, file.path.lastIndexOf('/')),
+      address: (path) => driveAddress(id, path, at),
+      picture: (path) => kindOf(path).kind === 'image' ? servedAddress(id, path, at ?? version) : null
+    }))
+  }
+
+  #toggleSource (): void {
+    for (const child of this.#body.children) (child as HTMLElement).hidden = !(child as HTMLElement).hidden
+    this.render()
   }
 
   #stop (): void {
@@ -193,6 +219,10 @@ export class FilePane {
     if (this.#url !== '') URL.revokeObjectURL(this.#url)
     this.#url = ''
   }
+}
+
+function isMarkdown (name: string): boolean {
+  return /\.(md|markdown)$/i.test(name)
 }
 
 // What a page could show, but this browser cannot.

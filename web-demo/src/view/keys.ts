@@ -1,9 +1,12 @@
 // Keys and storage: who we are, how to take that elsewhere, and how much this browser keeps.
 
+import { storageStatus } from 'hypertab/storage'
+
 import { explain, sentence } from '../model/problem.ts'
 import { parseExported } from '../model/vault.ts'
 import type { Exported, Vault } from '../model/vault.ts'
 import { bytes, count, counted, share } from '../model/words.ts'
+import type { CopiesView } from './copies.ts'
 import { byId, copy, make, setText, toast } from './dom.ts'
 import { askWords, showWords } from './words-dialogs.ts'
 
@@ -30,6 +33,7 @@ export class KeysView {
   readonly element = byId('keys')
   readonly title = make('h1', { tabIndex: -1 }, 'Keys and storage')
   readonly #vault: Vault
+  readonly #copies: CopiesView
   readonly #actions: KeysActions
   readonly #key = make('code', { className: 'big-key', testid: 'identity' }, 'Reading…')
   readonly #devices = make('p', { className: 'note', testid: 'devices', role: 'status' })
@@ -40,8 +44,9 @@ export class KeysView {
   readonly #lost = make('p', { className: 'note', testid: 'storage-lost' })
   readonly #persist = make('button', { type: 'button', className: 'button', testid: 'keys-persist' }, 'Ask the browser to keep it')
 
-  constructor (vault: Vault, actions: KeysActions) {
+  constructor (vault: Vault, copies: CopiesView, actions: KeysActions) {
     this.#vault = vault
+    this.#copies = copies
     this.#actions = actions
     const copyKey = make('button', { type: 'button', className: 'button small', testid: 'copy-identity' }, 'Copy')
     copyKey.addEventListener('click', () => copy(this.#key.textContent ?? '', 'Public key'))
@@ -67,13 +72,15 @@ export class KeysView {
         make('div', { className: 'pane-actions flush' }, make('label', { className: 'button file' }, 'Import from a file', file), fromWords),
         this.#devices, this.#help),
       make('section', { className: 'card pad' },
-        make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#lost, this.#persist))
+        make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#lost, this.#persist),
+      copies.element)
     this.#sayHelp()
   }
 
   async render (): Promise<void> {
     if (this.element.hidden) return
     this.renderDevices()
+    this.#copies.render()
     await Promise.all([this.#describeStorage(), this.#describeIdentity()])
   }
 
@@ -152,15 +159,18 @@ export class KeysView {
 
   async #describeStorage (): Promise<void> {
     this.#persist.hidden = this.#bar.hidden = true
-    if (!navigator.storage?.estimate) return setText(this.#used, 'This browser does not tell how much is stored.')
-    const { usage = 0, quota = 0 } = await navigator.storage.estimate()
-    const isKept = await navigator.storage.persisted?.() ?? false
+    const { persisted: isKept, usage, quota, deletedAfterDays } = await storageStatus()
+    const rule = deletedAfterDays === null ? '' : `This browser deletes whatever a page has stored after ${counted(deletedAfterDays, 'day')} without a visit, unless the page is on the home screen. A copy on the relay stays.`
+    if (usage === null || quota === null) {
+      setText(this.#kept, rule)
+      return setText(this.#used, 'This browser does not tell how much is stored.')
+    }
     const { own, read } = this.#actions.known()
     setText(this.#used, `${bytes(usage)} used of ${bytes(quota)} (${share(usage, quota)}).`)
     setText(this.#lost, own + read === 0 ? '' : `Your own: ${count(own)}. If they are deleted here, only readers have a copy, and nobody can write on. Copies of what others write: ${count(read)}. Remove them from the lists to make room; with their keys they can be fetched again.`)
     this.#bar.hidden = false
     this.#bar.value = quota === 0 ? 0 : usage / quota
-    setText(this.#kept, isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.')
-    this.#persist.hidden = isKept || !navigator.storage.persist
+    setText(this.#kept, rule || (isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full. A copy on the relay stays.'))
+    this.#persist.hidden = isKept === true || !navigator.storage.persist
   }
 }

@@ -35,7 +35,7 @@ export class NetworkView {
       make('div', { className: 'status-actions' }, this.#switch, settings))
     const canvas = make('canvas', { className: 'wide-chart', role: 'img', testid: 'network-chart' })
     canvas.setAttribute('aria-label', 'Bytes per second over the last minute')
-    const head = make('tr', {}, ...['Peer', 'Who called', 'Way', 'For', 'Received', 'Sent', 'Now'].map((words) => make('th', { scope: 'col' }, words)))
+    const head = make('tr', {}, ...['Peer', 'Who called', 'Way', 'Round trip', 'For', 'Received', 'Sent', 'Now'].map((words) => make('th', { scope: 'col' }, words)))
     this.#table = make('div', { className: 'scroll', role: 'region', tabIndex: 0, ariaLabel: 'Connections' }, make('table', { className: 'grid-table' }, make('thead', {}, head), this.#list))
     this.element.append(
       make('div', { className: 'lead' }, this.title, make('p', {}, 'A tab has no UDP. A relay passes its packets on until two tabs have found a direct way. Who talks to whom is encrypted from end to end: the relay can neither read nor change anything.')),
@@ -58,7 +58,7 @@ export class NetworkView {
     this.#status.dataset.tone = tone
     this.#status.dataset.state = relay.state
     setText(this.#statusTitle, words)
-    setText(this.#statusDetail, detail(relay))
+    setText(this.#statusDetail, detail(relay, this.#network.roundTrip))
     setText(this.#switch, relay.state === 'off' ? 'Switch on' : 'Switch off')
     setText(this.#figures.peers, count(connections.length))
     setText(this.#figures.down, `${bytes(rates.downPerSecond)}/s`)
@@ -66,25 +66,41 @@ export class NetworkView {
     this.#empty.hidden = connections.length > 0
     this.#table.hidden = connections.length === 0
     const way = 'address' in relay ? host(relay.address) : ''
-    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, isDirect, since, received, sent, down, up }) => make('tr', { testid: 'connection' },
+    // The rows are made anew every second; who was on a button stays there.
+    const focused = (document.activeElement as HTMLElement | null)?.dataset.cut
+    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, isDirect, why, roundTrip, since, received, sent, down, up }) => make('tr', { testid: 'connection' },
       make('td', {}, make('code', { title: id }, shorten(id))),
       make('td', {}, isCaller ? 'we did' : 'they did'),
-      make('td', {}, isDirect ? 'direct' : `relay ${way}`),
+      make('td', { testid: 'connection-way' }, isDirect ? 'direct' : `relay ${way}`, make('span', { className: 'why' }, why),
+        ...(isDirect ? [cutButton(id, () => this.#network.cut(id))] : [])),
+      make('td', { testid: 'connection-round-trip' }, isDirect ? milliseconds(roundTrip) : '–'),
       make('td', {}, ago(since)),
       make('td', {}, bytes(received)),
       make('td', {}, bytes(sent)),
       make('td', {}, `↓ ${bytes(down)}/s ↑ ${bytes(up)}/s`))))
+    if (focused && document.activeElement === document.body) this.#list.querySelector<HTMLElement>(`[data-cut="${focused}"]`)?.focus()
     this.#chart.draw()
   }
 }
 
-function detail (relay: RelayState): string {
+function cutButton (id: string, cut: () => void): HTMLElement {
+  const button = make('button', { type: 'button', className: 'button small quiet', testid: 'connection-cut', title: 'Leave the direct way; the connection goes on through the relay and looks for another one' }, 'Cut')
+  button.dataset.cut = id
+  button.addEventListener('click', cut)
+  return button
+}
+
+function milliseconds (time: number | null): string {
+  return time === null ? '…' : time < 10 ? `${time.toFixed(1)} ms` : `${Math.round(time)} ms`
+}
+
+function detail (relay: RelayState, roundTrip: number | null): string {
   switch (relay.state) {
     case 'unset':
     case 'wrong': return relay.fault
     case 'off': return 'Nobody can be reached. What is stored can be read, and everything goes on when it is switched on.'
     case 'connecting': return relay.address
-    case 'open': return `Connected at ${relay.address}.`
+    case 'open': return `Connected at ${relay.address}${roundTrip === null ? '' : `, ${milliseconds(roundTrip)} there and back`}.`
     case 'lost': return relay.retryIn === null || relay.retryIn === 0 ? 'It is being tried again.' : `It is tried again in ${relay.retryIn} s.`
   }
 }
