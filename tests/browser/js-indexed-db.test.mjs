@@ -147,3 +147,40 @@ test('peers are let go when the disk fails, and hear nothing of what it has not 
 
   assert.deepEqual(found, [2, 1, 3])
 })
+
+test('a file of a drive and its entry are stored in one transaction, in the order of the puts', async (t) => {
+  const { url } = await servePackage(t)
+  const { page, problems } = await openPage(await startBrowser(t), url)
+
+  const found = await page.evaluate(async () => {
+    const { Corestore } = await import('/hypertab/browser/corestore.js')
+    const { Hyperdrive } = await import('/hypertab/browser/hyperdrive.js')
+    const { indexedDb } = await import('/hypertab/browser/storage.js')
+    const drive = new Hyperdrive(new Corestore(indexedDb('drive')))
+    await drive.ready()
+    await drive.put('/first', 'made')
+    let writes = 0
+    const { transaction } = IDBDatabase.prototype
+    IDBDatabase.prototype.transaction = function (stores, mode, options) {
+      if (mode === 'readwrite') writes++
+      return transaction.call(this, stores, mode, options)
+    }
+
+    for (let i = 0; i < 10; i++) await drive.put(`/one/${i}`, `one ${i}`)
+    const oneByOne = writes
+    const large = new Uint8Array(3_000_000).fill(7)
+    await Promise.all([
+      ...Array.from({ length: 10 }, (_, i) => drive.put(`/many/${i}`, `many ${i}`)),
+      drive.put('/large', large), drive.put('/empty', '')
+    ])
+    const text = async (path) => new TextDecoder().decode(await drive.get(path))
+    const right = [await text('/first'), await text('/empty'), (await drive.get('/large')).byteLength]
+    for (let i = 0; i < 10; i++) right.push(await text(`/one/${i}`) === `one ${i}`, await text(`/many/${i}`) === `many ${i}`)
+    await drive.close()
+    return { oneByOne, right }
+  })
+
+  assert.deepEqual(problems, [])
+  assert.equal(found.oneByOne, 10)
+  assert.deepEqual(found.right, ['made', '', 3_000_000, ...Array(20).fill(true)])
+})
