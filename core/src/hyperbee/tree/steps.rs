@@ -230,11 +230,11 @@ impl States {
     /// Takes what is not named into account: a key or a child that is in the node's own block.
     fn skip(&mut self) {
         for below in (0..self.0.len()).rev() {
-            for k in 0..MAX_COMPARED {
+            for (k, stop) in STOP.iter().enumerate().take(MAX_COMPARED) {
                 let chance = self.0[below][k];
-                self.0[below][k + 1] += chance * (1.0 - STOP[k]) * own_key(below);
+                self.0[below][k + 1] += chance * (1.0 - stop) * own_key(below);
                 if below > 0 {
-                    self.0[below - 1][0] += chance * STOP[k] * SAME_BLOCK;
+                    self.0[below - 1][0] += chance * stop * SAME_BLOCK;
                 }
             }
         }
