@@ -497,12 +497,8 @@ impl Network {
         let key_pair = KeyPair::from_seed(&[seed; 32]);
         let public_key = key_pair.public_key;
         self.peers[peer].keys.insert(public_key, key_pair.clone());
-        let options = Connect {
-            identity: if is_external { Identity::External(public_key) } else { Identity::Local(key_pair) },
-            remote_public_key: key,
-            relay_addresses: Vec::new(),
-            allows_lan: true,
-        };
+        let identity = if is_external { Identity::External(public_key) } else { Identity::Local(key_pair) };
+        let options = Connect::new(identity, key);
         let connection = self.peers[peer].endpoint.connect(options, self.now);
         self.peers[peer].dialled.insert(connection, (public_key, key));
         self.drain(peer);

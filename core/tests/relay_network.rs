@@ -486,6 +486,7 @@ impl World {
             quotas,
             allows_lan: false,
             allows_custodial: false,
+            relay_through: Vec::new(),
         };
         let bridge = Bridge::new(bridge_options, [seed ^ 99; 32], now);
         let mut world = Self {
@@ -560,12 +561,8 @@ impl World {
     }
 
     fn native_connect(&mut self, pair: &KeyPair, remote_public_key: [u8; 32]) -> ConnectionId {
-        let connect = Connect {
-            identity: Identity::Local(pair.clone()),
-            remote_public_key,
-            relay_addresses: Vec::new(),
-            allows_lan: false,
-        };
+        let connect =
+            Connect { allows_lan: false, ..Connect::new(Identity::Local(pair.clone()), remote_public_key) };
         self.native(|endpoint, now| endpoint.connect(connect, now))
     }
 

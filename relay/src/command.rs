@@ -11,6 +11,8 @@ use crate::config::{Settings, Sources, duration, key};
 pub enum Command {
     /// Relay.
     Serve(Box<Settings>),
+    /// Ask the relay with these settings whether it is there.
+    Health(Box<Settings>),
     /// Print this and succeed.
     Print(String),
     /// Print both, the first one on standard output, and fail.
@@ -32,7 +34,10 @@ pub fn parse(
     }
     let word = args.first().and_then(|arg| arg.to_str()).unwrap_or_default().to_string();
     let mut token = None;
-    if word == "token" {
+    let is_health = word == "health";
+    if is_health {
+        args.remove(0);
+    } else if word == "token" {
         args.remove(0);
         match Wish::take(&mut args) {
             Ok(wish) => token = Some(wish),
@@ -52,6 +57,7 @@ pub fn parse(
             Command::Fail(effective, lines.join("\n"))
         }
         (Ok(_), _) if only_checks => Command::Print(effective),
+        (Ok(settings), _) if is_health => Command::Health(Box::new(settings)),
         (Ok(settings), Some(wish)) => wish.grant(&settings),
         (Ok(settings), None) => Command::Serve(Box::new(settings)),
     }
@@ -121,6 +127,7 @@ mod tests {
     fn commands_are_told_apart() {
         assert!(matches!(read(&["--testnet"]), Command::Serve(settings) if settings.testnet));
         assert!(matches!(read(&["--testnet", "-h"]), Command::Print(text) if text.contains("Usage")));
+        assert!(matches!(read(&["health", "--testnet"]), Command::Health(settings) if settings.testnet));
         assert!(matches!(read(&["-V"]), Command::Print(text) if text.starts_with("hypertab-relay ")));
         assert!(
             matches!(read(&["check-config", "--testnet"]), Command::Print(text) if text.contains("testnet = true"))

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::rpc::{SocketId, Transmit};
 use hypertab_core::dht::{EndpointOptions, Mode};
 use hypertab_core::dht_relay::{
@@ -15,6 +16,7 @@ use hypertab_core::dht_relay::{
 use hypertab_core::time::{Duration, Instant};
 use hypertab_core::udx::Address;
 use tokio::sync::{Notify, watch};
+use zeroize::Zeroizing;
 
 use crate::access::{Bans, Denial, Guest, account, ask, is_barred, judge, serves_key};
 use crate::config::{Level, Settings};
@@ -36,6 +38,8 @@ pub(crate) struct Hub {
     pub(crate) mirror: OnceCell<Mirror>,
     bans: RefCell<Bans>,
     state: Option<State>,
+    /// Key under which this is a blind relay for native peers.
+    pub(crate) blind_relay: Option<[u8; 32]>,
 }
 
 /// The machine with those who wait for its links.
@@ -91,10 +95,16 @@ impl Hub {
             quotas: settings.quotas,
             allows_lan: settings.allow_private,
             allows_custodial: settings.allow_custodial,
+            relay_through: settings.relay_through.iter().map(|key| key.0).collect(),
         };
         let metrics = Rc::new(Metrics::new());
+        let mut bridge = Bridge::new(options, random_seed()?, clock.now());
+        let blind_relay = match settings.blind_relay {
+            true => Some(serve_blind_relay(&mut bridge, &settings, state.as_ref(), clock.now())?),
+            false => None,
+        };
         let relay = Relay {
-            bridge: Bridge::new(options, random_seed()?, clock.now()),
+            bridge,
             slots: BTreeMap::new(),
             metrics: Rc::clone(&metrics),
             answers_stun: settings.stun,
@@ -111,6 +121,7 @@ impl Hub {
             mirror: OnceCell::new(),
             bans: RefCell::new(bans),
             state,
+            blind_relay,
         }))
     }
 
@@ -366,6 +377,9 @@ impl Machine for Relay {
                         slot.introduced.notify_one();
                     }
                 }
+                BridgeEvent::BlindRelayAnnounced => {
+                    log::line(Level::Info, "the blind relay is announced", &[])
+                }
                 BridgeEvent::Bootstrapped => log::line(Level::Info, "the DHT node is ready", &[]),
                 _ => {}
             }
@@ -417,6 +431,26 @@ async fn resolve(names: &[String], state: Option<&State>) -> io::Result<Vec<Addr
         return Err(io::Error::other("No bootstrap node has an address."));
     }
     Ok(addresses)
+}
+
+/// Starts a blind relay for native peers, under the key of earlier runs where there is a state to keep it in.
+fn serve_blind_relay(
+    bridge: &mut Bridge,
+    settings: &Settings,
+    state: Option<&State>,
+    now: Instant,
+) -> io::Result<[u8; 32]> {
+    let seed = Zeroizing::new(match state.and_then(State::blind_relay_seed) {
+        Some(seed) => seed,
+        None => random_seed()?,
+    });
+    if let Some(state) = state {
+        state.set_blind_relay_seed(&seed).map_err(io::Error::other)?;
+    }
+    let key_pair = KeyPair::from_seed(&seed);
+    let key = key_pair.public_key;
+    bridge.serve_blind_relay(key_pair, settings.blind_relay_sessions, now).map_err(io::Error::other)?;
+    Ok(key)
 }
 
 pub(crate) fn random_seed() -> io::Result<[u8; 32]> {

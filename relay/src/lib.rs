@@ -9,6 +9,7 @@ mod access;
 mod acme;
 pub mod command;
 pub mod config;
+mod health;
 mod http;
 mod hub;
 mod link;
@@ -26,5 +27,6 @@ mod tls;
 mod udp;
 
 pub use access::Token;
+pub use health::ask_health;
 pub use redb_store::RedbStore;
 pub use server::{Event, Signal, serve};

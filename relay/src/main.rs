@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use hypertab_relay::command::{Command, parse};
 use hypertab_relay::config::Settings;
-use hypertab_relay::{Event, Signal, serve};
+use hypertab_relay::{Event, Signal, ask_health, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -17,8 +17,9 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 fn main() -> ExitCode {
-    let settings = match command() {
-        Command::Serve(settings) => settings,
+    let (settings, is_health) = match command() {
+        Command::Serve(settings) => (settings, false),
+        Command::Health(settings) => (settings, true),
         Command::Print(text) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -36,6 +37,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if is_health {
+        return match runtime.block_on(ask_health(&settings)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("The relay does not answer: {error}.");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let served = LocalSet::new().block_on(&runtime, async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -72,6 +82,7 @@ fn command() -> Command {
 fn reread() -> Result<Settings, String> {
     match command() {
         Command::Serve(settings) => Ok(*settings),
+        Command::Health(_) => Err("The command line is another one.".into()),
         Command::Print(why) | Command::Fail(_, why) => Err(why),
     }
 }

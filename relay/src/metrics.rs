@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
 /// What there is at one moment.
 pub(crate) struct Snapshot {
     pub(crate) figures: Figures,
+    /// Sessions and pairs.
+    pub(crate) blind_relay: (usize, usize),
     pub(crate) counters: Counters,
     pub(crate) udx: Totals,
     pub(crate) nodes: usize,
@@ -47,6 +49,7 @@ impl Snapshot {
         let node = bridge.endpoint().node();
         Self {
             figures: bridge.figures(),
+            blind_relay: bridge.endpoint().blind_relay_figures(),
             counters: bridge.counters().clone(),
             udx: bridge.endpoint().stream_totals(),
             nodes: node.known(),
@@ -111,6 +114,9 @@ impl Metrics {
         page.one("streams", "gauge", "Streams between clients and peers", as_f64(figures.streams));
         page.one("streams_half_open", "gauge", "Streams that are not open yet", as_f64(figures.half_open));
         page.one("listens", "gauge", "Keys listened on", as_f64(figures.servers));
+        let (sessions, pairs) = now.blind_relay;
+        page.one("blind_relay_sessions", "gauge", "Native peers at the blind relay", sessions as f64);
+        page.one("blind_relay_pairs", "gauge", "Pairs of them whose packets it forwards", pairs as f64);
         page.one("topics", "gauge", "Topics announced in the last 20 minutes", as_f64(figures.topics));
         page.one("queries", "gauge", "DHT searches that run", figures.queries as f64);
         page.one("queued_bytes", "gauge", "Bytes that wait for clients", figures.queued as f64);
@@ -304,6 +310,7 @@ mod tests {
         counters.turned_down.insert(("streams", "link"), 3);
         let now = Snapshot {
             figures: Figures::default(),
+            blind_relay: (0, 0),
             counters,
             udx: Totals::default(),
             nodes: 5,

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::SinkExt;
+use hypertab_core::crypto::encode_hex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
@@ -39,12 +40,20 @@ pub enum Event {
         /// Nodes to start from.
         bootstrap: Vec<SocketAddrV4>,
     },
+    /// The blind relay for native peers runs.
+    BlindRelay {
+        /// Its public key, which stays the same where there is a state.
+        key: [u8; 32],
+    },
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listening { url } => write!(f, "{{\"event\":\"listening\",\"url\":\"{url}\"}}"),
+            Self::BlindRelay { key } => {
+                write!(f, "{{\"event\":\"blind-relay\",\"key\":\"{}\"}}", encode_hex(key))
+            }
             Self::Testnet { bootstrap } => {
                 let quoted: Vec<_> = bootstrap.iter().map(|address| format!("\"{address}\"")).collect();
                 write!(f, "{{\"event\":\"testnet\",\"bootstrap\":[{}]}}", quoted.join(","))
@@ -91,6 +100,9 @@ pub async fn serve(
     report(&Event::Listening { url });
     if let Some(address) = testnet {
         report(&Event::Testnet { bootstrap: vec![address] });
+    }
+    if let Some(key) = hub.blind_relay {
+        report(&Event::BlindRelay { key });
     }
     let (stopping, stopped) = watch::channel(false);
     let front = Rc::new(Front {

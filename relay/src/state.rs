@@ -1,4 +1,5 @@
-//! What survives a restart: the UDP port, which gives the node its id, nodes that were there, and bans.
+//! What survives a restart: the UDP port, which gives the node its id, nodes that were there, the secret of the blind relay,
+//! and bans.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,6 +7,7 @@ use std::path::Path;
 
 use hypertab_core::udx::Address;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use zeroize::Zeroizing;
 
 /// A file with it.
 pub(crate) struct State {
@@ -35,6 +37,16 @@ impl State {
     pub(crate) fn port(&self) -> Option<u16> {
         let port = self.value("udp-port")?;
         Some(u16::from_be_bytes(port.try_into().ok()?)).filter(|port| *port != 0)
+    }
+
+    /// Returns the secret behind the key of the blind relay.
+    pub(crate) fn blind_relay_seed(&self) -> Option<[u8; 32]> {
+        self.value("blind-relay-seed").map(Zeroizing::new)?.as_slice().try_into().ok()
+    }
+
+    /// Keeps the secret behind the key of the blind relay.
+    pub(crate) fn set_blind_relay_seed(&self, seed: &[u8; 32]) -> Result<(), redb::Error> {
+        self.write(|values, _| values.insert("blind-relay-seed", &seed[..]).map(drop))
     }
 
     /// Returns nodes that were there.
@@ -129,6 +141,7 @@ mod tests {
         assert_eq!((state.port(), state.nodes(), state.bans()), (None, vec![], vec![]));
 
         state.set_port(4321).unwrap();
+        state.set_blind_relay_seed(&[7; 32]).unwrap();
         state.set_nodes([node].into_iter()).unwrap();
         state.set_ban([1; 16], 10, 0).unwrap();
         state.set_ban([2; 16], 20, 10).unwrap();
@@ -137,6 +150,7 @@ mod tests {
 
         let state = State::open(&path).unwrap();
         assert_eq!((state.port(), state.nodes()), (Some(4321), vec![node]));
+        assert_eq!(state.blind_relay_seed(), Some([7; 32]));
         assert_eq!(state.bans(), [([2; 16], 20)]);
         drop(state);
         std::fs::write(&path, "no database").unwrap();

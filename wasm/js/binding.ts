@@ -287,6 +287,7 @@ export interface Engine {
   linkEnded (link: LinkHandle, reason?: string): void
   linkSend (link: LinkHandle, bytes: Uint8Array): boolean
   linkReadMessages (link: LinkHandle): void
+  linkStopMessages (link: LinkHandle, stopped: boolean): void
   linkStartChannels (link: LinkHandle): void
   closeLink (link: LinkHandle): void
   breakLink (link: LinkHandle): void

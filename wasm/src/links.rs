@@ -157,6 +157,15 @@ pub fn link_read_messages(link: u32) -> Result<(), JsError> {
     })
 }
 
+/// Stops to hand out the messages of a link, or goes on.
+#[wasm_bindgen(js_name = linkStopMessages)]
+pub fn link_stop_messages(link: u32, stopped: bool) -> Result<(), JsError> {
+    with(|runtime| {
+        // A link that is gone has no messages.
+        let _ = runtime.engine.stop_messages(LinkId(link), stopped);
+    })
+}
+
 /// Starts channels on a link before any core is attached, to be told what the peer wants.
 #[wasm_bindgen(js_name = linkStartChannels)]
 pub fn link_start_channels(link: u32) -> Result<(), JsError> {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::blind_relay::Relaying;
 use super::events::{ConnectionId, Event, OperationId, ServerId, SignatureId, SignatureRequest, Signee};
 use super::keepalive::Keepalive;
 use super::messages::{Announce, Peer, RelayInfo};
@@ -61,6 +62,8 @@ pub(crate) enum Timer {
     /// A socket whose connection is over.
     Socket(SocketId),
     Keepalive,
+    /// A connection with a blind relay, or of one.
+    Relay(ConnectionId),
 }
 
 /// A signed write to one node.
@@ -88,6 +91,7 @@ pub(crate) struct Context {
     pub timers: BTreeSet<(Instant, Timer)>,
     pub signatures: BTreeMap<SignatureId, ([u8; 32], Write)>,
     pub keepalive: Keepalive,
+    pub relaying: Relaying,
     /// Addresses of this machine with the port of the server socket.
     pub local_addresses: Vec<Address>,
     /// Nodes through which a peer was reached, for the next time.
@@ -112,6 +116,7 @@ impl Context {
             timers: BTreeSet::new(),
             signatures: BTreeMap::new(),
             keepalive: Keepalive::default(),
+            relaying: Relaying::default(),
             local_addresses,
             routes: BTreeMap::new(),
             random_punches: 0,

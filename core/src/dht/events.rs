@@ -136,6 +136,13 @@ pub enum Event {
         /// Where the peer is.
         remote: Address,
     },
+    /// A connection that began through a blind relay goes directly.
+    Upgraded {
+        /// Connection.
+        connection: ConnectionId,
+        /// Where the peer is.
+        remote: Address,
+    },
     /// A connection did not come about.
     Failed {
         /// Connection.
@@ -182,6 +189,26 @@ pub enum Event {
         /// `None` after an orderly end.
         error: Option<StreamError>,
     },
+}
+
+impl Event {
+    /// Returns the connection that it is about.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::NoiseSend { connection, .. }
+            | Self::NoiseReceive { connection, .. }
+            | Self::Incoming { connection, .. }
+            | Self::Connected { connection, .. }
+            | Self::Upgraded { connection, .. }
+            | Self::Failed { connection, .. }
+            | Self::Data { connection, .. }
+            | Self::Message { connection, .. }
+            | Self::Drain { connection }
+            | Self::End { connection }
+            | Self::Closed { connection, .. } => Some(*connection),
+            _ => None,
+        }
+    }
 }
 
 /// Records that one node returned.
@@ -300,6 +327,8 @@ pub enum ConnectError {
     RemoteAborted,
     /// A request of the handshake timed out.
     RequestTimeout,
+    /// The blind relay was not reached, or the peer did not come there.
+    RelayAborted,
     /// This side has too many connections.
     TooManyConnections,
 }
@@ -323,6 +352,7 @@ impl ConnectError {
             Self::RemoteNotHolepunchable => "REMOTE_NOT_HOLEPUNCHABLE",
             Self::RemoteAborted => "REMOTE_ABORTED",
             Self::RequestTimeout => "REQUEST_TIMEOUT",
+            Self::RelayAborted => "RELAY_ABORTED",
             Self::TooManyConnections => "TOO_MANY_CONNECTIONS",
         }
     }
@@ -344,6 +374,7 @@ impl ConnectError {
             Self::RemoteNotHolepunchable => "Remote is not holepunchable",
             Self::RemoteAborted => "Remote aborted",
             Self::RequestTimeout => "Request timed out",
+            Self::RelayAborted => "Relay aborted",
             Self::TooManyConnections => "Too many connections",
         }
     }

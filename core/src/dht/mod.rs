@@ -8,6 +8,7 @@
 
 mod address;
 mod announcer;
+mod blind_relay;
 mod cache;
 mod client;
 mod connect;

@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use super::address::{is_private, match_address};
 use super::announcer::Announcer;
+use super::blind_relay::CallRequest;
 use super::context::{Context, Timer};
 use super::error;
 use super::events::{ConnectError, ConnectionId, Event, ServerId};
 use super::messages::{
-    Firewall, Handshake, Holepunch, HolepunchInfo, HolepunchPayload, NoisePayload, UdxInfo,
+    Firewall, Handshake, Holepunch, HolepunchInfo, HolepunchPayload, NoisePayload, RelayThrough, UdxInfo,
 };
 use super::node::ReplyOptions;
 use super::noise_seat::{Identity, LocalHandshake};
@@ -36,6 +37,8 @@ pub(crate) struct Server {
     pub asks: bool,
     pub shares_local_addresses: bool,
     pub may_punch: bool,
+    /// Blind relays that peers are asked to come to, one drawn for each.
+    pub relay_through: Vec<[u8; 32]>,
     /// Handshakes by their message 1, byte for byte.
     pub by_message: BTreeMap<Bytes, ConnectionId>,
     /// Handshakes by the number that holepunch messages carry.
@@ -49,6 +52,7 @@ pub(crate) struct Standing {
     pub may_punch: bool,
     pub relays: Vec<super::messages::RelayInfo>,
     pub relay_addresses: Vec<Address>,
+    pub relay_through: Vec<[u8; 32]>,
 }
 
 impl Server {
@@ -59,6 +63,7 @@ impl Server {
             may_punch: self.may_punch,
             relays: self.announcer.relays.clone(),
             relay_addresses: self.announcer.relay_addresses.clone(),
+            relay_through: self.relay_through.clone(),
         }
     }
 
@@ -112,6 +117,22 @@ pub(crate) struct Accept {
     deadline: Option<Instant>,
     /// When to forget the handshake.
     clear_at: Option<Instant>,
+    /// Id of its stream.
+    stream: u32,
+    /// Blind relay that this side asks the peer to come to.
+    relay_through: Option<RelayThrough>,
+    relayed: Relayed,
+}
+
+/// How far the way through a blind relay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relayed {
+    /// There is none.
+    No,
+    /// The relay is dialled.
+    Pending,
+    /// The stream goes through it.
+    Open,
 }
 
 #[derive(Debug)]
@@ -181,6 +202,9 @@ impl Accept {
             punches: Vec::new(),
             deadline: None,
             clear_at: None,
+            stream: 0,
+            relay_through: None,
+            relayed: Relayed::No,
             waiting: alloc::vec![(handshake, request)],
         }
     }
@@ -368,14 +392,12 @@ impl Accept {
                 }
                 _ => ConnectError::HolepunchAborted,
             };
-            self.give_up(context, now);
-            return AcceptProgress::Failed(error);
+            return self.abandon(error, context, now);
         }
         if let Some(puncher) = &mut self.puncher {
             puncher.handle_timeout(context, now);
             if puncher.is_over() && !self.is_connected {
-                self.give_up(context, now);
-                return AcceptProgress::Failed(ConnectError::HolepunchAborted);
+                return self.abandon(ConnectError::HolepunchAborted, context, now);
             }
         }
         self.advance_punches(context, now);
@@ -387,12 +409,70 @@ impl Accept {
         self.clear_at.is_some_and(|at| at <= now)
     }
 
+    /// Gives the direct way up, and with it the connection unless there is another one.
+    fn abandon(&mut self, error: ConnectError, context: &mut Context, now: Instant) -> AcceptProgress {
+        if self.relayed == Relayed::No {
+            self.give_up(context, now);
+            return AcceptProgress::Failed(error);
+        }
+        self.deadline = None;
+        self.punches.clear();
+        if let Some(mut puncher) = self.puncher.take() {
+            puncher.close(None, context, now);
+        }
+        if self.relayed == Relayed::Open {
+            self.clear_later(context, now);
+        }
+        AcceptProgress::Pending
+    }
+
+    /// Takes the pair that the blind relay has made: the stream opens through it, and moves when a punch succeeds.
+    pub(crate) fn relay_paired(
+        &mut self,
+        socket: SocketId,
+        relay: Address,
+        id: u32,
+        context: &mut Context,
+        now: Instant,
+    ) {
+        if self.relayed != Relayed::Pending || self.is_connected || !self.has_stream {
+            return;
+        }
+        self.relayed = Relayed::Open;
+        // A punch that is under way ends by itself; one that was never wanted is not waited for.
+        if self.puncher.is_none() {
+            self.deadline = None;
+            self.clear_later(context, now);
+        }
+        context.streams.connect(self.id, socket, relay, id, now);
+        self.opened(socket, relay, context);
+    }
+
+    /// Takes the end of the way through the blind relay.
+    pub(crate) fn relay_failed(&mut self, context: &mut Context, now: Instant) -> AcceptProgress {
+        if self.relayed != Relayed::Pending {
+            return AcceptProgress::Pending;
+        }
+        self.relayed = Relayed::No;
+        if self.is_connected || self.puncher.is_some() || self.deadline.is_some() {
+            return AcceptProgress::Pending;
+        }
+        self.give_up(context, now);
+        AcceptProgress::Failed(ConnectError::RelayAborted)
+    }
+
+    /// Takes the end of a stream that goes through a blind relay.
+    pub(crate) fn closed(&mut self, context: &mut Context, now: Instant) {
+        self.has_stream = false;
+        self.give_up(context, now);
+    }
+
     /// Gives up what is not open.
     pub(crate) fn give_up(&mut self, context: &mut Context, now: Instant) {
         if let Some(mut puncher) = self.puncher.take() {
             puncher.close(None, context, now);
         }
-        if self.has_stream && !self.is_connected {
+        if self.has_stream && !self.is_open() {
             context.streams.forget(self.id);
             self.has_stream = false;
         }
@@ -405,8 +485,13 @@ impl Accept {
     }
 
     /// Reports whether its stream is open.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.is_connected
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_connected || self.relayed == Relayed::Open
+    }
+
+    /// Reports whether its stream is open, though not directly.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.relayed == Relayed::Open && !self.is_connected
     }
 
     fn silence(&mut self, context: &mut Context, now: Instant) {
@@ -428,6 +513,13 @@ impl Accept {
         if self.error == 0 {
             stream = context.streams.open(self.id, now);
             self.has_stream = true;
+            self.stream = stream;
+            let drawn = context.rng.index(standing.relay_through.len());
+            self.relay_through = standing.relay_through.get(drawn).map(|public_key| RelayThrough {
+                version: 1,
+                public_key: *public_key,
+                token: context.rng.bytes(),
+            });
         }
         let local = if standing.shares_local_addresses { &context.local_addresses[..] } else { &[] };
         let holepunch = HolepunchInfo { id: self.number, relays: standing.relays.clone() };
@@ -438,6 +530,7 @@ impl Accept {
             addresses4: public.into_iter().chain(local.iter().copied()).collect(),
             udx: Some(UdxInfo { version: 1, is_reusable: false, id: u64::from(stream), seq: 0 }),
             secret_stream: Some(1),
+            relay_through: self.relay_through,
             relay_addresses: Some(standing.relay_addresses.clone()).filter(|list| !list.is_empty()),
             ..NoisePayload::default()
         };
@@ -482,6 +575,7 @@ impl Accept {
             let socket = if self.is_direct { self.socket } else { context.node.socket() };
             self.connect(socket, self.client, context, now);
         } else {
+            self.call_relay(context);
             let has_lan = self.shares_network(standing, context);
             if has_lan || (!is_open && standing.may_punch) {
                 self.sealer = Some(Sealer::new(holepunch_secret, context.rng.bytes()));
@@ -494,6 +588,33 @@ impl Accept {
             self.send_reply(&handshake, &request, message.clone(), context);
         }
         progress
+    }
+
+    /// Starts to dial the blind relay that this side asks for, or else the peer.
+    fn call_relay(&mut self, context: &mut Context) {
+        let wanted = self.relay_through.or(self.payload.relay_through);
+        let Some(relay) = wanted.filter(|_| context.relaying.has_room()) else { return };
+        self.relayed = Relayed::Pending;
+        context.relaying.requests.push_back(CallRequest {
+            outer: self.id,
+            relay: relay.public_key,
+            token: relay.token,
+            is_initiator: self.relay_through.is_some(),
+            stream: self.stream,
+            direct_id: self.payload.udx.and_then(|udx| u32::try_from(udx.id).ok()),
+        });
+    }
+
+    /// Tells the host that the stream is open.
+    fn opened(&mut self, socket: SocketId, remote: Address, context: &mut Context) {
+        context.events.push_back(Event::Connected {
+            connection: self.id,
+            server: Some(self.server),
+            remote_public_key: self.remote_public_key,
+            session: self.session.take(),
+            socket,
+            remote,
+        });
     }
 
     /// Reports whether the peer may be inside the same local network.
@@ -520,15 +641,14 @@ impl Accept {
             puncher.close(Some(socket), context, now);
         }
         self.punches.clear();
-        context.streams.connect(self.id, socket, to, remote_id, now);
-        context.events.push_back(Event::Connected {
-            connection: self.id,
-            server: Some(self.server),
-            remote_public_key: self.remote_public_key,
-            session: self.session.take(),
-            socket,
-            remote: to,
-        });
+        if self.relayed == Relayed::Open {
+            context.streams.change_remote(self.id, socket, to, remote_id, now);
+            context.events.push_back(Event::Upgraded { connection: self.id, remote: to });
+        } else {
+            context.streams.connect(self.id, socket, to, remote_id, now);
+            self.opened(socket, to, context);
+        }
+        context.relaying.farewells.push_back((self.id, self.relayed == Relayed::Open));
         self.clear_later(context, now);
     }
 
@@ -564,13 +684,18 @@ impl Accept {
         if is_consistent && is_ours {
             puncher.ping(peer, context);
         }
+        let mut refusal = 0;
         if puncher.remote_is_punching {
             self.deadline = None;
-            if puncher.is_random() && !puncher.is_punching() && !context.may_punch_randomly(now) {
+            let is_too_early =
+                puncher.is_random() && !puncher.is_punching() && !context.may_punch_randomly(now);
+            if is_too_early && self.relayed == Relayed::No {
                 self.abort(&message, &request, error::TRY_LATER, context, now);
                 return;
             }
-            if !puncher.punch(context, now) {
+            // With a relay there is time: the peer comes back in a while.
+            refusal = if is_too_early { error::TRY_LATER } else { 0 };
+            if !is_too_early && !puncher.punch(context, now) {
                 self.abort(&message, &request, error::ABORTED, context, now);
                 return;
             }
@@ -579,6 +704,7 @@ impl Accept {
             puncher.freeze();
         }
         let payload = HolepunchPayload {
+            error: refusal,
             firewall,
             round: self.round,
             is_connected: self.is_connected,
@@ -603,7 +729,7 @@ impl Accept {
         let payload = HolepunchPayload { error, round: self.round, ..HolepunchPayload::default() };
         let socket = context.node.socket();
         self.send_punch_answer(message, request, &payload, Some(socket), context);
-        // The path may still come about within the local network, until the deadline.
+        // The path may still come about within the local network, until the deadline, or through a blind relay.
         if let Some(mut puncher) = self.puncher.take() {
             puncher.close(None, context, now);
         }

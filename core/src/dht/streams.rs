@@ -77,6 +77,31 @@ impl Streams {
         }
     }
 
+    /// Moves a connected stream to another path; `id` is by which the peer addresses it.
+    pub(crate) fn change_remote(
+        &mut self,
+        connection: ConnectionId,
+        socket: SocketId,
+        address: Address,
+        id: u32,
+        now: Instant,
+    ) {
+        if let Some(stream) = self.ids.get(&connection) {
+            // It is connected: there was a path to move from.
+            let _ = self.udx.change_remote(*stream, Remote { socket, address, id }, now);
+            // Shows the peer the new path before there is something to say.
+            let _ = self.udx.send_message(*stream, Bytes::new());
+        }
+    }
+
+    /// Forwards the packets of two streams to each other's peers, unread.
+    pub(crate) fn join(&mut self, one: ConnectionId, other: ConnectionId) {
+        if let (Some(one), Some(other)) = (self.ids.get(&one).copied(), self.ids.get(&other).copied()) {
+            let _ = self.udx.relay_to(one, other);
+            let _ = self.udx.relay_to(other, one);
+        }
+    }
+
     /// Drops packets for a stream that is not connected from an address that has no business there.
     pub(crate) fn refuse(&mut self, connection: ConnectionId, socket: SocketId, from: Address) {
         if let Some(stream) = self.ids.get(&connection) {

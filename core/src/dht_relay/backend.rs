@@ -121,6 +121,7 @@ pub(super) struct Port<'a> {
     pub(super) link: LinkId,
     pub(super) now: Instant,
     pub(super) allows_lan: bool,
+    pub(super) relay_through: &'a [[u8; 32]],
 }
 
 impl Backend for Port<'_> {
@@ -175,12 +176,13 @@ impl Backend for Port<'_> {
     }
 
     fn connect(&mut self, public_key: [u8; 32], remote_public_key: [u8; 32]) -> ConnectionId {
+        let turn = self.counters.dials.checked_rem(self.relay_through.len() as u64).unwrap_or(0) as usize;
         self.counters.dials += 1;
         let options = Connect {
-            identity: Identity::External(public_key),
-            remote_public_key,
-            relay_addresses: Vec::new(),
             allows_lan: self.allows_lan,
+            // Each in its turn.
+            relay_through: self.relay_through.get(turn).copied(),
+            ..Connect::new(Identity::External(public_key), remote_public_key)
         };
         let id = self.endpoint.connect(options, self.now);
         self.routes.connections.insert(id, self.link);
@@ -188,8 +190,11 @@ impl Backend for Port<'_> {
     }
 
     fn listen(&mut self, public_key: [u8; 32]) -> Option<ServerId> {
-        let options =
-            Listen { shares_local_addresses: self.allows_lan, ..Listen::new(Identity::External(public_key)) };
+        let options = Listen {
+            shares_local_addresses: self.allows_lan,
+            relay_through: self.relay_through.to_vec(),
+            ..Listen::new(Identity::External(public_key))
+        };
         match self.endpoint.listen(options, self.now) {
             Ok(id) => {
                 self.routes.servers.insert(id, self.link);

@@ -1,6 +1,7 @@
 //! A whole relay: one DHT endpoint, and a session for each link.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -10,9 +11,9 @@ use super::quota::{Charge, Full, Ledger, Quotas, Way};
 use super::reach::{Reach, Verdict};
 use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
-use crate::crypto::blake2b_256_keyed;
+use crate::crypto::{KeyPair, blake2b_256_keyed};
 use crate::dht::rpc::{SocketId, Transmit};
-use crate::dht::{ConnectionId, Endpoint, EndpointOptions, Event, ServerId, Signee};
+use crate::dht::{ConnectionId, Endpoint, EndpointOptions, Event, Misuse, ServerId, Signee};
 use crate::time::Instant;
 use crate::udx::Address;
 
@@ -33,6 +34,8 @@ pub struct BridgeOptions {
     pub allows_lan: bool,
     /// Whether clients are served that give their secret keys away. The relay sees everything that they say.
     pub allows_custodial: bool,
+    /// Keys of blind relays that streams go through while there is no direct path to a peer.
+    pub relay_through: Vec<[u8; 32]>,
 }
 
 /// What a relay tells its host.
@@ -48,6 +51,8 @@ pub enum BridgeEvent {
     /// The client of this link says that this is its key, which nothing proves yet: [`Bridge::admit`] it or
     /// [`Bridge::refuse`] it. Nothing is done for it before.
     Introduced(LinkId, [u8; 32]),
+    /// Native peers find the blind relay that was started with [`Bridge::serve_blind_relay`].
+    BlindRelayAnnounced,
     /// Look at this link: it has frames, may be read again, or is to be closed.
     Wake(LinkId),
 }
@@ -82,6 +87,9 @@ pub struct Bridge {
     endpoint: Endpoint,
     limits: Limits,
     allows_lan: bool,
+    relay_through: Vec<[u8; 32]>,
+    /// The server of a blind relay for others.
+    blind: Option<ServerId>,
     /// Seeds what clients need that give their keys away; absent where those are refused.
     custody: Option<[u8; 32]>,
     routes: Routes,
@@ -107,6 +115,8 @@ impl Bridge {
             endpoint: Endpoint::new(options.endpoint, seed, now),
             limits: options.limits,
             allows_lan: options.allows_lan,
+            relay_through: options.relay_through,
+            blind: None,
             custody: options.allows_custodial.then(|| blake2b_256_keyed(&seed, &[b"hypertab/custody"])),
             routes: Routes::default(),
             ledger: Ledger::new(options.quotas),
@@ -166,6 +176,22 @@ impl Bridge {
     pub fn set_bounds(&mut self, limits: Limits, quotas: Quotas) {
         self.limits = limits;
         self.ledger.set_quotas(quotas);
+    }
+
+    /// Is a blind relay for native peers as well, see [`Endpoint::serve_blind_relay`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::KeyInUse`] the second time.
+    pub fn serve_blind_relay(
+        &mut self,
+        key_pair: KeyPair,
+        max_sessions: usize,
+        now: Instant,
+    ) -> Result<(), Misuse> {
+        self.blind = Some(self.endpoint.serve_blind_relay(key_pair, max_sessions, now)?);
+        self.drain(now);
+        Ok(())
     }
 
     /// Starts a link for an address: an IPv4 address mapped to IPv6, or the first half of an IPv6 address.
@@ -322,6 +348,7 @@ impl Bridge {
             link,
             now,
             allows_lan: self.allows_lan,
+            relay_through: &self.relay_through,
         };
         act(session, &mut port);
         if let Some(key) = session.poll_introduction() {
@@ -396,6 +423,9 @@ impl Bridge {
                     }
                     None => self.endpoint.signed(request.id, None, now),
                 }
+            }
+            Event::Listening { server } if Some(server) == self.blind => {
+                self.events.push_back(BridgeEvent::BlindRelayAnnounced);
             }
             Event::Listening { server } => {
                 if let Some(link) = self.routes.servers.get(&server).copied() {

@@ -12,6 +12,7 @@ mod backend;
 #[cfg(feature = "dht")]
 mod bridge;
 mod client;
+mod credit;
 pub mod detour;
 mod handshakes;
 #[cfg(feature = "dht")]
@@ -32,6 +33,7 @@ pub use bridge::{Bridge, BridgeEvent, BridgeOptions, Figures, LinkId};
 pub use client::{
     Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryId, ServerId, StreamError, StreamId,
 };
+pub use credit::{CREDIT_PROTOCOL, Credit};
 #[cfg(feature = "dht")]
 pub use limits::{CloseCode, Limits, Permissions, Refusal};
 #[cfg(feature = "dht")]

@@ -154,6 +154,10 @@ pub struct Link {
     remote_public_key: Option<[u8; 32]>,
     layer: Layer,
     reading: Reading,
+    /// The owner takes no messages for the time being.
+    is_stopped: bool,
+    /// The transport is gone and the owner has not taken all messages.
+    has_ended: bool,
     outbox: VecDeque<Bytes>,
     /// Bytes in `outbox`.
     queued: usize,
@@ -231,6 +235,8 @@ impl Link {
             remote_public_key: remote,
             layer,
             reading: Reading::Held,
+            is_stopped: false,
+            has_ended: false,
             outbox: VecDeque::new(),
             queued: 0,
             stats: LinkStats::default(),
@@ -283,6 +289,19 @@ impl Link {
     pub fn read_messages(&mut self) {
         if matches!(self.reading, Reading::Held) {
             self.reading = Reading::Messages;
+        }
+    }
+
+    /// Takes no messages for the time being, or takes them again; means nothing on a link with channels.
+    pub fn stop_messages(&mut self, is_stopped: bool) {
+        self.is_stopped = is_stopped;
+    }
+
+    fn is_paused_by_owner(&self) -> bool {
+        match self.reading {
+            Reading::Held => true,
+            Reading::Messages => self.is_stopped,
+            Reading::Channels(_) => false,
         }
     }
 
@@ -348,9 +367,13 @@ impl Link {
         }
     }
 
-    /// Notes that the transport is gone, for a reason if the host has one.
+    /// Notes that the transport is gone, for a reason if the host has one. After an orderly end, messages that wait for
+    /// the owner are still there.
     pub fn handle_closed(&mut self, reason: Option<String>) {
-        self.destroy(CloseReason::Remote(reason));
+        self.has_ended = reason.is_none() && self.is_paused_by_owner();
+        if !self.has_ended {
+            self.destroy(CloseReason::Remote(reason));
+        }
     }
 
     /// Closes the link once all that was sent is on its way.
@@ -381,7 +404,7 @@ impl Link {
     pub fn is_paused(&self) -> bool {
         match &self.reading {
             Reading::Held => true,
-            Reading::Messages => self.queued > MAX_REPLIES,
+            Reading::Messages => self.is_stopped || self.queued > MAX_REPLIES,
             Reading::Channels(mux) => mux.is_paused() || self.queued > MAX_REPLIES,
         }
     }
@@ -404,9 +427,13 @@ impl Link {
         }
         self.collect(now);
         // Replies gather while there is input, so that they leave together; but not without bound.
-        if self.queued <= GATHER || self.credit <= 0 {
+        if self.queued <= GATHER || self.credit <= 0 || self.has_ended {
             match self.read() {
                 Ok(Some(output)) => return Some(output),
+                Ok(None) if self.has_ended && !self.is_paused_by_owner() => {
+                    self.destroy(CloseReason::Remote(None));
+                    return self.fail();
+                }
                 Ok(None) => self.collect(now),
                 Err(reason) => {
                     self.destroy(reason);
@@ -441,7 +468,7 @@ impl Link {
                     return Ok(None);
                 }
             }
-            let held = matches!(self.reading, Reading::Held) || self.queued > MAX_REPLIES;
+            let held = self.is_paused_by_owner() || self.queued > MAX_REPLIES;
             let message = match &mut self.layer {
                 Layer::Secret(stream) if held && self.handshake_hash.is_some() => {
                     return stream.error().map_or(Ok(None), |error| Err(CloseReason::SecretStream(error)));

@@ -309,7 +309,21 @@ impl Engine {
     ///
     /// [`Misuse::UnknownLink`].
     pub fn read_messages(&mut self, link: LinkId) -> Result<(), Misuse> {
-        self.with_link(link, |entry| entry.link.read_messages()).ok_or(Misuse::UnknownLink)
+        self.with_link(link, |entry| entry.link.read_messages()).ok_or(Misuse::UnknownLink)?;
+        self.reads_again(link);
+        Ok(())
+    }
+
+    /// Stops to hand out the messages of a link without channels, or goes on. What comes meanwhile waits, and the peer is
+    /// slowed down where the transport can do that.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownLink`].
+    pub fn stop_messages(&mut self, link: LinkId, is_stopped: bool) -> Result<(), Misuse> {
+        self.with_link(link, |entry| entry.link.stop_messages(is_stopped)).ok_or(Misuse::UnknownLink)?;
+        self.reads_again(link);
+        Ok(())
     }
 
     /// Starts channels on a link before any core is attached, to be told what the peer wants.
@@ -321,7 +335,9 @@ impl Engine {
         self.with_link(link, |entry| {
             entry.link.mux_mut();
         })
-        .ok_or(Misuse::UnknownLink)
+        .ok_or(Misuse::UnknownLink)?;
+        self.reads_again(link);
+        Ok(())
     }
 
     /// Sends a message on a link without channels. Returns whether the link takes more at once; otherwise wait for

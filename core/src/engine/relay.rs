@@ -11,7 +11,7 @@ use crate::collections::BTreeMap;
 use crate::crypto::KeyPair;
 use crate::dht_relay::detour::Detour;
 use crate::dht_relay::messages::LookupResult;
-use crate::dht_relay::{self, Client, ClientEvent, QueryId, StreamId};
+use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryId, StreamId};
 use crate::id::PublicKey;
 use crate::noise::Session;
 use crate::protomux::{ChannelId, MuxEvent, OpenChannel};
@@ -104,6 +104,10 @@ pub(super) struct RelayEntry {
     pub(super) client: Client,
     control: LinkId,
     channel: Option<ChannelId>,
+    /// Where the relay hears what was read; absent once it has said that it does not listen.
+    credit: Option<ChannelId>,
+    /// Bytes of streams whose links have stopped reading.
+    unread: BTreeMap<StreamId, usize>,
     pub(super) streams: BTreeMap<StreamId, LinkId>,
     /// Which path the bytes of each open stream take.
     pub(super) detours: BTreeMap<StreamId, Detour>,
@@ -158,20 +162,19 @@ impl Engine {
             now,
         );
         let seed = self.next_seed();
-        let channel = self.with_link(control, |entry| {
+        let channels = self.with_link(control, |entry| {
             entry.relay = Some(id);
-            entry.link.mux_mut().open(&OpenChannel {
-                protocol: dht_relay::PROTOCOL,
-                aliases: &[],
-                key: &[],
-                handshake: &[],
-                shared: false,
+            [dht_relay::PROTOCOL, dht_relay::CREDIT_PROTOCOL].map(|protocol| {
+                entry.link.mux_mut().open(&OpenChannel { protocol, ..OpenChannel::default() })
             })
         });
+        let [channel, credit] = channels.unwrap_or_default();
         let entry = RelayEntry {
             client: Client::new(public_key, seed, now),
             control,
-            channel: channel.flatten(),
+            channel,
+            credit,
+            unread: BTreeMap::new(),
             streams: BTreeMap::new(),
             detours: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -358,6 +361,9 @@ impl Engine {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
         self.dirty_relays.insert(relay);
         match event {
+            MuxEvent::Closed { channel } if Some(channel) == entry.credit => entry.credit = None,
+            MuxEvent::Opened { channel, .. } | MuxEvent::Message { channel, .. }
+                if Some(channel) == entry.credit => {}
             MuxEvent::RemoteOpen { open, .. } => {
                 if let Some(link) = self.links.get_mut(&entry.control) {
                     link.link.mux_mut().reject(open);
@@ -407,12 +413,43 @@ impl Engine {
                 }
             }
         }
+        self.tell_read(id);
+        let Some(entry) = self.relays.get_mut(&id) else { return };
         let detours = entry.detours.values().filter_map(Detour::poll_timeout);
         let next = detours.chain(entry.ending.values().copied()).chain(entry.client.poll_timeout()).min();
         self.wakes.set(Sleeper::Relay(id), next);
         // Sending gives credit back, which is an event too.
         while let Some(event) = self.relays.get_mut(&id).and_then(|entry| entry.client.poll_event()) {
             self.handle_client_event(id, event, now);
+        }
+    }
+
+    /// Tells a relay what was read of streams whose links have not stopped.
+    fn tell_read(&mut self, id: RelayId) {
+        let Some(entry) = self.relays.get_mut(&id) else { return };
+        let RelayEntry { client, streams, unread, .. } = entry;
+        let links = &self.links;
+        unread.retain(|stream, bytes| {
+            let link = streams.get(stream).and_then(|link| links.get(link));
+            let is_paused = link.is_some_and(|entry| entry.link.is_paused());
+            if !is_paused {
+                client.consumed(*stream, *bytes);
+            }
+            is_paused
+        });
+        let control = entry.control;
+        while let Some(credit) = entry.client.poll_credit() {
+            if let (Some(channel), Some(link)) = (entry.credit, self.links.get_mut(&control)) {
+                link.link.mux_mut().send_encoded(channel, Credit::TYPE, &credit);
+                self.dirty_links.insert(control);
+            }
+        }
+    }
+
+    /// Notes that a link reads again, so that its relay is told.
+    pub(super) fn reads_again(&mut self, link: LinkId) {
+        if let Some(carrier) = self.links.get(&link).and_then(|entry| entry.carrier) {
+            self.dirty_relays.insert(carrier.relay);
         }
     }
 
@@ -475,6 +512,7 @@ impl Engine {
                 self.add_carried(link, Role::Responder, session, public_key, Carrier { relay, stream }, now);
             }
             ClientEvent::Data { stream, bytes } => {
+                *entry.unread.entry(stream).or_default() += bytes.len();
                 self.with_detour(Carrier { relay, stream }, now, |detour| detour.handle_relayed(bytes, now));
             }
             ClientEvent::Sent { stream, bytes } => {
@@ -492,6 +530,7 @@ impl Engine {
             ClientEvent::Closed { stream, error } => {
                 entry.detours.remove(&stream);
                 entry.ending.remove(&stream);
+                entry.unread.remove(&stream);
                 let Some(link) = entry.streams.remove(&stream) else { return };
                 let reason = error.map(|error| error.to_string());
                 if self.dialling.remove(&link).is_some() {

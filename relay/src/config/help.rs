@@ -68,6 +68,7 @@ Gives browser tabs a HyperDHT node to use, over WebSockets. Secret keys stay in 
 
 Usage: hypertab-relay [options]                 relay until SIGTERM
        hypertab-relay check-config [options]    print the settings in force and what is wrong with them
+       hypertab-relay health [options]          succeed if the relay with these settings answers
        hypertab-relay token [--for TIME] [--may WHAT,…] [--key KEY] [options]
                                                 make a token with access.token-secret
 
@@ -82,7 +83,8 @@ SIZE is like 64KiB or 10MB, TIME like 500ms, 10s, 5m, 2h or 30d. \"none\" lifts 
 
 const TAIL: &str = "
 Prints one JSON object per event on standard output: {\"event\":\"listening\",\"url\":\"ws://…\"} once it accepts
-links, {\"event\":\"testnet\",\"bootstrap\":[\"…\"]} with --testnet. On the port of the WebSockets, GET / is a page for
+links, {\"event\":\"testnet\",\"bootstrap\":[\"…\"]} with --testnet, and
+{\"event\":\"blind-relay\",\"key\":\"…\"} with --blind-relay. On the port of the WebSockets, GET / is a page for
 people, /healthz and /readyz are for supervisors and balancers, /metrics is for Prometheus, /mirror says by which
 key copies are asked for.
 SIGHUP reads settings and TLS files again and keeps whoever may stay; SIGTERM drains, a second one stops at once.

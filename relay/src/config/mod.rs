@@ -41,6 +41,12 @@ pub struct Settings {
     pub stun: bool,
     /// Serve clients that give their secret keys away.
     pub allow_custodial: bool,
+    /// Be a blind relay for native peers that cannot reach each other.
+    pub blind_relay: bool,
+    /// How many of them at once.
+    pub blind_relay_sessions: usize,
+    /// Blind relays to go through where a peer is not reached otherwise.
+    pub relay_through: Vec<Key>,
     /// Where to keep what survives a restart.
     pub state: Option<PathBuf>,
     /// How long links with streams get to end when the relay stops.
@@ -229,6 +235,9 @@ impl Default for Settings {
             serve_others: true,
             stun: true,
             allow_custodial: false,
+            blind_relay: false,
+            blind_relay_sessions: 1024,
+            relay_through: Vec::new(),
             state: None,
             drain: Duration::from_secs(10),
             metrics: Readers::Private,
@@ -364,6 +373,9 @@ impl Settings {
         self.serve_others = old.serve_others;
         self.stun = old.stun;
         self.allow_custodial = old.allow_custodial;
+        self.blind_relay = old.blind_relay;
+        self.blind_relay_sessions = old.blind_relay_sessions;
+        self.relay_through.clone_from(&old.relay_through);
         self.state.clone_from(&old.state);
         self.log.clone_from(&old.log);
         self.acme.clone_from(&old.acme);

@@ -237,6 +237,14 @@ fn general() -> Vec<Setting> {
             "serve clients that give their secret keys away, as upstream's do by default; the relay sees all they say",
             allow_custodial
         ),
+        switch!("blind-relay", "be a blind relay for native peers that cannot reach each other", blind_relay),
+        one!("blind-relay-sessions", "N", "how many of them at once", blind_relay_sessions),
+        many!(
+            "relay-through",
+            "KEY",
+            "a blind relay to go through while a peer is not reached directly",
+            relay_through
+        ),
         one!("state", "FILE", "where UDP port, known nodes and bans survive a restart", state),
         one!("drain", "TIME", "how long links with streams get to end when the relay stops", drain),
         one!("metrics", "WHO", "who may read /metrics: off, private (addresses) or all", metrics),

@@ -23,3 +23,6 @@ export function withoutNetworks () {
   const isRoot = process.platform === 'linux' && process.getuid() === 0
   return isRoot ? missing('ip', 'nft', 'unshare') : 'A network of its own takes root on Linux (unshare --net).'
 }
+
+/** What `unshare` takes to run a program of ours on a machine of its own, all of whose processes end with the first. */
+export const OWN_MACHINE = ['--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', process.execPath]

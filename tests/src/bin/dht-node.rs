@@ -1,4 +1,5 @@
-//! A DHT peer for tests against upstream: JSON lines on stdin and stdout, UDP sockets on loopback.
+//! A DHT peer for tests against upstream: JSON lines on stdin and stdout, UDP sockets on loopback or
+//! on the `host` of the start.
 //!
 //! `{"id": 1, "do": "lookup", …}` is answered by `{"id": 1, "result": …}` or `{"id": 1, "error": "…"}`.
 
@@ -54,6 +55,7 @@ enum Input {
 
 struct Peer {
     endpoint: Endpoint,
+    host: Ipv4Addr,
     clock: Clock,
     inputs: Sender<Input>,
     sockets: BTreeMap<SocketId, (Arc<UdpSocket>, Arc<AtomicBool>)>,
@@ -92,8 +94,10 @@ struct Stream {
 impl Peer {
     fn start(options: &Value, inputs: Sender<Input>) -> Self {
         let port = options["port"].as_u64().map_or(0, |port| u16::try_from(port).expect("port"));
-        let server = bind(port);
-        let client = bind(0);
+        let host =
+            options["host"].as_str().map_or(Ipv4Addr::LOCALHOST, |host| host.parse().expect("an address"));
+        let server = bind(host, port);
+        let client = bind(host, 0);
         let local = address_of(&server);
         let bootstrap = list(&options["bootstrap"]);
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
@@ -115,6 +119,7 @@ impl Peer {
         let endpoint = Endpoint::new(endpoint_options, random(), Instant::EPOCH);
         let mut peer = Self {
             endpoint,
+            host,
             clock: Clock::now(),
             inputs,
             sockets: BTreeMap::new(),
@@ -194,8 +199,21 @@ impl Peer {
             "mutableGet" => endpoint.mutable_get(key(&command["key"]), 0, true, now),
             "listen" => {
                 let key_pair = key_pair(&command);
-                let listen = Listen::new(identity(&command, &mut self.keys));
+                let listen = Listen {
+                    relay_through: keys(&command["relayThrough"]),
+                    ..Listen::new(identity(&command, &mut self.keys))
+                };
                 match endpoint.listen(listen, now) {
+                    Ok(server) => {
+                        self.listening.insert(server, (id, key_pair));
+                    }
+                    Err(error) => self.reply(&id, Err(error.to_string())),
+                }
+                return;
+            }
+            "serveBlindRelay" => {
+                let key_pair = key_pair(&command);
+                match endpoint.serve_blind_relay(key_pair.clone(), 64, now) {
                     Ok(server) => {
                         self.listening.insert(server, (id, key_pair));
                     }
@@ -219,6 +237,7 @@ impl Peer {
                     remote_public_key: remote,
                     relay_addresses: list(&command["relays"]),
                     allows_lan: command["lan"] != false,
+                    relay_through: keys(&command["relayThrough"]).first().copied(),
                 };
                 let connection = endpoint.connect(options, now);
                 let own = key_pair(&command).public_key;
@@ -276,7 +295,7 @@ impl Peer {
             Event::NetworkChanged if !self.endpoint.node().is_firewalled() => {
                 self.emit(json!({ "event": "reachable" }));
             }
-            Event::OpenSocket(socket) => self.add_socket(socket, bind(0)),
+            Event::OpenSocket(socket) => self.add_socket(socket, bind(self.host, 0)),
             Event::CloseSocket(socket) => {
                 if let Some((_, is_closed)) = self.sockets.remove(&socket) {
                     is_closed.store(true, Ordering::Relaxed);
@@ -375,6 +394,9 @@ impl Peer {
                         is_blocked: false,
                     },
                 );
+            }
+            Event::Upgraded { remote, .. } => {
+                self.emit(json!({ "event": "upgraded", "remote": remote.to_string() }));
             }
             Event::Failed { connection, error, .. } => {
                 if let Some(dial) = self.dials.remove(&connection) {
@@ -559,8 +581,8 @@ impl Peer {
     }
 }
 
-fn bind(port: u16) -> UdpSocket {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("a port on loopback");
+fn bind(host: Ipv4Addr, port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((host, port)).expect("a port of this machine");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a read timeout");
     socket
 }
@@ -617,6 +639,15 @@ fn blob(value: &Value) -> Bytes {
 
 fn key(value: &Value) -> [u8; 32] {
     blob(value).as_ref().try_into().expect("32 bytes in hex")
+}
+
+/// Returns one key or several, or none.
+fn keys(value: &Value) -> Vec<[u8; 32]> {
+    match value {
+        Value::Array(values) => values.iter().map(key).collect(),
+        Value::String(_) => vec![key(value)],
+        _ => Vec::new(),
+    }
 }
 
 fn list(value: &Value) -> Vec<Address> {

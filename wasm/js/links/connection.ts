@@ -86,6 +86,8 @@ export class Connection extends Duplex<ConnectionEvents> {
   #bridge: Bridge | null = null
   #link: LinkHandle | null = null
   #over = false
+  /** The engine keeps what comes, because nobody here takes it. */
+  #stopped = false
   #mux: Mux | null = null
   #findDirect: ((connection: Connection, mux: Mux) => DirectPath) | null
   #direct: DirectPath | null = null
@@ -250,7 +252,16 @@ export class Connection extends Duplex<ConnectionEvents> {
   }
 
   override _read (done: (error: Error | null) => void): void {
+    this.#stop(false)
     done(null)
+  }
+
+  /** Has the engine keep further messages, so that a reader that falls behind slows the peer down, or hand them out again. */
+  #stop (stopped: boolean): void {
+    if (this.#stopped === stopped || this.#link === null || this.#over) return
+    this.#stopped = stopped
+    const link = this.#link
+    call((engine) => { engine.linkStopMessages(link, stopped) })
   }
 
   override _write (data: unknown, done: (error: Error | null) => void): void {
@@ -374,6 +385,8 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#bridge?.emit('handshake' as never)
     this.#resolveOpened(true)
     this.#settleOpen(null)
+    // Before, there was no link to ask, where it is this side that dialled.
+    if (this.#reading) this.#askForMessages()
     this.#mux?.ready()
     this.emit('connect')
     this.#lookForDirect()
@@ -387,7 +400,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   #onmessage (message: Uint8Array): void {
     this.#bytesRead += message.byteLength
     if (message.byteLength === 0 && this.keepAlive !== 0) return
-    this.push(userBytes(message))
+    if (!this.push(userBytes(message))) this.#stop(true)
   }
 
   #onclosed (failure: Failure | null): void {

@@ -20,7 +20,7 @@ function methods (makes: Makes, handles: readonly number[], names: string): Arra
 export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('nothing', first, `
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
-    coreSetRecovering corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStartChannels
+    coreSetRecovering corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStopMessages linkStartChannels
     closeLink breakLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay relayPing acceptConnection coreTellSignature
     denyConnection cancel expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),

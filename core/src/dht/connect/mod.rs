@@ -13,10 +13,11 @@ use bytes::Bytes;
 use punch_call::PunchCall;
 
 use super::address::{is_bogon, is_reserved, match_address};
+use super::blind_relay::CallRequest;
 use super::command;
 use super::context::{Context, Purpose, QueryOwner, Timer};
 use super::events::{ConnectError, ConnectionId, Event};
-use super::messages::{Firewall, Handshake, NoisePayload, Peer, UdxInfo, mode};
+use super::messages::{Firewall, Handshake, NoisePayload, Peer, RelayThrough, UdxInfo, mode};
 use super::noise_seat::{Identity, LocalHandshake, Outcome};
 use super::query::{QueryId, QueryOptions};
 use super::rpc::{self, Answer, RequestId, SocketId};
@@ -49,6 +50,22 @@ pub(crate) struct Dial {
     early: Option<(SocketId, Address)>,
     session: Option<Session>,
     deadline: Option<Instant>,
+    /// Blind relay that this side wants to go through.
+    relay_through: Option<RelayThrough>,
+    /// Whether it may go through one at all.
+    may_relay: bool,
+    relayed: Relayed,
+}
+
+/// How far the way through a blind relay is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relayed {
+    /// There is none.
+    No,
+    /// The relay is dialled; the direct way may have failed meanwhile.
+    Pending(Option<ConnectError>),
+    /// The stream goes through it.
+    Open,
 }
 
 /// How far a dial is.
@@ -99,6 +116,10 @@ pub(crate) struct DialOptions {
     pub allows_lan: bool,
     /// Address of the peer, if it announced itself to this very node.
     pub forward: Option<Address>,
+    /// Blind relay to go through while there is no other path, or for good.
+    pub relay_through: Option<[u8; 32]>,
+    /// Whether the peer may ask for one. A dial of a relay goes through no other.
+    pub may_relay: bool,
 }
 
 /// What became of a dial.
@@ -156,6 +177,13 @@ impl Dial {
             early: None,
             session: None,
             deadline: None,
+            relay_through: options.relay_through.map(|public_key| RelayThrough {
+                version: 1,
+                public_key,
+                token: context.rng.bytes(),
+            }),
+            may_relay: options.may_relay,
+            relayed: Relayed::No,
         };
         dial.find(known, context, now);
         dial
@@ -173,7 +201,7 @@ impl Dial {
                     return Progress::Pending;
                 }
                 let Some(message) = self.noise.as_mut().and_then(|noise| noise.write(&payload)) else {
-                    return self.fail(ConnectError::HandshakeInvalid, context);
+                    return self.fail(ConnectError::HandshakeInvalid, context, now);
                 };
                 self.stage = Stage::Asking { message };
                 self.ask(context, now)
@@ -203,7 +231,7 @@ impl Dial {
         let Stage::AwaitingPayload { route } = self.stage else { return Progress::Pending };
         self.deadline = None;
         let Some((payload, holepunch_secret)) = opened else {
-            return self.fail(ConnectError::HandshakeInvalid, context);
+            return self.fail(ConnectError::HandshakeInvalid, context, now);
         };
         let outcome = Outcome { holepunch_secret, session: None };
         self.handshake_finished(route, &payload, outcome, context, now)
@@ -269,7 +297,7 @@ impl Dial {
         let opened = self.noise.as_mut().and_then(|noise| noise.read(&handshake.noise));
         let Some((payload, _)) = opened else { return self.ask(context, now) };
         let Some(outcome) = self.noise.take().and_then(LocalHandshake::finish) else {
-            return self.fail(ConnectError::HandshakeInvalid, context);
+            return self.fail(ConnectError::HandshakeInvalid, context, now);
         };
         self.stop_asking(context);
         self.handshake_finished(route, &payload, outcome, context, now)
@@ -303,7 +331,7 @@ impl Dial {
             return self.connect(SocketId::SERVER, to, context, now);
         }
         if matches!(path, Path::Lan) {
-            return self.fail(ConnectError::HolepunchAborted, context);
+            return self.fail(ConnectError::HolepunchAborted, context, now);
         }
         Progress::Pending
     }
@@ -346,7 +374,7 @@ impl Dial {
                 Stage::AwaitingMessage | Stage::AwaitingPayload { .. } => ConnectError::HandshakeUnfinished,
                 _ => ConnectError::HolepunchAborted,
             };
-            return self.fail(error, context);
+            return self.fail(error, context, now);
         }
         if let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage {
             call.puncher.handle_timeout(context, now);
@@ -372,6 +400,7 @@ impl Dial {
             addresses4: public.into_iter().chain(local.iter().copied()).collect(),
             udx: Some(UdxInfo { version: 1, is_reusable: false, id: u64::from(self.stream), seq: 0 }),
             secret_stream: Some(1),
+            relay_through: self.relay_through,
             ..NoisePayload::default()
         }
     }
@@ -420,7 +449,7 @@ impl Dial {
         }
         let error =
             if self.attempts > 0 { ConnectError::PeerConnectionFailed } else { ConnectError::PeerNotFound };
-        self.fail(error, context)
+        self.fail(error, context, now)
     }
 
     fn stop_asking(&mut self, context: &mut Context) {
@@ -442,13 +471,13 @@ impl Dial {
         now: Instant,
     ) -> Progress {
         let Ok(payload) = NoisePayload::decode(payload) else {
-            return self.fail(ConnectError::HandshakeInvalid, context);
+            return self.fail(ConnectError::HandshakeInvalid, context, now);
         };
         if payload.version != 1 {
-            return self.fail(ConnectError::ServerIncompatible, context);
+            return self.fail(ConnectError::ServerIncompatible, context, now);
         }
         if payload.error != 0 || payload.udx.is_none() {
-            return self.fail(ConnectError::ServerError, context);
+            return self.fail(ConnectError::ServerError, context, now);
         }
         self.session = outcome.session;
         let (path, is_direct) = (Path::Passive, !route.is_relayed);
@@ -471,15 +500,77 @@ impl Dial {
             self.arm(now + PASSIVE_TIMEOUT, context);
             return Progress::Pending;
         }
+        self.call_relay(context);
         let has_lan = self.try_lan(route, is_relayed, context, now);
         if relays == 0 {
             if has_lan {
                 self.set_path(Path::Lan);
                 return Progress::Pending;
             }
-            return self.fail(ConnectError::CannotHolepunch, context);
+            return self.fail(ConnectError::CannotHolepunch, context, now);
         }
         self.start_punch(outcome.holepunch_secret, context, now)
+    }
+
+    /// Starts to dial the blind relay that the peer asks for, or else this side.
+    fn call_relay(&mut self, context: &mut Context) {
+        let Stage::Routing { payload, .. } = &self.stage else { return };
+        let wanted = payload.relay_through.or(self.relay_through);
+        let Some(relay) = wanted.filter(|_| self.may_relay && context.relaying.has_room()) else { return };
+        self.relayed = Relayed::Pending(None);
+        context.relaying.requests.push_back(CallRequest {
+            outer: self.id,
+            relay: relay.public_key,
+            token: relay.token,
+            is_initiator: payload.relay_through.is_none(),
+            stream: self.stream,
+            direct_id: payload.udx.and_then(|udx| u32::try_from(udx.id).ok()),
+        });
+    }
+
+    /// Takes the pair that the blind relay has made: the stream opens through it, and moves when a punch succeeds.
+    pub(crate) fn relay_paired(
+        &mut self,
+        socket: SocketId,
+        relay: Address,
+        id: u32,
+        context: &mut Context,
+        now: Instant,
+    ) -> Progress {
+        let Relayed::Pending(error) = self.relayed else { return Progress::Pending };
+        self.relayed = Relayed::Open;
+        self.deadline = None;
+        context.remember_route(self.remote_public_key, self.asked.clone());
+        context.streams.connect(self.id, socket, relay, id, now);
+        self.opened(socket, relay, context);
+        if error.is_some() { Progress::Connected } else { Progress::Pending }
+    }
+
+    /// Takes the end of the way through the blind relay.
+    pub(crate) fn relay_failed(&mut self, context: &mut Context, now: Instant) -> Progress {
+        let Relayed::Pending(error) = self.relayed else { return Progress::Pending };
+        self.relayed = Relayed::No;
+        match error {
+            Some(_) => self.fail(ConnectError::RelayAborted, context, now),
+            None => Progress::Pending,
+        }
+    }
+
+    /// Reports whether the stream is open, though not directly.
+    pub(crate) fn is_relayed(&self) -> bool {
+        self.relayed == Relayed::Open
+    }
+
+    /// Tells the host that the stream is open.
+    fn opened(&mut self, socket: SocketId, remote: Address, context: &mut Context) {
+        context.events.push_back(Event::Connected {
+            connection: self.id,
+            server: None,
+            remote_public_key: self.remote_public_key,
+            session: self.session.take(),
+            socket,
+            remote,
+        });
     }
 
     /// Pings the peer inside the local network if both sides share a public host.
@@ -515,24 +606,39 @@ impl Dial {
         }
         self.deadline = None;
         let remote_id = payload.udx.map(|udx| udx.id).and_then(|id| u32::try_from(id).ok());
-        let Some(remote_id) = remote_id else { return self.fail(ConnectError::HandshakeInvalid, context) };
+        let Some(remote_id) = remote_id else {
+            return self.fail(ConnectError::HandshakeInvalid, context, now);
+        };
         let nodes = payload.relay_addresses.filter(|nodes| !nodes.is_empty());
         context.remember_route(self.remote_public_key, nodes.unwrap_or_else(|| self.asked.clone()));
-        context.streams.connect(self.id, socket, to, remote_id, now);
-        context.events.push_back(Event::Connected {
-            connection: self.id,
-            server: None,
-            remote_public_key: self.remote_public_key,
-            session: self.session.take(),
-            socket,
-            remote: to,
-        });
+        if self.relayed == Relayed::Open {
+            context.streams.change_remote(self.id, socket, to, remote_id, now);
+            context.events.push_back(Event::Upgraded { connection: self.id, remote: to });
+        } else {
+            context.streams.connect(self.id, socket, to, remote_id, now);
+            self.opened(socket, to, context);
+        }
+        context.relaying.farewells.push_back((self.id, self.relayed == Relayed::Open));
         Progress::Connected
     }
 
-    fn fail(&mut self, error: ConnectError, context: &mut Context) -> Progress {
+    /// Gives the direct way up, and with it the dial unless there is another one.
+    fn fail(&mut self, error: ConnectError, context: &mut Context, now: Instant) -> Progress {
         self.stop_asking(context);
-        Progress::Failed(error)
+        if self.relayed == Relayed::No {
+            return Progress::Failed(error);
+        }
+        self.deadline = None;
+        if let Stage::Routing { path, .. } = &mut self.stage
+            && let Path::Punch(mut call) = core::mem::replace(path, Path::Passive)
+        {
+            call.puncher.close(None, context, now);
+        }
+        if self.relayed == Relayed::Open {
+            return Progress::Connected;
+        }
+        self.relayed = Relayed::Pending(Some(error));
+        Progress::Pending
     }
 
     fn arm(&mut self, at: Instant, context: &mut Context) {

@@ -50,11 +50,11 @@ impl Dial {
     pub(super) fn start_punch(&mut self, secret: [u8; 32], context: &mut Context, now: Instant) -> Progress {
         let Stage::Routing { route, payload, .. } = &self.stage else { return Progress::Pending };
         let Some(holepunch) = &payload.holepunch else {
-            return self.fail(ConnectError::CannotHolepunch, context);
+            return self.fail(ConnectError::CannotHolepunch, context, now);
         };
         let same = holepunch.relays.iter().find(|relay| relay.relay_address == route.relay);
         let Some(server_relay) = same.or(holepunch.relays.first()).copied() else {
-            return self.fail(ConnectError::CannotHolepunch, context);
+            return self.fail(ConnectError::CannotHolepunch, context, now);
         };
         let puncher = Puncher::new(self.id, true, payload.firewall, context, now);
         let call = PunchCall {
@@ -110,15 +110,15 @@ impl Dial {
         }
         call.request = None;
         if let PunchStep::Aborting(error) = call.step {
-            return self.fail(error, context);
+            return self.fail(error, context, now);
         }
-        let Some(answer) = answer else { return self.fail(ConnectError::RequestTimeout, context) };
+        let Some(answer) = answer else { return self.fail(ConnectError::RequestTimeout, context, now) };
         let message = answer.value.as_ref().and_then(|value| Holepunch::decode(value).ok());
         let Some(message) = message.filter(|message| message.mode == mode::REPLY) else {
-            return self.fail(ConnectError::HolepunchInvalid, context);
+            return self.fail(ConnectError::HolepunchInvalid, context, now);
         };
         let Some(remote) = call.sealer.open(&message.payload) else {
-            return self.fail(ConnectError::HolepunchInvalid, context);
+            return self.fail(ConnectError::HolepunchInvalid, context, now);
         };
         if remote.error != 0 {
             let error = if remote.error == error::TRY_LATER {
@@ -126,7 +126,7 @@ impl Dial {
             } else {
                 ConnectError::RemoteAborted
             };
-            return self.fail(error, context);
+            return self.fail(error, context, now);
         }
         let is_echoed = remote.remote_token.is_some() && remote.remote_token == call.sent_token;
         let verified = is_echoed.then(|| call.asked_about.ip());
@@ -151,10 +151,10 @@ impl Dial {
             }
             PunchStep::Announcing => {
                 if !call.puncher.remote_is_punching {
-                    return self.fail(ConnectError::RemoteNotHolepunching, context);
+                    return self.fail(ConnectError::RemoteNotHolepunching, context, now);
                 }
                 if !call.puncher.punch(context, now) {
-                    return self.fail(ConnectError::RemoteNotHolepunchable, context);
+                    return self.fail(ConnectError::RemoteNotHolepunchable, context, now);
                 }
                 call.step = PunchStep::Punching;
                 Progress::Pending
@@ -187,7 +187,7 @@ impl Dial {
                     }
                 }
                 PunchStep::Punching if call.puncher.is_over() => {
-                    return self.fail(ConnectError::HolepunchAborted, context);
+                    return self.fail(ConnectError::HolepunchAborted, context, now);
                 }
                 _ => return Progress::Pending,
             }

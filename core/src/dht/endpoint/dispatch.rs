@@ -42,7 +42,7 @@ impl Endpoint {
                 self.handle_node_event(event, now);
             } else if let Some(event) = self.context.streams.poll_event(now) {
                 self.handle_stream_event(event, now);
-            } else {
+            } else if !self.drive_relays(now) {
                 return;
             }
         }
@@ -171,7 +171,7 @@ impl Endpoint {
         }
     }
 
-    fn with_dial(
+    pub(super) fn with_dial(
         &mut self,
         id: ConnectionId,
         now: Instant,
@@ -218,6 +218,7 @@ impl Endpoint {
                     dial.close(&mut self.context, now);
                 }
                 self.context.streams.forget(id);
+                self.context.relaying.farewells.push_back((id, false));
                 self.context.events.push_back(Event::Failed { connection: id, server: None, error });
             }
         }
@@ -231,6 +232,7 @@ impl Endpoint {
         now: Instant,
     ) {
         if let AcceptProgress::Failed(error) = progress {
+            self.context.relaying.farewells.push_back((id, false));
             self.context.events.push_back(Event::Failed { connection: id, server: Some(server), error });
         }
         self.forget_clear(id, now);
@@ -284,6 +286,7 @@ impl Endpoint {
                 }
             }
             Timer::Socket(socket) => self.context.close_socket(socket),
+            Timer::Relay(id) => self.handle_relay_timeout(id, now),
             Timer::Keepalive => {
                 let is_firewalled = self.context.node.is_firewalled();
                 let (due, next) = self.context.keepalive.round(is_firewalled, now);
@@ -301,12 +304,14 @@ impl Endpoint {
     fn handle_stream_event(&mut self, event: StreamEvent, now: Instant) {
         let event = match event {
             StreamEvent::Knock(id, socket, from) => {
-                if let Some(remote) = self.context.streams.remote(id) {
-                    if remote.ip() == from.ip() {
-                        self.context.streams.accept(id, socket, from, now);
-                    } else {
-                        self.context.streams.refuse(id, socket, from);
-                    }
+                if self.relays_knock(id, socket, from, now) {
+                    return;
+                }
+                let remote = self.context.streams.remote(id).filter(|_| !self.is_relayed(id));
+                if remote.is_some_and(|remote| remote.ip() == from.ip()) {
+                    self.context.streams.accept(id, socket, from, now);
+                } else if remote.is_some() {
+                    self.context.streams.refuse(id, socket, from);
                 } else if let Some(accept) = self.accepts.get_mut(&id) {
                     accept.knocked(socket, from, &mut self.context, now);
                 } else if self.dials.contains_key(&id) {
@@ -325,12 +330,18 @@ impl Endpoint {
                     self.context.close_socket_later(socket, now);
                 }
                 let refused = ConnectError::TooManyConnections;
-                if self.dials.contains_key(&connection) {
+                self.context.relaying.farewells.push_back((connection, false));
+                if self.is_relayed(connection) {
+                    if let Some(mut dial) = self.dials.remove(&connection) {
+                        dial.close(&mut self.context, now);
+                    } else if let Some(accept) = self.accepts.get_mut(&connection) {
+                        accept.closed(&mut self.context, now);
+                    }
+                } else if self.dials.contains_key(&connection) {
                     self.settle_dial(connection, Progress::Failed(refused), now);
                     return;
-                }
-                if let Some(accept) = self.accepts.get_mut(&connection)
-                    && !accept.is_connected()
+                } else if let Some(accept) = self.accepts.get_mut(&connection)
+                    && !accept.is_open()
                 {
                     let server = accept.server;
                     accept.give_up(&mut self.context, now);

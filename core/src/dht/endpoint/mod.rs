@@ -1,6 +1,7 @@
 //! The whole of a HyperDHT peer over two sockets, and more while punching.
 
 mod dispatch;
+mod relays;
 mod serve;
 
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::announcer::Announcer;
+use super::blind_relay::Service;
 use super::client::{self, Kind, Operation};
 use super::connect::{Dial, DialOptions};
 use super::context::Context;
@@ -94,6 +96,21 @@ pub struct Connect {
     pub relay_addresses: Vec<Address>,
     /// Whether to tell local addresses to the peer, and to try its own.
     pub allows_lan: bool,
+    /// Key of a blind relay to go through while there is no direct path, or for good.
+    pub relay_through: Option<[u8; 32]>,
+}
+
+impl Connect {
+    /// Describes a dial of a peer of whom no more is known than its key.
+    pub fn new(identity: Identity, remote_public_key: [u8; 32]) -> Self {
+        Self {
+            identity,
+            remote_public_key,
+            relay_addresses: Vec::new(),
+            allows_lan: true,
+            relay_through: None,
+        }
+    }
 }
 
 /// How to listen.
@@ -107,12 +124,20 @@ pub struct Listen {
     pub shares_local_addresses: bool,
     /// Whether to punch while firewalled.
     pub may_punch: bool,
+    /// Keys of blind relays that peers are asked to come to while there is no direct path, one drawn for each.
+    pub relay_through: Vec<[u8; 32]>,
 }
 
 impl Listen {
     /// Describes a server that takes every peer.
     pub fn new(identity: Identity) -> Self {
-        Self { identity, asks: false, shares_local_addresses: true, may_punch: true }
+        Self {
+            identity,
+            asks: false,
+            shares_local_addresses: true,
+            may_punch: true,
+            relay_through: Vec::new(),
+        }
     }
 }
 
@@ -168,6 +193,10 @@ pub struct Endpoint {
     dials: BTreeMap<ConnectionId, Dial>,
     accepts: BTreeMap<ConnectionId, Accept>,
     rate: SourceRate,
+    /// Who this node is to blind relays.
+    own: KeyPair,
+    /// What it is to others as one.
+    service: Option<Service>,
     allows_bogons: bool,
     serves_others: bool,
     /// How the node could be reached when servers were told last.
@@ -193,6 +222,7 @@ impl Endpoint {
         };
         let node = Node::new(node_options, rng.bytes(), now);
         let streams = Streams::new(rng.bytes());
+        let own = KeyPair::from_seed(&rng.bytes());
         let mut endpoint = Self {
             context: Context::new(node, streams, rng, options.local_addresses),
             store: None,
@@ -202,6 +232,8 @@ impl Endpoint {
             dials: BTreeMap::new(),
             accepts: BTreeMap::new(),
             rate: SourceRate::default(),
+            own,
+            service: None,
             allows_bogons: options.allows_bogons,
             serves_others: options.serves_others,
             standing: (options.is_firewalled, None),
@@ -330,6 +362,13 @@ impl Endpoint {
 
     /// Dials a peer: [`Event::Connected`] or [`Event::Failed`] follows.
     pub fn connect(&mut self, options: Connect, now: Instant) -> ConnectionId {
+        let id = self.dial(options, true, now);
+        self.drain(now);
+        id
+    }
+
+    /// Starts to dial, without a look at what comes of it.
+    fn dial(&mut self, options: Connect, may_relay: bool, now: Instant) -> ConnectionId {
         let id = self.connection_id();
         let target = crypto::blake2b_256(&[&options.remote_public_key]);
         let dial_options = DialOptions {
@@ -337,12 +376,13 @@ impl Endpoint {
             relay_addresses: options.relay_addresses,
             allows_lan: options.allows_lan,
             forward: self.store.as_mut().and_then(|store| store.forward(&target)),
+            relay_through: options.relay_through,
+            may_relay,
         };
         let mut dial = Dial::new(id, &options.identity, dial_options, &mut self.context, now);
         let progress = dial.advance(&mut self.context, now);
         self.dials.insert(id, dial);
         self.settle_dial(id, progress, now);
-        self.drain(now);
         id
     }
 
@@ -369,6 +409,7 @@ impl Endpoint {
             asks: options.asks,
             shares_local_addresses: options.shares_local_addresses,
             may_punch: options.may_punch,
+            relay_through: options.relay_through,
             by_message: BTreeMap::new(),
             by_number: BTreeMap::new(),
         };
@@ -510,10 +551,11 @@ impl Endpoint {
         if let Some(mut dial) = self.dials.remove(&connection) {
             dial.close(&mut self.context, now);
         } else if let Some(accept) = self.accepts.get_mut(&connection)
-            && !accept.is_connected()
+            && (!accept.is_open() || accept.is_relayed())
         {
-            accept.give_up(&mut self.context, now);
+            accept.closed(&mut self.context, now);
         }
+        self.context.relaying.farewells.push_back((connection, false));
         if let Some(socket) = self.context.streams.socket(connection) {
             self.context.close_socket_later(socket, now);
         }

@@ -43,6 +43,8 @@ pub(crate) struct Puncher {
     remote_addresses: Vec<Remote>,
     pub remote_is_punching: bool,
     course: Option<Course>,
+    /// Sockets besides the first one.
+    holders: Vec<SocketId>,
     is_randomized: bool,
     is_connected: bool,
     is_over: bool,
@@ -62,6 +64,8 @@ enum Course {
     Consistent { tries: u32, next: Instant },
     /// Ports of the peer's host at random.
     RandomPorts { host: [u8; 4], tries: u32, next: Instant },
+    /// One address of the peer from many sockets, each of which has a port of its own outside.
+    RandomSockets { to: Address, tries: u32, next: Instant },
 }
 
 impl Puncher {
@@ -85,6 +89,7 @@ impl Puncher {
             remote_addresses: Vec::new(),
             remote_is_punching: false,
             course: None,
+            holders: Vec::new(),
             is_randomized: false,
             is_connected: false,
             is_over: false,
@@ -216,7 +221,13 @@ impl Puncher {
                 context.random_punches += 1;
                 Some(Course::RandomPorts { host: verified.address.ip(), tries: 0, next: now })
             }
-            // Random ports on this side would need hundreds of sockets; the other side gives up in time.
+            (Firewall::Random, Firewall::Consistent, Some(verified)) => {
+                let to = verified.address;
+                self.is_randomized = true;
+                context.random_punches += 1;
+                self.open_holders(to, context);
+                Some(Course::RandomSockets { to, tries: 0, next: now + RANDOM_PAUSE })
+            }
             _ => None,
         };
         self.handle_timeout(context, now);
@@ -254,9 +265,28 @@ impl Puncher {
                     context.send_punch(self.socket, to, false);
                 }
             }
+            Some(Course::RandomSockets { to, tries, next }) if *next <= now => {
+                let (to, turn) = (*to, usize::try_from(*tries).unwrap_or(0));
+                *tries += 1;
+                *next = now + RANDOM_PAUSE;
+                if *tries > MAX_RANDOM_TRIES {
+                    self.is_over = true;
+                    self.course = None;
+                } else if let Some(holder) =
+                    turn.checked_rem(self.holders.len()).and_then(|at| self.holders.get(at))
+                {
+                    // The first time round, the other side may not be open: a packet that arrives there could close it.
+                    context.send_punch(*holder, to, turn < self.holders.len());
+                }
+            }
             _ => {}
         }
-        if let Some(Course::Consistent { next, .. } | Course::RandomPorts { next, .. }) = &self.course {
+        if let Some(
+            Course::Consistent { next, .. }
+            | Course::RandomPorts { next, .. }
+            | Course::RandomSockets { next, .. },
+        ) = &self.course
+        {
             context.wake_at(Timer::Connection(self.connection), *next);
         }
     }
@@ -274,7 +304,7 @@ impl Puncher {
         from: Address,
         context: &mut Context,
     ) -> Option<(SocketId, Address)> {
-        if socket != self.socket {
+        if socket != self.socket && !self.holders.contains(&socket) {
             return None;
         }
         if !self.is_initiator {
@@ -300,8 +330,19 @@ impl Puncher {
             context.random_punches = context.random_punches.saturating_sub(1);
             context.last_random_punch = Some(now);
         }
-        if used != Some(self.socket) {
-            context.close_socket(self.socket);
+        for socket in core::mem::take(&mut self.holders).into_iter().chain([self.socket]) {
+            if used != Some(socket) {
+                context.close_socket(socket);
+            }
+        }
+    }
+
+    /// Opens so many sockets that one of their ports outside is likely to be among those that the other side tries.
+    fn open_holders(&mut self, to: Address, context: &mut Context) {
+        while self.holders.len() < HOLDERS {
+            let socket = context.open_socket(self.connection);
+            context.send_punch(socket, to, true);
+            self.holders.push(socket);
         }
     }
 
@@ -357,6 +398,10 @@ const RANDOM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Punches to random ports, about 35 s of them.
 const MAX_RANDOM_TRIES: u32 = 1750;
+
+/// Sockets on the side with random ports (hyperdht `BIRTHDAY_SOCKETS`): with as many, each port that the other side tries
+/// hits one of them with a chance of 1 in 250.
+const HOLDERS: usize = 256;
 
 /// Lowest port tried.
 const FIRST_RANDOM_PORT: u64 = 1000;

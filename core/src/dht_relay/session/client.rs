@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::super::backend::Backend;
+use super::super::credit::{CREDIT_PROTOCOL, Credit};
 use super::super::limits::Refusal;
 use super::super::messages::{Message, NoiseStage, SignRequest, StreamAlias};
 use super::super::quota::Resource;
@@ -13,13 +14,25 @@ use super::super::{next_number, signing};
 use super::{BUSY, Claim, NOT_PERMITTED, Server, Session, Standing, Stream};
 use crate::crypto::{self, KeyPair};
 use crate::dht::{ConnectionId, OperationId, ServerId};
-use crate::protomux::MuxEvent;
+use crate::protomux::{MuxEvent, OpenChannel};
 use crate::time::Instant;
 
 impl Session {
     pub(super) fn handle_mux_event(&mut self, event: MuxEvent, backend: &mut impl Backend, now: Instant) {
         match event {
+            MuxEvent::RemoteOpen { protocol, .. } if protocol == CREDIT_PROTOCOL && self.credit.is_none() => {
+                self.credit =
+                    self.mux.open(&OpenChannel { protocol: CREDIT_PROTOCOL, ..OpenChannel::default() });
+            }
             MuxEvent::RemoteOpen { open, .. } => self.mux.reject(open),
+            MuxEvent::Message { channel, message_type: Credit::TYPE, payload }
+                if Some(channel) == self.credit =>
+            {
+                match Credit::decode(&payload) {
+                    Ok(credit) => self.has_read(credit, backend),
+                    Err(_) => self.refuse(Refusal::Malformed),
+                }
+            }
             MuxEvent::Message { channel, message_type, payload } if channel == self.channel => {
                 match Message::decode(message_type, &payload) {
                     Ok(Some(message)) => self.handle(message, backend, now),
@@ -30,6 +43,15 @@ impl Session {
             MuxEvent::Closed { channel } if channel == self.channel => self.refuse(Refusal::ChannelClosed),
             MuxEvent::Opened { .. } | MuxEvent::Message { .. } | MuxEvent::Closed { .. } => {}
         }
+    }
+
+    /// Lets a peer send as much more as the client has read, and no more than it was sent.
+    fn has_read(&mut self, credit: Credit, backend: &mut impl Backend) {
+        let Some(connection) = self.by_own_alias.get(&credit.alias).copied() else { return };
+        let Some(stream) = self.streams.get_mut(&connection) else { return };
+        let bytes = stream.unread.min(usize::try_from(credit.bytes).unwrap_or(usize::MAX));
+        stream.unread -= bytes;
+        backend.consumed(connection, bytes);
     }
 
     pub(super) fn handle(&mut self, message: Message, backend: &mut impl Backend, now: Instant) {

@@ -37,6 +37,8 @@ pub(super) struct Session {
     limits: Limits,
     mux: Mux,
     channel: ChannelId,
+    /// The client says what it has read.
+    credit: Option<ChannelId>,
     permissions: Permissions,
     standing: Standing,
     /// Announced topics, and until when they count.
@@ -112,6 +114,8 @@ struct Stream {
     named_by: Option<Instant>,
     /// The encryption, where the client has left it to the relay.
     clear: Option<Clear>,
+    /// Bytes that have left for the client, which has not said that it read them.
+    unread: usize,
     /// The peer has taken nothing since then, and these bytes came from the client nevertheless.
     blocked: Option<(Instant, usize)>,
 }
@@ -148,6 +152,7 @@ impl Session {
             limits,
             mux,
             channel,
+            credit: None,
             permissions,
             standing: Standing::Unknown,
             topics: BTreeMap::new(),
@@ -242,7 +247,10 @@ impl Session {
                 Some(bytes)
             }
             Outbound::Data { connection, alias, chunks, len, credit, is_whole } => {
-                backend.consumed(connection, credit);
+                match self.streams.get_mut(&connection) {
+                    Some(stream) if self.credit.is_some() => stream.unread += credit,
+                    _ => backend.consumed(connection, credit),
+                }
                 if is_whole {
                     let count = chunks.len() as u64;
                     let data_len = chunks.iter().map(|chunk| buffer_len_of(chunk.len())).sum::<usize>();
@@ -518,6 +526,7 @@ impl Stream {
             is_ended: false,
             named_by: None,
             clear: None,
+            unread: 0,
             blocked: None,
         }
     }

@@ -149,7 +149,11 @@ pub fn dht_node(mut data: &[u8]) {
             13 => {
                 let remote_public_key = [take(data) % 3; 32];
                 let relay_addresses = vec![from];
-                let options = Connect { identity, remote_public_key, relay_addresses, allows_lan: op > 127 };
+                let options = Connect {
+                    relay_addresses,
+                    allows_lan: op > 127,
+                    ..Connect::new(identity, remote_public_key)
+                };
                 node.connections.push(endpoint.connect(options, now));
             }
             14 => match take(data) % 6 {
@@ -277,6 +281,7 @@ pub fn relay(mut data: &[u8]) {
         quotas,
         allows_lan: kind & 1 == 0,
         allows_custodial: kind & 2 == 0,
+        relay_through: Vec::new(),
     };
     let mut bridge = Bridge::new(options, [3; 32], now);
     let mut links: Vec<Link> = Vec::new();

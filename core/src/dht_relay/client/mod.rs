@@ -12,173 +12,19 @@ use core::net::SocketAddrV4;
 use bytes::Bytes;
 use zeroize::Zeroize;
 
+mod events;
+
+pub use events::{ClientEvent, Failure, IncomingId, QueryId, ServerId, StreamError, StreamId};
+
+use super::credit::{Credit, STEP};
 use super::handshakes::{Handshakes, Owner};
 use super::messages::{HandshakeRef, LookupResult, Message, SignRequest, StreamAlias};
 use super::{next_number, signing};
 use crate::collections::BTreeMap;
-use crate::compact_encoding::{Decode, DecodeError};
+use crate::compact_encoding::Decode;
 use crate::crypto::{self, KeyPair};
 use crate::error::Misuse;
-use crate::noise::Session;
 use crate::time::{Duration, Instant};
-
-/// Names a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QueryId(pub u32);
-
-/// Names a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StreamId(pub u32);
-
-/// Names a listening key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ServerId(pub u32);
-
-/// Names a peer that asks to connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IncomingId(pub u32);
-
-/// What a client tells its owner.
-#[derive(Clone, Debug)]
-pub enum ClientEvent {
-    /// The relay is there.
-    Ready,
-    /// The relay has answered a [`ping`](Client::ping).
-    RoundTrip {
-        /// After so long.
-        elapsed: Duration,
-    },
-    /// One DHT node answered a query.
-    Result {
-        /// Query.
-        query: QueryId,
-        /// What it answered.
-        result: LookupResult,
-    },
-    /// A query is over.
-    Finished {
-        /// Query.
-        query: QueryId,
-    },
-    /// A dialled stream is open: start the secret stream as initiator.
-    Opened {
-        /// Stream.
-        stream: StreamId,
-        /// Keys of the secret stream.
-        session: Session,
-    },
-    /// A server is announced.
-    Listening {
-        /// Server.
-        server: ServerId,
-        /// Public address of the relay.
-        address: SocketAddrV4,
-    },
-    /// A server is closed: on demand, or because the key is listened on elsewhere.
-    ServerClosed {
-        /// Server.
-        server: ServerId,
-    },
-    /// A peer asks to connect; answer with [`Client::accept`] or [`Client::deny`] within 10 seconds.
-    Incoming {
-        /// Names the peer in the answer.
-        incoming: IncomingId,
-        /// Server.
-        server: ServerId,
-        /// The peer's key.
-        remote_public_key: [u8; 32],
-        /// What the peer's relay says about it: an encoded noise payload.
-        payload: Bytes,
-    },
-    /// A peer has connected: start the secret stream as responder.
-    Connection {
-        /// Stream.
-        stream: StreamId,
-        /// Server.
-        server: ServerId,
-        /// Keys of the secret stream.
-        session: Session,
-    },
-    /// Bytes of a stream arrived.
-    Data {
-        /// Stream.
-        stream: StreamId,
-        /// The bytes.
-        bytes: Bytes,
-    },
-    /// The peer writes nothing more.
-    End {
-        /// Stream.
-        stream: StreamId,
-    },
-    /// Bytes of a stream have left: as many more may be written.
-    Sent {
-        /// Stream.
-        stream: StreamId,
-        /// How many.
-        bytes: usize,
-    },
-    /// A stream is over, or did not come about.
-    Closed {
-        /// Stream.
-        stream: StreamId,
-        /// `None` after an orderly end.
-        error: Option<StreamError>,
-    },
-    /// The relay is of no further use: close the link. All streams, queries and servers have ended before.
-    Failed(Failure),
-}
-
-/// Why a stream ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StreamError {
-    /// The relay or the peer broke it off, in upstream's words: `CODE: text`.
-    Remote(String),
-    /// The relay did not open it in time.
-    TimedOut,
-    /// The link to the relay is gone.
-    LinkClosed,
-}
-
-impl fmt::Display for StreamError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Remote(text) => f.write_str(text),
-            Self::TimedOut => f.write_str("relay did not connect in time"),
-            Self::LinkClosed => f.write_str("link to the relay is closed"),
-        }
-    }
-}
-
-impl core::error::Error for StreamError {}
-
-/// Why a relay is of no further use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// It has been silent for too long.
-    Silent,
-    /// It sent what is no message.
-    Malformed(DecodeError),
-    /// It shook hands in the client's place.
-    Custodial,
-    /// The link closed.
-    LinkClosed,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Silent => f.write_str("relay is silent"),
-            Self::Malformed(error) => write!(f, "malformed message of the relay: {error}"),
-            Self::Custodial => f.write_str("relay shook hands in the client's place"),
-            Self::LinkClosed => f.write_str("link to the relay is closed"),
-        }
-    }
-}
-
-impl core::error::Error for Failure {}
 
 /// One relay, as a client sees it.
 ///
@@ -199,6 +45,8 @@ pub struct Client {
     servers_by_remote: BTreeMap<u32, u32>,
     handshakes: Handshakes,
     control: VecDeque<Message>,
+    /// What the relay is to be told of streams that were read.
+    credits: VecDeque<Credit>,
     /// Streams with something to write, in turn.
     ready: VecDeque<u32>,
     events: VecDeque<ClientEvent>,
@@ -234,6 +82,8 @@ struct Stream {
     queued: usize,
     end: End,
     has_remote_ended: bool,
+    /// Bytes that were read and the relay was not told of.
+    read: u32,
 }
 
 #[derive(Debug)]
@@ -264,6 +114,7 @@ impl Client {
             servers_by_remote: BTreeMap::new(),
             handshakes: Handshakes::default(),
             control: VecDeque::new(),
+            credits: VecDeque::new(),
             ready: VecDeque::new(),
             events: VecDeque::new(),
             heard: now,
@@ -390,6 +241,21 @@ impl Client {
         state.queued = total;
         state.queue.push_back(bytes);
         Ok(())
+    }
+
+    /// Notes that so many bytes of a stream were read: as many more may come, from a relay that counts them.
+    pub fn consumed(&mut self, stream: StreamId, bytes: usize) {
+        let Some(state) = self.streams.get_mut(&stream.0) else { return };
+        let StreamState::Open { remote_alias: alias } = state.state else { return };
+        state.read = state.read.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if state.read >= STEP {
+            self.credits.push_back(Credit { alias, bytes: core::mem::take(&mut state.read) });
+        }
+    }
+
+    /// Returns what the relay is to be told next, in the channel of [`CREDIT_PROTOCOL`](super::CREDIT_PROTOCOL).
+    pub fn poll_credit(&mut self) -> Option<Credit> {
+        self.credits.pop_front()
     }
 
     /// Writes nothing more after what is queued.
@@ -820,7 +686,7 @@ impl fmt::Debug for Client {
 
 impl Stream {
     fn new(state: StreamState) -> Self {
-        Self { state, queue: VecDeque::new(), queued: 0, end: End::Open, has_remote_ended: false }
+        Self { state, queue: VecDeque::new(), queued: 0, end: End::Open, has_remote_ended: false, read: 0 }
     }
 }
 
