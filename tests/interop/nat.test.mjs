@@ -15,6 +15,7 @@ const skip = withoutNetworks()
 for (const [wanted, title, count, failures = []] of [
   ['direct', 'whoever is reached, or has one port for all, is connected directly; a tab is reached by its relay', 24],
   ['random', 'a network with a port for every destination is punched from one with one port for all', 5],
+  ['upgraded', 'a stream that began at a relay goes on directly once a punch succeeds', 2],
   ['relayed', 'two networks with a port for every destination meet at a blind relay, upstream\'s or ours', 14, [/randomized|HOLEPUNCH_/]]
 ]) {
   test(title, { timeout: 400_000, skip }, async (t) => {
@@ -27,7 +28,7 @@ for (const [wanted, title, count, failures = []] of [
     const [failed, connected] = [results.filter(({ error }) => error), results.filter(({ error }) => !error)]
     assert.equal(failed.length, failures.length, JSON.stringify(failed))
     for (const [at, { error }] of failed.entries()) assert.match(error, failures[at])
-    assert.ok(connected.every(({ received }) => received === 100_000))
+    assert.ok(connected.every(({ received }) => received >= 100_000))
     assert.equal(connected.length, count)
   })
 }

@@ -3,6 +3,7 @@
 // The first line is {"do": "start", "kind": "upstream" | "tab", "bootstrap": ["HOST:PORT"], "host", "relay"}.
 
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import blindRelay from 'blind-relay'
 import UpstreamDHT from 'hyperdht'
@@ -12,6 +13,9 @@ import { parseBootstrap } from './testnet.mjs'
 
 /** How long a connection may take, with all the ports of a random network to try. */
 const PATIENCE_MS = 90_000
+
+/** How long a relay is kept after a stream has left it, and a little more. */
+const RELAY_LINGER_MS = 7_000
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const next = async () => {
@@ -34,24 +38,22 @@ const commands = {
     return { publicKey: server.publicKey.toString('hex') }
   },
 
-  /** Dials, sends so many bytes, and wants them back. */
-  async connect ({ key, seed, bytes, relayThrough }) {
+  /**
+   * Dials, sends so many bytes, and wants them back; with `upgrade`, again once the stream has left the relay that it began
+   * at, and the relay knows it no longer.
+   */
+  async connect ({ key, seed, bytes, relayThrough, upgrade = false }) {
     const keyPair = UpstreamDHT.keyPair(Buffer.from(seed, 'hex'))
     const stream = dht.connect(Buffer.from(key, 'hex'), { keyPair, ...through(relayThrough), localConnection: false })
-    const sent = Buffer.alloc(bytes, 7)
-    let received = 0
-    await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${received} bytes after ${PATIENCE_MS} ms`)), PATIENCE_MS)
-      stream.on('error', reject)
-      stream.on('close', () => reject(new Error(`closed after ${received} bytes`)))
-      stream.on('data', (data) => {
-        received += data.byteLength
-        if (received < bytes) return
-        clearTimeout(timer)
-        resolve()
-      })
-      for (let at = 0; at < bytes; at += 16_384) stream.write(sent.subarray(at, at + 16_384))
-    })
+    let received = await echo(stream, bytes)
+    const first = stream.rawStream?.remoteHost
+    if (upgrade) {
+      for (const started = Date.now(); stream.rawStream.remoteHost === first; await sleep(100)) {
+        if (Date.now() - started > PATIENCE_MS) throw new Error(`still goes to ${first}`)
+      }
+      await sleep(RELAY_LINGER_MS)
+      received += await echo(stream, bytes)
+    }
     const remote = stream.rawStream?.remoteHost ?? null
     stream.destroy()
     return { received, remote }
@@ -74,6 +76,28 @@ for (let command = await next(); command; command = await next()) {
   commands[name](command).then((result) => say({ id, result }), (error) => say({ id, error: `${error.code ?? ''} ${error.message}` }))
 }
 process.exit(0)
+
+async function echo (stream, bytes) {
+  const sent = Buffer.alloc(bytes, 7)
+  let received = 0
+  let take
+  const done = new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`${received} bytes after ${PATIENCE_MS} ms`)), PATIENCE_MS)
+    stream.on('error', reject)
+    stream.on('close', () => reject(new Error(`closed after ${received} bytes`)))
+    take = (data) => {
+      received += data.byteLength
+      if (received < bytes) return
+      clearTimeout(timer)
+      resolve()
+    }
+    stream.on('data', take)
+  })
+  for (let at = 0; at < bytes; at += 16_384) stream.write(sent.subarray(at, at + 16_384))
+  await done
+  stream.off('data', take)
+  return received
+}
 
 function through (relayThrough) {
   return relayThrough ? { relayThrough: Buffer.from(relayThrough, 'hex') } : {}

@@ -2,9 +2,11 @@
 // behind routers of several kinds, and nothing that leads outside. Prints one JSON line for each pair of peers.
 //
 // Arguments: the program of the relay, that of our DHT peer, and which pairs: `direct` (those that find a path
-// themselves), `random` (those of which one has a port for every destination) or `relayed` (both have).
+// themselves), `random` (those of which one has a port for every destination), `upgraded`
+// (such ones that begin at a relay) or `relayed` (both have).
 
 import { execFileSync } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 import DHT from 'hyperdht'
@@ -134,6 +136,17 @@ if (wanted === 'direct') {
   ].map(async ([maker, kind, other, otherKind]) => {
     await pair(await peer(maker, kind), await peer(other, otherKind))
   }))
+} else if (wanted === 'upgraded') {
+  const options = { by: 'a relay and then directly', client: { relayThrough: ourBlindRelay, upgrade: true, stay: true } }
+  const dialled = async () => {
+    const [client, server] = [await peer('ours', 'cone'), await peer('upstream', 'symmetric')]
+    await pair(client, server, options)
+    await client.child.next('upgraded', { patience })
+    const closed = await Promise.race([client.child.next('closed', { patience }), sleep(10_000, false)])
+    if (closed) console.log(JSON.stringify({ name: 'after the upgrade', error: JSON.stringify(closed) }))
+  }
+  const served = async () => await pair(await peer('upstream', 'cone'), await peer('ours', 'symmetric'), options)
+  await Promise.all([dialled(), served()])
 } else {
   const theirBlindRelay = (await (await peer('upstream', 'relay')).child.ask('serveBlindRelay', { seed: seed() }, patience)).publicKey
   const [upstream, other, ours] = await Promise.all(['upstream', 'upstream', 'ours'].map((maker) => peer(maker, 'symmetric')))
