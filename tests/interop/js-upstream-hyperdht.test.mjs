@@ -85,6 +85,74 @@ for (const direction of ['out', 'in']) {
   })
 }
 
+for (const direction of ['out', 'in']) {
+  sameNodes(`ends of connections, ${direction}`, async ({ create, other, note }) => {
+    const node = create()
+    const [caller, called] = direction === 'out' ? [node, other] : [other, node]
+    const events = []
+    const server = called.createServer()
+    await server.listen()
+    const connected = async (onconnection) => {
+      server.once('connection', onconnection)
+      const connection = caller.connect(server.publicKey)
+      return connection
+    }
+    const watch = (name, stream) => {
+      for (const event of ['end', 'error', 'close']) stream.once(event, (error) => events.push(`${name} ${event} ${error?.code ?? ''}`))
+    }
+    // Nobody reads, and both hear of the end.
+    let answer
+    const quiet = await connected((stream) => {
+      answer = stream
+      watch('answer', stream)
+      stream.once('end', () => stream.end())
+    })
+    watch('call', quiet)
+    quiet.end()
+    await eventually(() => events.filter((event) => event.includes('close')).length === 2)
+    note(events.splice(0).sort(), quiet.destroyed, answer.destroyed)
+    // Destroyed as soon as it is open.
+    const hasty = await connected((stream) => watch('answer', stream))
+    watch('call', hasty)
+    hasty.once('open', () => hasty.destroy())
+    await eventually(() => events.filter((event) => event.includes('close')).length === 2)
+    note(events.splice(0).filter((event) => !event.includes('answer end')).sort())
+    // Destroyed before it is open, and once more.
+    const early = caller.connect(server.publicKey)
+    watch('call', early)
+    early.destroy()
+    early.destroy()
+    note(await early.opened)
+    await eventually(() => events.length > 0)
+    note(events.splice(0))
+    // With an error of the program's.
+    const failed = caller.connect(server.publicKey)
+    watch('call', failed)
+    failed.destroy(Object.assign(new Error('no'), { code: 'NO' }))
+    await eventually(() => events.length === 2)
+    note(events.splice(0))
+    // What was written before the end arrives.
+    const parts = []
+    let ended = false
+    const writing = await connected((stream) => {
+      stream.on('error', () => {})
+      stream.on('data', (data) => parts.push(data.byteLength))
+      stream.on('end', () => {
+        ended = true
+        stream.end()
+      })
+    })
+    writing.resume()
+    const written = closed(writing)
+    for (let i = 1; i <= 50; i++) writing.write(Buffer.alloc(i * 100))
+    writing.end(Buffer.from('last'))
+    await eventually(() => ended)
+    note(parts.length, parts.reduce((sum, size) => sum + size, 0), parts.at(-1))
+    await written
+    note(writing.write('late'), writing.destroyed, await writing.flush())
+  })
+}
+
 sameNodes('nobody there', async ({ DHT, create, note }) => {
   const node = create()
   const connection = node.connect(DHT.keyPair().publicKey)
