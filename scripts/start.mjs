@@ -23,7 +23,7 @@ import { ensureTools } from './setup.mjs'
 const DEFAULT_PORT = 8470
 
 /** How long the relay and the sample peer may take to join the network. */
-const START_MS = 60_000
+const START_MS = 120_000
 
 /** How long children get to clean up after themselves before they are killed. */
 const STOP_MS = 3_000
