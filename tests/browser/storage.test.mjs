@@ -18,6 +18,33 @@ test('the browser is asked to keep stores, and says how much room there is', asy
   assert.equal(typeof status.persisted, 'boolean')
   assert.equal(after.persisted, persisted)
   assert.ok(status.quota > status.usage && status.usage >= 0)
+  assert.equal(status.deletedAfterDays, null)
+})
+
+test('Safari’s rule is told: seven days without a visit, unless the page is on the home screen', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const agents = {
+    'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.4 Safari/605.1.15': 7,
+    'Mozilla/5.0 (iPhone; CPU iPhone OS 18_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/136.0.7103.42 Mobile/15E148 Safari/604.1': 7,
+    'Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/136.0.0.0 Mobile Safari/537.36': null,
+    'Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:138.0) Gecko/20100101 Firefox/138.0': null
+  }
+  const daysFor = async (userAgent, isInstalled) => {
+    const page = await context.newPage()
+    await page.addInitScript(({ userAgent, isInstalled }) => {
+      Object.defineProperty(navigator, 'userAgent', { value: userAgent })
+      if (isInstalled) Object.defineProperty(navigator, 'standalone', { value: true })
+    }, { userAgent, isInstalled })
+    await page.goto(url)
+    const days = await page.evaluate(async () => (await (await import('/hypertab/browser/storage.js')).storageStatus()).deletedAfterDays)
+    await page.close()
+    return days
+  }
+  for (const [userAgent, days] of Object.entries(agents)) {
+    assert.equal(await daysFor(userAgent, false), days, userAgent)
+    assert.equal(await daysFor(userAgent, true), null, userAgent)
+  }
 })
 
 test('a disk that is full loses nothing that was answered, and writing goes on when there is room', async (t) => {
