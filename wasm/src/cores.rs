@@ -434,11 +434,13 @@ pub fn core_snapshot(core: u32) -> Result<Object, JsError> {
         let id = core.snapshot();
         let (length, fork, byte_length) =
             core.snapshot_at(id).map_or((0, 0, 0), |at| (at.length, at.fork, at.byte_length));
+        let hash = core.snapshot_at(id).map_or(JsValue::NULL, |at| bytes(&at.tree_hash).into());
         object(&[
             ("snapshot", id.0.into()),
             ("length", number(length).into()),
             ("fork", number(fork).into()),
             ("byteLength", number(byte_length).into()),
+            ("hash", hash),
         ])
     })
 }

@@ -110,6 +110,9 @@ fn response(response: Response) -> JsValue {
         Response::Audited(found) => upkeep::audited(&found),
         Response::Unmarked { ranges, next } => upkeep::unmarked(&ranges, next),
         Response::Has(has) => has.into(),
+        Response::Locals { entries, more } => {
+            list(entries.iter().map(|(key, value)| (bytes(key).into(), value)), more)
+        }
         Response::MissingNodes(count) => number(count).into(),
         Response::Proof(proof) => proof_object(&proof),
         Response::Records(values) => records::values(&values),
@@ -120,17 +123,18 @@ fn response(response: Response) -> JsValue {
         Response::Store(answer) => stores::answer(*answer),
         Response::TreeHash(hash) => bytes(&hash).into(),
         Response::Updated(changed) => changed.into(),
-        Response::UserDataList { entries, more } => user_data_list(&entries, more),
+        Response::UserDataList { entries, more } => {
+            list(entries.iter().map(|(name, value)| (name.as_str().into(), value)), more)
+        }
         Response::UserData(value) => value.map_or(JsValue::NULL, |value| bytes(&value).into()),
         _ => JsValue::UNDEFINED,
     }
 }
 
-fn user_data_list(entries: &[(String, bytes::Bytes)], more: bool) -> JsValue {
-    let entry = |(name, value): &(String, bytes::Bytes)| {
-        JsValue::from(Array::of2(&JsValue::from_str(name), &bytes(value).into()))
-    };
-    object(&[("entries", entries.iter().map(entry).collect::<Array>().into()), ("more", more.into())]).into()
+fn list<'a>(entries: impl Iterator<Item = (JsValue, &'a bytes::Bytes)>, more: bool) -> JsValue {
+    let entries: Array =
+        entries.map(|(name, value)| JsValue::from(Array::of2(&name, &bytes(value).into()))).collect();
+    object(&[("entries", entries.into()), ("more", more.into())]).into()
 }
 
 fn address(address: std::net::SocketAddrV4) -> JsValue {
@@ -198,6 +202,7 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
         Event::CoreTruncate { core, ancestors, fork } => {
             event!("truncate", core_number(core), number(ancestors), number(fork))
         }
+        Event::CoreGrowing { core, tree } => event!("growing", core_number(core), upkeep::head_of(&tree)),
         Event::Manifest { core } => event!("manifest", core_number(core)),
         Event::Download { core, peer, index, byte_length, elapsed } => event!(
             "download",

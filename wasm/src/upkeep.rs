@@ -1,6 +1,7 @@
 //! Marks and sweeps, and the audit of what is stored.
 
 use hypertab_core::engine::{AuditOptions, Audited};
+use hypertab_core::hypercore::merkle_tree::Tree;
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
@@ -48,6 +49,37 @@ pub fn core_audit(core: u32, start: f64, options: JsValue) -> Result<f64, JsErro
 #[wasm_bindgen(js_name = coreUserDataList)]
 pub fn core_user_data_list(core: u32, from: String, to: Option<String>, limit: u32) -> Result<f64, JsError> {
     command(core, |core| core.user_data_list(&from, to.as_deref(), limit))
+}
+
+/// Lists what programs keep for themselves from a key on, up to another. The request ends with keys, values, and whether there
+/// are more.
+#[wasm_bindgen(js_name = coreLocalList)]
+pub fn core_local_list(core: u32, from: &[u8], to: Option<Vec<u8>>, limit: u32) -> Result<f64, JsError> {
+    command(core, |core| core.local_list(from, to.as_deref(), limit))
+}
+
+/// Waits until nothing is being written, and keeps it so.
+#[wasm_bindgen(js_name = coreHold)]
+pub fn core_hold(core: u32) -> Result<f64, JsError> {
+    command(core, |core| core.hold())
+}
+
+/// Lets what writes go on.
+#[wasm_bindgen(js_name = coreRelease)]
+pub fn core_release(core: u32) -> Result<(), JsError> {
+    act(core, |core| core.release())
+}
+
+/// Whether to ask before a peer makes the log longer.
+#[wasm_bindgen(js_name = coreGuard)]
+pub fn core_guard(core: u32, is_guarded: bool) -> Result<(), JsError> {
+    act(core, |core| core.guard(is_guarded))
+}
+
+/// Says whether the log may become as long as was asked.
+#[wasm_bindgen(js_name = coreAdmit)]
+pub fn core_admit(core: u32, is_admitted: bool) -> Result<(), JsError> {
+    act(core, |core| core.admit(is_admitted))
 }
 
 /// Stores the manifest, unless it is known.
@@ -130,6 +162,19 @@ pub fn core_recovering(core: u32) -> Result<f64, JsError> {
 pub fn core_set_recovering(core: u32, milliseconds: f64) -> Result<(), JsError> {
     let milliseconds = integer(milliseconds, "milliseconds")?;
     act(core, |core| core.set_recovering(milliseconds))
+}
+
+/// A head that a core may get.
+pub(crate) fn head_of(tree: &Tree) -> JsValue {
+    let signature = tree.signature.as_ref().map_or(JsValue::NULL, |signature| bytes(signature).into());
+    object(&[
+        ("fork", number(tree.fork).into()),
+        ("length", number(tree.length).into()),
+        ("byteLength", number(tree.byte_length).into()),
+        ("roots", node_objects(&tree.roots)),
+        ("signature", signature),
+    ])
+    .into()
 }
 
 pub(crate) fn unmarked(ranges: &[(u64, u64)], next: Option<u64>) -> JsValue {

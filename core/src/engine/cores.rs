@@ -67,6 +67,8 @@ pub(super) enum Reader {
     Query(RequestId),
     /// A list of user data that was asked for.
     UserData(RequestId, DataKeys),
+    /// A list of what programs keep for themselves.
+    Locals(RequestId, DataKeys),
 }
 
 /// A core and all that belongs to it.
@@ -415,6 +417,7 @@ impl Engine {
                 }
                 LocalChange::Appended { start, length }
             }
+            CoreEvent::Growing(tree) => return self.emit(Event::CoreGrowing { core: id, tree }),
             CoreEvent::Upgraded => return self.emit(Event::CoreAppend { core: id }),
             CoreEvent::Truncated { ancestors, old_length, fork, is_reorg } => {
                 self.emit(Event::CoreTruncate { core: id, ancestors, fork });
@@ -577,7 +580,7 @@ impl Engine {
                             self.run_query(id, request, Some(Found::Values(values)));
                             continue;
                         }
-                        Some(Reader::UserData(..)) | None => continue,
+                        Some(Reader::UserData(..) | Reader::Locals(..)) | None => continue,
                     };
                     self.dirty_cores.insert(core);
                     match self.cores.get_mut(&core).map(|entry| &mut entry.state) {
@@ -600,6 +603,12 @@ impl Engine {
                             self.answer(request, Ok(Response::UserDataList { entries, more }));
                             continue;
                         }
+                        Some(Reader::Locals(request, keys)) => {
+                            let named = |(key, value): (Bytes, Bytes)| Some((keys.local_name(&key)?, value));
+                            let entries = entries.into_iter().filter_map(named).collect();
+                            self.answer(request, Ok(Response::Locals { entries, more }));
+                            continue;
+                        }
                         _ => continue,
                     };
                     self.dirty_cores.insert(core);
@@ -620,7 +629,7 @@ impl Engine {
                             self.fail_query(id, request, failure);
                             continue;
                         }
-                        Some(Reader::UserData(request, _)) => {
+                        Some(Reader::UserData(request, _) | Reader::Locals(request, _)) => {
                             self.answer(request, Err(failure.into()));
                             continue;
                         }

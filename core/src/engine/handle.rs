@@ -53,6 +53,12 @@ impl<'a> CoreHandle<'a> {
         entry.and_then(CoreEntry::parts).map(|(core, _)| core).expect("checked at construction")
     }
 
+    /// Returns the core, which goes on with what waits.
+    fn woken(&mut self) -> &mut Core {
+        self.engine.dirty_cores.insert(self.id);
+        self.core_mut()
+    }
+
     /// Returns the core's key.
     pub fn key(&self) -> PublicKey {
         *self.core().key()
@@ -237,6 +243,32 @@ impl<'a> CoreHandle<'a> {
     /// [`Response::UserDataList`]; what is not durable is not listed.
     pub fn user_data_list(&mut self, from: &str, to: Option<&str>, limit: u32) -> RequestId {
         self.engine.request_user_data_list(self.id, from, to, limit)
+    }
+
+    /// Lists what programs keep for themselves, from a key on, up to another, in the order of keys. Answered with
+    /// [`Response::Locals`]; what is not durable is not listed.
+    pub fn local_list(&mut self, from: &[u8], to: Option<&[u8]>, limit: u32) -> RequestId {
+        self.engine.request_local_list(self.id, from, to, limit)
+    }
+
+    /// Waits until nothing is staged, and keeps it so until [`release`](Self::release). Answered with [`Response::Done`].
+    pub fn hold(&mut self) -> RequestId {
+        self.engine.request_job(self.id, Work::Hold)
+    }
+
+    /// Lets what writes go on after [`hold`](Self::hold).
+    pub fn release(&mut self) {
+        self.woken().release();
+    }
+
+    /// Says whether [`Event::CoreGrowing`](super::Event::CoreGrowing) asks before a proof makes the log longer.
+    pub fn guard(&mut self, is_guarded: bool) {
+        self.woken().guard(is_guarded);
+    }
+
+    /// Answers [`Event::CoreGrowing`](super::Event::CoreGrowing).
+    pub fn admit(&mut self, is_admitted: bool) {
+        self.woken().admit(is_admitted);
     }
 
     /// Reads records as they are stored. Answered with [`Response::Records`].

@@ -8,6 +8,7 @@ use crate::hypercore::core::Core;
 use crate::hypercore::jobs::{EncryptionKey, Value, Work};
 use crate::hypercore::merkle_tree::Seek;
 use crate::replicator::{GetWish, LocalChange, RangeWish, Resolution, SeekWish, WishError, WishId};
+use crate::storage::keys::DataKeys;
 use crate::time::{Duration, Instant};
 
 use super::cores::{CoreEntry, Purpose, Reader};
@@ -58,6 +59,27 @@ impl Engine {
         to: Option<&str>,
         limit: u32,
     ) -> RequestId {
+        self.request_list(core, limit, Reader::UserData, |keys| keys.user_data_range(from, to))
+    }
+
+    pub(super) fn request_local_list(
+        &mut self,
+        core: CoreId,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: u32,
+    ) -> RequestId {
+        self.request_list(core, limit, Reader::Locals, |keys| keys.local_range(from, to))
+    }
+
+    /// Reads the records of a range of a core's keys.
+    fn request_list(
+        &mut self,
+        core: CoreId,
+        limit: u32,
+        reader: fn(RequestId, DataKeys) -> Reader,
+        range: impl FnOnce(&DataKeys) -> (Bytes, Bytes),
+    ) -> RequestId {
         let request = self.next_request();
         let entry = self.cores.get(&core);
         let keys = entry.and_then(CoreEntry::open).map(|core| core.data_keys());
@@ -66,9 +88,9 @@ impl Engine {
             return request;
         };
         if let Some(store) = self.stores.get_mut(&id) {
-            let (start, end) = keys.user_data_range(from, to);
+            let (start, end) = range(&keys);
             let ticket = store.machine.scan(start, end, false, limit);
-            store.reads.insert(ticket, Reader::UserData(request, keys));
+            store.reads.insert(ticket, reader(request, keys));
             self.dirty_stores.insert(id);
         }
         request

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::corestore::query::Answer;
+use crate::hypercore::merkle_tree::Tree;
 use crate::hypercore::proof::Proof;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::protomux::{ChannelId, RemoteOpenId};
@@ -148,6 +149,14 @@ pub enum Event {
     CoreAppend {
         /// Which core.
         core: CoreId,
+    },
+    /// A peer proved that a core is longer, and the host wanted to be asked before that is stored:
+    /// [`CoreHandle::admit`](super::CoreHandle::admit) answers.
+    CoreGrowing {
+        /// Which core.
+        core: CoreId,
+        /// The head that it would have.
+        tree: Box<Tree>,
     },
     /// A core was cut, by us or by peers.
     CoreTruncate {
@@ -423,6 +432,13 @@ pub enum Response {
     },
     /// Whether the log changed.
     Updated(bool),
+    /// What programs keep for themselves, in the order of keys.
+    Locals {
+        /// Key and value.
+        entries: Vec<(Bytes, Bytes)>,
+        /// Whether there are more behind the last.
+        more: bool,
+    },
     /// A piece of user data.
     UserData(Option<Bytes>),
     /// Pieces of user data in the order of their names.

@@ -21,7 +21,7 @@ use crate::compact_encoding::{Decode, Encode};
 use crate::crypto::{KeyPair, Node, leaf_hashes};
 use crate::error::StorageFailure;
 use crate::flat_tree;
-use crate::id::{DiscoveryKey, PublicKey};
+use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::storage::keys::{self, DataKeys};
 use crate::storage::records::{Auth, GroupPointer, Head, Hints};
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
@@ -29,6 +29,7 @@ use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 use super::bitfield::{BITS_PER_PAGE, BitChange, Bitfield};
 use super::encryption::{BlockEncryption, KeyMode};
 use super::error::CoreError;
+use super::guard::Guard;
 use super::jobs::{CoreEvent, EncryptionKey, JobId, Value, Work};
 use super::layers::Layers;
 use super::manifest::Manifest;
@@ -66,6 +67,8 @@ pub struct Core {
     pub(super) lost: Option<Head>,
     /// Somebody needs the log as it is: jobs that write wait.
     is_held: bool,
+    /// Whether the host is asked before the log grows because of a peer.
+    pub(super) guard: Guard,
     verifier: Option<Verifier>,
     is_legacy: bool,
     is_compat: bool,
@@ -123,6 +126,8 @@ pub struct Snapshot {
     pub byte_length: u64,
     /// Blocks that the live log still shares with it.
     pub compat_length: u64,
+    /// Hash of the tree.
+    pub tree_hash: Hash,
 }
 
 /// What one commit changes.
@@ -209,6 +214,7 @@ impl Core {
             unseen_from: None,
             lost,
             is_held: false,
+            guard: Guard::default(),
             verifier: None,
             is_legacy,
             is_compat,
@@ -331,7 +337,15 @@ impl Core {
     /// Lets jobs write again after [`Work::Hold`].
     pub fn release(&mut self) {
         self.is_held = false;
+        self.wake_parked();
+    }
+
+    pub(super) fn wake_parked(&mut self) {
         self.ready.extend(self.parked.drain(..));
+    }
+
+    pub(super) fn tell(&mut self, event: CoreEvent) {
+        self.events.push_back(event);
     }
 
     /// Returns where the log is stored.
@@ -437,8 +451,8 @@ impl Core {
     /// Takes a picture of the durable log.
     pub fn snapshot(&mut self, id: u32) {
         let Tree { length, fork, byte_length, .. } = self.tree;
-        self.snapshots
-            .insert(id, Snapshot { length, fork, byte_length, compat_length: length.min(self.tip.length) });
+        let (compat_length, tree_hash) = (length.min(self.tip.length), self.tree.tree_hash());
+        self.snapshots.insert(id, Snapshot { length, fork, byte_length, compat_length, tree_hash });
     }
 
     /// Returns a snapshot.

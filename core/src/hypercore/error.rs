@@ -144,7 +144,7 @@ impl From<VerifyError> for CoreError {
         match error {
             VerifyError::InvalidChecksum { index } => Self::InvalidChecksum { index },
             VerifyError::InvalidManifest | VerifyError::InvalidSignature => Self::InvalidSignature,
-            VerifyError::InvalidProof => Self::InvalidProof,
+            VerifyError::InvalidProof | VerifyError::Refused => Self::InvalidProof,
             _ => Self::InvalidOperation("proof does not fit the log"),
         }
     }

@@ -13,7 +13,7 @@ use super::branch::State;
 use super::conflict::Verdict;
 use super::error::CoreError;
 use super::manifest::Manifest;
-use super::merkle_tree::Seek;
+use super::merkle_tree::{Seek, Tree};
 use super::proof::{Proof, ProofRequest};
 use super::prove::Refused;
 use super::raw::{Record, RecordChange};
@@ -357,6 +357,9 @@ pub enum CoreEvent {
         /// In so many calls.
         calls: u32,
     },
+    /// A peer proved that the log is longer, and [`Core::admit`](super::core::Core::admit) has to say whether it may grow to that
+    /// head. Nothing of it is stored.
+    Growing(Box<Tree>),
     /// The log grew because a peer proved it.
     Upgraded,
     /// The log was cut.

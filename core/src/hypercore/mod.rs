@@ -9,6 +9,7 @@ pub mod core;
 pub mod encryption;
 pub mod error;
 mod groups;
+mod guard;
 pub mod jobs;
 pub mod layers;
 pub mod manifest;

@@ -55,6 +55,8 @@ pub enum VerifyError {
     InvalidProof,
     /// The signature does not fit.
     InvalidSignature,
+    /// The host does not want the log to grow so.
+    Refused,
     /// The log moved on while the proof was under way. Nobody is to blame: ask again.
     Stale,
     /// The proof is about another fork.
@@ -73,7 +75,7 @@ impl VerifyError {
             Self::InvalidChecksum { .. } => Some("INVALID_CHECKSUM"),
             Self::InvalidManifest | Self::InvalidSignature => Some("INVALID_SIGNATURE"),
             Self::InvalidOperation { .. } => Some("INVALID_OPERATION"),
-            Self::InvalidProof => Some("INVALID_PROOF"),
+            Self::InvalidProof | Self::Refused => Some("INVALID_PROOF"),
             Self::Stale | Self::WrongFork { .. } => None,
         }
     }
@@ -87,6 +89,7 @@ impl fmt::Display for VerifyError {
             Self::InvalidOperation { index } => write!(f, "the proof does not fit at node {index}"),
             Self::InvalidProof => f.write_str("the proof does not prove what it contains"),
             Self::InvalidSignature => f.write_str("proof contains an invalid signature"),
+            Self::Refused => f.write_str("the log is not to grow so"),
             Self::Stale => f.write_str("the log moved on"),
             Self::WrongFork { expected, found } => write!(f, "proof is for fork {found}, not {expected}"),
         }

@@ -225,6 +225,13 @@ impl Core {
             Err(Missing) => return Step::Read(wanted.take()),
         };
 
+        if let Some(tree) = &verified.upgraded {
+            match self.admits(tree) {
+                Some(true) => {}
+                Some(false) => return Step::Done(Value::Applied(Err(VerifyError::Refused))),
+                None => return Step::Park,
+            }
+        }
         let applied = Applied {
             upgraded: verified.upgraded.is_some(),
             manifest: verified.manifest.is_some(),

@@ -213,6 +213,16 @@ impl DataKeys {
         key.into()
     }
 
+    /// Returns the keys of what programs keep for themselves from a name on, up to another: first and end, exclusive.
+    pub fn local_range(&self, from: &[u8], to: Option<&[u8]>) -> (Bytes, Bytes) {
+        (self.local(from), to.map_or_else(|| self.locals_end(), |to| self.local(to)))
+    }
+
+    /// Returns the name inside a key of [`local`](Self::local).
+    pub fn local_name(&self, key: &[u8]) -> Option<Bytes> {
+        key.strip_prefix(self.part(LOCAL, 0).as_slice()).map(Bytes::copy_from_slice)
+    }
+
     /// Returns the key after those of all that programs keep for themselves.
     pub fn locals_end(&self) -> Bytes {
         self.part(LOCAL + 1, 0).into()
