@@ -2,6 +2,7 @@
 //
 //   npm run soak                       100,000 operations of a log against a model, on each disk
 //   npm run soak -- redb 1000000 7     one disk, the operations, the seed
+//   npm run soak -- chromium 100000 7  a log against a list in Chromium, with workers and pages that crash: the operations, the seed
 //   npm run soak -- swarm 5000 7       a mesh of five peers whose links come and go: the steps, the seed
 //   npm run soak -- large 4096         a copy of a log of that many MiB, with bounded memory
 //   npm run soak -- bee 100000 7       a bee against an ordered map, with crashes: the operations, the seed
@@ -27,6 +28,7 @@ await main(async () => {
   if (kind === 'fuzz') {
     return await rust('fuzz_replay', { HYPERTAB_TARGET: name, HYPERTAB_FUZZ: count ?? '1000000', HYPERTAB_SEED: seed })
   }
+  if (name === 'chromium') return await node('log-model', { HYPERTAB_SOAK: count ?? '100000', HYPERTAB_SEED: seed }, 'browser')
   if (name === 'swarm') return await node('swarm-churn', { HYPERTAB_SWARM: count ?? '3000', HYPERTAB_SEED: seed })
   if (name === 'large') return await node('large-core', { HYPERTAB_LARGE: count ?? '4096' })
   if (name === 'bee') return await rust('engine_bees', { BEE_OPS: count ?? '100000', SEED: seed })
@@ -40,10 +42,10 @@ async function rust (test, variables) {
   await run('cargo', ['test', '--workspace', '--all-features', '--locked', '--test', test, '--', '--nocapture'], { env: given(variables) })
 }
 
-async function node (test, variables) {
+async function node (test, variables, folder = 'interop') {
   await ensureTools()
   await build()
-  await run('node', ['--test', '--test-reporter=spec', `tests/interop/${test}.test.mjs`], { env: given(variables) })
+  await run('node', ['--test', '--test-reporter=spec', `tests/${folder}/${test}.test.mjs`], { env: given(variables) })
 }
 
 function given (variables) {
