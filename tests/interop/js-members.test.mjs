@@ -15,11 +15,11 @@ const classesOf = (prefix) => Object.fromEntries(['hypercore', 'corestore', 'hyp
 /** Members that only upstream's have, by the object they are of. */
 const MISSING = {
   // The engine verifies, stores and tells peers on its own; a program has nothing to hook in or to keep in step.
-  'core.core': ['exclusive', 'preupdate', 'truncating', 'skipBitfield', 'hintsChanged', 'remoteContiguousLengthChanged', 'addMonitor', 'removeMonitor',
+  'core.core': ['exclusive', 'truncating', 'skipBitfield', 'hintsChanged', 'remoteContiguousLengthChanged', 'addMonitor', 'removeMonitor',
     'emitRemoteContiguousLength', 'emitManifest', 'flushed', 'flushHints', 'checkConflict', 'verifyReorg', 'reorg', 'openSkipBitfield',
-    'updateContiguousLength', 'updateRemoteContiguousLength', 'onappend', 'ontruncate', 'destroy'],
-  state: ['index', 'lingers', 'atomized', 'mutex', 'snapshotCompatLength', 'lastTruncation', 'groupUpdated', 'active', 'addSession', 'removeSession',
-    'setRoots', 'close', 'updateDependency', 'updateGroupIndex', 'createWriteBatch', 'flush', 'reorg', 'waitForRecovery', 'onappend', 'ontruncate'],
+    'updateContiguousLength', 'updateRemoteContiguousLength', 'onappend', 'ontruncate'],
+  state: ['index', 'lingers', 'atomized', 'snapshotCompatLength', 'lastTruncation', 'groupUpdated', 'active', 'addSession', 'removeSession',
+    'setRoots', 'close', 'updateDependency', 'updateGroupIndex', 'createWriteBatch', 'flush', 'reorg', 'onappend', 'ontruncate'],
   replicator: ['hotswaps', 'setDownloading', 'signalAllowPush', 'onhave', 'ontruncate', 'onupgrade', 'onconflict', 'applyPendingReorg', 'addUpgrade',
     'addBlock', 'addSeek', 'addRange', 'cancel', 'updatePeer', 'updateSubset', 'updateAll', 'getUpdateAllDelay', 'queueUpdateAll', 'onpeerdestroy',
     'close', 'destroy'],
@@ -28,17 +28,17 @@ const MISSING = {
     'lastUpgradableLength', 'lastUpgradableFork', 'pushedLength', 'remoteRequests', 'segmentsWanted', 'broadcastedNonSparse', 'wants', 'remoteWants',
     'lastExtensionSent', 'lastExtensionRecv', 'signalUpgrade', 'broadcastRange', 'onextension', 'sendSync', 'onopen', 'onclose', 'closeIfIdle', 'onsync',
     'onrequest', 'oncancel', 'ondrain', 'push', 'ondata', 'onnodata', 'onwant', 'onunwant', 'onbitfield', 'onrange', 'onreorghint'],
-  channel: ['userData', 'aliases', 'handshake', 'messages', 'destroyed', 'onopen', 'onclose', 'ondestroy', 'ondrain', 'drained', 'fullyOpened', 'fullyClosed',
+  channel: ['userData', 'aliases', 'messages', 'destroyed', 'onopen', 'onclose', 'ondestroy', 'ondrain', 'drained', 'fullyOpened', 'fullyClosed',
     'open', 'cork', 'uncork', 'close', 'addMessage'],
   // The bits are the engine's: they change when blocks do.
   bitfield: ['resumed', 'merge', 'set', 'setRange', 'clear', 'onupdate'],
   'peer.remoteBitfield': ['set', 'setRange', 'insert', 'clear'],
   // Where records are is decided by each store: there is no RocksDB, no pointer and no file of a device.
   'state.storage': ['db', 'core', 'view', 'treeCache', 'dependencies', 'getDependency', 'setDependencyHead', 'updateDependencyLength', 'findDependencyIndex',
-    'snapshot', 'atomize', 'createLocalStream', 'resumeSession', 'createSession', 'createAtomicSession', 'deleteSessions', 'close'],
+    'snapshot', 'atomize', 'createSession', 'createAtomicSession', 'deleteSessions'],
   'storage.read': ['core', 'read', 'view', 'treeCache', 'fork', 'stats'],
   'storage.write': ['core', 'db', 'view', 'changes', 'putGroupUpdate', 'deleteGroupUpdate'],
-  atom: ['db', 'view', 'flushedPromise', 'preflushes', 'flushes', 'preflush', 'onflush', 'flushed'],
+  atom: ['db', 'view', 'flushedPromise', 'preflushes', 'flushes'],
   'store.storage': ['bootstrap', 'alwaysRecover', 'allowBackup', 'deviceFile', 'wait', 'id', 'view', 'enters', 'flushing', 'version', 'migrating',
     'stats', 'rocks', 'db', 'treeCache', 'audit', 'clear', 'setRecovering', 'setDefaultDiscoveryKey', 'resumeCore', 'createCore', 'createGroup'],
   // A batch writes its nodes in the engine.

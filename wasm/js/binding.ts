@@ -233,7 +233,7 @@ export interface Engine {
   coreSetFindingPeers (core: CoreHandle, count: number): void
   coreSetPushOnly (core: CoreHandle, pushOnly: boolean): void
   coreSetAllowPush (core: CoreHandle, allowPush: boolean): void
-  coreSnapshot (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number }
+  coreSnapshot (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number, hash: Uint8Array }
   coreCloseSnapshot (core: CoreHandle, snapshot: number): void
   coreProof (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof (core: CoreHandle, proof: unknown): RequestHandle
@@ -256,6 +256,11 @@ export interface Engine {
   }): RequestHandle
   coreCopyPrologue (core: CoreHandle, source: CoreHandle): RequestHandle
   coreCatchUp (branch: CoreHandle, source: CoreHandle, length: number): RequestHandle
+  coreLocalList (core: CoreHandle, from: Uint8Array, to: Uint8Array | undefined, limit: number): RequestHandle
+  coreHold (core: CoreHandle): RequestHandle
+  coreRelease (core: CoreHandle): void
+  coreGuard (core: CoreHandle, isGuarded: boolean): void
+  coreAdmit (core: CoreHandle, isAdmitted: boolean): void
   coreUserDataList (core: CoreHandle, from: string, to: string | undefined, limit: number): RequestHandle
   coreSetManifest (core: CoreHandle, manifest: Uint8Array): RequestHandle
   coreSetGroup (core: CoreHandle, topic: Uint8Array): RequestHandle

@@ -17,6 +17,7 @@ type Domain = 'core' | 'link' | 'relay' | 'server' | 'store' | 'query'
 const DOMAINS: Record<string, Domain> = {
   append: 'core',
   truncate: 'core',
+  growing: 'core',
   manifest: 'core',
   'remote-contiguous-length': 'core',
   download: 'core',

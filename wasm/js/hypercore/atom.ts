@@ -30,19 +30,44 @@ export class Atom {
   flushing = false
   #handle: StoreHandle | null = null
   #users = 0
+  readonly #before: Array<() => unknown> = []
+  readonly #after: Array<() => unknown> = []
+  #flushed: Promise<void> = Promise.resolve()
 
   constructor (storage: Storage) {
     this.storage = storage
   }
 
+  /** Calls a function before each flush. */
+  preflush (run: () => unknown): void {
+    this.#before.push(run)
+  }
+
+  /** Calls a function at the end of each flush, which waits for it. */
+  onflush (run: () => unknown): void {
+    this.#after.push(run)
+  }
+
+  /** Resolves when no flush is under way. */
+  async flushed (): Promise<void> {
+    await this.#flushed
+  }
+
   /** Writes everything, and shows it to the sessions outside. */
   async flush (): Promise<void> {
     if (this.flushing) throw new Error('Atom already flushing')
-    const handle = this.#handle
-    if (handle === null) return
     this.flushing = true
+    const flushing = this.#flush()
+    this.#flushed = flushing.catch(() => {})
+    await flushing
+  }
+
+  async #flush (): Promise<void> {
     try {
-      await request((engine) => engine.flushAtom(handle))
+      for (const run of [...this.#before]) run()
+      const handle = this.#handle
+      if (handle !== null) await request((engine) => engine.flushAtom(handle))
+      await Promise.all([...this.#after].map((run) => run()))
     } finally {
       this.flushing = false
     }

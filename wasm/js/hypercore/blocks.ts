@@ -47,9 +47,10 @@ export abstract class BlockSession extends Session {
       ...(options.maxLength === undefined ? {} : { maxLength: options.maxLength }),
       ...(encryption ? { encryption } : {})
     })).promise
-    const appended = await (provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers))
+    const append = () => provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers)
+    const { postappend } = options
+    const appended = await (postappend ? state.withhold(append, () => postappend(buffers)) : append())
     this.core!.stored()
-    await options.postappend?.(buffers)
     return appended
   }
 
@@ -80,8 +81,9 @@ export abstract class BlockSession extends Session {
   async has (start: number, end = start + 1): Promise<boolean> {
     if (!this.opened) await this.opening
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('has range is invalid', this.discoveryKey)
-    if (this._snapshot && end > this._snapshot.length && end > start) return false
-    return await this.state!.has(toIndex(start), toIndex(end))
+    const [first, last] = [toIndex(start), toIndex(end)]
+    if (this._snapshot) return await this.#hadAll(first, last)
+    return await this.state!.has(first, last)
   }
 
   /** Asks peers for a newer head; true when there was one. */
@@ -91,7 +93,7 @@ export abstract class BlockSession extends Session {
     if (this.closing || this.snapshotted || (this.writable && options.force !== true)) return false
     const wait = this._shouldWait(options, this.core!.replicator.findingPeers > 0)
     const list = options.activeRequests ?? this.activeRequests
-    ensureAlive(list)
+    if (wait) ensureAlive(list)
     const request = this.core!.request<boolean>((core, engine) => engine.coreUpdate(core, { wait, force: options.force === true }))
     return await trackWish(list, request).promise
   }
@@ -101,7 +103,6 @@ export abstract class BlockSession extends Session {
     if (!this.opened) await this.opening
     if (!isIndex(bytes)) throw HypercoreError.ASSERTION('seek is invalid', this.discoveryKey)
     bytes = toIndex(bytes)
-    if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot seek on a closed session', this.discoveryKey)
     options ??= {}
     const list = options.activeRequests ?? this.activeRequests
     ensureAlive(list)
@@ -110,9 +111,10 @@ export abstract class BlockSession extends Session {
     if (update) await trackWish(list, core.request<boolean>((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
     const wait = this._shouldWait(options, this.wait)
     const seek = (wait: boolean): Parameters<Core['request']>[0] => (handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding })
-    if (this.state!.from !== null) {
+    if (this.state!.from !== null || this.closing) {
       const found = await this.state!.request<[number, number] | null>(seek(false)).promise
       if (found) return found
+      if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot seek on a closed session', this.discoveryKey)
       if (!wait) return null
     }
     const request = core.request<[number, number] | null>(seek(wait))
@@ -132,14 +134,7 @@ export abstract class BlockSession extends Session {
     if (isDefault && !writable && (newLength > 0 || fork !== state.fork)) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
     }
-    if (state.prologue && newLength < state.prologue.length) {
-      throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', this.discoveryKey)
-    }
-    if (newLength > state.length) {
-      throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${newLength} must be less or equal to ${state.length}`, this.discoveryKey)
-    }
-    const signing = state.isDefault() ? this.#signing(keyPair, given.signature) : {}
-    await state.request((handle, engine) => engine.coreTruncate(handle, newLength, { fork, ...signing })).promise
+    await state.cut(newLength, { fork, ...(state.isDefault() ? this.#signing(keyPair, given.signature) : {}) })
   }
 
   /** Drops local blocks; they can be fetched again. */
@@ -153,6 +148,7 @@ export abstract class BlockSession extends Session {
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('clear range is invalid', this.discoveryKey)
     const cleared = options?.diff ? { blocks: 0 } : null
     if (start >= end || start >= this.length) return cleared
+    if (this._snapshot) throw HypercoreError.SESSION_NOT_WRITABLE('cannot clear a snapshot', this.discoveryKey)
     const [first, last] = [toIndex(start), toIndex(end)]
     await this.state!.request((core, engine) => engine.coreClear(core, first, last)).promise
     return cleared
@@ -187,6 +183,7 @@ export abstract class BlockSession extends Session {
   async treeHash (length = -1): Promise<Uint8Array> {
     if (!this.opened) await this.opening
     if (length === -1) length = this.length
+    if (length === this._snapshot?.length) return userBytes(this._snapshot.hash)
     if (length > 0 && !(await this.has(length - 1))) await this.get(length - 1, { raw: true })
     return userBytes(await this.state!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
   }
@@ -242,6 +239,18 @@ export abstract class BlockSession extends Session {
     const block = await track(list, request, options.timeout ?? this.timeout).promise
     if (snapshot) this.#checkSnapshot(index)
     return block ?? null
+  }
+
+  /** Whether a snapshot shows blocks, also those that the log lost since. */
+  async #hadAll (start: number, end: number): Promise<boolean> {
+    const { id, length } = this._snapshot!
+    if (end > length && end > start) return false
+    if (end <= this._compatLength && await this.state!.has(start, end)) return true
+    for (let index = start; index < end; index++) {
+      const block = id === null ? null : await this.state!.request((handle, engine) => engine.coreGet(handle, index, { wait: false, snapshot: id })).promise.catch(() => null)
+      if (block === null) return false
+    }
+    return true
   }
 
   #checkSnapshot (index: number): void {

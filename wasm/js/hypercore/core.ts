@@ -16,9 +16,10 @@ import { isElsewhere } from '../remote/table.js'
 import type { HypercoreOptions } from './options.js'
 import { BlockList } from './block-list.js'
 import type { Hypercore } from './hypercore.js'
+import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree.js'
 import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
-import { openOptions } from './opening.js'
+import { nameNewCore, openOptions } from './opening.js'
 import { Peer } from './peer.js'
 import { forEngine, fromEngine, type EngineProof, type Proof } from './proof.js'
 import { copyPrologue } from './prologue.js'
@@ -46,6 +47,9 @@ export interface Audit {
   droppedBits: number
   corrupt: boolean
 }
+
+/** Called with the head that the log would have, and the key of the core. */
+export type Preupdate = (batch: MerkleTreeBatch, key: Uint8Array) => unknown
 
 type AuditedPart = Omit<Audit, 'corrupt'> & { next: number | null }
 
@@ -103,6 +107,11 @@ export class Core {
   #manifest: Manifest | null = null
   #verifier: { manifest: Manifest, verifier: Verifier } | null = null
   #peers = new Map<number, Peer>()
+  /** The same peers, in the list that programs hold. */
+  readonly peers: Peer[] = []
+  #preupdate: Preupdate | null = null
+  /** What a program threw when the log was to grow. */
+  #refusal: Error | null = null
   #acquired = false
   /** What the log was when its store was closed to be opened again. */
   #frozen: { length: number, byteLength: number, fork: number, contiguousLength: number, remoteContiguousLength: number } | null = null
@@ -158,6 +167,16 @@ export class Core {
     return this.closed
   }
 
+  /** Asked before the log grows because a peer proved it; what it throws keeps the log as it is. */
+  get preupdate (): Preupdate | null {
+    return this.#preupdate
+  }
+
+  set preupdate (preupdate: Preupdate | null) {
+    this.#preupdate = preupdate
+    if (this.opened && !this.closed && !this.#frozen) call((engine) => { engine.coreGuard(this.handle, preupdate !== null) })
+  }
+
   /** Who signs the log; null before that is known. */
   get verifier (): Verifier | null {
     const { key, manifest } = this
@@ -180,10 +199,6 @@ export class Core {
   /** @internal The store is moving to another tab or worker: what fails is asked again. */
   get isMoving (): boolean {
     return this.#isMoving
-  }
-
-  get peers (): Peer[] {
-    return [...this.#peers.values()]
   }
 
   /** What is stored about the core. */
@@ -367,6 +382,15 @@ export class Core {
     return this.closing
   }
 
+  /** Closes the core and its weak sessions. */
+  async destroy (): Promise<void> {
+    if (this.closed) return
+    if (this.hasSession()) throw new Error('Cannot destroy while sessions are open')
+    const sessions = this.allSessions()
+    await this.close()
+    for (const session of sessions) session.close().catch(() => {})
+  }
+
   async #open (options: HypercoreOptions): Promise<void> {
     try {
       if (options.preopen) await options.preopen
@@ -377,8 +401,10 @@ export class Core {
       this.#acquired = true
       // Whoever names no core gets the first one, also when somebody has it open.
       const isUnnamed = !opening.key && !opening.discoveryKey && !opening.manifest
-      const known = !isUnnamed ? null : this.db.unnamed?.discoveryKey ?? await this.#sharedDefault()
+      if (!isUnnamed) await this.db.looking()
+      const known = isUnnamed ? await this.#firstCore() : null
       if (known) opening.discoveryKey = known
+      else if (isUnnamed && this.db.users > 1 && !this.db.isShared && opening.createIfMissing && !opening.overwrite) nameNewCore(opening)
       this.#unwatch = this.db.watch({
         letGo: (failure, isMoving) => this.#letGo(fromFailure(failure, this.discoveryKey), isMoving),
         resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
@@ -391,7 +417,7 @@ export class Core {
       const legacy = options.legacyFiles === undefined ? this.db.legacyFiles() : options.legacyFiles
       const handle = await this.#openHandle(this.store, opening, legacy).catch(async (error: HypercoreError) => {
         // Another tab may have made the first core meanwhile.
-        const made = isUnnamed && !known && error.code === 'STORAGE_CONFLICT' ? await this.#sharedDefault() : null
+        const made = isUnnamed && !known && error.code === 'STORAGE_CONFLICT' ? await this.#firstCore() : null
         if (made === null) throw error
         unlisten('core', this.handle, this.#onevent)
         return await this.#openHandle(this.store, { ...opening, discoveryKey: made })
@@ -407,9 +433,11 @@ export class Core {
     }
   }
 
-  /** The core that is meant when none is named, where another tab may have it open. */
-  async #sharedDefault (): Promise<Uint8Array | null> {
-    return this.db.isShared ? await this.db.getDefaultDiscoveryKey() : null
+  /** The core that is meant when none is named, where somebody else may have it open. */
+  async #firstCore (): Promise<Uint8Array | null> {
+    const { db } = this
+    if (db.unnamed?.discoveryKey) return db.unnamed.discoveryKey
+    return db.isShared || db.users > 1 ? await db.lookForFirst() : null
   }
 
   // A store that moves meanwhile is asked again where it is then.
@@ -457,6 +485,7 @@ export class Core {
     this.compat = look((engine) => engine.coreIsCompat(handle))
     this.keyPair = this.#storedKeyPair(handle, options)
     this.opened = true
+    if (this.#preupdate !== null) this.preupdate = this.#preupdate
     if (this.replicator.findingPeers > 0) setFindingPeers(handle, this.replicator, this.replicator.findingPeers)
   }
 
@@ -541,6 +570,7 @@ export class Core {
     this.#isMoving = false
     this.replicator.resumed()
     for (const session of this.allSessions()) session.onreopen()
+    if (this.#preupdate !== null) this.preupdate = this.#preupdate
     this.#resumed!.resolve()
     // What peers tell would have to be stored, so there are none until there is room.
     if (!isMoving) this.#isFull = true
@@ -575,7 +605,10 @@ export class Core {
     } catch {
       if (!this.opened) return
     }
+    if (this.hasSession()) throw new Error('Cannot close while sessions are open')
     const handle = this.handle
+    // What a program may ask for afterwards.
+    void this.manifest
     for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()
     try {
@@ -586,21 +619,29 @@ export class Core {
       this.closed = true
       this.#unwatch()
       if (this.db.unnamed === this) this.db.unnamed = null
-      for (const peer of this.#peers.values()) peer.removed = true
+      for (const peer of this.peers.splice(0)) peer.removed = true
       this.#peers.clear()
       await this.db.release()
+      if (this.autoClose) await this.db.coreClosed()
     }
   }
 
   readonly #onevent = (kind: string, rest: unknown[]): void => {
     switch (kind) {
       case 'append':
-        this.#emit((session) => { if (session.state === this.state) session.onappend() })
-        this.#updateGroup()
+        this.state.tell(() => {
+          this.#emit((session) => { if (session.state === this.state) session.onappend() })
+          this.#updateGroup()
+        })
         break
       case 'truncate':
-        this.#emit((session) => { if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number) })
-        this.#updateGroup()
+        this.state.tell(() => {
+          this.#emit((session) => { if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number) })
+          this.#updateGroup()
+        })
+        break
+      case 'growing':
+        void this.#askForUpdate(rest[0] as GrowingHead)
         break
       case 'manifest':
         if (this.closing === null) this.compat = look((engine) => engine.coreIsCompat(this.handle))
@@ -630,7 +671,8 @@ export class Core {
         const peer = this.#peer(rest[1] as number)
         if (peer) peer.failures.data++
         this.replicator.failures.data++
-        const error = fromFailure(rest[0] as Failure, this.discoveryKey)
+        const error = this.#refusal ?? fromFailure(rest[0] as Failure, this.discoveryKey)
+        this.#refusal = null
         const block = typeof rest[2] === 'number' ? { index: rest[2] } : null
         this.#emit((session) => { session.emit('verification-error', error, { block }, null, peer) })
         break
@@ -693,6 +735,18 @@ export class Core {
     return { fork, length, rootHash: this.state.hash(), signature: this.state.signature }
   }
 
+  async #askForUpdate (head: GrowingHead): Promise<void> {
+    const { handle } = this
+    let isAdmitted = true
+    try {
+      await this.#preupdate?.(MerkleTreeBatch.ofHead(this.state, head), this.key!)
+    } catch (error) {
+      isAdmitted = false
+      this.#refusal = error as Error
+    }
+    if (!this.closed) call((engine) => { engine.coreAdmit(handle, isAdmitted) })
+  }
+
   #updateGroup (): void {
     // What was stored before it closed is told after the engine has let go of it.
     if (this.closing !== null) return
@@ -708,6 +762,7 @@ export class Core {
     const mux = [...this.muxes].find((mux) => mux.isOn(link)) ?? null
     const peer = new Peer(this, id, link, mux)
     this.#peers.set(id, peer)
+    this.peers.push(peer)
     if (this.isLost) call((engine) => { engine.coreAskForRepair(this.handle) })
     this.#emit((session) => {
       session.emit('peer-add', peer)
@@ -719,6 +774,7 @@ export class Core {
     const peer = this.#peers.get(id)
     if (!peer) return
     this.#peers.delete(id)
+    this.peers.splice(this.peers.indexOf(peer), 1)
     peer.removed = true
     this.#emit((session) => { session.emit('peer-remove', peer) })
     this.checkIfIdle()

@@ -185,6 +185,7 @@ export class Hypercore extends BlockSession {
 
   async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
     if (!this.opened) await this.opening
+    if (this._snapshot) throw HypercoreError.SESSION_NOT_WRITABLE('cannot set user data of a snapshot', this.discoveryKey)
     await this.state!.setUserData(key, value)
   }
 
@@ -279,7 +280,8 @@ export class Hypercore extends BlockSession {
   async commit (session: Hypercore, options: CommitOptions = {}): Promise<{ length: number, byteLength: number } | null> {
     await this.ready()
     await session.ready()
-    return await this.state!.commit(session.state!, { keyPair: this.keyPair && normalKeyPair(this.keyPair), ...options })
+    const shown = session._snapshot ? { length: session.length } : {}
+    return await this.state!.commit(session.state!, { keyPair: this.keyPair && normalKeyPair(this.keyPair), ...shown, ...options })
   }
 
   /** The store compacts itself: nothing is left to be done. */
@@ -302,7 +304,6 @@ export class Hypercore extends BlockSession {
     if (!this.opened) await this.opening
     await this.core!.setGroup(topic)
   }
-
 
   /** Resolves when a writer whose store was repaired can go on: its peers know of nothing longer. */
   async recover (): Promise<void> {

@@ -3,8 +3,8 @@
 import type { OpenCoreOptions } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { equal, isBytes } from '../support/bytes.js'
-import { discoveryKey } from '../support/crypto.js'
-import { createManifest, encodeManifest, isCompat, manifestKey } from './manifest.js'
+import { discoveryKey, keyPair } from '../support/crypto.js'
+import { createManifest, encodeManifest, isCompat, manifestKey, singleSigner } from './manifest.js'
 import { hasSmallWants } from './features.js'
 import type { HypercoreOptions } from './options.js'
 
@@ -41,4 +41,17 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
   if (options.inflightRange) opening.inflightRange = options.inflightRange
   if (options.alias) opening.alias = options.alias
   return opening
+}
+
+/** Names a core that is made while others are made in the same store: each of them is one of its own. */
+export function nameNewCore (opening: OpenCoreOptions): void {
+  opening.keyPair ??= keyPair()
+  const { publicKey } = opening.keyPair
+  if (opening.compat) {
+    opening.key = publicKey
+    return
+  }
+  const manifest = singleSigner(publicKey)
+  opening.key = manifestKey(manifest)
+  opening.manifest = encodeManifest(manifest)
 }

@@ -9,11 +9,29 @@ import type { Mux } from '../links/mux.js'
 import { BlockList } from './block-list.js'
 import type { Core } from './core.js'
 import type { Extension } from './extension.js'
+import { replicate } from './lib/caps.js'
 
 /** How many messages of one kind went and came. */
 export interface MessageCount {
   tx: number
   rx: number
+}
+
+/** What the other end said when it opened the channel. */
+export interface ReplicationHandshake {
+  seeks: boolean
+  /** Proof that it knows the key. */
+  capability: Uint8Array
+}
+
+/** Where a core is replicated on a stream. */
+export interface ReplicationChannel {
+  protocol: string
+  id: Uint8Array | null
+  opened: boolean
+  closed: boolean
+  protomux: Mux | null
+  handshake: ReplicationHandshake | null
 }
 
 /** Counters of messages, by kind, and of what went wrong. */
@@ -78,6 +96,7 @@ export class Peer {
   /** @internal */
   readonly link: LinkHandle
   #last: PeerStatus
+  #handshake: ReplicationHandshake | null = null
   #traffic: [number[], number[]] | null = null
 
   /** @internal */
@@ -118,8 +137,15 @@ export class Peer {
   }
 
   /** The channel that the core is replicated on. */
-  get channel (): { protocol: string, id: Uint8Array | null, opened: boolean, closed: boolean, protomux: Mux | null } {
-    return { protocol: 'hypercore/alpha', id: this.core.discoveryKey, opened: !this.removed, closed: this.removed, protomux: this.protomux }
+  get channel (): ReplicationChannel {
+    return {
+      protocol: 'hypercore/alpha',
+      id: this.core.discoveryKey,
+      opened: !this.removed,
+      closed: this.removed,
+      protomux: this.protomux,
+      handshake: this.#handshake ??= this.#proven()
+    }
   }
 
   get replicator (): Core['replicator'] {
@@ -157,6 +183,13 @@ export class Peer {
   /** Sends a message of an extension. */
   extension (name: string, message: Uint8Array): void {
     if (!this.removed) call((engine) => { engine.coreSendExtension(this.core.handle, this.id, name, message) })
+  }
+
+  // That the peer knows the key, it proved for this stream.
+  #proven (): ReplicationHandshake | null {
+    const { key } = this.core
+    const { handshakeHash, isInitiator } = this.stream ?? {}
+    return key && handshakeHash ? { seeks: true, capability: replicate(!isInitiator, key, handshakeHash) } : null
   }
 
   // The engine is asked while the peer is there; what it said last is what remains.

@@ -83,7 +83,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   /** @internal */
   preload: Promise<Partial<HypercoreOptions>> | null = null
   /** @internal */
-  _snapshot: { length: number, byteLength: number, fork: number, id: number | null, users: number } | null = null
+  _snapshot: { length: number, byteLength: number, fork: number, hash: Uint8Array, id: number | null, users: number } | null = null
   /** @internal Blocks that the log still shares with the snapshot. */
   _compatLength = Infinity
   /** @internal */
@@ -296,14 +296,14 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const core = this.core!
     if (!core.opened) await core.ready()
     if (parent && !parent.opened) await parent.opening
-    this.keyPair ??= core.keyPair ?? parent?.keyPair ?? null
+    this.keyPair ??= options.keyPair ?? core.keyPair ?? parent?.keyPair ?? null
     this.encryption = parent?.encryption ?? createEncryption(encryptionOption(options), core)
     if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
     if (options.encodeBatch) this.encodeBatch = options.encodeBatch
     if (options.pushOnly === true) core.replicator.setPushOnly(true)
     if (options.exclusive && options.writable !== false) {
-      await core.lockExclusive()
       this.exclusive = true
+      await core.lockExclusive()
     }
     // At once where it can be: a snapshot is of the log as it is now.
     this.state = options.name || options.atom ? await this.#openState(options) : (parent?.state ?? core.state).ref()
@@ -404,7 +404,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   #takeSnapshot (): void {
     const core = this.state!
     const taken = call((engine) => engine.coreSnapshot(core.handle))
-    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, id: taken.snapshot, users: 1 }
+    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash, id: taken.snapshot, users: 1 }
   }
 
   #releaseSnapshot (): void {

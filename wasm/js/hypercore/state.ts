@@ -11,7 +11,9 @@ import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, treeHash } from './lib/merkle-tree.js'
+import { Mutex } from './mutex.js'
 import type { TreeNode } from './proof.js'
+import { waitForRecovery } from './recovery.js'
 
 /** How a branch is committed. */
 export interface CommitOptions {
@@ -38,11 +40,15 @@ export class State {
   readonly name: string | null
   readonly atom: Atom | null
   #handle: CoreHandle | null
+  #mutex: Mutex | null = null
   readonly sessions: Hypercore[] = []
   /** The signature that a program got, and what it was. */
   private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
   /** Serialises appends whose blocks are encrypted by a program. */
   appending: Promise<unknown> = Promise.resolve()
+  /** What is to be told once nothing is withheld. */
+  #untold: Array<() => void> = []
+  #withholding = 0
   #references = 0
   /** How often the engine was asked to open it. */
   #openings = 1
@@ -114,6 +120,16 @@ export class State {
 
   hash (): Uint8Array {
     return treeHash(this.roots)
+  }
+
+  /** Keeps writes from beginning, of programs and of peers. */
+  get mutex (): Mutex {
+    return this.#mutex ??= new Mutex(this)
+  }
+
+  /** Resolves when a writer whose store was repaired can go on. */
+  waitForRecovery (): Promise<void> {
+    return waitForRecovery(this)
   }
 
   createTreeBatch (): MerkleTreeBatch {
@@ -228,17 +244,19 @@ export class State {
   }
 
   async truncate (length: number, fork: number, { keyPair, signature }: { keyPair?: KeyPair | null, signature?: Uint8Array | null } = {}): Promise<void> {
-    if (this.prologue && length < this.prologue.length) {
-      throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', this.core.discoveryKey)
+    await this.cut(length, { fork, ...(keyPair?.secretKey ? { keyPair } : {}), ...(signature ? { signature } : {}) })
+  }
+
+  /** @internal Cuts the log, once what was appended before is there. */
+  async cut (length: number, options: { fork: number, keyPair?: KeyPair, signature?: Uint8Array }): Promise<void> {
+    const { prologue, core } = this
+    if (prologue && length < prologue.length) throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', core.discoveryKey)
+    try {
+      await this.request((handle, engine) => engine.coreTruncate(handle, length, options)).promise
+    } catch (error) {
+      if ((error as HypercoreError).code !== 'INVALID_OPERATION' || length <= this.length) throw error
+      throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, core.discoveryKey)
     }
-    if (length > this.length) {
-      throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, this.core.discoveryKey)
-    }
-    await this.request((handle, engine) => engine.coreTruncate(handle, length, {
-      fork,
-      ...(keyPair?.secretKey ? { keyPair } : {}),
-      ...(signature ? { signature } : {})
-    })).promise
   }
 
   async clear (start: number, end: number): Promise<void> {
@@ -303,6 +321,24 @@ export class State {
     await request(() => id)
   }
 
+  /** @internal Does something, and then something else before any session is told of it. */
+  async withhold<T> (work: () => Promise<T>, after: () => unknown): Promise<T> {
+    this.#withholding++
+    try {
+      const done = await work()
+      await after()
+      return done
+    } finally {
+      if (--this.#withholding === 0) for (const tell of this.#untold.splice(0)) tell()
+    }
+  }
+
+  /** @internal Tells sessions something, unless that has to wait. */
+  tell (tell: () => void): void {
+    if (this.#withholding > 0) this.#untold.push(tell)
+    else tell()
+  }
+
   ref (): this {
     this.#references++
     return this
@@ -337,9 +373,13 @@ export class State {
   }
 
   #onevent (kind: string, rest: unknown[]): void {
-    const sessions = [...this.sessions].reverse()
-    if (kind === 'append') for (const session of sessions) session.onappend()
-    if (kind === 'truncate') for (const session of sessions) session.ontruncate(rest[0] as number, rest[1] as number)
+    if (kind !== 'append' && kind !== 'truncate') return
+    this.tell(() => {
+      for (const session of [...this.sessions].reverse()) {
+        if (kind === 'append') session.onappend()
+        else session.ontruncate(rest[0] as number, rest[1] as number)
+      }
+    })
   }
 }
 

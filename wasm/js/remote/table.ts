@@ -20,7 +20,7 @@ function methods (makes: Makes, handles: readonly number[], names: string): Arra
 export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('nothing', first, `
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
-    coreSetRecovering corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStopMessages linkStartChannels
+    coreSetRecovering coreRelease coreGuard coreAdmit corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStopMessages linkStartChannels
     closeLink breakLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay relayPing acceptConnection coreTellSignature
     denyConnection cancel expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
@@ -28,7 +28,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeInfos storeCores storeAliases storeGroup
     storeGroupUpdates storeBranches storeRecords coreImportBytes closeCore coreAppend coreGet coreUpdate coreSeek coreTruncate coreClear coreDownload
     coreTreeHash coreSetUserData coreUserData coreProof coreApplyProof coreMark coreClearMarks coreUnmarked coreAudit flushAtom
-    coreUserDataList coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes
+    coreUserDataList coreLocalList coreHold coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes
     relayLookup relayAnnounce relayUnannounce closeServer`),
   ...methods('request', both, 'coreCommit coreCopyPrologue coreCatchUp'),
   ...methods('core', first, 'openCore openBranch'),

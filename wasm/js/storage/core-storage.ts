@@ -10,9 +10,9 @@ import type { State } from '../hypercore/state.js'
 import { UserDataStream, type UserDataRange } from '../hypercore/user-data.js'
 import { userBytes } from '../platform.js'
 import { call } from '../runtime.js'
-import { fromUtf8, isBytes } from '../support/bytes.js'
+import { concat, fromUtf8, isBytes } from '../support/bytes.js'
 import type { Atom } from '../hypercore/atom.js'
-import { userFields, type EntryStream, type StoredAuth, type StoredHead, type StoredHints } from './records.js'
+import { pages, userFields, type EntryStream, type StoredAuth, type StoredHead, type StoredHints } from './records.js'
 import type { Storage } from './storage.js'
 
 /** What a record is, and which of its kind. */
@@ -40,6 +40,19 @@ export interface IndexRange {
   lte?: number
   reverse?: boolean
   limit?: number
+}
+
+/** Which of the records that programs keep for themselves: from `gte` on, up to `lt`, exclusive. */
+export interface LocalRange {
+  gte?: Uint8Array
+  lt?: Uint8Array | null
+  gt?: unknown
+  lte?: unknown
+}
+
+interface LocalPage {
+  entries: Array<[key: Uint8Array, value: Uint8Array]>
+  more: boolean
 }
 
 /** Records that a stream reads at once. */
@@ -188,6 +201,7 @@ export class CoreTX {
 /** Where one log, branch or atomic view of them is stored. */
 export class CoreStorage {
   readonly #state: State
+  #holds = 0
 
   /** @internal */
   constructor (state: State) {
@@ -200,9 +214,9 @@ export class CoreStorage {
   readonly snapshotted = false
   readonly readOnly = false
 
-  /** How many blocks are stored elsewhere. */
+  /** How many blocks are stored elsewhere; -1 for a log, which has all of its own. */
   getDependencyLength (): number {
-    return this.#state.isDefault() ? 0 : this.#state.flushedLength()
+    return this.#state.isDefault() ? -1 : this.#state.flushedLength()
   }
 
   read (_fork?: number): CoreRX {
@@ -237,6 +251,36 @@ export class CoreStorage {
 
   createUserDataStream (range: UserDataRange = {}): UserDataStream {
     return new UserDataStream(this.#state, range)
+  }
+
+  /** What programs keep for themselves, in the order of keys. */
+  createLocalStream (range: LocalRange = {}): EntryStream<{ key: Uint8Array, value: Uint8Array }> {
+    const { gt = null, gte = new Uint8Array(0), lte = null, lt = null } = range
+    if (gt !== null || lte !== null) throw new Error('gt and lte not yet supported for local streams')
+    return pages(async (from, limit) => {
+      const { entries, more } = await this.#state.request<LocalPage>((core, engine) => engine.coreLocalList(core, from ?? gte, lt ?? undefined, limit)).promise
+      const last = entries.at(-1)?.[0]
+      // The next key there can be.
+      return [entries, more && last ? concat([last, new Uint8Array(1)]) : null]
+    }, ([key, value]) => ({ key: userBytes(key), value: userBytes(value) }), PAGE)
+  }
+
+  /** The storage of the branch of a name, to be closed; null when there is none. */
+  async resumeSession (name: string): Promise<CoreStorage | null> {
+    const rx = this.read()
+    const sessions = rx.getSessions()
+    rx.tryFlush()
+    if (!(await sessions)?.some((session) => session.name === name)) return null
+    const { storage } = await this.#state.branch(name, false)
+    storage.#holds++
+    return storage
+  }
+
+  /** Ends what {@link resumeSession} began; the storage of a session closes with it. */
+  async close (): Promise<void> {
+    if (this.#holds === 0) return
+    this.#holds--
+    await this.#state.unref()
   }
 
   #pages (): number {

@@ -29,11 +29,19 @@ export class HypercoreStorage extends Storage {
 
   /** Closes it, with every core in it. */
   override async close (): Promise<void> {
-    if (this.#opening !== null) {
-      await this.#opening.then(() => this.release(), () => {})
-      this.#opening = null
-    }
+    await this.#letGo()
     await this.closeUsers()
     await super.close()
+  }
+
+  /** @internal A core that was opened by itself closes its storage. */
+  override async coreClosed (): Promise<void> {
+    if (this.users === 1) await this.#letGo()
+  }
+
+  async #letGo (): Promise<void> {
+    const opening = this.#opening
+    this.#opening = null
+    await opening?.then(() => this.release(), () => {})
   }
 }

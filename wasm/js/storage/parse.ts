@@ -1,6 +1,7 @@
 // What programs give as storage, turned into a Storage.
 
-import { openFolder, openPath } from '../platform.js'
+import { openPath } from '../platform.js'
+import { HypercoreStorage } from './hypercore-storage.js'
 import { memory } from './memory.js'
 import { Storage } from './storage.js'
 
@@ -8,8 +9,9 @@ import { Storage } from './storage.js'
 interface CoreStorageLike {
   path: string
   isCoreStorage?: boolean
-  db?: unknown
+  db?: { opened?: boolean }
   rocks?: unknown
+  close? (): Promise<void>
 }
 
 /** A path, a storage of ours, or one that was made for upstream. */
@@ -26,16 +28,29 @@ export function parseStorage (input: StorageInput): Storage {
   if (typeof input === 'function') return memory()
   if (typeof input === 'object' && input !== null) {
     const { path, db, rocks } = input as CoreStorageLike
-    if (typeof path === 'string' && (db || rocks)) return reuse(input, () => openFolder(`${path}/db/hypertab`))
+    if (typeof path === 'string' && (db || rocks)) return inPlaceOf(input as CoreStorageLike)
     if ('href' in input && String(input.href).startsWith('file:')) return openPath(decodeURIComponent((input as URL).pathname))
   }
   throw new TypeError('storage must be a path or a storage object; memory() from hypertab/storage needs neither')
 }
 
-function reuse (input: object, make: () => Storage): Storage {
+// Whoever has upstream's object goes on using it: it tells of the store that took its place, and closes it.
+function inPlaceOf (input: CoreStorageLike): Storage {
   const known = replaced.get(input)
   if (known) return known
-  const storage = make()
+  const storage = new HypercoreStorage(`${input.path}/db/hypertab`)
   replaced.set(input, storage)
+  const theirs = input.close?.bind(input)
+  for (let owner = HypercoreStorage.prototype; owner !== Object.prototype; owner = Object.getPrototypeOf(owner)) {
+    for (const [name, { value, get }] of Object.entries(Object.getOwnPropertyDescriptors(owner))) {
+      if (name === 'constructor' || !(name in input) || Object.hasOwn(input, name)) continue
+      if (get) Object.defineProperty(input, name, { configurable: true, get: get.bind(storage) })
+      else Object.defineProperty(input, name, { configurable: true, writable: true, value: value.bind(storage) })
+    }
+  }
+  input.close = async () => {
+    await storage.close()
+    if (input.db?.opened) await theirs?.()
+  }
   return storage
 }

@@ -94,6 +94,7 @@ export class Storage {
   /** It is being opened where others have it. */
   #isMoving = false
   #failures = 0
+  #looking: Promise<Uint8Array | null> | null = null
 
   constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
     this.name = name
@@ -207,6 +208,9 @@ export class Storage {
     if (this.#users === 0 && !this.#keepOpen) await this.#closeStore()
   }
 
+  /** @internal A core has closed that nobody shares the storage with. */
+  async coreClosed (): Promise<void> {}
+
   /** Closes the store. Only for one that no core has open. */
   async close (): Promise<void> {
     await this.#closeStore()
@@ -257,6 +261,17 @@ export class Storage {
   /** The core that is opened when none is named. */
   async getDefaultDiscoveryKey (): Promise<Uint8Array | null> {
     return userFields(await this.#ask<Uint8Array | null>((engine, store) => engine.storeDefaultCore(store)))
+  }
+
+  /** @internal The same, before any core that is opened from now on can become the first one: those wait for {@link looking}. */
+  async lookForFirst (): Promise<Uint8Array | null> {
+    this.#looking ??= this.getDefaultDiscoveryKey().finally(() => { this.#looking = null })
+    return await this.#looking
+  }
+
+  /** @internal Ends when nobody looks for the first core. */
+  async looking (): Promise<void> {
+    await this.#looking?.catch(() => {})
   }
 
   async hasCore (discoveryKey: Uint8Array, _options?: { ifMigrated?: boolean }): Promise<boolean> {

@@ -10,6 +10,15 @@ import { fromEngine, type Proof } from '../proof.js'
 import type { State } from '../state.js'
 import { treeSignable, treeSignableCompat } from './caps.js'
 
+/** A head that a log may get. */
+export interface GrowingHead {
+  fork: number
+  length: number
+  byteLength: number
+  roots: TreeNode[]
+  signature: Uint8Array | null
+}
+
 /** A head that blocks are added to, without storing them. */
 export class MerkleTreeBatch {
   fork: number
@@ -20,20 +29,45 @@ export class MerkleTreeBatch {
   /** Nodes that were added. */
   nodes: TreeNode[] = []
   upgraded = false
+  /** Blocks that the log has as well. */
+  ancestors: number
+  /** The log that it was made from. */
+  readonly treeLength: number
+  readonly treeFork: number
   readonly session: State
 
   constructor (session: State) {
     this.session = session
+    this.ancestors = this.treeLength = session.length
+    this.treeFork = session.fork
     this.fork = session.fork
     this.roots = session.roots
     this.length = session.length
     this.byteLength = session.byteLength
   }
 
+  /** @internal A head that a peer proved. */
+  static ofHead (session: State, { fork, length, byteLength, roots, signature }: GrowingHead): MerkleTreeBatch {
+    return Object.assign(new MerkleTreeBatch(session), {
+      fork,
+      length,
+      byteLength,
+      roots: roots.map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) })),
+      signature: signature && userBytes(signature),
+      upgraded: true
+    })
+  }
+
   clone (): MerkleTreeBatch {
     const copy = new MerkleTreeBatch(this.session)
     const { fork, length, byteLength, signature, upgraded } = this
     return Object.assign(copy, { fork, length, byteLength, signature, upgraded, roots: [...this.roots], nodes: [...this.nodes] })
+  }
+
+  /** Whether the log is still the one that it was made from. */
+  commitable (): boolean {
+    const { session, treeFork, treeLength, upgraded } = this
+    return treeFork === session.fork && (upgraded ? treeLength === session.length : treeLength <= session.length)
   }
 
   append (block: Uint8Array): void {
