@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::collections::BTreeMap;
 use crate::hypercore::bitfield::BitChange;
+use crate::hypercore::branch::Change;
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::CoreEvent;
 use crate::hypercore::merkle_tree::Tree;
@@ -165,11 +166,17 @@ impl Engine {
         twins.filter_map(|(id, entry)| Some((*id, entry.twin.as_ref()?.parent))).collect()
     }
 
-    /// Returns the logs that an atom cuts, and where.
+    /// Returns the logs that an atom cuts, and where; also those that have grown meanwhile.
     pub(super) fn cuts(&self, atom: StoreId) -> Vec<(CoreId, u64)> {
         let twins = self.cores.values().filter(|entry| entry.store == atom);
         let twins = twins.filter_map(|entry| entry.twin.as_ref());
-        twins.filter_map(|twin| Some((twin.parent, twin.cut?))).collect()
+        let cut = |twin: &Twin| {
+            let log = self.cores.get(&twin.parent).and_then(CoreEntry::open);
+            let grown = log.filter(|log| twin.is_changed && log.has_grown_from(&twin.base));
+            let cut = twin.cut.into_iter().chain(grown.map(|_| twin.base.length)).min()?;
+            Some((twin.parent, cut))
+        };
+        twins.filter_map(cut).collect()
     }
 
     /// Hands over what an atom holds; all cores concerned are held. Returns the cores that have to commit.
@@ -191,7 +198,7 @@ impl Engine {
         for (twin, parent) in &changed {
             let base = self.cores.get(twin).and_then(|entry| entry.twin.as_ref()).map(|twin| &twin.base);
             let parent = self.cores.get(parent).and_then(CoreEntry::open).ok_or(Error::Closed)?;
-            if !base.is_some_and(|base| parent.is_at(base)) {
+            if !base.is_some_and(|base| parent.is_at(base) || parent.has_grown_from(base)) {
                 return Err(Error::InvalidOperation("the log changed while the atom was open"));
             }
         }
@@ -213,16 +220,26 @@ impl Engine {
                 continue;
             };
             let bits = core::mem::take(&mut twin.bits);
-            let cut = twin.cut.take();
+            let mut change = Change { state, bits, cut: twin.cut.take(), signer: None };
             twin.is_changed = false;
-            twin.base = state.tree.clone();
-            let length = state.tree.length;
+            let base = twin.base.clone();
             let Some(below) = self.stores.get_mut(&store) else { continue };
+            let mut head = change.state.tree.clone();
             if let Some((open, _)) = self.cores.get_mut(parent).and_then(CoreEntry::parts) {
-                open.adopt(state, &bits, cut, &mut below.machine);
+                // What came to the log meanwhile is in nobody's way: as upstream, the atom has the last word.
+                if !open.is_at(&base) {
+                    open.give_way(&base, &mut change, &mut below.machine);
+                    head = change.state.tree.clone();
+                }
+                open.adopt(change, &mut below.machine);
             }
-            if let Some((open, _)) = self.cores.get_mut(id_of_twin).and_then(CoreEntry::parts) {
-                open.seen_up_to(length);
+            let Some(entry) = self.cores.get_mut(id_of_twin) else { continue };
+            if let Some(twin) = &mut entry.twin {
+                twin.base = head.clone();
+            }
+            if let Some((open, _)) = entry.parts() {
+                open.seen_up_to(head.length);
+                open.follow(head.fork);
             }
         }
         let Some(below) = self.stores.get_mut(&store) else { return Err(Error::Closed) };

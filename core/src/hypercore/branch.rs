@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::collections::BTreeMap;
 use crate::compact_encoding::Encode;
-use crate::crypto::Node;
+use crate::crypto::{KeyPair, Node};
 use crate::flat_tree;
 use crate::storage::{Durability, Op, Party, Store};
 
@@ -200,18 +200,47 @@ impl Core {
         self.tip.fork == tree.fork && self.tip.roots == tree.roots
     }
 
+    /// Returns whether the log has only grown since a second core started from a head, so that it can be cut again to what
+    /// both share.
+    pub fn has_grown_from(&self, tree: &Tree) -> bool {
+        let can_sign = self.is_branch() || (self.key_pair().is_some() && self.verifier().is_some());
+        self.tip.fork == tree.fork && self.tip.length > tree.length && can_sign
+    }
+
+    /// Takes back what was written since a second core started from a head, for [`adopt`](Self::adopt) to put that core's
+    /// blocks in its place, as a new fork: nothing is signed twice. Only while held and nothing is staged.
+    pub fn give_way(&mut self, base: &Tree, change: &mut Change, store: &mut Store) {
+        let old_length = self.tip.length;
+        let mut ops = Vec::new();
+        self.delete_from(base.length, old_length, &mut ops);
+        self.stage(store, ops, Durability::Strict);
+        change.bits.insert(0, BitChange { start: base.length, end: old_length, value: false });
+        change.cut = Some(change.cut.map_or(base.length, |cut| cut.min(base.length)));
+        change.state.tree.fork = self.tip.fork.saturating_add(u64::from(!self.is_branch()));
+        change.state.tree.signature = None;
+        change.signer = self.key_pair().cloned();
+    }
+
+    /// Goes by a fork that the log got when it took this second core's state over.
+    pub fn follow(&mut self, fork: u64) {
+        for tree in [&mut self.tip, &mut self.tree] {
+            if tree.fork != fork {
+                tree.fork = fork;
+                tree.signature = None;
+            }
+        }
+    }
+
     /// Returns what another core over this log can take over.
     pub fn state(&self) -> State {
         let manifest = self.manifest().cloned();
         State { tree: self.tip.clone(), layers: self.layers.clone(), manifest }
     }
 
-    /// Takes over what a second core over this log made of it. Only while held and nothing is staged.
-    ///
-    /// `bits` is what it changed, in order, and `cut` the shortest that it was. What it wrote is staged by
+    /// Takes over what a second core over this log made of it. Only while held and nothing is staged. What it wrote is staged by
     /// [`stage_ops`](Self::stage_ops).
-    pub fn adopt(&mut self, state: State, bits: &[BitChange], cut: Option<u64>, store: &mut Store) {
-        let State { tree, layers, manifest } = state;
+    pub fn adopt(&mut self, change: Change, store: &mut Store) {
+        let Change { state: State { tree, layers, manifest }, bits, cut, signer } = change;
         let old_length = self.tip.length;
         let kept = cut.map_or(old_length, |cut| cut.min(old_length));
         if kept < old_length {
@@ -231,7 +260,7 @@ impl Core {
         }
         self.layers = layers;
         self.tip = tree;
-        self.signer = None;
+        self.signer = signer;
         for change in bits {
             self.set_bits(change.start, change.end, change.value);
         }
@@ -248,6 +277,19 @@ impl Core {
     pub fn is_sealed_key(&self, key: &[u8]) -> bool {
         key == self.keys.head() || key == self.keys.hints() || self.keys.page_index(key).is_some()
     }
+}
+
+/// What a second core over a log made of it.
+#[derive(Debug)]
+pub struct Change {
+    /// What it is now.
+    pub state: State,
+    /// Blocks gained and dropped, in order.
+    pub bits: Vec<BitChange>,
+    /// The shortest that it was cut to.
+    pub cut: Option<u64>,
+    /// Signs the head anew.
+    pub signer: Option<KeyPair>,
 }
 
 /// What one core over a log takes over from another.

@@ -412,7 +412,7 @@ impl Core {
     }
 
     /// Deletes the blocks from `ancestors` on, and every node that does not belong to the first `ancestors` blocks.
-    fn delete_from(&mut self, ancestors: u64, old_length: u64, ops: &mut Vec<Op>) {
+    pub(super) fn delete_from(&mut self, ancestors: u64, old_length: u64, ops: &mut Vec<Op>) {
         let keys = self.keys;
         if ancestors < old_length {
             ops.push(Op::DeleteRange { start: keys.block(ancestors), end: keys.block(old_length) });
