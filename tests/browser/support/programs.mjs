@@ -22,10 +22,10 @@ const require = createRequire(import.meta.url)
 /** Files of programs that need nothing of Node: over cores, and over what is built of them. */
 export const CORES = [
   'js-suite-batch', 'js-suite-core', 'js-suite-more', 'js-suite-parts', 'js-suite-peers', 'js-suite-repair', 'js-suite-replicate',
-  'js-suite-sessions', 'js-suite-storage', 'js-upstream-core'
+  'js-suite-sessions', 'js-suite-snapshots', 'js-suite-storage', 'js-upstream-core', 'js-upstream-core-details'
 ]
 export const STORES = [
-  'js-upstream-corestore', 'js-upstream-corestore-groups', 'js-upstream-corestore-upkeep', 'js-upstream-drive-replicate', 'js-upstream-hyperbee',
+  'js-readme', 'js-upstream-corestore', 'js-upstream-corestore-details', 'js-upstream-corestore-groups', 'js-upstream-corestore-upkeep', 'js-upstream-drive-replicate', 'js-upstream-hyperbee',
   'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperdrive'
 ]
 

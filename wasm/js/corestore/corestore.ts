@@ -335,7 +335,8 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   }
 
   async #preloadStored (given: GetCoreOptions, discoveryKey: Uint8Array | string): Promise<HypercoreOptions> {
-    if (!(await this.storage.hasCore(decodeId(discoveryKey)))) throw HypercoreError.STORAGE_EMPTY('No Hypercore is stored here')
+    const isNone = isBytes(discoveryKey) && discoveryKey.byteLength !== 32
+    if (isNone || !(await this.storage.hasCore(decodeId(discoveryKey)))) throw HypercoreError.STORAGE_EMPTY('No Hypercore is stored here')
     return await this.#preload(given)
   }
 
@@ -355,7 +356,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
 
   #opened (stored: Uint8Array | null, given: GetCoreOptions): HypercoreOptions {
     const core = this.#openCore(stored, given)
-    const id = toHex(core.discoveryKey!)
+    const id = core.id ?? toHex(core.discoveryKey!)
     const sessions = this.sessions.get(id)
     return { core, sessions, ongc: () => { if (sessions.length === 0) this.sessions.gc(id) } }
   }

@@ -24,6 +24,7 @@ import { Peer } from './peer.js'
 import { forEngine, fromEngine, type EngineProof, type Proof } from './proof.js'
 import { copyPrologue } from './prologue.js'
 import { hasSmallWants } from './features.js'
+import { attachRenamed } from './renamed.js'
 import { Replicator } from './replicator.js'
 import { State } from './state.js'
 import { UserDataStream, type UserDataRange } from './user-data.js'
@@ -103,6 +104,8 @@ export class Core {
   gc = 0
 
   #handle: CoreHandle | null = null
+  /** The discovery key that it really has, once that is known. */
+  #name: Uint8Array | null = null
   #state: State | null = null
   #manifest: Manifest | null = null
   #verifier: { manifest: Manifest, verifier: Verifier } | null = null
@@ -355,6 +358,7 @@ export class Core {
   /** Replicates on a stream. */
   attach (mux: Mux): void {
     if (this.closing !== null || mux.destroyed) return
+    if (this.#name !== null && this.discoveryKey !== this.#name) return attachRenamed(this, mux)
     this.muxes.add(mux)
     if (this.opened && this.#frozen === null) this.state.checkSignature()
     if (this.opened && this.#frozen === null) call((engine) => { engine.coreSetSmallWants(this.handle, hasSmallWants()) })
@@ -386,9 +390,7 @@ export class Core {
   async destroy (): Promise<void> {
     if (this.closed) return
     if (this.hasSession()) throw new Error('Cannot destroy while sessions are open')
-    const sessions = this.allSessions()
     await this.close()
-    for (const session of sessions) session.close().catch(() => {})
   }
 
   async #open (options: HypercoreOptions): Promise<void> {
@@ -399,12 +401,13 @@ export class Core {
       if (this.key) this.discoveryKey = discoveryKey(this.key)
       this.store = await this.db.acquire()
       this.#acquired = true
+      const legacy = options.legacyFiles === undefined ? this.db.legacyFiles() : options.legacyFiles
       // Whoever names no core gets the first one, also when somebody has it open.
       const isUnnamed = !opening.key && !opening.discoveryKey && !opening.manifest
       if (!isUnnamed) await this.db.looking()
-      const known = isUnnamed ? await this.#firstCore() : null
+      const known = isUnnamed && !legacy ? await this.#firstCore() : null
       if (known) opening.discoveryKey = known
-      else if (isUnnamed && this.db.users > 1 && !this.db.isShared && opening.createIfMissing && !opening.overwrite) nameNewCore(opening)
+      else if (isUnnamed && !legacy && this.db.users > 1 && !this.db.isShared && opening.createIfMissing && !opening.overwrite) nameNewCore(opening)
       this.#unwatch = this.db.watch({
         letGo: (failure, isMoving) => this.#letGo(fromFailure(failure, this.discoveryKey), isMoving),
         resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
@@ -414,7 +417,6 @@ export class Core {
         },
         lost: (failure) => { this.#stop(fromFailure(failure, this.discoveryKey)) }
       })
-      const legacy = options.legacyFiles === undefined ? this.db.legacyFiles() : options.legacyFiles
       const handle = await this.#openHandle(this.store, opening, legacy).catch(async (error: HypercoreError) => {
         // Another tab may have made the first core meanwhile.
         const made = isUnnamed && !known && error.code === 'STORAGE_CONFLICT' ? await this.#firstCore() : null
@@ -481,7 +483,7 @@ export class Core {
   #opened (options: HypercoreOptions): void {
     const handle = this.handle
     this.key = userBytes(look((engine) => engine.coreKey(handle)))
-    this.discoveryKey = userBytes(look((engine) => engine.coreDiscoveryKey(handle)))
+    this.#name = this.discoveryKey = userBytes(look((engine) => engine.coreDiscoveryKey(handle)))
     this.compat = look((engine) => engine.coreIsCompat(handle))
     this.keyPair = this.#storedKeyPair(handle, options)
     this.opened = true
@@ -606,6 +608,7 @@ export class Core {
       if (!this.opened) return
     }
     if (this.hasSession()) throw new Error('Cannot close while sessions are open')
+    const weak = this.allSessions()
     const handle = this.handle
     // What a program may ask for afterwards.
     void this.manifest
@@ -622,6 +625,7 @@ export class Core {
       for (const peer of this.peers.splice(0)) peer.removed = true
       this.#peers.clear()
       await this.db.release()
+      for (const session of weak) session.close().catch(() => {})
       if (this.autoClose) await this.db.coreClosed()
     }
   }
