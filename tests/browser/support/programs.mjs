@@ -43,8 +43,8 @@ const IN_A_PAGE = {
   hyperblobs: 'export default null'
 }
 
-/** How Node's consoles show a core, how its Buffer refuses what is none, and what a lock of a file says. */
-const OF_NODE = new Set(['how a core shows itself', 'append - bad data type', 'one directory, one store'])
+/** How Node's consoles show a core, how its Buffer refuses what is none, what a lock of a file says, and cores that tabs would share. */
+const OF_NODE = new Set(['how a core shows itself', 'append - bad data type', 'one directory, one store', 'one storage, cores that open at once'])
 
 /**
  * Bundles the programs of some files.

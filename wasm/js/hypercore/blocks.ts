@@ -130,8 +130,8 @@ export abstract class BlockSession extends Session {
     const isDefault = state.from === null
     const fork = given.fork ?? state.fork + 1
     const keyPair = given.keyPair === undefined ? this.keyPair : given.keyPair
-    const writable = !this._readonly && !this._snapshot && !!(given.signature || keyPair?.secretKey)
-    if (isDefault && !writable && (newLength > 0 || fork !== state.fork)) {
+    const writable = !this._readonly && !!(given.signature || keyPair?.secretKey)
+    if (this._snapshot || (isDefault && !writable && (newLength > 0 || fork !== state.fork))) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
     }
     await state.cut(newLength, { fork, ...(state.isDefault() ? this.#signing(keyPair, given.signature) : {}) })

@@ -640,7 +640,9 @@ export class Core {
         break
       case 'truncate':
         this.state.tell(() => {
-          this.#emit((session) => { if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number) })
+          this.#emit((session) => {
+            if (session.state === this.state || session.isFixed) session.ontruncate(rest[0] as number, rest[1] as number)
+          })
           this.#updateGroup()
         })
         break

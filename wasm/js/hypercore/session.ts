@@ -405,6 +405,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const core = this.state!
     const taken = call((engine) => engine.coreSnapshot(core.handle))
     this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash, id: taken.snapshot, users: 1 }
+    this._compatLength = Math.min(taken.length, this.core!.length)
   }
 
   #releaseSnapshot (): void {
