@@ -111,6 +111,7 @@ export abstract class BlockSession extends Session {
     if (update) await trackWish(list, core.request<boolean>((handle, engine) => engine.coreUpdate(handle, { wait: true }))).promise
     const wait = this._shouldWait(options, this.wait)
     const seek = (wait: boolean): Parameters<Core['request']>[0] => (handle, engine) => engine.coreSeek(handle, bytes, { wait, padding: this.padding })
+    if (this._snapshot && this._snapshot.intact < this._snapshot.length) return await this.#seekBack(bytes)
     if (this.state!.from !== null || this.closing) {
       const found = await this.state!.request<[number, number] | null>(seek(false)).promise
       if (found) return found
@@ -241,14 +242,33 @@ export abstract class BlockSession extends Session {
     return block ?? null
   }
 
+  /** Finds a byte of a snapshot whose log was cut since: the tree over its blocks is gone, so they are measured. */
+  async #seekBack (bytes: number): Promise<[index: number, offset: number] | null> {
+    const { id, length, byteLength } = this._snapshot!
+    if (id === null || bytes > byteLength - length * this.padding) return null
+    let offset = bytes
+    for (let index = 0; index < length; index++) {
+      const block = await this.#shown(index, id)
+      if (block === null) return null
+      const size = block.byteLength - this.padding
+      if (offset < size) return [index, offset]
+      offset -= size
+    }
+    return [length, offset]
+  }
+
+  /** A block of a snapshot as it is stored; null when it is not here. */
+  async #shown (index: number, snapshot: number): Promise<Uint8Array | null> {
+    return await this.state!.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, { wait: false, snapshot })).promise.catch(() => null)
+  }
+
   /** Whether a snapshot shows blocks, also those that the log lost since. */
   async #hadAll (start: number, end: number): Promise<boolean> {
     const { id, length } = this._snapshot!
     if (end > length && end > start) return false
-    if (end <= this._compatLength && await this.state!.has(start, end)) return true
+    if (end <= this._snapshot!.intact && await this.state!.has(start, end)) return true
     for (let index = start; index < end; index++) {
-      const block = id === null ? null : await this.state!.request((handle, engine) => engine.coreGet(handle, index, { wait: false, snapshot: id })).promise.catch(() => null)
-      if (block === null) return false
+      if (id === null || await this.#shown(index, id) === null) return false
     }
     return true
   }

@@ -641,7 +641,8 @@ export class Core {
       case 'truncate':
         this.state.tell(() => {
           this.#emit((session) => {
-            if (session.state === this.state || session.isFixed) session.ontruncate(rest[0] as number, rest[1] as number)
+            const isOwn = session.state === this.state
+            if (isOwn || session.isFixed) session.ontruncate(rest[0] as number, rest[1] as number, isOwn)
           })
           this.#updateGroup()
         })

@@ -83,7 +83,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   /** @internal */
   preload: Promise<Partial<HypercoreOptions>> | null = null
   /** @internal */
-  _snapshot: { length: number, byteLength: number, fork: number, hash: Uint8Array, id: number | null, users: number } | null = null
+  _snapshot: { length: number, byteLength: number, fork: number, hash: Uint8Array, id: number | null, intact: number, users: number } | null = null
   /** @internal Blocks that the log still shares with the snapshot. */
   _compatLength = Infinity
   /** @internal */
@@ -220,9 +220,11 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   }
 
   /** @internal */
-  ontruncate (ancestors: number, fork: number): void {
-    if (this._snapshot) this._compatLength = Math.min(this._compatLength, ancestors)
-    else if (this.opened) this.emit('truncate', ancestors, fork)
+  ontruncate (ancestors: number, fork: number, isOwn = true): void {
+    if (this._snapshot) {
+      this._compatLength = Math.min(this._compatLength, ancestors)
+      if (isOwn) this._snapshot.intact = Math.min(this._snapshot.intact, ancestors)
+    } else if (this.opened) this.emit('truncate', ancestors, fork)
   }
 
   [Symbol.for('nodejs.util.inspect.custom')] (_depth?: number, options: InspectOptions = {}): string {
@@ -404,7 +406,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   #takeSnapshot (): void {
     const core = this.state!
     const taken = call((engine) => engine.coreSnapshot(core.handle))
-    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash, id: taken.snapshot, users: 1 }
+    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash, id: taken.snapshot, intact: taken.length, users: 1 }
     this._compatLength = Math.min(taken.length, this.core!.length)
   }
 
