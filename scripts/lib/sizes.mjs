@@ -11,23 +11,24 @@ import { root } from './run.mjs'
  * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
  *
  * The text of keys is 0.9 kB of the service worker: behind an import it made bundlers put the engine into theirs.
+ * What suites of upstream reach through a core (its mutex, hooks, records and handshakes) is 1 kB of every part with cores.
  * What has copies kept is 5 kB of the index and of the worker's part, which have everything.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 375_000 },
-  index: { ceiling: 118_500 },
-  hypercore: { ceiling: 73_000 },
-  corestore: { ceiling: 77_000 },
+  index: { ceiling: 119_500 },
+  hypercore: { ceiling: 75_000 },
+  corestore: { ceiling: 79_000 },
   hyperbee: { ceiling: 49_000 },
   hyperblobs: { ceiling: 44_000 },
-  hyperdrive: { ceiling: 96_000 },
+  hyperdrive: { ceiling: 97_500 },
   'mirror-drive': { ceiling: 43_000 },
   'blind-peering': { ceiling: 52_000 },
-  hyperswarm: { ceiling: 56_500 },
+  hyperswarm: { ceiling: 57_000 },
   dht: { ceiling: 52_000 },
-  protomux: { ceiling: 46_000 },
-  storage: { ceiling: 41_000 },
+  protomux: { ceiling: 46_500 },
+  storage: { ceiling: 42_000 },
   level: { ceiling: 59_000 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_000 },
