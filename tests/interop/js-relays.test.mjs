@@ -5,12 +5,13 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import test from 'node:test'
 
-import { DHT as Node, Hypercore, Hyperswarm, memory } from 'hypertab'
+import { DHT as Node, Hypercore, memory } from 'hypertab'
 
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { startRelay } from './support/relay.mjs'
-import { createSwarm, startTestnet } from './support/testnet.mjs'
+import { createNative, createOurSwarm } from './support/swarms.mjs'
+import { startTestnet } from './support/testnet.mjs'
 import { block, createCore, seed } from './support/upstream.mjs'
 
 const BLOCKS = 1500
@@ -28,14 +29,9 @@ test('two of three relays are killed under load, and both directions arrive whol
   defer(t, () => ourCopy.close())
   const theirCopy = await createCore(t, { key: ours.key })
 
-  const native = createNative(t, bootstrap)
-  native.on('connection', (connection) => {
-    connection.on('error', () => {})
-    theirs.replicate(connection)
-    theirCopy.replicate(connection)
-  })
+  const native = createNative(t, bootstrap, theirs, theirCopy)
   await native.join(theirs.discoveryKey, { client: false }).flushed()
-  const swarm = createOurSwarm(t, relays.map(({ url }) => url))
+  const swarm = createOurSwarm(t, relays.map(({ url }) => url), { backoffs: [100, 100, 100, 100], jitter: 0 })
   const used = []
   swarm.dht.on('relay-open', (url) => used.push(url))
   let [opened, closed] = [0, 0]
@@ -81,7 +77,7 @@ test('what was announced stays announced, and who listens is found, after the re
   const core = new Hypercore(memory())
   defer(t, () => core.close())
   await core.append('still here')
-  const swarm = createOurSwarm(t, relays.map(({ url }) => url))
+  const swarm = createOurSwarm(t, relays.map(({ url }) => url), { backoffs: [100, 100, 100, 100], jitter: 0 })
   swarm.on('connection', (connection) => core.replicate(connection))
   const session = swarm.join(core.discoveryKey, { client: false })
   await session.flushed()
@@ -97,11 +93,7 @@ test('what was announced stays announced, and who listens is found, after the re
   assert.equal(await session.flushed(), true)
 
   const copy = await createCore(t, { key: core.key })
-  const native = createNative(t, bootstrap)
-  native.on('connection', (connection) => {
-    connection.on('error', () => {})
-    copy.replicate(connection)
-  })
+  const native = createNative(t, bootstrap, copy)
   native.join(core.discoveryKey, { server: false })
   assert.equal(String(await copy.get(0)), 'still here')
 })
@@ -163,15 +155,3 @@ async function startRelays (t, bootstrap, count) {
 }
 
 // Upstream forgets the timers of its topics when it is destroyed by force.
-function createNative (t, bootstrap) {
-  const swarm = createSwarm(t, { bootstrap })
-  defer(t, () => swarm.clear())
-  return swarm
-}
-
-function createOurSwarm (t, relay) {
-  const swarm = new Hyperswarm({ relay, backoffs: [100, 100, 100, 100], jitter: 0 })
-  swarm.on('connection', (connection) => connection.on('error', () => {}))
-  defer(t, () => swarm.destroy({ force: true }))
-  return swarm
-}

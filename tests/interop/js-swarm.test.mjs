@@ -13,7 +13,8 @@ import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 import { startProcess } from './support/process.mjs'
-import { createSwarm, parseBootstrap, startTestnet } from './support/testnet.mjs'
+import { createNative, createOurSwarm } from './support/swarms.mjs'
+import { parseBootstrap, startTestnet } from './support/testnet.mjs'
 import { block, createCore, seed } from './support/upstream.mjs'
 
 test('a node listens, is called, and calls', async (t) => {
@@ -64,12 +65,7 @@ test('two swarms meet by topic and replicate, both ways', async (t) => {
   defer(t, () => ourCopy.close())
   const theirCopy = await createCore(t, { key: ours.key })
 
-  const native = createNative(t, bootstrap)
-  native.on('connection', (connection) => {
-    connection.on('error', () => {})
-    theirs.replicate(connection)
-    theirCopy.replicate(connection)
-  })
+  const native = createNative(t, bootstrap, theirs, theirCopy)
   await native.join(theirs.discoveryKey, { client: false }).flushed()
   const swarm = createOurSwarm(t, url)
   const peers = []
@@ -99,11 +95,7 @@ test('two stores replicate all of their cores over the connections of their swar
   const [log, second] = [theirs.get({ name: 'log' }), theirs.get({ name: 'second' })]
   await log.append(['hello', 'world'])
   await second.append('along')
-  const native = createNative(t, bootstrap)
-  native.on('connection', (connection) => {
-    connection.on('error', () => {})
-    theirs.replicate(connection)
-  })
+  const native = createNative(t, bootstrap, theirs)
   await native.join(log.discoveryKey).flushed()
 
   const swarm = createOurSwarm(t, url)
@@ -135,11 +127,7 @@ test('a native swarm finds who announced behind the relay', async (t) => {
   await swarm.join(core.discoveryKey, { client: false }).flushed()
 
   const copy = await createCore(t, { key: core.key })
-  const native = createNative(t, bootstrap)
-  native.on('connection', (connection) => {
-    connection.on('error', () => {})
-    copy.replicate(connection)
-  })
+  const native = createNative(t, bootstrap, copy)
   native.join(core.discoveryKey, { server: false })
 
   assert.equal(String(await copy.get(0)), 'found')
@@ -176,11 +164,7 @@ test('a swarm announces again after its relay comes back', async (t) => {
   await eventually(() => swarm.server.listening)
   await swarm.flush()
   const copy = await createCore(t, { key: core.key })
-  const native = createNative(t, bootstrap)
-  native.on('connection', (connection) => {
-    connection.on('error', () => {})
-    copy.replicate(connection)
-  })
+  const native = createNative(t, bootstrap, copy)
   native.join(core.discoveryKey, { server: false })
 
   assert.equal(String(await copy.get(0)), 'still here')
@@ -200,15 +184,3 @@ function createNode (t, url) {
 }
 
 // Upstream forgets the timers of its topics when it is destroyed by force.
-function createNative (t, bootstrap) {
-  const swarm = createSwarm(t, { bootstrap })
-  defer(t, () => swarm.clear())
-  return swarm
-}
-
-function createOurSwarm (t, url) {
-  const swarm = new Hyperswarm({ relay: url })
-  swarm.on('connection', (connection) => connection.on('error', () => {}))
-  defer(t, () => swarm.destroy({ force: true }))
-  return swarm
-}

@@ -12,10 +12,11 @@ import { Hyperswarm } from 'hypertab'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
+import { startEcho } from './support/dht-node.mjs'
 import { freePort } from './support/ports.mjs'
 import { openSocket, send, u32 } from './support/raw-client.mjs'
 import { startClient, startNative } from './support/relayed.mjs'
-import { startRelay } from './support/relay.mjs'
+import { relayFigure, startRelay } from './support/relay.mjs'
 import { createSwarm, startTestnet } from './support/testnet.mjs'
 
 const MIB = 1024 * 1024
@@ -77,7 +78,7 @@ test('a flood of handshakes for a client costs others nothing', { timeout: 120_0
   for (let round = 0; round < 3; round++) await flood()
 
   assert.ok(await residentMemory(relay) < memory + KEPT, 'memory grows with every flood')
-  assert.ok(Number(await figure(relay, 'streams_half_open')) <= 300)
+  assert.ok(await relayFigure(relay, 'streams_half_open') <= 300)
 })
 
 test('a client that makes the relay dial whoever it names is held to its share', async (t) => {
@@ -161,12 +162,7 @@ const HANDSHAKE = '010000' + '11'.repeat(32)
 /** A client of upstream's with a peer to call. */
 async function startHonest (t, relay) {
   const native = await startNative(t, relay)
-  const server = native.createServer((stream) => {
-    stream.on('error', () => {})
-    stream.pipe(stream)
-  })
-  defer(t, () => server.close())
-  await server.listen()
+  const server = await startEcho(t, native)
   const { dht } = await startClient(t, relay)
   const call = async () => {
     const stream = dht.connect(server.publicKey)
@@ -204,16 +200,11 @@ async function echo (stream, size) {
 
 /** Waits until the honest client alone is left. */
 async function settled (relay) {
-  while (Number(await figure(relay, 'links')) > 1) await sleep(50)
-}
-
-async function figure (relay, name) {
-  const text = await (await fetch(`${relay.url.replace('ws:', 'http:')}/metrics`)).text()
-  return new RegExp(`^hypertab_relay_${name} (\\S+)$`, 'm').exec(text)[1]
+  while (await relayFigure(relay, 'links') > 1) await sleep(50)
 }
 
 async function residentMemory (relay) {
-  return Number(await figure(relay, 'resident_memory_bytes'))
+  return await relayFigure(relay, 'resident_memory_bytes')
 }
 
 function openDescriptors (relay) {

@@ -13,6 +13,7 @@ import RelayStream from '@hyperswarm/dht-relay/ws'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
+import { startEcho } from './support/dht-node.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 import { startProcess } from './support/process.mjs'
 import { missing } from './support/programs.mjs'
@@ -32,12 +33,7 @@ test('a clock that is set forward and back ends tokens and bans, and no stream, 
   const token = execFileSync(await relayProgram(), ['token', '--access-token-secret', SECRET, '--for', '1h']).toString().trim()
   const address = `${relay.url}?token=${token}`
   const native = await startNative(t, relay)
-  const server = native.createServer((stream) => {
-    stream.on('error', () => {})
-    stream.pipe(stream)
-  })
-  defer(t, () => server.close())
-  await server.listen()
+  const server = await startEcho(t, native)
   const { dht } = await client(t, address)
   const stream = dht.connect(server.publicKey)
   stream.on('error', () => {})

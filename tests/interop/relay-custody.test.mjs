@@ -13,6 +13,7 @@ import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
 import { findInMemory } from './support/memory.mjs'
+import { finished, keys } from './support/relayed.mjs'
 import { startRelay } from './support/relay.mjs'
 import { parseBootstrap } from './support/testnet.mjs'
 
@@ -230,14 +231,4 @@ function assertNotLogged (relay, wanted) {
   for (const [name, bytes] of Object.entries(wanted)) {
     for (const encoding of ['hex', 'base64', 'latin1']) assert.ok(!log.includes(Buffer.from(bytes).toString(encoding)), `${name} is in the log`)
   }
-}
-
-async function finished (query) {
-  for await (const _ of query) ;
-}
-
-async function keys (query) {
-  const found = new Set()
-  for await (const { peers } of query) for (const { publicKey } of peers) found.add(publicKey.toString('hex'))
-  return [...found]
 }

@@ -20,7 +20,8 @@ import WebSocket from 'ws'
 import { DHT as OurDHT } from 'hypertab'
 
 import { defer } from './support/cleanup.mjs'
-import { relayProgram, startRelay } from './support/relay.mjs'
+import { send } from './support/raw-client.mjs'
+import { relayFigure, relayProgram, startRelay } from './support/relay.mjs'
 
 const SECRET = 'a secret that nobody guesses'
 const OPEN = '00010115406879706572737761726d2f6468742d72656c617900'
@@ -134,7 +135,7 @@ test('connections that say nothing or little by little do not keep others out', 
 
   await sleep(2500)
   await works(t, new WebSocket(relay.url))
-  assert.match(await text(relay, '/metrics'), /refusals_total\{reason="request_timeout"\} 100\n/)
+  assert.equal(await relayFigure(relay, 'refusals_total{reason="request_timeout"}'), 100)
   assert.ok(await memory(relay) < before + 16e6)
 })
 
@@ -162,7 +163,7 @@ test('floods of every message cost the flooder its link, and nobody else anythin
 
   for await (const _ of honest.lookup(randomBytes(32))) ;
   await sleep(500)
-  assert.match(await text(relay, '/metrics'), /^hypertab_relay_links 1$/m)
+  assert.equal(await relayFigure(relay, 'links'), 1)
   assert.ok(await memory(relay) < before + 24e6, 'memory grows with every flood')
 })
 
@@ -192,11 +193,12 @@ test('a certificate is taken from files, and again when they change', async (t) 
   }
 })
 
-test('an address that misbehaves is banned, also by the next process, with the same port', async (t) => {
+test('a relay that is killed has its bans, its port and its key as blind relay again', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'relay-'))
   defer(t, () => rmSync(folder, { recursive: true }))
-  const options = { testnet: true, args: ['--ban-after', '2', '--state', join(folder, 'state.redb')] }
+  const options = { testnet: true, args: ['--blind-relay', '--ban-after', '2', '--state', join(folder, 'state.redb')] }
   const relay = await startRelay(t, options)
+  const { key } = await relay.process.next('blind-relay')
   for (let round = 0; round < 2; round++) {
     const socket = new WebSocket(relay.url)
     await once(socket, 'open')
@@ -209,6 +211,7 @@ test('an address that misbehaves is banned, also by the next process, with the s
   process.kill(relay.process.pid, 'SIGKILL')
   await relay.process.exited
   const next = await startRelay(t, options)
+  assert.equal((await next.process.next('blind-relay')).key, key)
   assert.match(await refusal(next.url), /403/)
   // The nodes of the isolated network have new ports every time; the relay's own is the one that comes back.
   const kept = udpPorts(next.process.pid).filter((port) => ports.includes(port))
@@ -243,14 +246,6 @@ async function refusal (url) {
   return error.message
 }
 
-function send (socket, ...frames) {
-  for (const frame of frames) socket.send(Buffer.from(frame, 'hex'))
-}
-
-async function text (relay, path) {
-  return await (await fetch(relay.url.replace('ws:', 'http:') + path)).text()
-}
-
 async function memory (relay) {
-  return Number(/^hypertab_relay_resident_memory_bytes (\d+)$/m.exec(await text(relay, '/metrics'))[1])
+  return await relayFigure(relay, 'resident_memory_bytes')
 }

@@ -14,6 +14,7 @@ import DHT from 'hyperdht'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
+import { startEcho } from './support/dht-node.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 import { freePort } from './support/ports.mjs'
 import { startProcess } from './support/process.mjs'
@@ -27,12 +28,7 @@ test('lists and limits change under the links that are open, and streams go on',
   const [friend, foe] = [DHT.keyPair(), DHT.keyPair()]
   const [kept, denied] = [await open(t, relay, friend), await open(t, relay, foe)]
   const native = await startNative(t, relay)
-  const server = native.createServer((stream) => {
-    stream.on('error', () => {})
-    stream.pipe(stream)
-  })
-  defer(t, () => server.close())
-  await server.listen()
+  const server = await startEcho(t, native)
   const stream = kept.dht.connect(server.publicKey)
   stream.on('error', () => {})
   await once(stream, 'open')

@@ -15,7 +15,7 @@ import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
 import { openSocket, send, u32 } from './support/raw-client.mjs'
-import { startClient, startNative } from './support/relayed.mjs'
+import { finished, keys, startClient, startNative } from './support/relayed.mjs'
 import { startRelay } from './support/relay.mjs'
 import { startTestnet } from './support/testnet.mjs'
 
@@ -370,16 +370,6 @@ async function echo (stream, size) {
   })
   for (let at = 0; at < size; at += 65536) stream.write(sent.subarray(at, at + 65536))
   assert.ok((await back).equals(sent), 'what came back differs')
-}
-
-async function finished (query) {
-  for await (const _ of query) ;
-}
-
-async function keys (query) {
-  const found = new Set()
-  for await (const { peers } of query) for (const { publicKey } of peers) found.add(publicKey.toString('hex'))
-  return [...found]
 }
 
 async function get (url) {

@@ -14,6 +14,7 @@ import DHT from 'hyperdht'
 import WebSocket from 'ws'
 
 import { JsonProcess } from '../../../scripts/lib/json-process.mjs'
+import { relayFigure } from './relay.mjs'
 
 const nodes = ['20.0.1.1', '20.0.1.2', '20.0.1.3', '20.0.1.4']
 const [relayHost, hostile, honestHost, victim] = ['20.0.0.2', '20.0.0.3', '20.0.0.4', '20.0.0.9']
@@ -71,10 +72,7 @@ const open = async () => {
 }
 const [attacker, client] = [await open(), await open()]
 const start = Date.now()
-const figure = async (name) => {
-  const metrics = await (await fetch(`${url.replace('ws:', 'http:')}/metrics`)).text()
-  return Number(metrics.split('\n').find((line) => line.startsWith(`hypertab_relay_${name} `)).split(' ')[1])
-}
+const figure = (name) => relayFigure({ url }, name)
 const withheld = () => figure('udp_dropped_total{reason="unanswered_out"}')
 // Until the victim would get more than it may, and a while longer.
 while (await withheld() === 0 && Date.now() - start < PATIENCE_MS) {

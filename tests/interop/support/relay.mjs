@@ -26,3 +26,10 @@ export async function startRelay (t, { listen = '127.0.0.1:0', bootstrap = [], t
 export async function relayProgram () {
   return process.env.HYPERTAB_RELAY ?? await nativeProgram('hypertab-relay')
 }
+
+/** Returns a figure of a relay's metrics by its name, with labels if it has some. */
+export async function relayFigure (relay, name) {
+  const text = await (await fetch(`${relay.url.replace('ws:', 'http:')}/metrics`)).text()
+  const line = text.split('\n').find((line) => line.startsWith(`hypertab_relay_${name} `))
+  return Number(line.split(' ').at(-1))
+}

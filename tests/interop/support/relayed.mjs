@@ -24,3 +24,15 @@ export async function startClient (t, { url }) {
   await dht.ready()
   return { dht, socket }
 }
+
+/** Waits for the end of a query. */
+export async function finished (query) {
+  for await (const _ of query) ;
+}
+
+/** Returns the keys that a query finds, in hex. */
+export async function keys (query) {
+  const found = new Set()
+  for await (const { peers } of query) for (const { publicKey } of peers) found.add(publicKey.toString('hex'))
+  return [...found]
+}
