@@ -139,6 +139,32 @@ fn peers_connect_through_every_kind_of_network() {
 }
 
 #[test]
+fn a_dial_survives_that_its_node_turns_out_to_be_open() {
+    let mut network = Network::new(19, 0);
+    network.testnet(12);
+    let server = network.peer(Kind::Firewalled);
+    network.peers[server].echoes = true;
+    let key = network.listen(server, 1, false);
+
+    for millis in (0..600).step_by(20) {
+        let options = EndpointOptions {
+            mode: Mode::Ephemeral,
+            allows_bogons: true,
+            ..EndpointOptions::new(network.bootstrap.clone(), 49737, 0)
+        };
+        let client = network.add(options, Kind::Open);
+        network.run(Duration::from_millis(millis));
+        let connection = network.dial(client, 2, key, false);
+        let done = |peers: &[Peer]| {
+            peers[client].opened.contains_key(&connection) || !peers[client].failed.is_empty()
+        };
+        network.until(done);
+
+        assert!(network.echo(client, server, connection, 2000), "dialled after {millis} ms");
+    }
+}
+
+#[test]
 fn dial_of_an_unknown_key_fails() {
     let mut network = Network::new(20, 0);
     network.testnet(8);

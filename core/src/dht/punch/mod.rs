@@ -81,7 +81,7 @@ impl Puncher {
             connection,
             is_initiator,
             socket: context.open_socket(connection),
-            nat: Nat::new(!context.node.is_firewalled()),
+            nat: unknown_nat(),
             samples: BTreeSet::new(),
             is_sampled_again: false,
             reopens: 0,
@@ -352,7 +352,7 @@ impl Puncher {
         }
         context.close_socket(self.socket);
         self.socket = context.open_socket(self.connection);
-        self.nat = Nat::new(!context.node.is_firewalled());
+        self.nat = unknown_nat();
         self.is_sampled_again = false;
         self.sample(context, now);
     }
@@ -374,6 +374,14 @@ impl Puncher {
             self.samples.insert(context.request(outgoing, Purpose::Sample(self.connection), now));
         }
     }
+}
+
+/// Starts to classify the network around a socket.
+///
+/// A side that punches has told the other that it is not open. If the node finds out meanwhile that it is, that is no news for
+/// this punch: it would name no addresses then, as upstream does, and the other side would give up.
+fn unknown_nat() -> Nat {
+    Nat::new(false)
 }
 
 /// An open network can be punched like a consistent one.
