@@ -511,7 +511,8 @@ impl Node {
     }
 
     fn handle_reply(&mut self, reply: Reply, from: Address, socket: SocketId, now: Instant) {
-        let Some(answered) = self.requests.answer(reply.tid, from, now) else { return };
+        let answered = self.requests.answer(reply.tid, from, now, &mut self.transmits);
+        let Some(answered) = answered else { return };
         self.health.responses += 1;
         let answer = Answer::new(reply, from, socket, answered.round_trip);
         self.meet(answer.id, from, answer.to, socket, now);

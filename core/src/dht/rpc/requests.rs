@@ -1,7 +1,8 @@
 //! Requests of ours that wait for an answer: sending, repeating, matching, giving up.
 //!
 //! Source: dht-rpc 6.27, `lib/io.js`. Unlike there a reply must also come from the address that was asked,
-//! since a transaction number of 16 bits can be guessed.
+//! since a transaction number of 16 bits can be guessed; and what waits for room leaves with the answer that makes it, not
+//! with the next slot of the window, which is up to 750 ms later.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -171,10 +172,17 @@ impl Requests {
         id
     }
 
-    /// Takes the request out that a reply with this number from this address answers.
-    pub fn answer(&mut self, number: u16, from: Address, now: Instant) -> Option<Answered> {
+    /// Takes the request out that a reply with this number from this address answers, and sends what waited for that.
+    pub fn answer(
+        &mut self,
+        number: u16,
+        from: Address,
+        now: Instant,
+        out: &mut VecDeque<Transmit>,
+    ) -> Option<Answered> {
         let id = *self.by_number.get(&(number, from))?;
         let request = self.take(id)?;
+        self.send_waiting(now, out);
         Some(Answered { id, round_trip: now.duration_since(request.sent_at) })
     }
 
@@ -204,11 +212,7 @@ impl Requests {
                 self.send_or_wait(id, now, out);
             }
         }
-        while !self.window.is_full()
-            && let Some(id) = self.waiting.pop_front()
-        {
-            self.send_now(id, now, out);
-        }
+        self.send_waiting(now, out);
         lapses
     }
 
@@ -217,6 +221,14 @@ impl Requests {
         let timer = self.timers.first().map(|(at, _)| *at);
         let slot = (!self.waiting.is_empty()).then(|| self.window.next_slot());
         timer.into_iter().chain(slot).min()
+    }
+
+    fn send_waiting(&mut self, now: Instant, out: &mut VecDeque<Transmit>) {
+        while !self.window.is_full()
+            && let Some(id) = self.waiting.pop_front()
+        {
+            self.send_now(id, now, out);
+        }
     }
 
     fn send_or_wait(&mut self, id: RequestId, now: Instant, out: &mut VecDeque<Transmit>) {
@@ -253,7 +265,9 @@ impl Requests {
             self.timers.remove(&(at, id));
         }
         self.by_number.remove(&(request.number, request.to));
-        self.window.answered();
+        if (1..u32::MAX).contains(&request.tries) {
+            self.window.answered();
+        }
         Some(request)
     }
 
@@ -304,10 +318,13 @@ mod tests {
 
         let id = requests.start(ping(1), None, Instant::EPOCH, &mut out);
 
-        assert_eq!(requests.answer(7, peer(2), Instant::EPOCH), None);
-        assert_eq!(requests.answer(8, peer(1), Instant::EPOCH), None);
-        assert_eq!(requests.answer(7, peer(1), Instant::EPOCH).map(|answered| answered.id), Some(id));
-        assert_eq!(requests.answer(7, peer(1), Instant::EPOCH), None);
+        assert_eq!(requests.answer(7, peer(2), Instant::EPOCH, &mut out), None);
+        assert_eq!(requests.answer(8, peer(1), Instant::EPOCH, &mut out), None);
+        assert_eq!(
+            requests.answer(7, peer(1), Instant::EPOCH, &mut out).map(|answered| answered.id),
+            Some(id)
+        );
+        assert_eq!(requests.answer(7, peer(1), Instant::EPOCH, &mut out), None);
     }
 
     #[test]
@@ -322,6 +339,18 @@ mod tests {
         requests.handle_timeout(at, &mut out);
 
         assert_eq!((at_once, out.len()), (80, 81));
+    }
+
+    #[test]
+    fn an_answer_makes_room_for_who_waits() {
+        let (mut requests, mut out) = (Requests::new(7, Instant::EPOCH), VecDeque::new());
+        for port in 1..=82 {
+            requests.start(ping(port), None, Instant::EPOCH, &mut out);
+        }
+
+        requests.answer(7, peer(1), Instant::EPOCH, &mut out);
+
+        assert_eq!((out.len(), out.back().map(|sent| sent.to)), (81, Some(peer(81))));
     }
 
     fn peer(port: u16) -> Address {
