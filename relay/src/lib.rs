@@ -24,7 +24,7 @@ mod status;
 mod stun;
 mod testnet;
 mod tls;
-mod udp;
+pub mod udp;
 
 pub use access::Token;
 pub use health::ask_health;

@@ -1,6 +1,6 @@
 //! Runs a machine without I/O over UDP sockets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -20,10 +20,14 @@ use crate::config::Level;
 use crate::log;
 
 /// What a driver drives.
-pub(crate) trait Machine: 'static {
+pub trait Machine: 'static {
+    /// Takes a datagram.
     fn handle_datagram(&mut self, socket: SocketId, from: Address, bytes: Bytes, now: Instant);
+    /// Does what is due.
     fn handle_timeout(&mut self, now: Instant);
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do.
     fn poll_timeout(&self) -> Option<Instant>;
+    /// Returns the next datagrams to send, up to `max_segments` of one length back to back.
     fn poll_transmit(&mut self, max_segments: usize, now: Instant) -> Option<Transmit>;
     /// Returns what sockets to open and close next. Acts on all other events itself.
     fn poll_socket(&mut self, now: Instant) -> Option<SocketChange>;
@@ -31,14 +35,17 @@ pub(crate) trait Machine: 'static {
 
 /// What a machine wants of its sockets.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum SocketChange {
+pub enum SocketChange {
+    /// Bind this one to any port.
     Open(SocketId),
+    /// Close this one.
     Close(SocketId),
 }
 
 /// The sockets, timer and machine of one DHT node.
-pub(crate) struct Driver<M> {
-    pub(crate) machine: RefCell<M>,
+pub struct Driver<M> {
+    /// The machine. Call [`pump`](Self::pump) after each change of it.
+    pub machine: RefCell<M>,
     clock: Clock,
     host: Ipv4Addr,
     sockets: RefCell<BTreeMap<SocketId, Open>>,
@@ -47,6 +54,8 @@ pub(crate) struct Driver<M> {
     /// Where sockets read into, one at a time.
     scratch: RefCell<Vec<u8>>,
     timer: Notify,
+    /// When the timer fires.
+    armed: Cell<Option<Instant>>,
 }
 
 struct Open {
@@ -63,6 +72,9 @@ struct Socket {
 impl Socket {
     fn new(io: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new((&io).into())?;
+        // The system gives as much of it as it allows; what it gives by default holds a tenth of a second of one stream.
+        let _ = state.set_recv_buffer_size((&io).into(), BUFFER);
+        let _ = state.set_send_buffer_size((&io).into(), BUFFER);
         Ok(Self { io, state })
     }
 
@@ -87,20 +99,22 @@ impl Socket {
 
 /// The time as machines take it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(std::time::Instant);
+pub struct Clock(std::time::Instant);
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// Starts to count.
+    pub fn start() -> Self {
         Self(std::time::Instant::now())
     }
 
-    pub(crate) fn now(self) -> Instant {
+    /// Returns the time since the start.
+    pub fn now(self) -> Instant {
         Instant::EPOCH + self.0.elapsed()
     }
 }
 
 /// The two sockets that a node starts with.
-pub(crate) struct Sockets {
+pub struct Sockets {
     server: UdpSocket,
     client: UdpSocket,
     host: Ipv4Addr,
@@ -108,14 +122,14 @@ pub(crate) struct Sockets {
 
 impl Sockets {
     /// Binds them; the client's to any port.
-    pub(crate) async fn bind(address: SocketAddrV4) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddrV4) -> io::Result<Self> {
         let server = UdpSocket::bind(address).await?;
         let client = UdpSocket::bind((*address.ip(), 0)).await?;
         Ok(Self { server, client, host: *address.ip() })
     }
 
     /// Returns where the server's is bound.
-    pub(crate) fn address(&self) -> io::Result<SocketAddrV4> {
+    pub fn address(&self) -> io::Result<SocketAddrV4> {
         match self.server.local_addr()? {
             SocketAddr::V4(address) => Ok(address),
             SocketAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
@@ -125,7 +139,7 @@ impl Sockets {
 
 impl<M: Machine> Driver<M> {
     /// Starts to drive.
-    pub(crate) fn start(machine: M, sockets: Sockets, clock: Clock) -> io::Result<Rc<Self>> {
+    pub fn start(machine: M, sockets: Sockets, clock: Clock) -> io::Result<Rc<Self>> {
         let driver = Rc::new(Self {
             machine: RefCell::new(machine),
             clock,
@@ -134,6 +148,7 @@ impl<M: Machine> Driver<M> {
             stuck: RefCell::new(None),
             scratch: RefCell::new(vec![0; MESSAGES * MAX_BATCH]),
             timer: Notify::new(),
+            armed: Cell::new(None),
         });
         driver.add(SocketId::SERVER, sockets.server)?;
         driver.add(SocketId::CLIENT, sockets.client)?;
@@ -144,12 +159,12 @@ impl<M: Machine> Driver<M> {
     }
 
     /// Returns the time.
-    pub(crate) fn now(&self) -> Instant {
+    pub fn now(&self) -> Instant {
         self.clock.now()
     }
 
     /// Carries away what the machine wants sent. Call after each change of it.
-    pub(crate) fn pump(self: &Rc<Self>) {
+    pub fn pump(self: &Rc<Self>) {
         loop {
             let change = self.machine.borrow_mut().poll_socket(self.clock.now());
             match change {
@@ -171,7 +186,15 @@ impl<M: Machine> Driver<M> {
                 break;
             }
         }
-        self.timer.notify_one();
+        // A timer that fires early finds nothing to do, which is cheaper than to move it each time.
+        let is_earlier = match (self.machine.borrow().poll_timeout(), self.armed.get()) {
+            (Some(at), Some(armed)) => at < armed,
+            (at, None) => at.is_some(),
+            (None, Some(_)) => false,
+        };
+        if is_earlier {
+            self.timer.notify_one();
+        }
     }
 
     /// Sends datagrams, and reports whether there was room for them.
@@ -213,6 +236,7 @@ impl<M: Machine> Driver<M> {
         loop {
             let at = self.machine.borrow().poll_timeout();
             let now = self.clock.now();
+            self.armed.set(at);
             let Some(at) = at else {
                 self.timer.notified().await;
                 continue;
@@ -295,10 +319,13 @@ impl<M: Machine> Driver<M> {
 const ROUNDS: usize = 4;
 
 /// Messages of one read, each of several datagrams where the system joins them.
-const MESSAGES: usize = 8;
+const MESSAGES: usize = 32;
 
 /// Room for a message: the largest that there is.
 const MAX_BATCH: usize = 65536;
+
+/// Bytes that a socket holds for either side. Streams of many links share it, and what finds no room is lost.
+const BUFFER: usize = 4 << 20;
 
 /// Hops of a datagram that is not meant to die on its way.
 const DEFAULT_TTL: u32 = 64;

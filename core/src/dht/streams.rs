@@ -199,10 +199,19 @@ impl Streams {
         Some(Transmit {
             socket: transmit.socket,
             to: transmit.to,
-            bytes: Bytes::copy_from_slice(&self.buffer),
+            bytes: self.take_buffer(),
             segment: transmit.segment,
             ttl: None,
         })
+    }
+
+    /// Hands over what the buffer holds: a large batch as it is, a small one as a copy that is no larger than it has to be.
+    fn take_buffer(&mut self) -> Bytes {
+        if self.buffer.len() < LARGE {
+            return Bytes::copy_from_slice(&self.buffer);
+        }
+        let next = Vec::with_capacity(self.buffer.len());
+        core::mem::replace(&mut self.buffer, next).into()
     }
 
     /// Returns what happened next.
@@ -249,3 +258,6 @@ fn error(close: Close) -> Option<StreamError> {
         Close::TimedOut => Some(StreamError::TimedOut),
     }
 }
+
+/// Bytes of a batch that are not worth copying.
+const LARGE: usize = 8192;
