@@ -1,7 +1,8 @@
-//! Congestion control: BBR version 1, with packets as the unit.
+//! Congestion control: BBR version 1, with packets as the unit, below a [`Ceiling`] that overflowing queues lower.
 //!
 //! Source: N. Cardwell et al., "BBR: Congestion-Based Congestion Control", and Linux `net/ipv4/tcp_bbr.c`.
 
+use super::ceiling::Ceiling;
 use super::filter::WindowedMax;
 use super::packet::{HEADER_LEN, MAX_PAYLOAD};
 use super::{Phase, micros};
@@ -57,6 +58,7 @@ pub(super) struct Bbr {
     window: u64,
     /// The window to return to after a recovery.
     prior_window: u64,
+    ceiling: Ceiling,
     conserves_packets: bool,
     restarted_idle: bool,
     phase: Phase,
@@ -102,6 +104,7 @@ impl Bbr {
             is_full: false,
             window: INITIAL_WINDOW,
             prior_window: 0,
+            ceiling: Ceiling::new(),
             conserves_packets: false,
             restarted_idle: false,
             phase: Phase::Open,
@@ -134,6 +137,7 @@ impl Bbr {
     /// Reacts to an acknowledgement; `smoothed` is the smoothed round trip time in microseconds.
     pub(super) fn handle_ack(&mut self, sample: &Sample, phase: Phase, smoothed: Option<u64>, now: Instant) {
         self.update_bandwidth(sample);
+        self.update_ceiling(sample);
         self.update_aggregation(sample, now);
         self.update_cycle(sample, now);
         self.check_full(sample);
@@ -177,6 +181,14 @@ impl Bbr {
         let bandwidth = (sample.delivered << BANDWIDTH_SHIFT) / sample.interval;
         if !sample.is_app_limited || bandwidth >= self.bandwidth.get() {
             self.bandwidth.add(BANDWIDTH_ROUNDS, self.round, bandwidth);
+        }
+    }
+
+    fn update_ceiling(&mut self, sample: &Sample) {
+        self.ceiling.count(sample.acked, sample.lost, sample.rtt);
+        if self.is_round_start && self.ceiling.end_round(self.window, MIN_WINDOW) {
+            // Whoever fills the queue has found the bandwidth.
+            self.is_full = true;
         }
     }
 
@@ -339,7 +351,7 @@ impl Bbr {
                 self.window += sample.acked;
             }
         }
-        self.window = self.window.clamp(MIN_WINDOW, MAX_WINDOW);
+        self.window = self.window.min(self.ceiling.get()).clamp(MIN_WINDOW, MAX_WINDOW);
         if self.mode == Mode::ProbeRtt {
             self.window = self.window.min(MIN_WINDOW);
         }

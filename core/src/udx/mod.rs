@@ -6,6 +6,7 @@
 //! Source: udx-native 1.21, recorded behaviour.
 
 mod address;
+mod ceiling;
 mod congestion;
 mod filter;
 mod mux;
