@@ -2,15 +2,16 @@
 //
 //   npm run bench:browser       the npm package in Node, Chromium and Firefox, beside upstream in Node; -- chromium for one browser
 //   npm run bench:relay         the relay, beside upstream's; --tabs 1000,10000 for how many idle tabs
+//   npm run bench:udx           one UDX stream, ours and upstream's at either end
 //
 // Prints one table with the medians and their ratio. Machines differ and are noisy: read the ratios.
 
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 
-import { cargoBuild } from './lib/cargo.mjs'
+import { buildNativePrograms, cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
-import { build, buildRelay } from './build.mjs'
+import { build } from './build.mjs'
 import { ENGINES } from '../tests/bench/tab.mjs'
 import { ensureBrowser, ensureNode, ensureNpm, ensureOther, ensureRust } from './setup.mjs'
 
@@ -28,6 +29,7 @@ await main(async () => {
   await ensureNpm()
   if (args[0] === 'browser') return await benchPackage(rounds, args.slice(1))
   if (args[0] === 'relay') return await benchRelay(rounds, args.slice(1))
+  if (args[0] === 'udx') return await benchUdx(rounds)
   say('building the bench')
   const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
   const ours = executables.get('hypertab-bench') ?? ''
@@ -85,9 +87,27 @@ function printSides (title, { figures, sides }) {
   }
 }
 
-/** Both relays in turn, each with upstream's clients and a peer of upstream's. */
+/** One stream between all pairs of ends in turn. */
+async function benchUdx (rounds) {
+  process.env.HYPERTAB_PROGRAMS ??= await buildNativePrograms()
+  const pairs = [['ours', 'ours'], ['ours', 'upstream'], ['upstream', 'ours'], ['upstream', 'upstream']]
+  const figures = new Map()
+  for (let round = 1; round <= rounds; round++) {
+    for (const [from, to] of pairs) {
+      say(`round ${round} of ${rounds}: ${from} to ${to}`)
+      collect(figures, `${from} → ${to}`, [process.execPath, join(root, 'tests', 'bench', 'udx.mjs'), from, to])
+    }
+  }
+  const columns = pairs.map(([from, to]) => `${from} → ${to}`)
+  console.log(`\n| UDX stream | ${columns.join(' | ')} | unit |\n| --- |${' --- |'.repeat(columns.length + 1)}`)
+  for (const [name, figure] of figures) {
+    console.log(`| ${[name, ...columns.map((pair) => short(median(figure[pair]))), figure.unit].join(' | ')} |`)
+  }
+}
+
+/** Both relays in turn, each with the same load, and with upstream's clients and a peer of upstream's. */
 async function benchRelay (rounds, options) {
-  process.env.HYPERTAB_RELAY = await buildRelay()
+  process.env.HYPERTAB_PROGRAMS ??= await buildNativePrograms()
   const figures = new Map()
   for (let round = 1; round <= rounds; round++) {
     for (const side of ['ours', 'upstream']) {
@@ -98,7 +118,8 @@ async function benchRelay (rounds, options) {
   console.log('\n| relay | ours | upstream | ratio | unit |\n| --- | --- | --- | --- | --- |')
   for (const [name, { unit, ours, upstream }] of figures) {
     const ratio = unit.includes('/s') ? median(ours) / median(upstream) : median(upstream) / median(ours)
-    console.log(`| ${[name, short(median(ours)), short(median(upstream)), `${ratio.toFixed(1)} ×`, unit].join(' | ')} |`)
+    const shown = Number.isFinite(ratio) ? `${ratio.toFixed(1)} ×` : ''
+    console.log(`| ${[name, short(median(ours)), short(median(upstream)), shown, unit].join(' | ')} |`)
   }
 }
 

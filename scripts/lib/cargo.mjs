@@ -41,6 +41,8 @@ export const nativePrograms = {
   'hypertab-relay': 'hypertab-relay',
   'dht-node': 'hypertab-tests',
   'hypertab-peer': 'hypertab-tests',
+  'relay-load': 'hypertab-tests',
+  'udx-path': 'hypertab-tests',
   'udx-peer': 'hypertab-tests'
 }
 

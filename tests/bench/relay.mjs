@@ -1,7 +1,9 @@
-// Figures of one relay, ours or upstream's, with upstream's clients and peers around it: node relay.mjs ours|upstream
-// [--tabs 1000,10000]. Prints NAME, VALUE and UNIT, a line each.
+// Figures of one relay, ours or upstream's: node relay.mjs ours|upstream [--tabs 1000,10000]. Prints NAME, VALUE and UNIT, a
+// line each.
 //
-// Everything runs on one machine: clients, relay, peer and a network of three nodes. Processor times are the relay's own.
+// First with a load that costs little beside a relay, `relay-load`, then with clients and a peer of upstream's, which encrypt in
+// JavaScript and limit both relays. Everything runs on one machine, the network of three nodes too. Processor times are the
+// relay's own.
 
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -15,13 +17,17 @@ import DHT from 'hyperdht'
 import createTestnet from 'hyperdht/testnet.js'
 import WebSocket from 'ws'
 
+import { nativeProgram } from '../../scripts/lib/cargo.mjs'
 import { JsonProcess } from '../../scripts/lib/json-process.mjs'
 import { relayProgram } from '../interop/support/relay.mjs'
 
 const MIB = 1024 * 1024
 const CHUNK = Buffer.alloc(64 * 1024, 7)
 
-/** Bytes of one transfer, dials, and echoes. */
+/** Bytes of one transfer, dials, and echoes: those of the load, and those with upstream's ends. */
+const LOAD_BULK = 256 * MIB
+const LOAD_DIALS = 2000
+const LOAD_PATIENCE = 300_000
 const BULK = 48 * MIB
 const DIALS = 200
 const DIALS_AT_ONCE = 16
@@ -40,27 +46,62 @@ const HANDSHAKE = Buffer.concat([Buffer.from('010000', 'hex'), Buffer.alloc(32, 
 const [kind, ...options] = process.argv.slice(2)
 const tabs = (options[options.indexOf('--tabs') + 1] ?? '1000').split(',').map(Number).filter((count) => count > 0)
 
-const network = await createTestnet(3, { host: '127.0.0.1' })
-const bootstrap = network.bootstrap.map(({ host, port }) => `${host}:${port}`)
 const support = (name) => fileURLToPath(new URL(`../interop/support/${name}`, import.meta.url))
-const peer = new JsonProcess('node', [fileURLToPath(new URL('./relay-peer.mjs', import.meta.url)), ...bootstrap])
-const { key } = await peer.next('listening')
-const remote = Buffer.from(key, 'hex')
 
+await measureLoad()
 await measureTraffic()
 for (const count of tabs) await measureTabs(count)
-
-await peer.kill()
-await network.destroy()
 process.exit(0)
 
+/** What a relay does while it alone is the limit. */
+async function measureLoad () {
+  const load = await nativeProgram('relay-load')
+  const nodes = []
+  const bootstrap = []
+  while (nodes.length < 3) {
+    const node = new JsonProcess(await nativeProgram('dht-node'), [])
+    nodes.push(node)
+    bootstrap.push((await node.ask('start', { bootstrapper: true, bootstrap })).address)
+  }
+  const peer = new JsonProcess(load, ['peer', ...bootstrap])
+  const { keys } = await peer.next('listening')
+  const relay = await startRelay(bootstrap)
+  const tab = new JsonProcess(load, ['tab', relay.url, ...keys])
+  for (const _ of keys) await tab.ask('dial', { dials: 1, atOnce: 1 })
+
+  for (const [name, streams] of [['one stream', 1], ['100 streams', 100]]) {
+    await tab.ask('open', { streams })
+    for (const [way, command] of [['up', 'send'], ['down', 'receive']]) {
+      const ticks = processorTime(relay)
+      const { seconds } = await tab.ask(command, { bytes: LOAD_BULK })
+      print(`load, ${name}, ${way}`, LOAD_BULK / MIB / seconds, 'MiB/s')
+      print(`load, processor, ${name}, ${way}`, (processorTime(relay) - ticks) / (LOAD_BULK / MIB), 'ms/MiB')
+    }
+    await tab.ask('close')
+  }
+
+  const ticks = processorTime(relay)
+  const { seconds, failed } = await tab.ask('dial', { dials: LOAD_DIALS, atOnce: DIALS_AT_ONCE }, LOAD_PATIENCE)
+  print('load, dials without an answer', failed, 'of 2,000')
+  print('load, connections set up', LOAD_DIALS / seconds, '1/s')
+  print('load, processor of a connection', (processorTime(relay) - ticks) / LOAD_DIALS, 'ms')
+  for (const child of [tab, relay, peer, ...nodes]) await child.kill()
+}
+
+/** What a relay adds for clients and a peer of upstream's. */
 async function measureTraffic () {
-  const relay = await startRelay()
+  const network = await createTestnet(3, { host: '127.0.0.1' })
+  const bootstrap = network.bootstrap.map(({ host, port }) => `${host}:${port}`)
+  const peer = new JsonProcess('node', [fileURLToPath(new URL('./relay-peer.mjs', import.meta.url)), ...bootstrap])
+  const remote = Buffer.from((await peer.next('listening')).key, 'hex')
+  const open = (dht) => dial(dht, remote)
+  const relay = await startRelay(bootstrap)
   const client = await startClient(relay)
   const stream = await open(client)
   await echo(stream, 50)
   const times = await echo(stream, ECHOES)
-  const direct = await open(await startNative())
+  const native = await startNative(network)
+  const direct = await open(native)
   await echo(direct, 50)
   const without = await echo(direct, ECHOES)
   direct.destroy()
@@ -89,11 +130,14 @@ async function measureTraffic () {
   print('connections set up', DIALS / (performance.now() - start) * 1000, '1/s')
   print('processor of a connection', (processorTime(relay) - ticks) / DIALS, 'ms')
   await client.destroy({ force: true })
-  await relay.kill()
+  await native.destroy({ force: true })
+  for (const child of [relay, peer]) await child.kill()
+  await network.destroy()
 }
 
 async function measureTabs (count) {
-  const relay = await startRelay()
+  const network = await createTestnet(3, { host: '127.0.0.1' })
+  const relay = await startRelay(network.bootstrap.map(({ host, port }) => `${host}:${port}`))
   const warm = await Promise.all(Array.from({ length: 50 }, () => openTab(relay)))
   for (const tab of warm) tab.destroy()
   await sleep(1000)
@@ -104,9 +148,10 @@ async function measureTabs (count) {
   print(`memory of an idle tab, of ${count}`, (memory(relay) - before) / count / 1024, 'KiB')
   for (const tab of open) tab.destroy()
   await relay.kill()
+  await network.destroy()
 }
 
-async function startRelay () {
+async function startRelay (bootstrap) {
   const process = kind === 'ours'
     ? new JsonProcess(await relayProgram(), [
         '--listen', '127.0.0.1:0', '--allow-private', ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...limits()
@@ -142,13 +187,13 @@ async function startClient ({ url }) {
   return client
 }
 
-async function startNative () {
+async function startNative (network) {
   const dht = new DHT({ bootstrap: network.bootstrap, host: '127.0.0.1', firewalled: false })
   await dht.fullyBootstrapped()
   return dht
 }
 
-async function open (dht) {
+async function dial (dht, remote) {
   while (true) {
     const stream = dht.connect(remote, { keyPair: DHT.keyPair() })
     stream.on('error', () => {})

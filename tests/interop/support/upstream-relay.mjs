@@ -42,7 +42,12 @@ function repaired (dht) {
     }
     return fixed
   }
-  const { createServer, announce, lookupAndUnannounce } = dht
+  const { connect, createServer, announce, lookupAndUnannounce } = dht
+  // The same answer comes through several nodes. The relay asks its client about each and takes one reply for that to the last
+  // question only, so that a dial whose answers come together never ends.
+  dht.connect = (key, options) => connect.call(dht, key, options?.createHandshake
+    ? { ...options, createHandshake: (...args) => hearingOnce(options.createHandshake(...args)) }
+    : options)
   dht.createServer = (...args) => {
     const server = createServer.apply(dht, args)
     const { listen } = server
@@ -52,4 +57,11 @@ function repaired (dht) {
   dht.announce = (topic, keyPair, relays, options) => announce.call(dht, topic, keyPair, relays, repair(options))
   dht.lookupAndUnannounce = (topic, keyPair, options) => lookupAndUnannounce.call(dht, topic, keyPair, repair(options))
   return dht
+}
+
+function hearingOnce (handshake) {
+  const recv = handshake.recv.bind(handshake)
+  let heard = null
+  handshake.recv = (message) => { heard ??= recv(message); return heard }
+  return handshake
 }

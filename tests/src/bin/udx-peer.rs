@@ -13,7 +13,7 @@
 //! Events: `incoming` (accepted at once), `data` (first bytes), `message`, `end` with the bytes received and
 //! whether they kept to the pattern, `close` with the reason.
 //!
-//! `--plain` sends and receives one datagram per call of the kernel.
+//! `--plain` sends and receives one datagram per call of the kernel; `--bare` sends zeros and looks at nothing, for figures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, IoSliceMut, Write};
@@ -42,7 +42,8 @@ async fn main() -> std::io::Result<()> {
             }
         }
     });
-    let mut peer = Peer::bind(std::env::args().any(|arg| arg == "--plain")).await?;
+    let has = |wanted: &str| std::env::args().any(|arg| arg == wanted);
+    let mut peer = Peer::bind(has("--plain"), has("--bare")).await?;
     loop {
         peer.drive()?;
         let wake = peer.udx.poll_timeout().map(|at| at.duration_since(peer.now()));
@@ -77,6 +78,7 @@ struct Peer {
     out: Vec<u8>,
     transmit: Option<hypertab_core::udx::Transmit>,
     unsent: bool,
+    is_bare: bool,
     inbox: Vec<Vec<u8>>,
 }
 
@@ -94,7 +96,7 @@ struct Transfer {
 }
 
 impl Peer {
-    async fn bind(is_plain: bool) -> std::io::Result<Self> {
+    async fn bind(is_plain: bool, is_bare: bool) -> std::io::Result<Self> {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
@@ -114,6 +116,7 @@ impl Peer {
             out: Vec::new(),
             transmit: None,
             unsent: false,
+            is_bare,
             inbox: vec![vec![0; batched.max(2048)]; BATCH_SIZE],
         })
     }
@@ -193,8 +196,12 @@ impl Peer {
         for (&id, transfer) in &mut self.streams {
             while transfer.written < transfer.to_write && !transfer.is_full {
                 let end = transfer.to_write.min(transfer.written + CHUNK);
-                let chunk: Vec<u8> = (transfer.written..end).map(pattern).collect();
-                let Ok(has_room) = self.udx.write(id, chunk.into()) else { break };
+                let chunk = if self.is_bare {
+                    Bytes::from_static(&ZEROS[..end - transfer.written])
+                } else {
+                    (transfer.written..end).map(pattern).collect()
+                };
+                let Ok(has_room) = self.udx.write(id, chunk) else { break };
                 transfer.written = end;
                 transfer.is_full = !has_room;
             }
@@ -226,8 +233,10 @@ impl Peer {
                 if transfer.received == 0 {
                     say(&json!({ "event": "data", "stream": id.0 }));
                 }
-                let expected = (transfer.received..).map(pattern);
-                transfer.is_intact &= bytes.iter().copied().eq(expected.take(bytes.len()));
+                if !self.is_bare {
+                    let expected = (transfer.received..).map(pattern);
+                    transfer.is_intact &= bytes.iter().copied().eq(expected.take(bytes.len()));
+                }
                 transfer.received += bytes.len();
                 transfer.unconsumed += bytes.len() as u64;
                 if !transfer.is_held {
@@ -315,6 +324,9 @@ fn pattern(at: usize) -> u8 {
 }
 
 const CHUNK: usize = 65_536;
+
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
+
 const SOCKET_BUFFER: usize = 4 << 20;
 
 /// Batches read before writing gets its turn.
