@@ -13,6 +13,7 @@ import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 import { startProcess } from './support/process.mjs'
+import { startClient } from './support/relayed.mjs'
 import { createNative, createOurSwarm } from './support/swarms.mjs'
 import { parseBootstrap, startTestnet } from './support/testnet.mjs'
 import { block, createCore, seed } from './support/upstream.mjs'
@@ -168,6 +169,32 @@ test('a swarm announces again after its relay comes back', async (t) => {
   native.join(core.discoveryKey, { server: false })
 
   assert.equal(String(await copy.get(0)), 'still here')
+})
+
+test('a swarm runs over the client of a relay that upstream has', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const { url } = await startUpstreamRelay(t, bootstrap)
+  const topic = Buffer.alloc(32, 'either client')
+  const native = createNative(t, bootstrap)
+  native.on('connection', (connection) => {
+    connection.on('error', () => {})
+    connection.on('data', (data) => connection.write(data))
+  })
+  await native.join(topic, { client: false }).flushed()
+  const { dht } = await startClient(t, { url })
+  const swarm = new Hyperswarm({ dht })
+  defer(t, () => swarm.destroy({ force: true }))
+  const connected = once(swarm, 'connection')
+
+  assert.equal(await swarm.join(topic, { server: false }).flushed(), true)
+  assert.equal(await swarm.flush(), true)
+  const [connection, peer] = await connected
+  connection.on('error', () => {})
+  connection.write('echo')
+
+  assert.equal(String((await once(connection, 'data'))[0]), 'echo')
+  assert.deepEqual(peer.publicKey, native.keyPair.publicKey)
+  assert.equal(swarm.connections.size, 1)
 })
 
 /** Upstream's relay in a process of its own. */

@@ -2,7 +2,7 @@
 
 import { sleep } from './support/assertions.mjs'
 import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
-import { sameSwarms } from './support/swarms.mjs'
+import { sameSwarms } from './support/same-swarms.mjs'
 
 const topicOf = (name) => Buffer.alloc(32, name)
 

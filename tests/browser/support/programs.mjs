@@ -101,7 +101,7 @@ async function bundle (folder, files, platform) {
     plugins: [{
       name: 'recorder',
       setup (build) {
-        build.onResolve({ filter: /\/support\/(suite|both|bees|stores|drives|swarms)\.mjs$/ }, () => ({ path: support('recorder.mjs') }))
+        build.onResolve({ filter: /\/support\/(suite|both|bees|stores|drives|same-swarms)\.mjs$/ }, () => ({ path: support('recorder.mjs') }))
         if (!isPage) return
         build.onResolve({ filter: new RegExp(`^(${Object.keys(IN_A_PAGE).join('|')})$`) }, ({ path }) => ({ path, namespace: 'page' }))
         build.onLoad({ filter: /.*/, namespace: 'page' }, ({ path }) => ({ contents: IN_A_PAGE[path], resolveDir: root }))
