@@ -100,21 +100,27 @@ for (const direction of ['out', 'in']) {
     const watch = (name, stream) => {
       for (const event of ['end', 'error', 'close']) stream.once(event, (error) => events.push(`${name} ${event} ${error?.code ?? ''}`))
     }
-    // Nobody reads, and both hear of the end.
+    // Ended by one and then by the other.
     let answer
     const quiet = await connected((stream) => {
       answer = stream
       watch('answer', stream)
+      stream.resume()
       stream.once('end', () => stream.end())
     })
     watch('call', quiet)
     quiet.end()
     await eventually(() => events.filter((event) => event.includes('close')).length === 2)
     note(events.splice(0).sort(), quiet.destroyed, answer.destroyed)
-    // Destroyed as soon as it is open.
-    const hasty = await connected((stream) => watch('answer', stream))
+    // Destroyed as soon as it is open on both sides.
+    let isOpen = false
+    const hasty = await connected((stream) => {
+      watch('answer', stream)
+      isOpen = true
+    })
     watch('call', hasty)
-    hasty.once('open', () => hasty.destroy())
+    await eventually(() => isOpen && hasty.connected)
+    hasty.destroy()
     await eventually(() => events.filter((event) => event.includes('close')).length === 2)
     note(events.splice(0).filter((event) => !event.includes('answer end')).sort())
     // Destroyed before it is open, and once more.
