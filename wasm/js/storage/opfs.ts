@@ -16,8 +16,14 @@ interface SyncAccessHandle {
 }
 
 interface FileHandle {
-  createSyncAccessHandle? (): Promise<SyncAccessHandle>
+  createSyncAccessHandle? (options: { mode: string }): Promise<SyncAccessHandle>
 }
+
+/**
+ * How a file is opened that a frozen worker may have, which cannot let go of it. The Web Lock says who owns it, and the engine
+ * compares the owner in the file with itself before it writes. Only Chromium knows this mode; elsewhere nobody else gets the file.
+ */
+const SHARED = 'readwrite-unsafe'
 
 /** How long the file of a worker that is gone may stay taken, in milliseconds. */
 const PATIENCE = 2000
@@ -50,9 +56,10 @@ async function openHandle (name: string): Promise<SyncAccessHandle> {
   if (!file.createSyncAccessHandle) {
     throw new HypertabError('STORAGE_NOT_AVAILABLE', 'opfs() works in a dedicated worker only; use indexedDb() on a page')
   }
+  const mode = globalThis.navigator.locks ? SHARED : 'readwrite'
   for (const start = performance.now(); ;) {
     try {
-      return await file.createSyncAccessHandle()
+      return await file.createSyncAccessHandle({ mode })
     } catch (error) {
       if ((error as Error).name !== 'NoModificationAllowedError' || performance.now() - start > PATIENCE) throw error
       await new Promise((resolve) => { setTimeout(resolve, 20) })

@@ -13,6 +13,12 @@ import {
   pages, userFields, userInfo, type Alias, type EntryStream, type GroupUpdateOptions, type InfoOptions, type Page, type StoredAuth, type StoredCore, type StoredInfo
 } from './records.js'
 
+/** The code of a write that the store refused, because it has a new owner. */
+const TAKEN_OVER = 'STORAGE_TAKEN_OVER'
+
+/** How often a store that was just taken over is opened again because somebody else seems to have it. */
+const ROUNDS = 4
+
 /** The files of a hypercore 10. */
 export interface LegacyFiles {
   oplog: Uint8Array
@@ -406,12 +412,13 @@ export class Storage {
   }
 
   // A store that is full still has what it had: opened again, it reads. One that moved is opened where it is.
-  async #failed (failure: Failure): Promise<void> {
+  // The one before may still have been taking it, too: whose store it is shows after some rounds.
+  async #failed (failure: Failure, rounds = 0): Promise<void> {
     const watchers = [...this.#watchers]
     const failed = this.#store
     const lost = (failure: Failure) => { for (const watcher of watchers) watcher.lost(failure) }
     const { reopen, isMoved } = this.#opener
-    const isTaken = failure.cause?.code === 'STORAGE_TAKEN_OVER' && isMoved !== undefined
+    const isTaken = failure.cause?.code === TAKEN_OVER && isMoved !== undefined
     const isMoving = isTaken || failure.code === MOVED.code
     if ((!isMoving && failure.cause?.code !== 'STORAGE_FULL') || failed === null || !reopen) return lost(failure)
     this.#isMoving = isMoving
@@ -419,19 +426,26 @@ export class Storage {
     const failures = ++this.#failures
     const letting = Promise.all(watchers.map((watcher) => watcher.letGo(failure, isMoving)))
     const reopened = letting.then(async () => {
-      if (isTaken && !(await isMoved.call(this.#opener))) throw new HypertabError(failure.code, failure.message)
+      if (isTaken && !(await isMoved.call(this.#opener)) && rounds === 0) throw new HypertabError(failure.code, failure.message)
       await this.#close(failed, false).catch((error: Error) => { if (!isMoving) throw error })
       return await this.#open(reopen)
     })
     this.#store = reopened
+    let store: StoreHandle | null = null
     try {
-      const store = await reopened
+      const opened = store = await reopened
       if (failures !== this.#failures) return
       this.#isMoving = false
-      await Promise.all([...this.#watchers].map((watcher) => watcher.resume(store)))
-    } catch {
+      await Promise.all([...this.#watchers].map((watcher) => watcher.resume(opened)))
+    } catch (error) {
       if (failures !== this.#failures) return
       this.#isMoving = false
+      if (store !== null && rounds < ROUNDS && isTakenOver(error)) {
+        // Before anything was open in it, somebody else had it.
+        unlisten('store', store)
+        const { code, message, cause } = error
+        return await this.#failed({ code, message, cause }, rounds + 1)
+      }
       lost(failure)
     }
   }
@@ -446,4 +460,9 @@ export class Storage {
       if (release) this.#opener.release?.()
     }
   }
+}
+
+/** Whether the store belongs to somebody else by now. */
+function isTakenOver (error: unknown): error is Error & { code: string, cause: { code: string, message: string } } {
+  return (error as { cause?: { code?: string } }).cause?.code === TAKEN_OVER
 }

@@ -110,8 +110,9 @@ export class SharedPlace implements StoreOpener {
 
   /** Whether somebody else has taken the store over; it may be a moment before one hears of it. */
   async isMoved (): Promise<boolean> {
-    if (this.#held === null) return true
-    await new Promise((resolve) => { setTimeout(resolve, ASK_EVERY) })
+    for (const start = performance.now(); this.#held !== null && performance.now() - start < FIRST_PATIENCE;) {
+      await new Promise((resolve) => { setTimeout(resolve, ASK_EVERY) })
+    }
     return this.#held === null
   }
 

@@ -452,7 +452,9 @@ impl LogStore {
 
     /// Whether nothing goes on before the header of a checkpoint is on the disk.
     pub(super) fn needs_publication(&self) -> bool {
-        self.is_publishing && (self.close_requested || self.is_held_up() && !self.queue.is_empty())
+        // After a failure there is nothing left to publish.
+        let goes_on = !matches!(self.phase, Phase::Failed(_));
+        goes_on && self.is_publishing && (self.close_requested || self.is_held_up() && !self.queue.is_empty())
     }
 
     fn read(&mut self, id: ReadId, keys: Vec<Bytes>) {

@@ -265,6 +265,33 @@ fn a_value_larger_than_a_segment_comes_back() {
     }
 }
 
+#[test]
+fn a_store_that_lost_its_file_during_a_checkpoint_can_be_closed() {
+    let commit = |id| Intent::Commit {
+        id: CommitId(id),
+        owner: OWNER,
+        batch: Batch { ops: [Op::Put { key: Bytes::from("key"), value: Bytes::from("value") }].into() },
+        durability: Durability::Relaxed,
+    };
+    let mut file = CrashFile::default();
+    file.delay = Some(1000);
+    let mut store = open(file);
+    store.set_memtable_limit(1);
+    store.handle_intent(commit(1));
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(1))));
+    store.handle_intent(commit(2));
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(2))));
+    assert!(store.is_syncing());
+
+    // Another owner claims the file.
+    store.file.current[2048..2064].copy_from_slice(&[2; 16]);
+    store.handle_intent(commit(3));
+    store.close();
+
+    let failed = Outcome::CommitFailed { id: CommitId(3), failure: StorageFailure::Fenced };
+    assert_eq!(store.poll_outcome(), Some(failed));
+}
+
 /// A file that two processes have open.
 #[derive(Clone, Default)]
 struct SharedFile(Rc<RefCell<CrashFile>>);
