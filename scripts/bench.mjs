@@ -144,11 +144,12 @@ function print (figures, limits) {
   }
   console.log('\n| limit of one core | value | unit |\n| --- | --- | --- |')
   for (const [name, { unit, ours }] of limits) console.log(`| ${name} | ${short(median(ours))} | ${unit} |`)
-  const replicated = figures.get('replicate-64k')?.ours
-  const receive = limits.get('limit-receive-64k')?.ours
-  if (!replicated || !receive) return
-  const ratio = median(receive) / median(replicated)
-  console.log(`\nreplicate-64k: the cipher and hash of the slower end, alone, would take ${short(median(receive))} MB/s, ${ratio.toFixed(1)} times ours.`)
+  console.log('\n| workload | of its limit |\n| --- | --- |')
+  for (const [name, { ours }] of figures) {
+    // The end of a replication that receives opens every byte and hashes it.
+    const limit = limits.get(name === 'replicate-64k' ? 'limit-receive-64k' : `limit-${name}`)?.ours
+    if (limit && ours) console.log(`| ${name} | 1 / ${(median(limit) / median(ours)).toFixed(2)} |`)
+  }
 }
 
 function median (values) {

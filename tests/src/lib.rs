@@ -2,6 +2,7 @@
 
 pub mod bench_drive;
 pub mod bench_host;
+pub mod bench_limits;
 pub mod bench_million;
 pub mod bench_remote;
 pub mod crash_disks;

@@ -9,19 +9,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant as Clock;
 
 use bytes::Bytes;
-use hypertab_core::crypto::{self, KeyPair};
 use hypertab_core::engine::{
     AppendOptions, BeeChange, BeeOptions, BeeRead, BeeResponse, CoreId, GetOptions, OpenOptions, RangeWish,
     Response, Role, UpdateOptions,
 };
 use hypertab_core::hyperbee::Range;
-use hypertab_core::secret_stream::cipher::{Push, Tag};
-use hypertab_core::storage::log_store::SyncFile as _;
 use hypertab_tests::bench_drive::DriveHost;
 use hypertab_tests::bench_host::Host;
+use hypertab_tests::bench_limits;
 use hypertab_tests::bench_million;
 use hypertab_tests::bench_remote::{Cost, Reader, mean, serve};
-use hypertab_tests::disk_file::DiskFile;
 
 /// Runs a workload; without waiting for the disk when told so.
 type Case = fn(bool);
@@ -44,7 +41,7 @@ fn main() {
         ("drive-million", |_| drive_million()),
         ("remote", |_| remote()),
         ("open", open),
-        ("limits", |_| limits()),
+        ("limits", |_| bench_limits::run(&file, &block, &out)),
     ];
     let _cleanup = Cleanup;
     for (name, run) in cases {
@@ -364,83 +361,4 @@ fn open(is_relaxed: bool) {
         get(&mut host, core, u64::from(COUNT) - 1);
     });
     out("open-200k", seconds * 1000.0, "ms");
-}
-
-/// What one core of this machine can do at most.
-fn limits() {
-    const TIMES: u32 = 5000;
-    let pair = KeyPair::from_seed(&[7; 32]);
-    let message = [5; 112];
-    let seconds = timed(|| {
-        (0..TIMES).for_each(|_| {
-            std::hint::black_box(pair.sign(&message));
-        })
-    });
-    out("limit-sign", f64::from(TIMES) / seconds, "signatures/s");
-    let signature = pair.sign(&message);
-    let seconds = timed(|| {
-        (0..TIMES).for_each(|_| assert!(crypto::verify(&message, &signature, &pair.public_key)));
-    });
-    out("limit-verify", f64::from(TIMES) / seconds, "verifications/s");
-    let large = block(1, 65536);
-    let rounds = 4000;
-    let seconds = timed(|| {
-        (0..rounds).for_each(|_| {
-            std::hint::black_box(crypto::leaf_hash(&large));
-        })
-    });
-    out("limit-blake2b-64k", f64::from(rounds) * 65536.0 / seconds / 1e6, "MB/s");
-    let small = block(1, 1024);
-    let seconds = timed(|| {
-        (0..100_000).for_each(|_| {
-            std::hint::black_box(crypto::leaf_hash(&small));
-        })
-    });
-    out("limit-blake2b-1k", 100_000.0 * 1024.0 / seconds / 1e6, "MB/s");
-    let together: Vec<Bytes> = blocks(0..16, 65536);
-    let together: Vec<&[u8]> = together.iter().map(|block| &block[..]).collect();
-    let seconds = timed(|| {
-        (0..rounds / 16).for_each(|_| {
-            std::hint::black_box(crypto::leaf_hashes(&together));
-        })
-    });
-    let hash = f64::from(rounds) * 65536.0 / seconds / 1e6;
-    out("limit-blake2b-64k-together", hash, "MB/s");
-    let mut push = Push::new(&[1; 32], &[2; 24]);
-    let mut buffer = vec![0; 65536 + 17];
-    let seconds = timed(|| (0..rounds).for_each(|_| push.seal(Tag::MESSAGE, &mut buffer)));
-    let cipher = f64::from(rounds) * 65536.0 / seconds / 1e6;
-    out("limit-xchacha20poly1305-64k", cipher, "MB/s");
-    // Whoever receives opens every byte and hashes it; whoever sends only seals.
-    out("limit-receive-64k", 1.0 / (1.0 / cipher + 1.0 / hash), "MB/s");
-
-    let mut disk = DiskFile::open(&file()).expect("a file");
-    let piece = vec![9; 1 << 20];
-    let seconds = timed(|| {
-        (0..256).for_each(|at| disk.write_at(at << 20, &piece).expect("room"));
-    });
-    out("limit-storage", 256.0 * f64::from(1 << 20) / seconds / 1e6, "MB/s");
-    out("limit-transport", transport(), "MB/s");
-}
-
-fn transport() -> f64 {
-    use std::io::{Read as _, Write as _};
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let address = listener.local_addr().expect("bound");
-    let total = 512_u64 << 20;
-    let sending = std::thread::spawn(move || {
-        let mut socket = TcpStream::connect(address).expect("loopback");
-        let piece = vec![9; 64 << 10];
-        (0..total / piece.len() as u64).for_each(|_| socket.write_all(&piece).expect("connected"));
-    });
-    let (mut socket, _) = listener.accept().expect("a connection");
-    let mut buffer = vec![0; 256 << 10];
-    let seconds = timed(|| {
-        let mut left = total;
-        while left > 0 {
-            left -= socket.read(&mut buffer).expect("connected") as u64;
-        }
-    });
-    sending.join().expect("the sender does not fail");
-    total as f64 / seconds / 1e6
 }
