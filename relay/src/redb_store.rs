@@ -153,6 +153,11 @@ impl RedbStore {
                     Op::Put { key, value } => {
                         table.insert(key.as_ref(), value.as_ref())?;
                     }
+                    Op::PutRun(run) => {
+                        for (key, value) in run.iter() {
+                            table.insert(&key[..], &value[..])?;
+                        }
+                    }
                     Op::Delete { key } => {
                         table.remove(key.as_ref())?;
                     }

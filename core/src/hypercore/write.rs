@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::compact_encoding::{Encode, Writer};
 use crate::crypto::{KeyPair, Node};
 use crate::storage::keys::MAX_NUMBERED;
+use crate::storage::run::{Packed, RUN_LEAST, Run};
 use crate::storage::{Durability, Op, Store};
 
 use super::bitfield::BitChange;
@@ -73,10 +74,14 @@ impl Core {
         }
 
         // In the order of keys, which maps take fastest.
-        let mut ops = Vec::with_capacity(batch.nodes.len() + blocks.len());
-        let keys = self.block_keys(length, blocks.len());
-        ops.extend(keys.zip(blocks).map(|(key, value)| Op::Put { key, value }));
-        self.put_nodes(&batch.nodes, &mut ops);
+        let mut ops = Vec::new();
+        if blocks.len() < RUN_LEAST {
+            ops.extend((length..).zip(blocks).map(|(at, value)| Op::Put { key: self.keys.block(at), value }));
+            self.put_nodes(&batch.nodes, &mut ops);
+        } else {
+            ops.extend(Run::new(self.keys.blocks(), length, blocks).map(|run| Op::PutRun(run.into())));
+            self.put_new_nodes(&batch.nodes, length, &mut ops);
+        }
         self.signer = key_pair.filter(|_| options.signature.is_none());
         self.tip = batch.tree;
         self.stage(store, ops, Durability::Strict);
@@ -398,17 +403,44 @@ impl Core {
         }));
     }
 
-    /// Returns the keys of `count` blocks from `start` on, in one buffer.
-    fn block_keys(&self, start: u64, count: usize) -> impl Iterator<Item = Bytes> + use<> {
-        let mut bytes = Vec::with_capacity(count * MAX_NUMBERED);
-        let mut ends = Vec::with_capacity(count);
-        for index in (start..).take(count) {
-            self.keys.put_block(index, &mut bytes);
-            ends.push(bytes.len());
+    /// Stores the nodes that came into being when blocks were appended to the first `length`. Most of them are in a row.
+    fn put_new_nodes(&mut self, nodes: &[Node], length: u64, ops: &mut Vec<Op>) {
+        let first = 2 * length;
+        let mut row: Vec<Option<&Node>> = Vec::with_capacity(nodes.len() + 1);
+        let mut others = Vec::new();
+        for node in nodes {
+            match node.index.checked_sub(first).and_then(|at| usize::try_from(at).ok()) {
+                Some(at) => {
+                    row.resize(row.len().max(at + 1), None);
+                    row[at] = Some(node);
+                }
+                None => others.push(*node),
+            }
         }
-        let bytes = Bytes::from(bytes);
         let mut start = 0;
-        ends.into_iter().map(move |end| bytes.slice(core::mem::replace(&mut start, end)..end))
+        for part in row.split(Option::is_none) {
+            let index = first + start as u64;
+            start += part.len() + 1;
+            let nodes = part.iter().copied().flatten();
+            let run = if part.len() < RUN_LEAST { None } else { self.run_of_nodes(index, nodes.clone()) };
+            match run {
+                Some(run) => ops.push(Op::PutRun(run.into())),
+                None => others.extend(nodes),
+            }
+        }
+        self.put_nodes(&others, ops);
+    }
+
+    /// Returns the records of nodes in a row, from an index on.
+    fn run_of_nodes<'a>(&self, index: u64, nodes: impl Iterator<Item = &'a Node> + Clone) -> Option<Run> {
+        let count = nodes.clone().count();
+        let mut writer = Writer::with_capacity(count * MAX_NODE);
+        let mut ends = Vec::with_capacity(count);
+        for node in nodes {
+            node.encode(&mut writer);
+            ends.push(u32::try_from(writer.as_slice().len()).ok()?);
+        }
+        Run::packed(self.keys.nodes(), index, Packed { bytes: writer.into_vec().into(), ends })
     }
 
     /// Deletes the blocks from `ancestors` on, and every node that does not belong to the first `ancestors` blocks.

@@ -173,9 +173,14 @@ impl DataKeys {
         self.numbered(NODE, index)
     }
 
-    /// Appends the key of a block to `out`.
-    pub fn put_block(&self, index: u64, out: &mut Vec<u8>) {
-        self.put_numbered(BLOCK, index, out);
+    /// Returns what the keys of all blocks begin with; the index follows.
+    pub fn blocks(&self) -> Bytes {
+        self.part(BLOCK, 0).into()
+    }
+
+    /// Returns what the keys of all tree nodes begin with; the index follows.
+    pub fn nodes(&self) -> Bytes {
+        self.part(NODE, 0).into()
     }
 
     /// Appends the key of a tree node to `out`.
@@ -322,7 +327,7 @@ impl DataKeys {
 pub const MAX_NUMBERED: usize = 20;
 
 /// Appends an integer so that keys sort as numbers.
-fn put_uint(key: &mut Vec<u8>, value: u64) {
+pub(super) fn put_uint(key: &mut Vec<u8>, value: u64) {
     if let Ok(byte @ ..=0xfb) = u8::try_from(value) {
         key.push(byte);
     } else if let Ok(short) = u16::try_from(value) {
@@ -338,7 +343,7 @@ fn put_uint(key: &mut Vec<u8>, value: u64) {
 }
 
 /// Takes an integer off the front of a key.
-fn take_uint(key: &mut &[u8]) -> Option<u64> {
+pub(super) fn take_uint(key: &mut &[u8]) -> Option<u64> {
     let (&first, rest) = key.split_first()?;
     let width = match first {
         0xfc => 2,

@@ -58,6 +58,7 @@ impl MemoryStore {
                 Op::Put { key, value } => {
                     self.entries.insert(key, value);
                 }
+                Op::PutRun(run) => self.entries.extend(run.iter()),
                 Op::Delete { key } => {
                     self.entries.remove(&key);
                 }

@@ -16,6 +16,7 @@
 //!    before is there for the new one. The owner is no part of the entries. A host compares it where the entries are,
 //!    not in its own memory: the other owner may be another process.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -23,6 +24,7 @@ use bytes::Bytes;
 
 pub use crate::error::StorageFailure;
 pub use memory::MemoryStore;
+pub use run::Run;
 pub use store::{Party, ReadTicket, Store, StoreEvent};
 pub use view::View;
 
@@ -33,6 +35,7 @@ pub mod log_store;
 mod memory;
 mod overlay;
 pub mod records;
+pub mod run;
 mod store;
 mod view;
 
@@ -80,6 +83,8 @@ pub enum Op {
         /// What.
         value: Bytes,
     },
+    /// Stores values of keys that are numbered in a row.
+    PutRun(Arc<Run>),
     /// Removes a value if there is one.
     Delete {
         /// Which.

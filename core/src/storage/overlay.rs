@@ -1,10 +1,12 @@
 //! Writes that storage has not confirmed, which every read must see.
 
 use crate::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::run::{Run, Runs};
 use super::{Batch, CommitId, Durability, Op};
 
 /// The newest unconfirmed change of each key, and the ranges deleted meanwhile.
@@ -13,6 +15,7 @@ pub(super) struct Overlay {
     entries: BTreeMap<Bytes, Entry>,
     /// Where the last change went: keys of a batch come in order.
     near: usize,
+    runs: Runs<(Position, Arc<Run>)>,
     /// Bounded by [`MAX_RANGES`] for each of two groups.
     ranges: Vec<DeletedRange>,
 }
@@ -89,6 +92,16 @@ impl Overlay {
         let (key, value) = match &op {
             Op::Put { key, value } => (key.clone(), Some(value.clone())),
             Op::Delete { key } => (key.clone(), None),
+            Op::PutRun(run) => {
+                let (first, last) = (run.keys().key(0), run.keys().key(run.keys().count() - 1));
+                if self.runs.touches(&first, Some(&[&last[..], &[0]].concat())) {
+                    group.bytes = group.bytes.saturating_sub(cost(&op));
+                    return run.iter().for_each(|(key, value)| self.stage(group, Op::Put { key, value }));
+                }
+                self.runs.insert(run.keys().clone(), (at, Arc::clone(run)));
+                group.ops.push(Some(op));
+                return;
+            }
             Op::DeleteRange { start, end } => {
                 self.ranges.push(DeletedRange { at, start: start.clone(), end: end.clone() });
                 group.ranges += 1;
@@ -108,19 +121,16 @@ impl Overlay {
 
     /// Returns the unconfirmed value of a key, `Some(None)` when it is deleted.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        let entry = self.entries.get(key);
-        let written = entry.map(|entry| entry.at);
+        let entry = self.entries.get(key).map(|entry| (entry.at, entry.value.clone()));
+        let run = self.runs.find(key).map(|(position, (at, run))| (*at, Some(run.value(position))));
         let deleted = self
             .ranges
             .iter()
             .rev()
             .find(|range| range.start.as_ref() <= key && key < range.end.as_ref())
-            .map(|range| range.at);
-        match (entry, deleted) {
-            (Some(entry), _) if written > deleted => Some(entry.value.clone()),
-            (_, Some(_)) => Some(None),
-            (_, None) => None,
-        }
+            .map(|range| (range.at, None));
+        let newest = [entry, run, deleted].into_iter().flatten().max_by_key(|(at, _)| *at);
+        newest.map(|(_, value)| value)
     }
 
     /// Forgets what a commit stored; `open` is all there is besides. Looking for each of its keys would take longer.
@@ -130,6 +140,7 @@ impl Overlay {
             return;
         }
         self.entries.retain(|_, entry| entry.at.group != id);
+        self.runs.retain(|(at, _)| at.group != id);
         self.ranges.retain(|range| range.at.group != id);
     }
 
@@ -139,7 +150,16 @@ impl Overlay {
             return Picture::default();
         }
         let entries = self.entries.range(start.clone()..end.clone());
-        let entries = entries.map(|(key, _)| (key.clone(), self.get(key).flatten())).collect();
+        let single = entries.map(|(key, _)| key.clone());
+        let numbered = self.runs.range(start, Some(end)).flat_map(|(keys, _)| {
+            let keys = keys.clone();
+            keys.within(start, Some(end)).map(move |at| keys.key(at))
+        });
+        let with_value = |key: Bytes| {
+            let value = self.get(&key).flatten();
+            (key, value)
+        };
+        let entries = single.chain(numbered).map(with_value).collect();
         let overlaps = |range: &&DeletedRange| range.start < *end && *start < range.end;
         let deleted = self.ranges.iter().filter(overlaps);
         Picture { entries, deleted: deleted.map(|range| (range.start.clone(), range.end.clone())).collect() }
@@ -180,6 +200,7 @@ fn cost(op: &Op) -> usize {
     OP_COST
         + match op {
             Op::Put { key, value } => key.len() + value.len(),
+            Op::PutRun(run) => run.keys().count() * (RUN_COST + run.keys().prefix().len()) + run.len(),
             Op::Delete { key } => key.len(),
             Op::DeleteRange { start, end } => start.len() + end.len(),
         }
@@ -187,6 +208,9 @@ fn cost(op: &Op) -> usize {
 
 /// What an op costs besides its bytes, here and in a host.
 const OP_COST: usize = 64;
+
+/// What a value of a run costs besides its bytes.
+const RUN_COST: usize = 32;
 
 /// Most ranges of one group: each is compared with every key read.
 const MAX_RANGES: usize = 256;
@@ -212,6 +236,34 @@ mod tests {
             group.take_batch().ops,
             [Op::DeleteRange { start: key("a"), end: key("c") }, put("b", "2")],
         );
+    }
+
+    #[test]
+    fn values_of_a_run_are_seen_until_something_newer_comes() {
+        let run = |first, text: &'static str| {
+            let values = (0..10).map(|_| key(text)).collect();
+            Op::PutRun(Arc::new(Run::new(key("n"), first, values).unwrap()))
+        };
+        let Op::PutRun(keys) = run(5, "") else { unreachable!() };
+        let at = |number: usize| keys.keys().key(number - 5);
+        let mut overlay = Overlay::default();
+        let (mut first, mut second) = (Group::new(CommitId(1)), Group::new(CommitId(2)));
+
+        overlay.stage(&mut first, Op::Put { key: at(6), value: key("old") });
+        overlay.stage(&mut first, run(5, "run"));
+        overlay.stage(&mut first, Op::Delete { key: at(7) });
+        overlay.stage(&mut first, Op::DeleteRange { start: at(9), end: at(11) });
+        overlay.stage(&mut second, run(12, "late"));
+
+        let seen = [6, 7, 8, 9, 11, 12].map(|number| overlay.get(&at(number)).unwrap());
+        let [run, late] = [Some(key("run")), Some(key("late"))];
+        assert_eq!(seen, [run.clone(), None, run.clone(), None, run.clone(), late.clone()]);
+        let (entries, _) = overlay.picture(&at(6), &at(13)).merge(Vec::new(), false, false, 10);
+        let expected = [(at(6), "run"), (at(8), "run"), (at(11), "run"), (at(12), "late")];
+        assert_eq!(entries, expected.map(|(at, text)| (at, key(text))));
+        first.take_batch();
+        overlay.confirm(CommitId(1), &second);
+        assert_eq!([6, 12].map(|number| overlay.get(&at(number))), [None, Some(late)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::session::{Entries, Session, apply, ensure};
 use super::{Backend, Verdict};
-use crate::storage::{Durability, Op};
+use crate::storage::{Durability, Op, Run};
 
 /// Runs `rounds` random intents drawn from `seed`, crashes among them, on a new store.
 ///
@@ -137,9 +137,10 @@ fn random_durability(random: &mut Random) -> Durability {
 
 fn random_ops(random: &mut Random) -> Vec<Op> {
     let count = 1 + random.below(30);
-    let op = |_| match random.below(10) {
+    let op = |_| match random.below(11) {
         0 => Op::DeleteRange { start: random_key(random), end: random_key(random) },
         1 | 2 => Op::Delete { key: random_key(random) },
+        3 => Op::PutRun(random_run(random).into()),
         _ => {
             let len = if random.below(20) == 0 { 70_000 } else { random.below(300) } as usize;
             let byte = random.below(256) as u8;
@@ -147,6 +148,14 @@ fn random_ops(random: &mut Random) -> Vec<Op> {
         }
     };
     (0..count).map(op).collect()
+}
+
+fn random_run(random: &mut Random) -> Run {
+    let prefix = Bytes::from(alloc::vec![4, random.below(3) as u8, random.below(4) as u8]);
+    let most = if random.below(4) == 0 { 5000 } else { 100 };
+    let value = |_| Bytes::from(alloc::vec![random.below(256) as u8; random.below(most) as usize]);
+    let values: Vec<Bytes> = (0..20).map(value).collect();
+    Run::new(prefix, [0, 10, 30, 240][random.below(4) as usize], values).expect("a few values")
 }
 
 /// Few distinct keys, of the shapes the core uses: short prefixes, numbers, runs of 0 and 255.

@@ -127,6 +127,7 @@ pub(super) fn apply(entries: &mut Entries, ops: &[Op]) {
             Op::Put { key, value } => {
                 entries.insert(key.clone(), value.clone());
             }
+            Op::PutRun(run) => entries.extend(run.iter()),
             Op::Delete { key } => {
                 entries.remove(key);
             }

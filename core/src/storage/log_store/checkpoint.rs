@@ -167,7 +167,7 @@ impl LogStore {
     ) {
         if let Some(leaf) = leaf {
             for (key, slot) in (0..leaf.len()).map(|at| leaf.entry(at)) {
-                if self.memtable.get(&key).is_some() {
+                if self.memtable.knows(&key) {
                     self.forget(&slot);
                 }
             }

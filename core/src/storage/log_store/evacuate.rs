@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::leaf::{Pointer, Slot};
 use super::record::{self, Kind};
 use super::segments::SEGMENT;
-use super::{DeviceOp, INLINE, Job, LogStore, leaf_parts};
+use super::{DeviceOp, INLINE, Job, LogStore, is_inline, leaf_parts};
 use crate::collections::BTreeSet;
 use crate::storage::{Batch, Op};
 
@@ -99,12 +99,22 @@ impl LogStore {
             match record.kind {
                 Kind::Part | Kind::Commit => {
                     for (op, offset) in record::parse_ops(&record.payload).unwrap_or_default() {
-                        let (Op::Put { key, value }, Ok(offset)) = (op, u32::try_from(offset)) else {
-                            continue;
+                        let mut put = |key: Bytes, value: Bytes, offset: usize| {
+                            if let (Ok(offset), Ok(len)) = (offset.try_into(), value.len().try_into()) {
+                                segment.values.push((key, value, Pointer { record: at, offset, len }));
+                            }
                         };
-                        if value.len() > INLINE {
-                            let len = u32::try_from(value.len()).expect("records are bounded");
-                            segment.values.push((key, value, Pointer { record: at, offset, len }));
+                        match op {
+                            Op::Put { key, value } if value.len() > INLINE => put(key, value, offset),
+                            Op::PutRun(run) if !is_inline(&run, &(0..run.keys().count())) => {
+                                let mut offset = offset;
+                                for (key, value) in run.iter() {
+                                    let len = value.len();
+                                    put(key, value, offset);
+                                    offset += len;
+                                }
+                            }
+                            _ => {}
                         }
                     }
                 }

@@ -243,6 +243,7 @@ impl<F: SyncFile> FileStore<F> {
                     left -= bytes.len();
                     if bytes.len() >= LARGE {
                         self.write_log(address, &bytes)?;
+                        self.store.recycle(bytes);
                         continue;
                     }
                     // Neighbours go out in one write: a write is a system call, or crosses into another process.

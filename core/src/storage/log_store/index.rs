@@ -6,8 +6,9 @@ use core::ops::{Bound, Range};
 
 use bytes::Bytes;
 
-use super::leaf::{Leaf, Slot};
+use super::leaf::{Leaf, Pointer, Slot};
 use super::manifest::Fence;
+use crate::storage::run::{Numbers, Packed, Runs, place};
 
 /// Newer entries in memory; `None` marks a deleted key.
 #[derive(Debug, Default)]
@@ -15,10 +16,46 @@ pub(super) struct Memtable {
     entries: BTreeMap<Bytes, Option<Slot>>,
     /// Where the last entry went: keys of a batch come in order.
     near: usize,
+    /// Values of keys in a row. No entry lies among the keys of one.
+    runs: Runs<StoredRun>,
     /// Deleted ranges that hide what the leaves say: disjoint, end exclusive, by start.
     cleared: BTreeMap<Bytes, Bytes>,
     /// Estimated bytes in memory.
     size: usize,
+}
+
+/// Where the values of a run are.
+#[derive(Debug)]
+pub(super) enum StoredRun {
+    /// In memory.
+    Inline(Packed),
+    /// In the log, one behind the other from `offset` of a record on; each with where it ends, counted from there.
+    Log { record: u64, offset: u32, ends: Vec<u32> },
+}
+
+impl StoredRun {
+    fn slot(&self, at: usize) -> Slot {
+        match self {
+            StoredRun::Inline(values) => Slot::Inline(values.bytes.slice(values.place(at))),
+            StoredRun::Log { record, offset, ends } => {
+                let value = place(ends, at);
+                match (u32::try_from(value.start), u32::try_from(value.len())) {
+                    (Ok(start), Ok(len @ 1..)) => {
+                        Slot::Pointer(Pointer { record: *record, offset: offset + start, len })
+                    }
+                    _ => Slot::Inline(Bytes::new()),
+                }
+            }
+        }
+    }
+
+    /// Estimated bytes in memory.
+    fn size(&self) -> usize {
+        match self {
+            StoredRun::Inline(values) => ENTRY_COST + values.bytes.len() + 4 * values.ends.len(),
+            StoredRun::Log { ends, .. } => ENTRY_COST + 4 * ends.len(),
+        }
+    }
 }
 
 /// Estimated overhead of an entry in memory, bytes.
@@ -26,7 +63,7 @@ const ENTRY_COST: usize = 96;
 
 impl Memtable {
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.cleared.is_empty()
+        self.entries.is_empty() && self.runs.is_empty() && self.cleared.is_empty()
     }
 
     pub(super) fn size(&self) -> usize {
@@ -35,6 +72,35 @@ impl Memtable {
 
     /// Sets or deletes a key; returns the newer slot that it replaces.
     pub(super) fn insert(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
+        self.break_up(&key, Some(&[&key[..], &[0]].concat()));
+        self.insert_entry(key, slot)
+    }
+
+    /// Sets values of keys in a row; returns the newer slots that they replace.
+    pub(super) fn insert_run(&mut self, keys: Numbers, run: StoredRun) -> Vec<Slot> {
+        let (first, last) = (keys.key(0), keys.key(keys.count() - 1));
+        let behind = [&last[..], &[0]].concat();
+        if self.touches_newer(&first, Some(&behind)) {
+            return (0..keys.count())
+                .filter_map(|at| self.insert(keys.key(at), Some(run.slot(at))))
+                .collect();
+        }
+        self.size += run.size();
+        self.runs.insert(keys, run);
+        Vec::new()
+    }
+
+    /// Makes entries of the runs that reach into the keys from `start` to before `end`.
+    fn break_up(&mut self, start: &[u8], end: Option<&[u8]>) {
+        for (keys, run) in self.runs.remove(start, end) {
+            self.size = self.size.saturating_sub(run.size());
+            for at in 0..keys.count() {
+                self.insert_entry(keys.key(at), Some(run.slot(at)));
+            }
+        }
+    }
+
+    fn insert_entry(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
         self.size += ENTRY_COST + key.len() + slot_size(slot.as_ref());
         let old = self.entries.insert_near(&mut self.near, key, slot)?;
         self.size = self.size.saturating_sub(ENTRY_COST + slot_size(old.as_ref()));
@@ -46,6 +112,7 @@ impl Memtable {
         if start >= end {
             return Vec::new();
         }
+        self.break_up(&start, Some(&end));
         let keys: Vec<Bytes> = self
             .entries
             .range::<[u8], _>((Bound::Included(&start[..]), Bound::Excluded(&end[..])))
@@ -78,11 +145,17 @@ impl Memtable {
     }
 
     /// What is newly known of a key; `None` when the leaves decide.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&Slot>> {
-        match self.entries.get(key) {
-            Some(slot) => Some(slot.as_ref()),
-            None => self.hides(key).then_some(None),
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Slot>> {
+        match (self.entries.get(key), self.runs.find(key)) {
+            (Some(slot), _) => Some(slot.clone()),
+            (None, Some((at, run))) => Some(Some(run.slot(at))),
+            (None, None) => self.hides(key).then_some(None),
         }
+    }
+
+    /// Whether something is newly known of a key.
+    pub(super) fn knows(&self, key: &[u8]) -> bool {
+        self.entries.contains_key(key) || self.runs.find(key).is_some() || self.hides(key)
     }
 
     /// Whether what the leaves say of `key` is deleted.
@@ -99,7 +172,7 @@ impl Memtable {
         if end.is_some_and(|end| end <= start) {
             return false;
         }
-        self.entries.range::<[u8], _>((Bound::Included(start), end_bound)).next().is_some()
+        self.touches_newer(start, end)
             || self
                 .cleared
                 .range::<[u8], _>((Bound::Unbounded, end_bound))
@@ -107,14 +180,33 @@ impl Memtable {
                 .is_some_and(|(_, cleared_end)| &cleared_end[..] > start)
     }
 
+    /// Whether there are newer values or deleted keys from `start` to before `end`.
+    fn touches_newer(&self, start: &[u8], end: Option<&[u8]>) -> bool {
+        self.range(start, end).next().is_some() || self.runs.touches(start, end)
+    }
+
     /// Entries from `start` to before `end`, in order.
-    pub(super) fn range(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = (&Bytes, Option<&Slot>)> {
+    fn range(&self, start: &[u8], end: Option<&[u8]>) -> impl Iterator<Item = (&Bytes, Option<&Slot>)> {
         let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.max(start)));
         self.entries.range::<[u8], _>((Bound::Included(start), end)).map(|(key, slot)| (key, slot.as_ref()))
+    }
+
+    /// Hands out what is newly known of the keys from `start` to before `end`, in order.
+    fn for_each(&self, start: &[u8], end: Option<&[u8]>, mut each: impl FnMut(&[u8], Option<&Slot>)) {
+        let mut entries = self.range(start, end).peekable();
+        if !self.runs.is_empty() {
+            let mut key = Vec::new();
+            for (keys, run) in self.runs.range(start, end) {
+                for at in keys.within(start, end) {
+                    keys.put_key(at, &mut key);
+                    while let Some((other, slot)) = entries.next_if(|(other, _)| other[..] < key[..]) {
+                        each(other, slot);
+                    }
+                    each(&key, Some(&run.slot(at)));
+                }
+            }
+        }
+        entries.for_each(|(key, slot)| each(key, slot));
     }
 }
 
@@ -206,7 +298,9 @@ pub(super) fn scan(
     let high = fences.partition_point(|fence| fence.first < *end);
     let mut step = |from: &[u8], to: &[u8], leaf: Option<&Leaf>| -> bool {
         let mut merged = Vec::new();
-        merge(memtable, leaf, from, Some(to), |key, slot| merged.push((key.clone(), slot.clone())));
+        merge(memtable, leaf, from, Some(to), |key, slot| {
+            merged.push((Bytes::copy_from_slice(key), slot.clone()));
+        });
         let pick = |(key, slot)| {
             found.push((key, slot));
             found.len() > limit
@@ -250,31 +344,37 @@ pub(super) fn merge(
     leaf: Option<&Leaf>,
     start: &[u8],
     end: Option<&[u8]>,
-    mut each: impl FnMut(&Bytes, &Slot),
+    mut each: impl FnMut(&[u8], &Slot),
 ) {
-    let mut newer = memtable.range(start, end).peekable();
-    if let Some(leaf) = leaf {
+    let old = leaf.map_or(0..0, |leaf| {
         let last = end.map_or(leaf.len(), |end| leaf.lower_bound(end));
-        for at in leaf.lower_bound(start)..last {
-            let (key, slot) = leaf.entry(at);
-            while let Some((other, slot)) = newer.next_if(|(other, _)| **other < key) {
-                if let Some(slot) = slot {
-                    each(other, slot);
-                }
+        leaf.lower_bound(start)..last
+    });
+    let Some(leaf) = leaf.filter(|_| !old.is_empty()) else {
+        return memtable.for_each(start, end, |key, slot| {
+            if let Some(slot) = slot {
+                each(key, slot);
             }
-            match newer.next_if(|(other, _)| **other == key) {
-                Some((_, Some(slot))) => each(&key, slot),
-                Some((_, None)) => {}
-                None if memtable.hides(&key) => {}
-                None => each(&key, &slot),
-            }
+        });
+    };
+    let mut at = old.start;
+    let show = |at: usize, each: &mut dyn FnMut(&[u8], &Slot)| {
+        let (key, slot) = leaf.entry(at);
+        if !memtable.hides(&key) {
+            each(&key, &slot);
         }
-    }
-    for (key, slot) in newer {
+    };
+    memtable.for_each(start, end, |key, slot| {
+        while at < old.end && leaf.key(at) < key {
+            show(at, &mut each);
+            at += 1;
+        }
+        at += usize::from(at < old.end && leaf.key(at) == key);
         if let Some(slot) = slot {
             each(key, slot);
         }
-    }
+    });
+    (at..old.end).for_each(|at| show(at, &mut each));
 }
 
 #[cfg(test)]
@@ -301,10 +401,40 @@ mod tests {
 
         assert_eq!(table.cleared.len(), 1);
         assert!(table.hides(b"b") && table.hides(b"g") && !table.hides(b"h") && !table.hides(b"a"));
-        assert_eq!(table.get(b"e"), Some(value("new").as_ref()));
+        assert_eq!(table.get(b"e"), Some(value("new")));
         assert_eq!(table.get(b"c"), Some(None));
         assert_eq!(table.get(b"x"), None);
         assert!(table.touches(b"a", Some(b"bb")) && table.touches(b"g", None) && !table.touches(b"h", None));
         assert!(!table.touches(b"a", Some(b"b")));
+    }
+
+    #[test]
+    fn runs_are_found_replaced_and_merged_in_order() {
+        let numbers = |first, count| Numbers::new(key("p"), first, count).unwrap();
+        let inline = |count: u32| {
+            let bytes = Bytes::from(alloc::vec![7; count as usize]);
+            StoredRun::Inline(Packed { bytes, ends: (1..=count).collect() })
+        };
+        let mut table = Memtable::default();
+        table.insert(key("a"), value("first"));
+        assert_eq!(table.insert_run(numbers(10, 5), inline(5)), []);
+        assert_eq!(table.insert_run(numbers(30, 5), inline(5)), []);
+        let seven = Slot::Inline(Bytes::from_static(&[7]));
+
+        let third = numbers(12, 1).key(0);
+        assert_eq!(table.get(&third), Some(Some(seven.clone())));
+        assert_eq!(table.insert(third.clone(), value("new")), Some(seven.clone()));
+        assert_eq!(table.get(&third), Some(value("new")));
+        assert_eq!(table.get(&numbers(14, 1).key(0)), Some(Some(seven.clone())));
+        let replaced = table.insert_run(numbers(14, 17), inline(17));
+        assert_eq!(replaced, [seven.clone(), seven.clone()]);
+        assert_eq!(table.clear(numbers(11, 1).key(0), numbers(13, 1).key(0)).len(), 2);
+
+        let mut found = Vec::new();
+        merge(&table, None, b"", None, |key, _| found.push(Bytes::copy_from_slice(key)));
+        let expected =
+            [key("a"), numbers(10, 1).key(0)].into_iter().chain((13..35).map(|n| numbers(n, 1).key(0)));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+        assert!(table.touches(&numbers(34, 1).key(0), None) && !table.touches(&numbers(35, 1).key(0), None));
     }
 }

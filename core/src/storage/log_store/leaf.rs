@@ -70,13 +70,21 @@ impl Leaf {
 
     /// Returns the slot of `key`.
     pub(super) fn get(&self, key: &[u8]) -> Option<Slot> {
-        let next = self.next.get();
         let is_at = |at: usize| at < self.count && self.key(at) == key;
-        let at = if is_at(next) { next } else { self.lower_bound(key) };
+        let guesses = [Some(self.next.get()), self.guess(key)];
+        let at = guesses.into_iter().flatten().find(|&at| is_at(at));
+        let at = at.unwrap_or_else(|| self.lower_bound(key));
         is_at(at).then(|| {
             self.next.set(at + 1);
             self.entry(at).1
         })
+    }
+
+    /// Where a key stands if keys are numbered in a row, as those of blocks and nodes mostly are.
+    fn guess(&self, key: &[u8]) -> Option<usize> {
+        let first = (self.count > 0).then(|| self.key(0)).filter(|first| first.len() == key.len())?;
+        let number = |key: &[u8]| key.last_chunk().copied().map(u32::from_be_bytes);
+        usize::try_from(number(key)?.checked_sub(number(first)?)?).ok()
     }
 
     /// Returns the position of the first key that is not below `key`.
@@ -146,7 +154,7 @@ pub(super) struct LeafBuilder {
 
 impl LeafBuilder {
     /// Appends an entry; keys must rise.
-    pub(super) fn push(&mut self, key: &Bytes, slot: &Slot) {
+    pub(super) fn push(&mut self, key: &[u8], slot: &Slot) {
         if self.offsets.is_empty() {
             // A copy: a slice would keep the keys of a whole batch in memory, as long as the leaf is in use.
             self.first = Bytes::copy_from_slice(key);
@@ -213,7 +221,7 @@ mod tests {
             } else {
                 Slot::Pointer(Pointer { record: 1 << 40, offset: 24, len: i as u32 })
             };
-            builder.push(&Bytes::from_static(key.as_bytes()), &slot);
+            builder.push(key.as_bytes(), &slot);
         }
         let mut payload = Vec::new();
         builder.finish(&mut payload);

@@ -24,6 +24,7 @@ mod segments;
 mod tests;
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -31,7 +32,7 @@ use bytes::Bytes;
 
 use self::checkpoint::Checkpoint;
 use self::evacuate::Evacuation;
-use self::index::{LeafCache, Memtable};
+use self::index::{LeafCache, Memtable, StoredRun};
 use self::leaf::{Leaf, Pointer, Slot};
 use self::manifest::Fence;
 use self::record::Kind;
@@ -39,6 +40,7 @@ use self::recovery::Recovery;
 use self::segments::{SEGMENT, Segments};
 use crate::collections::BTreeMap;
 use crate::error::StorageFailure;
+use crate::storage::run::{Packed, Run};
 use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
 
 pub use self::file::{FileStore, SyncFile};
@@ -168,6 +170,8 @@ pub struct LogStore {
     may_give_up: bool,
     evacuation: Evacuation,
     close_requested: bool,
+    /// Memory of records that were written.
+    spare: Vec<Vec<u8>>,
     /// Estimated bytes of newer entries that start a checkpoint.
     memtable_limit: usize,
 }
@@ -230,6 +234,10 @@ const MAX_PLACED: usize = 4096;
 const MEMTABLE_LIMIT: usize = 8 << 20;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
 const REPLAY_LIMIT: u64 = 16 << 20;
+/// Records whose memory is kept, a mebibyte each.
+const MAX_SPARE: usize = 4;
+/// Bytes of a record whose memory is worth keeping.
+const SPARE_LEAST: usize = 64 << 10;
 /// Leaves kept in memory; at [`checkpoint::LEAF_TARGET`] bytes each, 16 MiB.
 const CACHED_LEAVES: usize = 1024;
 /// Longest key, bytes: its length is stored in two.
@@ -263,6 +271,7 @@ impl LogStore {
             may_give_up: false,
             evacuation: Evacuation::default(),
             close_requested: false,
+            spare: Vec::new(),
             memtable_limit: MEMTABLE_LIMIT,
         }
     }
@@ -350,6 +359,13 @@ impl LogStore {
     /// `None` where nothing was written.
     pub fn locate(&self, address: u64, len: u64) -> Option<Vec<Range<u64>>> {
         self.lookahead.as_ref().unwrap_or(&self.segments).locate(address, len)
+    }
+
+    /// Takes the memory of a record that was written, for the next ones: the system hands out fresh memory page by page.
+    pub(super) fn recycle(&mut self, record: Bytes) {
+        if self.spare.len() < MAX_SPARE && record.len() >= SPARE_LEAST && record.is_unique() {
+            self.spare.push(record.into());
+        }
     }
 
     fn start(&mut self, job: Job) -> u64 {
@@ -485,7 +501,7 @@ impl LogStore {
     /// Returns where the value of a key stands; `Err` with the position of the leaf that has to be loaded first.
     fn find(&mut self, key: &[u8]) -> Result<Option<Slot>, usize> {
         if let Some(slot) = self.memtable.get(key) {
-            return Ok(slot.cloned());
+            return Ok(slot);
         }
         let Some(at) = index::fence_near(&self.fences, self.near, key) else { return Ok(None) };
         self.near = at;
@@ -584,26 +600,35 @@ impl LogStore {
 
     /// Cuts a batch into records, and makes the index say where its values will be.
     fn encode_commit(&mut self, batch: Batch, records: &mut Vec<(u64, Bytes)>) {
-        let mut left: usize = batch.ops.iter().map(|op| op_size(Some(op))).sum();
-        let mut ops = batch.ops.into_iter().peekable();
+        let mut left: usize = batch.ops.iter().map(|op| op_size(op)).sum();
+        let mut ops = batch.ops.into_iter();
+        // The op that comes next, and how many values of it, if it is a run, are written.
+        let mut next = ops.next().map(|op| (op, 0));
         loop {
             let target = self.record_room();
-            let room = left.min(target).max(op_size(ops.peek()));
-            let mut bytes = record::begin(room);
-            let mut placed = Vec::with_capacity(ops.len().min(MAX_PLACED));
-            while let Some(op) =
-                ops.next_if(|op| bytes.len() <= record::HEADER || bytes.len() + op_size(Some(op)) <= target)
-            {
-                left -= op_size(Some(&op));
-                let at = record::push_op(&mut bytes, &op);
-                placed.push((op, at));
+            let mut bytes = record::begin_in(self.spare.pop().unwrap_or_default(), left.min(target));
+            let mut placed = Vec::with_capacity((ops.len() + 1).min(MAX_PLACED));
+            while let Some((op, from)) = next.take() {
+                let room = (bytes.len() > record::HEADER).then(|| target.saturating_sub(bytes.len()));
+                let Some(part) = fitting(&op, from, target, room) else {
+                    next = Some((op, from));
+                    break;
+                };
+                next = match &op {
+                    Op::PutRun(run) if part.end < run.keys().count() => {
+                        Some((Op::PutRun(Arc::clone(run)), part.end))
+                    }
+                    _ => ops.next().map(|op| (op, 0)),
+                };
+                let value_at = record::push_op(&mut bytes, &op, &part);
+                placed.push(Placed { op, part, value_at });
             }
-            let last = ops.peek().is_none();
+            left = left.saturating_sub(bytes.len());
             let address = self.place(bytes.len() as u64);
-            self.seal(&mut bytes, if last { Kind::Commit } else { Kind::Part }, address);
+            self.seal(&mut bytes, if next.is_none() { Kind::Commit } else { Kind::Part }, address);
             self.apply(placed, address);
             records.push((address, Bytes::from(bytes)));
-            if last {
+            if next.is_none() {
                 return;
             }
         }
@@ -626,11 +651,11 @@ impl LogStore {
         address
     }
 
-    /// Makes the index show the operations of the record at `address`, each with the place of its value in it.
-    fn apply(&mut self, placed: Vec<(Op, usize)>, address: u64) {
+    /// Makes the index show the operations of the record at `address`.
+    fn apply(&mut self, placed: Vec<Placed>, address: u64) {
         // Keys and small values are copied into one buffer: slices would keep the whole batch in memory.
-        let mut bytes = Vec::with_capacity(placed.iter().map(|(op, _)| kept_len(op)).sum());
-        for (op, _) in &placed {
+        let mut bytes = Vec::with_capacity(placed.iter().map(|placed| kept_len(&placed.op)).sum());
+        for Placed { op, .. } in &placed {
             match op {
                 Op::Put { key, value } => {
                     bytes.extend_from_slice(key);
@@ -641,11 +666,12 @@ impl LogStore {
                     bytes.extend_from_slice(start);
                     bytes.extend_from_slice(end);
                 }
+                Op::PutRun(_) => {}
             }
         }
         let mut kept = Bytes::from(bytes);
         let mut keep = |bytes: Bytes| kept.split_to(bytes.len());
-        for (op, value_at) in placed {
+        for Placed { op, part, value_at } in placed {
             let replaced = match op {
                 Op::Put { key, value } => {
                     let key = keep(key);
@@ -666,11 +692,35 @@ impl LogStore {
                     replaced.iter().for_each(|slot| self.forget(slot));
                     None
                 }
+                Op::PutRun(run) => {
+                    self.apply_run(&run, &part, address, value_at);
+                    None
+                }
             };
             if let Some(slot) = replaced {
                 self.forget(&slot);
             }
         }
+    }
+
+    fn apply_run(&mut self, run: &Run, part: &Range<usize>, address: u64, value_at: usize) {
+        let mut end = 0_u32;
+        let ends = part.clone().map(|at| {
+            end += u32::try_from(run.bytes(at).len()).expect("records are bounded");
+            end
+        });
+        let ends: Vec<u32> = ends.collect();
+        let stored = if is_inline(run, part) {
+            let mut bytes = Vec::with_capacity(end as usize);
+            run.pieces(part.clone()).for_each(|piece| bytes.extend_from_slice(piece));
+            StoredRun::Inline(Packed { bytes: bytes.into(), ends })
+        } else {
+            self.segments.add_live(address, u64::from(end));
+            let offset = u32::try_from(value_at).expect("records are bounded");
+            StoredRun::Log { record: address, offset, ends }
+        };
+        let replaced = self.memtable.insert_run(run.keys().part(part), stored);
+        replaced.iter().for_each(|slot| self.forget(slot));
     }
 
     /// Counts a slot's value as dead.
@@ -718,9 +768,40 @@ fn leaf_parts(records: &[(u64, u32)]) -> Vec<Part> {
     records.iter().map(whole).collect()
 }
 
+/// An operation that stands in a record.
+#[derive(Debug)]
+struct Placed {
+    op: Op,
+    /// Of a run: the positions of its values that stand there.
+    part: Range<usize>,
+    /// Where its value, or the first of them, stands in the record.
+    value_at: usize,
+}
+
+/// What of an operation comes next, if it fits into what is left of a record; an empty record takes at least something, and
+/// of a run no more than fits.
+fn fitting(op: &Op, from: usize, target: usize, room: Option<usize>) -> Option<Range<usize>> {
+    let Op::PutRun(run) = op else { return room.is_none_or(|room| op_size(op) <= room).then_some(0..0) };
+    let mut left = room.unwrap_or(target).saturating_sub(FRAMING + run.keys().prefix().len());
+    let fits = |at: &usize| {
+        let size = RUN_FRAMING + run.bytes(*at).len();
+        let fits = size <= left || (room.is_none() && *at == from);
+        left = left.saturating_sub(size);
+        fits
+    };
+    let end = from + (from..run.keys().count()).take_while(fits).count();
+    (end > from).then_some(from..end)
+}
+
+/// Whether values of a run stand in the index: all of them or none.
+fn is_inline(run: &Run, part: &Range<usize>) -> bool {
+    part.clone().all(|at| run.bytes(at).len() <= INLINE)
+}
+
 fn op_key_len(op: &Op) -> usize {
     match op {
         Op::Put { key, .. } | Op::Delete { key } => key.len(),
+        Op::PutRun(run) => run.keys().key(run.keys().count() - 1).len(),
         Op::DeleteRange { start, end } => start.len().max(end.len()),
     }
 }
@@ -730,19 +811,25 @@ fn kept_len(op: &Op) -> usize {
     match op {
         Op::Put { key, value } if value.len() > INLINE => key.len(),
         Op::Put { key, value } => key.len() + value.len(),
+        Op::PutRun(_) => 0,
         Op::Delete { key } => key.len(),
         Op::DeleteRange { start, end } => start.len() + end.len(),
     }
 }
 
 /// Upper bound of an encoded operation.
-fn op_size(op: Option<&Op>) -> usize {
-    const FRAMING: usize = 24;
+fn op_size(op: &Op) -> usize {
     FRAMING
         + match op {
-            Some(Op::Put { key, value }) => key.len() + value.len(),
-            Some(Op::Delete { key }) => key.len(),
-            Some(Op::DeleteRange { start, end }) => start.len() + end.len(),
-            None => 0,
+            Op::Put { key, value } => key.len() + value.len(),
+            Op::PutRun(run) => run.keys().prefix().len() + RUN_FRAMING * run.keys().count() + run.len(),
+            Op::Delete { key } => key.len(),
+            Op::DeleteRange { start, end } => start.len() + end.len(),
         }
 }
+
+/// Most bytes of an encoded operation besides keys and values.
+const FRAMING: usize = 28;
+
+/// Most bytes of a value's length.
+const RUN_FRAMING: usize = 9;

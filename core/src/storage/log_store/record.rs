@@ -13,12 +13,15 @@
 //! | reserved | | 3 | zero |
 //! | payload | | length | |
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use bytes::Bytes;
 
 use crate::compact_encoding::{DecodeError, Reader, Writer};
 use crate::storage::Op;
+use crate::storage::run::{Packed, Run};
 
 /// Bytes in front of each payload.
 pub(super) const HEADER: usize = 28;
@@ -73,7 +76,15 @@ pub(super) struct Record {
 
 /// Starts a record: the caller appends the payload and calls [`seal`].
 pub(super) fn begin(capacity: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER + capacity);
+    begin_in(Vec::new(), capacity)
+}
+
+/// As [`begin`], in the memory of a record that was written, if it is enough.
+pub(super) fn begin_in(mut bytes: Vec<u8>, capacity: usize) -> Vec<u8> {
+    if bytes.capacity() < HEADER + capacity {
+        bytes = Vec::with_capacity(HEADER + capacity);
+    }
+    bytes.clear();
     bytes.resize(HEADER, 0);
     bytes
 }
@@ -121,8 +132,9 @@ pub(super) fn claimed_len(bytes: &[u8], address: u64) -> Option<u64> {
     (header[8..16] == address.to_le_bytes()).then_some(HEADER as u64 + u64::from(length))
 }
 
-/// Appends one operation; returns where its value starts, counted from the start of the record.
-pub(super) fn push_op(record: &mut Vec<u8>, op: &Op) -> usize {
+/// Appends one operation, of a run the values at these positions; returns where its value starts, or the first of them,
+/// counted from the start of the record.
+pub(super) fn push_op(record: &mut Vec<u8>, op: &Op, part: &Range<usize>) -> usize {
     let mut writer = Writer::from_vec(core::mem::take(record));
     let mut value_at = 0;
     match op {
@@ -132,6 +144,16 @@ pub(super) fn push_op(record: &mut Vec<u8>, op: &Op) -> usize {
             writer.uint(value.len() as u64);
             value_at = writer.as_slice().len();
             writer.raw(value);
+        }
+        Op::PutRun(run) => {
+            let keys = run.keys().part(part);
+            writer.u8(3);
+            writer.buffer(keys.prefix());
+            writer.uint(keys.first());
+            writer.array_len(keys.count() as u64);
+            part.clone().for_each(|at| writer.uint(run.bytes(at).len() as u64));
+            value_at = writer.as_slice().len();
+            run.pieces(part.clone()).for_each(|piece| writer.raw(piece));
         }
         Op::Delete { key } => {
             writer.u8(1);
@@ -162,6 +184,22 @@ pub(super) fn parse_ops(payload: &Bytes) -> Result<Vec<(Op, usize)>, DecodeError
                 Op::Put { key, value }
             }
             1 => Op::Delete { key },
+            3 => {
+                let first = reader.uint()?;
+                let too_large = || DecodeError::TooLarge { limit: u32::MAX.into(), found: first };
+                let count = reader.array_len(1)?;
+                let mut ends = Vec::with_capacity(count);
+                let mut end = 0_u32;
+                for _ in 0..count {
+                    let len = u32::try_from(reader.uint()?).map_err(|_| too_large())?;
+                    end = end.checked_add(len).ok_or_else(too_large)?;
+                    ends.push(end);
+                }
+                value_at = HEADER + payload.len() - reader.remaining();
+                let bytes = payload.slice_ref(reader.bytes(end as usize)?);
+                let run = Run::packed(key, first, Packed { bytes, ends }).ok_or_else(too_large)?;
+                Op::PutRun(Arc::new(run))
+            }
             _ => Op::DeleteRange { start: key, end: payload.slice_ref(reader.buffer()?) },
         };
         ops.push((op, value_at));
@@ -179,8 +217,8 @@ mod tests {
         let range = Op::DeleteRange { start: Bytes::from_static(b"a"), end: Bytes::from_static(b"b") };
 
         let mut bytes = begin(0);
-        push_op(&mut bytes, &range);
-        let at = push_op(&mut bytes, &put);
+        push_op(&mut bytes, &range, &(0..0));
+        let at = push_op(&mut bytes, &put, &(0..0));
         seal(&mut bytes, Kind::Commit, 77, 3, 5);
         let bytes = Bytes::from(bytes);
 
@@ -193,9 +231,26 @@ mod tests {
     }
 
     #[test]
+    fn part_of_a_run_comes_back_as_a_run() {
+        let values = (0..5_u8).map(|i| Bytes::from(alloc::vec![i; 10 * usize::from(i)])).collect();
+        let op = Op::PutRun(Arc::new(Run::new(Bytes::from_static(b"p"), 250, values).unwrap()));
+
+        let mut bytes = begin(0);
+        let at = push_op(&mut bytes, &op, &(1..4));
+        seal(&mut bytes, Kind::Commit, 0, 0, 0);
+        let bytes = Bytes::from(bytes);
+
+        let ops = parse_ops(&parse(&bytes, 0).unwrap().payload).unwrap();
+        let [(Op::PutRun(found), value_at)] = &ops[..] else { panic!("{ops:?}") };
+        let Op::PutRun(whole) = op else { unreachable!() };
+        assert!(found.iter().eq(whole.iter().skip(1).take(3)));
+        assert_eq!((*value_at, &bytes[at..at + 10]), (at, &[1; 10][..]));
+    }
+
+    #[test]
     fn damaged_or_displaced_record_is_absent() {
         let mut bytes = begin(0);
-        push_op(&mut bytes, &Op::Delete { key: Bytes::from_static(b"key") });
+        push_op(&mut bytes, &Op::Delete { key: Bytes::from_static(b"key") }, &(0..0));
         seal(&mut bytes, Kind::Commit, 0, 0, 0);
 
         assert!(parse(&Bytes::from(bytes.clone()), 1).is_none());

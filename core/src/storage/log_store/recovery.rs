@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::manifest::{self, Header};
 use super::record::{self, Kind};
 use super::segments::{SEGMENT, Segments};
-use super::{DeviceOp, DeviceReply, Job, LogStore, Part, Phase};
+use super::{DeviceOp, DeviceReply, Job, LogStore, Part, Phase, Placed};
 use crate::error::StorageFailure;
 use crate::storage::Op;
 
@@ -34,8 +34,8 @@ pub(super) struct Replay {
     open: Vec<(u64, u64, PlacedOps)>,
 }
 
-/// Operations, each with the place of its value in the record.
-type PlacedOps = Vec<(Op, usize)>;
+/// Operations of a record.
+type PlacedOps = Vec<Placed>;
 
 impl LogStore {
     /// Goes on with opening after an answer of the device.
@@ -145,7 +145,7 @@ impl LogStore {
         let len = (record::HEADER + record.payload.len()) as u64;
         let ops = match record.kind {
             Kind::Part | Kind::Commit => match record::parse_ops(&record.payload) {
-                Ok(ops) => ops,
+                Ok(ops) => ops.into_iter().map(whole).collect(),
                 Err(_) => return false,
             },
             // Of a checkpoint whose header was not written: dead bytes.
@@ -176,6 +176,11 @@ impl Replay {
         self.rest = if count < self.rest.len() { self.rest.slice(count..) } else { Bytes::new() };
         self.at = to;
     }
+}
+
+fn whole((op, value_at): (Op, usize)) -> Placed {
+    let part = if let Op::PutRun(run) = &op { 0..run.keys().count() } else { 0..0 };
+    Placed { op, part, value_at }
 }
 
 /// Most bytes of one record: the largest block with room for its framing.

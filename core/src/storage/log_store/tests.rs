@@ -11,6 +11,7 @@ use super::index::LeafCache;
 use super::{FileStore, SyncFile};
 use crate::error::StorageFailure;
 use crate::storage::conformance::{self, Backend, CrashFile, block_on};
+use crate::storage::run::{Numbers, Run};
 use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
 
 struct Rng(u64);
@@ -43,11 +44,20 @@ const OWNER: Owner = Owner([1; 16]);
 type Model = BTreeMap<Bytes, Bytes>;
 
 fn key(rng: &mut Rng, space: u64) -> Bytes {
+    if rng.below(4) == 0 {
+        return Numbers::new(NUMBERED, rng.below(NUMBERS), 1).expect("one key").key(0);
+    }
     let number = rng.below(space);
     // So long that a list of leaves is longer than a segment.
     let padding = if space == LONG { 60_000 } else { 0 };
     Bytes::from(alloc::format!("key/{number:06}{:padding$}", ""))
 }
+
+/// Keys of runs lie before, among and behind the others.
+const NUMBERED: Bytes = Bytes::from_static(b"key/");
+
+/// Numbers that runs begin with.
+const NUMBERS: u64 = 300;
 
 /// The space of few keys, which are long.
 const LONG: u64 = 40;
@@ -58,13 +68,28 @@ fn value(rng: &mut Rng) -> Bytes {
         1..=4 => rng.below(5_000),
         _ => rng.below(200),
     };
+    filled(rng, len)
+}
+
+fn value_of(rng: &mut Rng, most: u64) -> Bytes {
+    let len = rng.below(most);
+    filled(rng, len)
+}
+
+fn filled(rng: &mut Rng, len: u64) -> Bytes {
     let fill = rng.next() as u8;
     Bytes::from((0..len).map(|i| (i as u8).wrapping_mul(31) ^ fill).collect::<Vec<u8>>())
 }
 
 fn random_batch(rng: &mut Rng, space: u64) -> Batch {
     let ops = (0..1 + rng.below(20))
-        .map(|_| match rng.below(12) {
+        .map(|_| match rng.below(13) {
+            12 => {
+                let most = [100, 3_000, 100_000][rng.below(3) as usize];
+                let values = (0..1 + rng.below(60)).map(|_| value_of(rng, most)).collect();
+                let first = rng.below(NUMBERS);
+                Op::PutRun(Run::new(NUMBERED, first, values).expect("a few values").into())
+            }
             0 => Op::Delete { key: key(rng, space) },
             1 => {
                 let (a, b) = (key(rng, space), key(rng, space));
@@ -82,6 +107,7 @@ fn apply(model: &mut Model, batch: &Batch) {
     for op in &batch.ops {
         match op {
             Op::Put { key, value } => drop(model.insert(key.clone(), value.clone())),
+            Op::PutRun(run) => model.extend(run.iter()),
             Op::Delete { key } => drop(model.remove(key)),
             Op::DeleteRange { start, end } => model.retain(|key, _| key < start || key >= end),
         }
