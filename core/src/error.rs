@@ -104,6 +104,8 @@ pub enum StorageFailure {
     Missing,
     /// Reading failed.
     ReadFailed,
+    /// A later version of this software wrote the store.
+    TooNew,
     /// A commit did not become durable.
     WriteFailed,
 }
@@ -120,6 +122,7 @@ impl StorageFailure {
             Self::Locked => "STORAGE_LOCKED",
             Self::Missing => "STORAGE_INCOMPLETE",
             Self::ReadFailed => "STORAGE_READ_FAILED",
+            Self::TooNew => "STORAGE_TOO_NEW",
             Self::WriteFailed => "STORAGE_WRITE_FAILED",
         }
     }
@@ -136,6 +139,7 @@ impl fmt::Display for StorageFailure {
             Self::Locked => "storage is open in another tab or process",
             Self::Missing => "stored data is missing",
             Self::ReadFailed => "read failed",
+            Self::TooNew => "storage was written by a later version",
             Self::WriteFailed => "write failed",
         })
     }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::segments::{Segment, Segments};
 use crate::compact_encoding::{DecodeError, Reader, Writer};
+use crate::error::StorageFailure;
 
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 48;
@@ -54,8 +55,15 @@ pub(super) fn encode(record: &mut Vec<u8>, fences: &[Fence], segments: &Segments
     *record = writer.into_vec();
 }
 
-/// Reads a manifest's payload; `None` when it is damaged or of another version.
-pub(super) fn decode(payload: &Bytes) -> Option<(Vec<Fence>, Segments)> {
+/// Reads a manifest's payload.
+pub(super) fn decode(payload: &Bytes) -> Result<(Vec<Fence>, Segments), StorageFailure> {
+    if Reader::new(payload).uint().is_ok_and(|version| version > VERSION) {
+        return Err(StorageFailure::TooNew);
+    }
+    decode_known(payload).ok_or(StorageFailure::Corrupted)
+}
+
+fn decode_known(payload: &Bytes) -> Option<(Vec<Fence>, Segments)> {
     let mut reader = Reader::new(payload);
     let parsed = (|| -> Result<_, DecodeError> {
         let version = reader.uint()?;
@@ -155,8 +163,10 @@ mod tests {
         assert_eq!(segments_back.iter().collect::<Vec<_>>(), segments.iter().collect::<Vec<_>>());
         assert_eq!(Header::decode(&header.encode()), Some(header));
         for cut in 0..payload.len() {
-            assert!(decode(&Bytes::from(payload[..cut].to_vec())).is_none());
+            assert!(decode(&Bytes::from(payload[..cut].to_vec())).is_err());
         }
+        payload[0] += 1;
+        assert_eq!(decode(&Bytes::from(payload)).err(), Some(StorageFailure::TooNew));
         let mut broken = header.encode().to_vec();
         broken[20] ^= 1;
         assert_eq!(Header::decode(&broken), None);

@@ -200,7 +200,8 @@ pub(super) fn parse_ops(payload: &Bytes) -> Result<Vec<(Op, usize)>, DecodeError
                 let run = Run::packed(key, first, Packed { bytes, ends }).ok_or_else(too_large)?;
                 Op::PutRun(Arc::new(run))
             }
-            _ => Op::DeleteRange { start: key, end: payload.slice_ref(reader.buffer()?) },
+            2 => Op::DeleteRange { start: key, end: payload.slice_ref(reader.buffer()?) },
+            kind => return Err(DecodeError::UnknownTag { found: kind.into() }),
         };
         ops.push((op, value_at));
     }

@@ -75,10 +75,14 @@ impl LogStore {
             .first()
             .and_then(|bytes| record::parse(bytes, header.manifest))
             .filter(|record| record.kind == Kind::Manifest)
-            .and_then(|record| Some((record.epoch, record.checksum, manifest::decode(&record.payload)?)));
-        let Some((epoch, previous, (fences, segments))) = parsed else {
-            self.phase = Phase::Failed(StorageFailure::Corrupted);
-            return;
+            .ok_or(StorageFailure::Corrupted)
+            .and_then(|record| Ok((record.epoch, record.checksum, manifest::decode(&record.payload)?)));
+        let (epoch, previous, (fences, segments)) = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) => {
+                self.phase = Phase::Failed(failure);
+                return;
+            }
         };
         self.epoch = epoch;
         self.generation = header.generation;
