@@ -350,7 +350,8 @@ impl Engine {
                 is_quiet = false;
                 self.handle_action(id, action, now);
             }
-            if is_quiet {
+            let is_restless = self.cores.get(&id).and_then(CoreEntry::open).is_none_or(Core::is_restless);
+            if is_quiet || !is_restless {
                 break;
             }
         }

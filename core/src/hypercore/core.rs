@@ -34,7 +34,7 @@ use super::jobs::{CoreEvent, EncryptionKey, JobId, Value, Work};
 use super::layers::Layers;
 use super::manifest::Manifest;
 use super::merkle_tree::Tree;
-use super::nodes::{NodeCache, Nodes, ReadSet};
+use super::nodes::{MAX_NODE, NodeCache, Nodes, ReadSet};
 use super::proof::Proof;
 use super::reorg::Reorg;
 use super::retained::Retained;
@@ -553,7 +553,8 @@ impl Core {
         let asked = mem::take(&mut job.asked);
         if job.epoch == self.epoch {
             for (key, value) in asked.into_iter().zip(values) {
-                if let Some(node) = value.as_ref().and_then(|value| Node::from_slice(value).ok())
+                let node = value.as_ref().filter(|value| value.len() <= MAX_NODE);
+                if let Some(node) = node.and_then(|value| Node::from_slice(value).ok())
                     && key == self.layers.node(node.index)
                 {
                     self.cache.insert(node);
@@ -665,6 +666,11 @@ impl Core {
     pub(super) fn awaits_cut(&self) -> bool {
         let next = self.ordered.front().and_then(|id| self.jobs.get(id));
         self.is_cutting || next.is_some_and(|job| job.work.is_cut())
+    }
+
+    /// Whether [`run`](Self::run) or [`poll_event`](Self::poll_event) may have something to do.
+    pub fn is_restless(&self) -> bool {
+        !(self.ready.is_empty() && self.ordered.is_empty() && self.events.is_empty() && !self.has_new_hints)
     }
 
     /// Adds ops to the open group.

@@ -154,6 +154,9 @@ const WAYS: usize = 4;
 /// Places to begin with: most cores of many are small.
 const MIN_NODES: usize = 16;
 
+/// Longest record of a node.
+pub(super) const MAX_NODE: usize = 9 + 9 + 32;
+
 /// Half a MiB a core at most.
 const MAX_NODES: usize = 8192;
 

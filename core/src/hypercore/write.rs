@@ -19,7 +19,7 @@ use super::error::CoreError;
 use super::jobs::{AppendOptions, Applied, CoreEvent, TruncateOptions, Value};
 use super::manifest::Manifest;
 use super::merkle_tree::{Missing, NodeSource, TreeBatch, truncated, truncated_ancestors};
-use super::nodes::ReadSet;
+use super::nodes::{MAX_NODE, ReadSet};
 use super::proof::Proof;
 use super::reorg::Reorged;
 use super::verify::{VerifyError, verify_hashed};
@@ -466,9 +466,6 @@ impl Core {
         }
     }
 }
-
-/// Longest record of a node.
-const MAX_NODE: usize = 9 + 9 + 32;
 
 /// What a block costs a commit besides its bytes: its key, and two nodes.
 const BLOCK_COST: usize = 400;

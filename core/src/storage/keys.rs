@@ -294,7 +294,8 @@ impl DataKeys {
     }
 
     fn numbered(&self, part: u8, index: u64) -> Bytes {
-        let mut key = Vec::with_capacity(MAX_NUMBERED);
+        // No room to spare: bytes that fill their memory need no second piece of it.
+        let mut key = Vec::with_capacity(2 + uint_len(self.data) + uint_len(index));
         self.put_numbered(part, index, &mut key);
         key.into()
     }
@@ -339,6 +340,16 @@ pub(super) fn put_uint(key: &mut Vec<u8>, value: u64) {
     } else {
         key.push(0xfe);
         key.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// Bytes of an integer.
+fn uint_len(value: u64) -> usize {
+    match value {
+        0..=0xfb => 1,
+        0xfc..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
     }
 }
 
