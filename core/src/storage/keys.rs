@@ -344,7 +344,7 @@ pub(super) fn put_uint(key: &mut Vec<u8>, value: u64) {
 }
 
 /// Bytes of an integer.
-fn uint_len(value: u64) -> usize {
+pub(super) fn uint_len(value: u64) -> usize {
     match value {
         0..=0xfb => 1,
         0xfc..=0xffff => 3,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::run::{Run, Runs};
+use super::run::Run;
 use super::{Batch, CommitId, Durability, Op};
 
 /// The newest unconfirmed change of each key, and the ranges deleted meanwhile.
@@ -15,7 +15,8 @@ pub(super) struct Overlay {
     entries: BTreeMap<Bytes, Entry>,
     /// Where the last change went: keys of a batch come in order.
     near: usize,
-    runs: Runs<(Position, Arc<Run>)>,
+    /// In the order of staging, bounded by [`MAX_RUNS`]: few enough to look through.
+    runs: Vec<(Position, Arc<Run>)>,
     /// Bounded by [`MAX_RANGES`] for each of two groups.
     ranges: Vec<DeletedRange>,
 }
@@ -93,12 +94,11 @@ impl Overlay {
             Op::Put { key, value } => (key.clone(), Some(value.clone())),
             Op::Delete { key } => (key.clone(), None),
             Op::PutRun(run) => {
-                let (first, last) = (run.keys().key(0), run.keys().key(run.keys().count() - 1));
-                if self.runs.touches(&first, Some(&[&last[..], &[0]].concat())) {
+                if self.runs.len() >= MAX_RUNS {
                     group.bytes = group.bytes.saturating_sub(cost(&op));
                     return run.iter().for_each(|(key, value)| self.stage(group, Op::Put { key, value }));
                 }
-                self.runs.insert(run.keys().clone(), (at, Arc::clone(run)));
+                self.runs.push((at, Arc::clone(run)));
                 group.ops.push(Some(op));
                 return;
             }
@@ -122,7 +122,9 @@ impl Overlay {
     /// Returns the unconfirmed value of a key, `Some(None)` when it is deleted.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
         let entry = self.entries.get(key).map(|entry| (entry.at, entry.value.clone()));
-        let run = self.runs.find(key).map(|(position, (at, run))| (*at, Some(run.value(position))));
+        let newest_run =
+            |(at, run): &(Position, Arc<Run>)| Some((*at, Some(run.value(run.keys().position(key)?))));
+        let run = self.runs.iter().rev().find_map(newest_run);
         let deleted = self
             .ranges
             .iter()
@@ -151,9 +153,9 @@ impl Overlay {
         }
         let entries = self.entries.range(start.clone()..end.clone());
         let single = entries.map(|(key, _)| key.clone());
-        let numbered = self.runs.range(start, Some(end)).flat_map(|(keys, _)| {
-            let keys = keys.clone();
-            keys.within(start, Some(end)).map(move |at| keys.key(at))
+        let numbered = self.runs.iter().flat_map(|(_, run)| {
+            let keys = run.keys();
+            keys.within(start, Some(end)).map(|at| keys.key(at))
         });
         let with_value = |key: Bytes| {
             let value = self.get(&key).flatten();
@@ -211,6 +213,9 @@ const OP_COST: usize = 64;
 
 /// What a value of a run costs besides its bytes.
 const RUN_COST: usize = 32;
+
+/// Most runs, of two groups together: each is compared with every key read. What is beyond is staged value by value.
+const MAX_RUNS: usize = 64;
 
 /// Most ranges of one group: each is compared with every key read.
 const MAX_RANGES: usize = 256;

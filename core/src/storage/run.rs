@@ -7,7 +7,7 @@ use core::ops::{Bound, Range};
 
 use bytes::Bytes;
 
-use super::keys::{put_uint, take_uint};
+use super::keys::{put_uint, take_uint, uint_len};
 use crate::collections::BTreeMap;
 
 /// Keys `prefix ‖ first`, `prefix ‖ first + 1` and so on, in the encoding of numbers of [`keys`](super::keys).
@@ -60,9 +60,7 @@ impl Numbers {
         let number = take_uint(&mut digits)?;
         let at = usize::try_from(number.checked_sub(self.first)?).ok().filter(|&at| at < self.count)?;
         // Nothing behind the number, and no longer encoding of it.
-        let mut shortest = Vec::with_capacity(MAX_NUMBER);
-        put_uint(&mut shortest, number);
-        (key[self.prefix.len()..] == shortest).then_some(at)
+        (digits.is_empty() && key.len() == self.prefix.len() + uint_len(number)).then_some(at)
     }
 
     /// Returns the keys of some positions, which must be there.
@@ -250,10 +248,6 @@ impl<T> Runs<T> {
         }
         let found: Vec<Bytes> = self.range(start, end).map(|(keys, _)| keys.key(0)).collect();
         found.iter().filter_map(|first| self.runs.remove(first)).collect()
-    }
-
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.runs.retain(|_, (_, run)| keep(run));
     }
 }
 

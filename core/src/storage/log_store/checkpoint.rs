@@ -173,7 +173,7 @@ impl LogStore {
             }
         }
         let memtable = core::mem::take(&mut self.memtable);
-        index::merge(&memtable, leaf, start, end, |key, slot| {
+        index::merge(&memtable, leaf, start, end, &mut |key, slot| {
             checkpoint.builder.push(key, slot);
             if checkpoint.builder.size() >= LEAF_TARGET {
                 self.finish_leaf(checkpoint);

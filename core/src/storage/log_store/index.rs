@@ -192,7 +192,7 @@ impl Memtable {
     }
 
     /// Hands out what is newly known of the keys from `start` to before `end`, in order.
-    fn for_each(&self, start: &[u8], end: Option<&[u8]>, mut each: impl FnMut(&[u8], Option<&Slot>)) {
+    fn for_each(&self, start: &[u8], end: Option<&[u8]>, each: &mut dyn FnMut(&[u8], Option<&Slot>)) {
         let mut entries = self.range(start, end).peekable();
         if !self.runs.is_empty() {
             let mut key = Vec::new();
@@ -298,7 +298,7 @@ pub(super) fn scan(
     let high = fences.partition_point(|fence| fence.first < *end);
     let mut step = |from: &[u8], to: &[u8], leaf: Option<&Leaf>| -> bool {
         let mut merged = Vec::new();
-        merge(memtable, leaf, from, Some(to), |key, slot| {
+        merge(memtable, leaf, from, Some(to), &mut |key, slot| {
             merged.push((Bytes::copy_from_slice(key), slot.clone()));
         });
         let pick = |(key, slot)| {
@@ -344,14 +344,14 @@ pub(super) fn merge(
     leaf: Option<&Leaf>,
     start: &[u8],
     end: Option<&[u8]>,
-    mut each: impl FnMut(&[u8], &Slot),
+    each: &mut dyn FnMut(&[u8], &Slot),
 ) {
     let old = leaf.map_or(0..0, |leaf| {
         let last = end.map_or(leaf.len(), |end| leaf.lower_bound(end));
         leaf.lower_bound(start)..last
     });
     let Some(leaf) = leaf.filter(|_| !old.is_empty()) else {
-        return memtable.for_each(start, end, |key, slot| {
+        return memtable.for_each(start, end, &mut |key, slot| {
             if let Some(slot) = slot {
                 each(key, slot);
             }
@@ -364,9 +364,9 @@ pub(super) fn merge(
             each(&key, &slot);
         }
     };
-    memtable.for_each(start, end, |key, slot| {
+    memtable.for_each(start, end, &mut |key, slot| {
         while at < old.end && leaf.key(at) < key {
-            show(at, &mut each);
+            show(at, each);
             at += 1;
         }
         at += usize::from(at < old.end && leaf.key(at) == key);
@@ -374,7 +374,7 @@ pub(super) fn merge(
             each(key, slot);
         }
     });
-    (at..old.end).for_each(|at| show(at, &mut each));
+    (at..old.end).for_each(|at| show(at, each));
 }
 
 #[cfg(test)]
@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(table.clear(numbers(11, 1).key(0), numbers(13, 1).key(0)).len(), 2);
 
         let mut found = Vec::new();
-        merge(&table, None, b"", None, |key, _| found.push(Bytes::copy_from_slice(key)));
+        merge(&table, None, b"", None, &mut |key, _| found.push(Bytes::copy_from_slice(key)));
         let expected =
             [key("a"), numbers(10, 1).key(0)].into_iter().chain((13..35).map(|n| numbers(n, 1).key(0)));
         assert_eq!(found, expected.collect::<Vec<_>>());
