@@ -20,8 +20,8 @@ export async function makeFilm (times = 1) {
   await init(new WebAssembly.Module(readFileSync(createRequire(import.meta.url).resolve('@jsquash/webp/codec/enc/webp_enc_simd.wasm'))))
   const frames = []
   for (let index = 0; index < SECONDS * FRAMES_PER_SECOND; index++) {
-    const data = draw(index / FRAMES_PER_SECOND)
-    frames.push(keyFrameOf(new Uint8Array(await encodeWebp({ data, width: WIDTH, height: HEIGHT }, { method: 1, quality: 62 }))))
+    const picture = { data: draw(index / FRAMES_PER_SECOND), width: WIDTH, height: HEIGHT, colorSpace: /** @type {const} */ ('srgb') }
+    frames.push(keyFrameOf(new Uint8Array(await encodeWebp(picture, { method: 1, quality: 62 }))))
   }
   return webm(frames, SECONDS * times)
 }
@@ -73,6 +73,7 @@ function leafX (block) {
   return (block + 0.5) / (COLUMNS * 2) * (WIDTH - 60) + 30
 }
 
+/** @returns {[number, number]} where a node of the tree stands */
 function nodeOf (height, at) {
   const first = at * 2 ** height
   return [(leafX(first) + leafX(first + 2 ** height - 1)) / 2, 300 - 42 * height]
