@@ -600,7 +600,7 @@ impl LogStore {
 
     /// Cuts a batch into records, and makes the index say where its values will be.
     fn encode_commit(&mut self, batch: Batch, records: &mut Vec<(u64, Bytes)>) {
-        let mut left: usize = batch.ops.iter().map(|op| op_size(op)).sum();
+        let mut left: usize = batch.ops.iter().map(op_size).sum();
         let mut ops = batch.ops.into_iter();
         // The op that comes next, and how many values of it, if it is a run, are written.
         let mut next = ops.next().map(|op| (op, 0));

@@ -242,7 +242,8 @@ impl Tab {
                 self.step();
             }
             ClientEvent::Closed { stream, .. } => {
-                if self.streams.remove(&stream).is_none() && self.opening.remove(&stream).is_some() {
+                let was_open = self.streams.remove(&stream).is_some();
+                if !was_open && self.opening.remove(&stream).is_some() {
                     self.dial_again();
                 }
             }
