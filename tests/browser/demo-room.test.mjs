@@ -76,7 +76,8 @@ test('two browsers and a Node peer talk and share a list; what is written offlin
   await bob.getByTestId('relay-switch').click()
   await bob.goBack()
   await waitForWork(bob, 'room', 'offline', 'relay-off')
-  await person(ada, 'Bob', 'away').waitFor({ timeout: PATIENCE_MS })
+  // Nothing of his gets out any more: the relay notices by the pings that he does not answer, after 45 seconds.
+  await person(ada, 'Bob', 'away').waitFor({ timeout: 2 * PATIENCE_MS })
   await say(bob, 'written on the train')
   await item(bob, 'water').getByTestId('item-edit').click()
   await bob.getByTestId('item-text').fill('water, ten litres')

@@ -20,6 +20,9 @@ export type HyperswarmEvents = {
   ban: [peer: PeerInfo, error: Error]
 }
 
+/** How long a swarm that is destroyed by force waits for its announcements to be taken back, in milliseconds. */
+const FORCED_CLOSE_MS = 1000
+
 /** Says through which peer a connection may go. */
 export type RelayThrough = (force: boolean, swarm: Hyperswarm) => Uint8Array | null
 
@@ -227,7 +230,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     this.destroyed = true
     this.#retry.clear()
     if (!force) await this.clear()
-    await this.server.close()
+    await (force ? soon(this.server.close()) : this.server.close())
     for (const flush of this.#flushes.splice(0)) flush.resolve(false)
     await this.node.destroy({ force })
   }
@@ -522,3 +525,14 @@ const MISSING_TOPIC = 'Topic is required and must be a 32-byte buffer'
 
 /** Errors after which only a relay helps. */
 const NEEDS_RELAY = new Set(['HOLEPUNCH_ABORTED', 'HOLEPUNCH_DOUBLE_RANDOMIZED_NATS', 'REMOTE_NOT_HOLEPUNCHABLE'])
+
+/** Waits for what takes long where the network is gone, and then no longer; what connections there are would stay as long. */
+async function soon (closing: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const patience = new Promise((resolve) => { timer = setTimeout(resolve, FORCED_CLOSE_MS) })
+  try {
+    await Promise.race([closing, patience])
+  } finally {
+    clearTimeout(timer)
+  }
+}
