@@ -22,8 +22,9 @@ const BARE_TARGETS = ['wasm32v1-none', 'thumbv7em-none-eabihf']
 const PROGRAM_MS = 30 * 60_000
 const TEST_FILE_MS = 10 * 60_000
 
-/** How much of a failed suite's output is repeated at the end, in lines. */
+/** How much of a failed suite's output is repeated at the end, in lines: of its end, and of each failure of a test file. */
 const LINES_SHOWN = 150
+const LINES_OF_FAILURE = 60
 
 const logs = join(root, 'artifacts', 'logs')
 
@@ -63,7 +64,10 @@ await main(async () => {
   say(`running ${names.join(', ')}`)
   const lanes = ['rust', 'node'].map((lane) => runLane(names.filter((name) => suites[name].lane === lane)))
   const results = (await Promise.all(lanes)).flat()
-  for (const { name, failed } of results) if (failed > 0) showLog(name)
+  const broken = results.filter(({ failed }) => failed > 0).map(({ name }) => ({ name, lines: linesOf(name) }))
+  for (const { name, lines } of broken) showEnd(name, lines)
+  // Last, for whoever keeps only the end of this output.
+  for (const { name, lines } of broken) showFailures(name, lines)
   const sum = (field) => results.reduce((total, result) => total + result[field], 0)
   console.log(`\n${sum('passed')} passed, ${sum('failed')} failed`)
   process.exitCode = sum('failed') === 0 ? 0 : 1
@@ -185,9 +189,27 @@ function countTap (output) {
   return { passed: number('pass'), failed: number('fail') + number('cancelled'), skipped: number('skipped') + number('todo') }
 }
 
-function showLog (name) {
-  const lines = readFileSync(join(logs, `${name}.log`), 'utf8').trimEnd().split('\n')
+function linesOf (name) {
+  return readFileSync(join(logs, `${name}.log`), 'utf8').trimEnd().split('\n')
+}
+
+function showEnd (name, lines) {
   const shown = lines.slice(-LINES_SHOWN)
   console.log(`\n--- ${name}: ${shown.length < lines.length ? `the last ${LINES_SHOWN} lines of ` : ''}artifacts/logs/${name}.log`)
   console.log(shown.join('\n'))
+}
+
+function showFailures (name, lines) {
+  const failures = failuresOf(lines)
+  if (failures.length > 0) console.log(`\n--- ${name}: what failed\n${failures.join('\n')}`)
+}
+
+/** The reports of failed tests in a log of TAP, or the lines that name them in one of cargo. */
+function failuresOf (lines) {
+  return lines.flatMap((line, start) => {
+    if (/^test .* \.\.\. FAILED$/.test(line)) return [line]
+    if (!/^ *not ok /.test(line)) return []
+    const end = lines.findIndex((line, index) => index > start && /^ *\.\.\.$/.test(line))
+    return lines.slice(start, Math.min(end < 0 ? lines.length : end, start + LINES_OF_FAILURE))
+  })
 }
