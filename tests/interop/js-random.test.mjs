@@ -22,8 +22,9 @@ for (let seed = SEED; seed < SEED + COUNT; seed++) {
     // Where upstream has lost nodes of the tree along with blocks, ours goes on, and the logs part.
     if (expected[at]?.[3]?.error === 'INVALID_OPERATION' && !found[at]?.[3]?.error) return
     // Upstream commits a branch of another history than the log's when both are equally long.
-    if (found[at]?.[2] === 'commit' && found[at][3].value === null) return
+    if (found[at]?.[2] === 'commit' && found[at][3].value === null && forkAt(expected, at) > 0) return
     assert.equal(at, -1, `step ${at} of HYPERTAB_SEED=${seed}:\n${expected.slice(Math.max(0, at - 12), at + 1).map((note) => JSON.stringify(note)).join('\n')}\n${JSON.stringify(found[at])}`)
+    assert.equal(found.length, expected.length, `HYPERTAB_SEED=${seed}`)
   })
 }
 
@@ -34,11 +35,16 @@ for (let seed = SEED; seed < SEED + COUNT; seed++) {
 function isSame (expected, found) {
   if (JSON.stringify(expected) === JSON.stringify(found)) return true
   const [, name, kind, outcome] = expected
-  if (kind === 'hash') return outcome.value === 'INVALID_OPERATION'
+  if (kind === 'hash') return outcome.value === 'INVALID_OPERATION' && /^buffer:/.test(found[3]?.value)
   // A snapshot of a branch shares blocks with a log that may be cut or cleared below both.
   if (kind === 'get' || kind === 'read') return name.includes('snapshot') && (outcome.error === true) !== (found[3]?.error === true)
-  if (kind === 'seek') return (outcome.value === null) !== (found[3]?.value === null)
+  if (kind === 'seek') return outcome.value === null ? Array.isArray(found[3]?.value) : found[3]?.value === null && /snapshot|branch/.test(name)
   return kind === 'commit' && outcome.error === true && !!found[3]?.error
+}
+
+/** The fork of the log before a note: above zero, it may have another history than a branch. */
+function forkAt (notes, at) {
+  return notes.slice(0, at).findLast((note) => note[0] === 'core' && note.length === 7)[3]
 }
 
 async function play (t, Hypercore, seed) {

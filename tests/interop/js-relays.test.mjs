@@ -153,5 +153,3 @@ test('a key that another client proves to own is lost with an event', async (t) 
 async function startRelays (t, bootstrap, count) {
   return await Promise.all(Array.from({ length: count }, () => startRelay(t, { bootstrap, args: ['--allow-private'] })))
 }
-
-// Upstream forgets the timers of its topics when it is destroyed by force.

@@ -209,5 +209,3 @@ function createNode (t, url) {
   defer(t, () => node.destroy({ force: true }))
   return node
 }
-
-// Upstream forgets the timers of its topics when it is destroyed by force.

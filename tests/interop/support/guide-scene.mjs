@@ -1,7 +1,7 @@
 // Follows the guide of the relay as it is written, on a machine of its own (`unshare --net --mount`): with its own files in the
 // places that the guide names, and the nodes that the public DHT starts from at their addresses, out of anybody's reach.
 //
-// Arguments: an empty folder, the built relay. Prints {"ready","status","health","met"}.
+// Arguments: an empty folder, the built relay. Prints {"ready","checked","health","met"}.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'

@@ -7,7 +7,7 @@ import { BlindPeering, Corestore as OurStore, DHT, Hyperswarm, findMirror, memor
 import { eventually } from './both.mjs'
 import { defer } from './cleanup.mjs'
 import { temporaryFolder } from './folder.mjs'
-import { startRelay } from './relay.mjs'
+import { relayFigures, startRelay } from './relay.mjs'
 import { createSwarm } from './testnet.mjs'
 
 /** Starts a relay that keeps copies in a folder. */
@@ -63,7 +63,6 @@ export async function readDrive (t, bootstrap, key, options = {}) {
 
 /** Reads the figures of a relay that begin with `mirror_`, as they are called without it. */
 export async function figures (relay) {
-  const text = await (await fetch(`${relay.url.replace('ws', 'http')}/metrics`)).text()
-  const lines = text.matchAll(/^hypertab_relay_mirror_(\S+) (\S+)$/gm)
-  return Object.fromEntries([...lines].map(([, name, value]) => [name, Number(value)]))
+  const mirror = Object.entries(await relayFigures(relay)).filter(([name]) => name.startsWith('mirror_'))
+  return Object.fromEntries(mirror.map(([name, value]) => [name.slice('mirror_'.length), value]))
 }

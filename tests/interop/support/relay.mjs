@@ -27,9 +27,16 @@ export async function relayProgram () {
   return process.env.HYPERTAB_RELAY ?? await nativeProgram('hypertab-relay')
 }
 
-/** Returns a figure of a relay's metrics by its name, with labels if it has some. */
-export async function relayFigure (relay, name) {
+/** Reads the figures of a relay by their names, with labels where they have some. */
+export async function relayFigures (relay) {
   const text = await (await fetch(`${relay.url.replace('ws:', 'http:')}/metrics`)).text()
-  const line = text.split('\n').find((line) => line.startsWith(`hypertab_relay_${name} `))
-  return Number(line.split(' ').at(-1))
+  const lines = text.matchAll(/^hypertab_relay_(\S+) (\S+)$/gm)
+  return Object.fromEntries([...lines].map(([, name, value]) => [name, Number(value)]))
+}
+
+/** Reads one figure of a relay; throws when it has none of that name. */
+export async function relayFigure (relay, name) {
+  const figures = await relayFigures(relay)
+  if (!(name in figures)) throw new Error(`The relay has no figure ${name}.`)
+  return figures[name]
 }

@@ -8,6 +8,7 @@ import { createSwarm } from './testnet.mjs'
 /** Starts an upstream swarm that replicates these cores, or stores, with whoever connects. */
 export function createNative (t, bootstrap, ...cores) {
   const swarm = createSwarm(t, { bootstrap })
+  // Upstream forgets the timers of its topics when it is destroyed by force.
   defer(t, () => swarm.clear())
   swarm.on('connection', (connection) => {
     connection.on('error', () => {})

@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict'
 import { test as run } from 'node:test'
-import { isDeepStrictEqual } from 'node:util'
 
 /** How long a test may wait for its plan or its end. */
 const PATIENCE_MS = 60_000
@@ -79,8 +78,7 @@ class Case {
   ok (value, message) { this.#assert(() => assert.ok(value, message)) }
   is (found, expected, message) { this.#assert(() => assert.equal(found, expected, message)) }
   isNot (found, expected, message) { this.#assert(() => assert.notEqual(found, expected, message)) }
-  // Buffers are compared with other bytes by what is in them.
-  same (found, expected, message) { this.#assert(() => { if (!isDeepStrictEqual(found, expected)) assert.deepEqual(found, expected, message) }) }
+  same (found, expected, message) { this.#assert(() => assert.deepEqual(found, expected, message)) }
   throws (body, expected, message) { this.#assert(() => assert.throws(body, typeof expected === 'string' ? undefined : expected, message)) }
   doesNotThrow (body, message) { this.#assert(() => assert.doesNotThrow(body, message)) }
 
