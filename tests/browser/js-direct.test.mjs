@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { defer } from '../interop/support/cleanup.mjs'
-import { startRelay } from '../interop/support/relay.mjs'
+import { relayFigure, relayFigures, startRelay } from '../interop/support/relay.mjs'
 import { createSwarm } from '../interop/support/testnet.mjs'
 import { createCore } from '../interop/support/upstream.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
@@ -107,8 +107,7 @@ test('the relay tells pages their address by STUN', async (t) => {
     return types
   }, `stun:${host}:${port}`)
   assert.ok(types.includes('host'), types.join())
-  const metrics = await (await fetch(`${relay.url.replace('ws:', 'http:')}/metrics`)).text()
-  assert.ok(Number(/^hypertab_relay_stun_total\{outcome="answered"\} (\d+)$/m.exec(metrics)?.[1]) > 0, metrics)
+  assert.ok(await relayFigure(relay, 'stun_total{outcome="answered"}') > 0)
 })
 
 async function openTab (t, url) {
@@ -176,8 +175,7 @@ async function readBlocks ([start, end]) {
 }
 
 /** Bytes that went through the relay. */
-async function relayed ({ url }) {
-  const metrics = await (await fetch(`${url.replace('ws:', 'http:')}/metrics`)).text()
-  const sum = (name) => [...metrics.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\d+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0)
-  return sum('hypertab_relay_bytes_total')
+async function relayed (relay) {
+  const figures = Object.entries(await relayFigures(relay))
+  return figures.filter(([name]) => name.startsWith('bytes_total')).reduce((total, [, value]) => total + value, 0)
 }
