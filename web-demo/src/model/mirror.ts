@@ -40,7 +40,7 @@ export class Mirror extends Observable {
   #found: MirrorState = { state: 'asking' }
   #relay = ''
   #asking: AbortController | null = null
-  #peering: Promise<{ dht: DHT, blind: BlindPeering } | null> | null = null
+  #peering: Promise<{ dht: DHT, blind: BlindPeering }> | null = null
   readonly #copies = new Map<string, { copy: Copy, name: string }>()
   #syncing: Promise<void> = Promise.resolve()
 
@@ -93,11 +93,14 @@ export class Mirror extends Observable {
   }
 
   async #sync (): Promise<void> {
-    if (!this.isOn || this.#found.state !== 'ready') return
-    const { info } = this.#found
-    this.#peering ??= this.#open(info)
-    const peering = await this.#peering
-    if (!peering) return
+    const { state } = this
+    if (!this.isOn || state.state !== 'ready') return
+    const opening = this.#peering ??= this.#open(state.info)
+    const peering = await opening.catch((error: unknown) => {
+      // The next look opens it anew.
+      if (opening === this.#peering) this.#peering = null
+      throw error
+    })
     const own = this.#own()
     for (const [id, { copy }] of this.#copies) {
       if (own.some((one) => one.id === id)) continue
@@ -109,7 +112,9 @@ export class Mirror extends Observable {
     for (const { id, name, open } of own) {
       if (this.#copies.has(id)) continue
       const what = await open()
-      if (what === null || !this.isOn || this.#copies.has(id)) continue
+      // Meanwhile it may have been switched off, or the relay be another one.
+      if (opening !== this.#peering || !this.isOn) return
+      if (what === null || this.#copies.has(id)) continue
       const copy = peering.blind.keep(what)
       copy.on('update', () => this.changed())
       this.#copies.set(id, { copy, name })
@@ -118,16 +123,19 @@ export class Mirror extends Observable {
   }
 
   // A connection of its own, with a key that stays the same: only who asked can take it back.
-  async #open (info: MirrorInfo): Promise<{ dht: DHT, blind: BlindPeering } | null> {
+  async #open (info: MirrorInfo): Promise<{ dht: DHT, blind: BlindPeering }> {
+    const relay = this.#relay
     const store = await this.#vault.open()
     const keyPair = await store.createKeyPair('copies')
-    const dht = new DHT({ relay: this.#relay, keyPair, webrtc: false })
+    const dht = new DHT({ relay, keyPair, webrtc: false })
     return { dht, blind: new BlindPeering(dht, store, { keys: [info.publicKey] }) }
   }
 
   async #close (): Promise<void> {
-    const peering = await this.#peering
+    const opening = this.#peering
     this.#peering = null
+    // What did not open has nothing to close.
+    const peering = await opening?.catch(() => null)
     await peering?.blind.close()
     await peering?.dht.destroy({ force: true })
   }

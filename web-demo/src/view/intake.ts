@@ -91,7 +91,7 @@ export class Intake {
       setText(this.#help, files.length === 0 ? 'There was no file in that.' : `${counted(done, 'file')} added, ${bytes(total)}.`)
     } catch (error) {
       this.#help.dataset.tone = 'bad'
-      setText(this.#help, `Not all added; ${counted(done, 'file')} ${done === 1 ? 'is' : 'are'}. ${sentence(error)}`)
+      setText(this.#help, `${done === 0 ? 'Nothing was added.' : `Not all added; ${counted(done, 'file')} ${done === 1 ? 'is' : 'are'}.`} ${sentence(error)}`)
     } finally {
       this.#progress.hidden = true
     }

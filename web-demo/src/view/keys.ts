@@ -160,7 +160,7 @@ export class KeysView {
   async #describeStorage (): Promise<void> {
     this.#persist.hidden = this.#bar.hidden = true
     const { persisted: isKept, usage, quota, deletedAfterDays } = await storageStatus()
-    const rule = deletedAfterDays === null ? '' : `This browser deletes whatever a page has stored after ${counted(deletedAfterDays, 'day')} without a visit, unless the page is on the home screen. A copy on the relay stays.`
+    const rule = deletedAfterDays === null ? '' : `This browser deletes whatever a page has stored after ${counted(deletedAfterDays, 'day')} without a visit, unless the page is on the home screen.`
     if (usage === null || quota === null) {
       setText(this.#kept, rule)
       return setText(this.#used, 'This browser does not tell how much is stored.')
@@ -170,7 +170,7 @@ export class KeysView {
     setText(this.#lost, own + read === 0 ? '' : `Your own: ${count(own)}. If they are deleted here, only readers have a copy, and nobody can write on. Copies of what others write: ${count(read)}. Remove them from the lists to make room; with their keys they can be fetched again.`)
     this.#bar.hidden = false
     this.#bar.value = quota === 0 ? 0 : usage / quota
-    setText(this.#kept, rule || (isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full. A copy on the relay stays.'))
+    setText(this.#kept, rule || (isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.'))
     this.#persist.hidden = isKept === true || !navigator.storage.persist
   }
 }

@@ -84,7 +84,7 @@ export class NetworkView {
 }
 
 function cutButton (id: string, cut: () => void): HTMLElement {
-  const button = make('button', { type: 'button', className: 'button small quiet', testid: 'connection-cut', title: 'Leave the direct way; the connection goes on through the relay and looks for another one' }, 'Cut')
+  const button = make('button', { type: 'button', className: 'button small', testid: 'connection-cut', title: 'Leave the direct way; the connection goes on through the relay and looks for another one' }, 'Cut')
   button.dataset.cut = id
   button.addEventListener('click', cut)
   return button
