@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use hypertab_core::compact_encoding::Decode;
 use hypertab_core::corestore::keys::{self as names, Namespace};
-use hypertab_core::corestore::query::{Answer, Question};
+use hypertab_core::corestore::query::{Answer, Intake, Question};
 use hypertab_core::engine::{AppendOptions, Error, Event, OpenCore, OpenOptions, Response};
+use hypertab_core::hypercore::proof::{BlockRequest, ProofRequest, UpgradeRequest};
 use hypertab_core::storage::keys::{self, DataKeys};
 use hypertab_core::storage::records::{Alias, Auth, StoreHead};
 use hypertab_core::storage::{Batch, MemoryStore, Op, StorageFailure};
@@ -208,4 +209,77 @@ fn upstreams_store() -> MemoryStore {
     let mut data = MemoryStore::new();
     data.apply(Batch { ops: ops.collect() });
     data
+}
+
+#[test]
+fn an_incoming_core_is_found_once_it_was_taken_in() {
+    let mut host = Host::new(1);
+    let source = host.store(MemoryStore::new());
+    let alias = Alias { name: "name".into(), namespace: Namespace::ROOT.0 };
+    let original = host.open(source, OpenCore::default());
+    host.append(original, &[b"a", b"b", b"c"]);
+    let store = host.store(MemoryStore::new());
+    let (key, discovery_key) = {
+        let core = host.engine.core(original).unwrap();
+        (core.key(), core.discovery_key())
+    };
+    let open = |incoming: bool| OpenCore {
+        core: OpenOptions {
+            key: Some(key),
+            alias: Some(alias.clone()),
+            create_if_missing: incoming,
+            incoming: incoming.then_some(0),
+            ..OpenOptions::default()
+        },
+        ..OpenCore::default()
+    };
+    let mut ask = |host: &mut Host, question| {
+        let request = host.engine.ask_store(store, question);
+        match host.settled(request) {
+            Ok(Response::Store(answer)) => *answer,
+            other => panic!("{other:?}"),
+        }
+    };
+    let upgrade = UpgradeRequest { start: 0, length: 3 };
+    let block = BlockRequest { index: 1, nodes: 0 };
+    let wanted =
+        ProofRequest { block: Some(block), upgrade: Some(upgrade), manifest: true, ..Default::default() };
+
+    for is_dropped in [true, false] {
+        let proof = host.engine.core(original).unwrap().proof(wanted.clone());
+        let Ok(Response::Proof(proof)) = host.settled(proof) else { panic!("no proof") };
+        let incoming = host.open(store, open(true));
+        let applied = host.engine.core(incoming).unwrap().apply_proof(*proof);
+        host.settled(applied).unwrap();
+        let request = host.engine.close_core(incoming, host.now);
+        host.settled(request).unwrap();
+        let (opening, request) = host.engine.open_core(store, open(false), host.now);
+        assert_ne!(opening, incoming);
+        assert_eq!(host.settled(request), Err(Error::StorageEmpty));
+        assert_eq!(ask(&mut host, Question::Alias(alias.clone())), Answer::Core(None));
+        assert_eq!(ask(&mut host, Question::DefaultCore), Answer::Core(None));
+        if is_dropped {
+            assert_eq!(ask(&mut host, Question::DropIncoming), Answer::Keys(vec![discovery_key], None));
+            assert_eq!(ask(&mut host, Question::DropIncoming), Answer::Keys(vec![], None));
+            let left: Vec<_> = host.disks[&store].data.entries().map(|(key, _)| key.to_vec()).collect();
+            assert_eq!(left, [keys::store_head().to_vec()]);
+        }
+    }
+    let seed = Zeroizing::new([7; 32]);
+    let intake =
+        Intake { cores: vec![discovery_key], seed: Some(seed.clone()), default: Some(discovery_key) };
+    assert_eq!(ask(&mut host, Question::TakeIn(Box::new(intake.clone()))), Answer::Keys(vec![], None));
+
+    assert_eq!(ask(&mut host, Question::Seed(None)), Answer::Seed(Some(seed)));
+    assert_eq!(ask(&mut host, Question::Alias(alias.clone())), Answer::Core(Some(discovery_key)));
+    assert_eq!(ask(&mut host, Question::DefaultCore), Answer::Core(Some(discovery_key)));
+    let core = host.open(store, open(false));
+    assert_eq!(host.engine.core(core).unwrap().length(), 3);
+    assert_eq!(host.get_now(core, 1).unwrap(), "b");
+    // The second time, there is one: the twin stays beside it.
+    let twin = host.open(store, open(true));
+    assert_ne!(twin, core);
+    assert_eq!(host.engine.core(twin).unwrap().length(), 0);
+    assert_eq!(ask(&mut host, Question::TakeIn(Box::new(intake))), Answer::Keys(vec![discovery_key], None));
+    assert_eq!(host.get_now(core, 1).unwrap(), "b");
 }

@@ -54,6 +54,8 @@ export interface OpenCoreOptions {
   inflightRange?: [number, number]
   alias?: { name: string, namespace: Uint8Array }
   allowLatestBlock?: boolean
+  /** It is not in the store before {@link Engine.storeTakeIn}. */
+  incoming?: number
   active?: boolean
 }
 
@@ -178,6 +180,8 @@ export interface Engine {
   storeDefaultCore (store: StoreHandle): RequestHandle
   storeAlias (store: StoreHandle, namespace: Uint8Array, name: string): RequestHandle
   storeForget (store: StoreHandle, discoveryKey: Uint8Array): RequestHandle
+  storeTakeIn (store: StoreHandle, discoveryKeys: Uint8Array[], seed: Uint8Array | undefined, first: Uint8Array | undefined): RequestHandle
+  storeDropIncoming (store: StoreHandle): RequestHandle
   storeInfos (store: StoreHandle, discoveryKeys: Uint8Array[]): RequestHandle
   storeCores (store: StoreHandle, from: Uint8Array | undefined, limit: number): RequestHandle
   storeAliases (store: StoreHandle, namespace: Uint8Array | undefined, from: Uint8Array | undefined, limit: number): RequestHandle

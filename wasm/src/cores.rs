@@ -44,6 +44,7 @@ pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
         force: options.flag("force").unwrap_or(false),
         alias: alias(options)?,
         user_data: user_data(options)?,
+        incoming: options.integer("incoming")?,
         ..OpenOptions::default()
     };
     let replication = &mut open.replication;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode as _;
 use hypertab_core::corestore::keys::{self, Namespace};
-use hypertab_core::corestore::query::{Answer, CoreInfo, Question, RecordKind};
+use hypertab_core::corestore::query::{Answer, CoreInfo, Intake, Question, RecordKind};
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::storage::StoreId;
 use hypertab_core::storage::records::{Alias, Auth, CorePointers, Head, Hints};
@@ -87,6 +87,33 @@ pub fn store_infos(store: u32, discovery_keys: Array) -> Result<f64, JsError> {
 #[wasm_bindgen(js_name = storeForget)]
 pub fn store_forget(store: u32, discovery_key: &[u8]) -> Result<f64, JsError> {
     ask(store, Question::Forget(fixed(discovery_key, "discoveryKey")?))
+}
+
+/// Makes incoming cores part of the store, with this primary key and core that is opened when none is named. The request ends
+/// with `[keys, null]`: the discovery keys of those that are left, because they are in the store already.
+#[wasm_bindgen(js_name = storeTakeIn)]
+pub fn store_take_in(
+    store: u32,
+    discovery_keys: Array,
+    seed: Option<Vec<u8>>,
+    default: Option<Vec<u8>>,
+) -> Result<f64, JsError> {
+    let cores = discovery_keys.iter().map(|key| fixed(&Uint8Array::new(&key).to_vec(), "discoveryKey"));
+    let seed = seed.map(Zeroizing::new);
+    ask(
+        store,
+        Question::TakeIn(Box::new(Intake {
+            cores: cores.collect::<Result<_, _>>()?,
+            seed: seed.map(|seed| fixed(&seed, "primaryKey").map(Zeroizing::new)).transpose()?,
+            default: default.map(|key| fixed(&key, "discoveryKey")).transpose()?,
+        })),
+    )
+}
+
+/// Deletes some incoming cores. The request ends with `[keys, null]`: which they were, none when there are no more.
+#[wasm_bindgen(js_name = storeDropIncoming)]
+pub fn store_drop_incoming(store: u32) -> Result<f64, JsError> {
+    ask(store, Question::DropIncoming)
 }
 
 /// Lists cores. The request ends with `[cores, next]`.

@@ -5,6 +5,7 @@
 //! Source: hypercore-storage 3.2, `index.js`, `getSeed`, `setSeed`, `getAlias`, `getInfos`, `getGroup`, `export`;
 //! `lib/streams.js`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -35,6 +36,11 @@ pub enum Question {
     /// Deletes all that is stored of a core, its branches and its name, and answers whether it was here. Not for one
     /// that is open.
     Forget(DiscoveryKey),
+    /// Makes cores that were opened as incoming ones part of the store, all at once, and answers which are left because
+    /// there is one of that name already.
+    TakeIn(Box<Intake>),
+    /// Deletes some cores that are incoming, and answers which: none when there are no more. Not for any that is open.
+    DropIncoming,
     /// Cores in the order of their discovery keys, some at a time.
     Cores {
         /// Where the answer before this one ended.
@@ -79,6 +85,17 @@ pub enum Question {
         /// The most that are wanted.
         limit: u32,
     },
+}
+
+/// What becomes part of a store.
+#[derive(Clone)]
+pub struct Intake {
+    /// Incoming cores.
+    pub cores: Vec<DiscoveryKey>,
+    /// The primary key from then on.
+    pub seed: Option<Zeroizing<[u8; 32]>>,
+    /// The core that is opened when none is named, unless there is one.
+    pub default: Option<DiscoveryKey>,
 }
 
 /// What is stored of a log.
@@ -138,6 +155,8 @@ impl fmt::Debug for Question {
             Self::Alias(_) => "Alias",
             Self::Infos(_) => "Infos",
             Self::Forget(_) => "Forget",
+            Self::TakeIn(_) => "TakeIn",
+            Self::DropIncoming => "DropIncoming",
             Self::Cores { .. } => "Cores",
             Self::Aliases { .. } => "Aliases",
             Self::Group(_) => "Group",
@@ -225,6 +244,11 @@ impl Query {
         match (core::mem::replace(&mut self.state, State::Reading), found) {
             (State::Start, _) => Ok(self.start(store)),
             (State::Reading, Some(Found::Values(values))) => self.take_values(&values, party, store),
+            (State::Reading, Some(Found::Entries(entries, _)))
+                if matches!(self.question, Question::DropIncoming) =>
+            {
+                self.drop_incoming(&entries, party, store)
+            }
             (State::Reading, Some(Found::Entries(entries, more))) => self.take_entries(&entries, more),
             (State::Parts(pointers), Some(Found::Values(values))) => take_parts(pointers, &values),
             (State::Branches(pointers), Some(Found::Values(values))) => {
@@ -259,6 +283,14 @@ impl Query {
             Question::Infos(discovery_keys) => discovery_keys.iter().map(keys::core).collect(),
             Question::Forget(discovery_key) | Question::Branches(discovery_key) => {
                 alloc::vec![keys::core(discovery_key)]
+            }
+            Question::TakeIn(intake) => {
+                let cores = intake.cores.iter().flat_map(|core| [keys::incoming(core), keys::core(core)]);
+                core::iter::once(keys::store_head()).chain(cores).collect()
+            }
+            Question::DropIncoming => {
+                let (start, end) = keys::all_incoming();
+                return scan(store, &start, end, false, DROPPED_AT_ONCE);
             }
             Question::Group(topic) => alloc::vec![keys::group(topic)],
             Question::GroupUpdates { group, since, reverse, from, limit } => {
@@ -328,7 +360,9 @@ impl Query {
                 load_head(store, first)?;
                 self.take_head(party, store)
             }
-            Question::Cores { .. }
+            Question::TakeIn(_) => self.take_in(values, party, store),
+            Question::DropIncoming
+            | Question::Cores { .. }
             | Question::Aliases { .. }
             | Question::GroupUpdates { .. }
             | Question::Records { .. } => Err(StorageFailure::Corrupted),
@@ -365,6 +399,67 @@ impl Query {
         }
         let commit = store.stage(party, ops, Durability::Strict);
         self.state = State::Committing(commit, Answer::Core(Some(*discovery_key)));
+        Ok(Step::Committing)
+    }
+
+    fn take_in(
+        &mut self,
+        values: &[Option<Bytes>],
+        party: Party,
+        store: &mut Store,
+    ) -> Result<Step, StorageFailure> {
+        let (Question::TakeIn(intake), [head, cores @ ..]) = (&self.question, values) else {
+            return Err(StorageFailure::Corrupted);
+        };
+        load_head(store, head.clone())?;
+        let mut ops = Vec::new();
+        let mut left = Vec::new();
+        for (discovery_key, pair) in intake.cores.iter().zip(cores.chunks_exact(2)) {
+            let [Some(pointers), existing] = pair else { return Err(StorageFailure::Missing) };
+            if existing.is_some() {
+                left.push(*discovery_key);
+                continue;
+            }
+            ops.push(Op::Delete { key: keys::incoming(discovery_key) });
+            ops.push(Op::Put { key: keys::core(discovery_key), value: pointers.clone() });
+            let pointers = CorePointers::from_slice(pointers).map_err(|_| StorageFailure::Corrupted)?;
+            if let Some(alias) = pointers.alias {
+                let value = Bytes::copy_from_slice(discovery_key);
+                ops.push(Op::Put { key: keys::alias(&alias.namespace, &alias.name), value });
+            }
+        }
+        let head = store.head.get_or_insert_default();
+        if let Some(seed) = &intake.seed {
+            head.seed = Some(**seed);
+        }
+        head.default_discovery_key = head.default_discovery_key.or(intake.default);
+        ops.push(Op::Put { key: keys::store_head(), value: head.to_vec().into() });
+        let commit = store.stage(party, ops, Durability::Strict);
+        self.state = State::Committing(commit, Answer::Keys(left, None));
+        Ok(Step::Committing)
+    }
+
+    fn drop_incoming(
+        &mut self,
+        entries: &[(Bytes, Bytes)],
+        party: Party,
+        store: &mut Store,
+    ) -> Result<Step, StorageFailure> {
+        let mut ops = Vec::new();
+        let mut dropped = Vec::new();
+        for (key, pointers) in entries {
+            let pointers = CorePointers::from_slice(pointers).map_err(|_| StorageFailure::Corrupted)?;
+            dropped.push(keys::incoming_discovery_key(key).ok_or(StorageFailure::Corrupted)?);
+            ops.push(Op::Delete { key: key.clone() });
+            for (start, end) in [keys::core_parts(pointers.core), DataKeys { data: pointers.data }.all()] {
+                ops.push(Op::DeleteRange { start, end });
+            }
+        }
+        if ops.is_empty() {
+            return Ok(Step::Done(Answer::Keys(dropped, None)));
+        }
+        let commit = store.stage(party, ops, Durability::Strict);
+        self.state = State::Committing(commit, Answer::Keys(dropped, None));
         Ok(Step::Committing)
     }
 
@@ -462,6 +557,9 @@ fn scan(store: &mut Store, start: &Bytes, end: Bytes, reverse: bool, limit: u32)
 fn key_of(value: &[u8]) -> Result<DiscoveryKey, StorageFailure> {
     value.try_into().map_err(|_| StorageFailure::Corrupted)
 }
+
+/// The most incoming cores that are deleted in one commit.
+const DROPPED_AT_ONCE: u32 = 64;
 
 /// The most entries of one answer: they are small, and whoever wants more asks again.
 const MAX_ENTRIES: u32 = 1024;

@@ -80,6 +80,8 @@ pub(super) struct CoreEntry {
     /// Known before the core is open, in most cases.
     pub(super) discovery_key: Option<DiscoveryKey>,
     is_active: bool,
+    /// It is not in its store yet: nobody finds it by its discovery key.
+    is_incoming: bool,
     /// Times it was opened, less those it was closed.
     pub(super) handles: u32,
     /// Whose branch it is, and under which name.
@@ -132,6 +134,7 @@ impl CoreEntry {
             replicator,
             discovery_key: None,
             is_active: false,
+            is_incoming: false,
             handles: 1,
             branch: None,
             twin: None,
@@ -200,16 +203,21 @@ impl Engine {
             return (id, request);
         }
         let OpenCore { core, replication, is_active } = options;
+        let is_incoming = core.incoming.is_some();
         let opening = Opening::new(party, core, &seed);
-        let discovery_key = opening.discovery_key().copied();
+        let discovery_key = opening.discovery_key().copied().filter(|_| !is_incoming);
         if let Some(shared) = self.shared_core(store, discovery_key) {
             self.join_core(shared, request, is_active, now);
             return (shared, request);
         }
         let state = CoreState::Opening(Box::new(opening));
         let replicator = Replicator::new(replication, self.next_seed());
-        let entry =
-            CoreEntry { discovery_key, is_active, ..CoreEntry::new(store, state, replicator, request) };
+        let entry = CoreEntry {
+            discovery_key,
+            is_active,
+            is_incoming,
+            ..CoreEntry::new(store, state, replicator, request)
+        };
         self.cores.insert(id, entry);
         self.discovery_keys.extend(discovery_key.map(|discovery_key| (discovery_key, id)));
         self.dirty_cores.insert(id);
@@ -368,13 +376,16 @@ impl Engine {
             return self.child_opened(id, core, now);
         }
         let (store, discovery_key) = (entry.store, *core.discovery_key());
-        if self.shared_core(store, Some(discovery_key)).is_some_and(|other| other != id) {
+        let is_incoming = entry.is_incoming;
+        if !is_incoming && self.shared_core(store, Some(discovery_key)).is_some_and(|other| other != id) {
             // Opened without naming it, while it was open under its name.
             return self.abandon_core(id, Error::StorageConflict("this hypercore is open already"), now);
         }
         let Some(entry) = self.cores.get_mut(&id) else { return };
-        entry.discovery_key = Some(discovery_key);
-        self.discovery_keys.insert((discovery_key, id));
+        if !is_incoming {
+            entry.discovery_key = Some(discovery_key);
+            self.discovery_keys.insert((discovery_key, id));
+        }
         let is_lost = core.is_lost();
         entry.state = CoreState::Open(core);
         let is_active = entry.is_active;

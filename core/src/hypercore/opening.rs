@@ -60,6 +60,9 @@ pub struct OpenOptions {
     /// The core of a hypercore 10, which is made here unless it is here already. Its blocks come later, by
     /// [`Work::Restore`](super::jobs::Work::Restore).
     pub import: Option<Box<Import>>,
+    /// The core is not in the store before [`Question::TakeIn`](crate::corestore::query::Question::TakeIn): until then nobody
+    /// finds it who does not ask for it so. The number is the fork of one that is made.
+    pub incoming: Option<u64>,
 }
 
 impl Default for OpenOptions {
@@ -77,6 +80,7 @@ impl Default for OpenOptions {
             alias: None,
             user_data: Vec::new(),
             import: None,
+            incoming: None,
         }
     }
 }
@@ -208,8 +212,16 @@ impl Opening {
 
     fn read_pointers(&mut self, store: &mut Store) -> Progress {
         let mut wanted = alloc::vec![keys::store_head()];
-        wanted.extend(self.discovery_key.as_ref().map(keys::core));
+        wanted.extend(self.discovery_key.as_ref().map(|discovery_key| self.place(discovery_key)));
         Progress::Reading(store.read(wanted))
+    }
+
+    /// Returns the key of the pointers.
+    fn place(&self, discovery_key: &DiscoveryKey) -> Bytes {
+        match self.options.incoming {
+            Some(_) => keys::incoming(discovery_key),
+            None => keys::core(discovery_key),
+        }
     }
 
     fn take_pointers(
@@ -421,7 +433,7 @@ impl Opening {
                 ops.push(Op::DeleteRange { start: data.node(0), end: data.nodes_end() });
                 ops.push(Op::DeleteRange { start: data.page(0), end: data.pages_end() });
                 if old.discovery_key != auth.discovery_key {
-                    ops.push(Op::Delete { key: keys::core(&old.discovery_key) });
+                    ops.push(Op::Delete { key: self.place(&old.discovery_key) });
                 }
                 if head.default_discovery_key == Some(old.discovery_key) {
                     head.default_discovery_key = None;
@@ -436,10 +448,12 @@ impl Opening {
                 pointers
             }
         };
-        head.default_discovery_key.get_or_insert(auth.discovery_key);
+        if options.incoming.is_none() {
+            head.default_discovery_key.get_or_insert(auth.discovery_key);
+        }
         ops.push(put(keys::store_head(), head.to_vec()));
-        ops.push(put(keys::core(&auth.discovery_key), pointers.to_vec()));
-        if let Some(alias) = &pointers.alias {
+        ops.push(put(self.place(&auth.discovery_key), pointers.to_vec()));
+        if let Some(alias) = pointers.alias.as_ref().filter(|_| options.incoming.is_none()) {
             ops.push(put(keys::alias(&alias.namespace, &alias.name), auth.discovery_key.to_vec()));
         }
         ops.push(put(keys::auth(pointers.core), auth.to_vec()));
@@ -458,9 +472,16 @@ impl Opening {
             let user_data = import.user_data.iter().filter(|(name, _)| !import.is_alias(name));
             ops.extend(user_data.map(|(name, value)| put(data.user_data(name), value.to_vec())));
         }
+        let fork = options.incoming.unwrap_or(0);
         self.discovery_key = Some(auth.discovery_key);
         let mut parts = self.parts(auth, &pointers, Hints::default(), store)?;
         parts.tree = tree.unwrap_or(parts.tree);
+        if fork > 0 {
+            parts.tree = Tree::empty(fork, parts.tree.prologue);
+            let root_hash = parts.tree.tree_hash();
+            let head = Head { fork, length: 0, root_hash, signature: None, timestamp: 0 };
+            ops.push(put(data.head(), head.to_vec()));
+        }
         let commit = store.stage(self.party, ops, Durability::Strict);
         self.state = State::Committing(commit, parts);
         Ok(Progress::Waiting)

@@ -20,6 +20,7 @@
 //! | `4 ‖ data ‖ 8 ‖ page` | blocks marked to stay, 4096 bytes |
 //! | `5 ‖ topic` | group pointer, `uint` |
 //! | `6 ‖ group ‖ u64be milliseconds ‖ core` | key of a core of the group that changed then |
+//! | `64 ‖ discovery key` | [`CorePointers`](super::records::CorePointers) of a core that is not in the store yet; ours |
 //!
 //! Source: hypercore-storage 3.2, `lib/keys.js`; index-encoder 3.4, `lib/codecs`.
 
@@ -53,6 +54,24 @@ pub fn core(discovery_key: &DiscoveryKey) -> Bytes {
 /// Returns the keys of all cores: first and end, exclusive.
 pub fn cores() -> (Bytes, Bytes) {
     (Bytes::from_static(&[CORE]), Bytes::from_static(&[CORE + 1]))
+}
+
+/// Returns the key of the pointers of a core that is being brought in: nobody finds it under its own.
+pub fn incoming(discovery_key: &DiscoveryKey) -> Bytes {
+    let mut key = Vec::with_capacity(33);
+    key.push(INCOMING);
+    key.extend_from_slice(discovery_key);
+    key.into()
+}
+
+/// Returns the keys of all cores that are being brought in: first and end, exclusive.
+pub fn all_incoming() -> (Bytes, Bytes) {
+    (Bytes::from_static(&[INCOMING]), Bytes::from_static(&[INCOMING + 1]))
+}
+
+/// Returns the discovery key inside a key of [`all_incoming`].
+pub fn incoming_discovery_key(key: &[u8]) -> Option<DiscoveryKey> {
+    key.strip_prefix(&[INCOMING])?.try_into().ok()
 }
 
 /// Returns the discovery key inside a key of [`cores`].
@@ -390,6 +409,8 @@ const CORE_PARTS: u8 = 3;
 const DATA_PARTS: u8 = 4;
 const GROUPS: u8 = 5;
 const GROUP_UPDATES: u8 = 6;
+/// Far from those of upstream, which may come to have more.
+const INCOMING: u8 = 64;
 
 const AUTH: u8 = 0;
 const SESSIONS: u8 = 1;

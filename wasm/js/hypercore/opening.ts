@@ -39,6 +39,7 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
   if (manifest) opening.manifest = encodeManifest(manifest)
   if (options.notDownloadingLinger !== undefined) opening.notDownloadingLinger = options.notDownloadingLinger
   if (options.inflightRange) opening.inflightRange = options.inflightRange
+  if (options.incoming !== undefined) opening.incoming = options.incoming
   if (options.alias) opening.alias = options.alias
   return opening
 }

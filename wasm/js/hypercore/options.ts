@@ -70,6 +70,8 @@ export interface HypercoreOptions {
   legacyFiles?: LegacyFiles | null
   /** Under which name a store finds the core that is made. */
   alias?: { name: string, namespace: Uint8Array } | null
+  /** @internal It is not in the store before that is asked for; the fork of one that is made. */
+  incoming?: number
   /** A core that is open already. */
   core?: Core
   class?: new (storage: any, key: any, options: any) => Hypercore

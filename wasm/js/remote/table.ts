@@ -25,7 +25,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
     denyConnection cancel expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `
-    closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeInfos storeCores storeAliases storeGroup
+    closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeTakeIn storeDropIncoming storeInfos storeCores storeAliases storeGroup
     storeGroupUpdates storeBranches storeRecords coreImportBytes closeCore coreAppend coreGet coreUpdate coreSeek coreTruncate coreClear coreDownload
     coreTreeHash coreSetUserData coreUserData coreProof coreApplyProof coreMark coreClearMarks coreUnmarked coreAudit flushAtom
     coreUserDataList coreLocalList coreHold coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes

@@ -43,6 +43,30 @@ export async function exportLog (records: (kind: RecordKind) => EntryStream<Stor
   }
 }
 
+/** Bits of a page of the bitfield. */
+const PAGE_BITS = 4096 * 8
+
+/** The blocks of a log that are here, as ranges in their order: so many from the start, and what the pages say. */
+export async function * storedRanges (pages: AsyncIterable<StoredRecord>, contiguous: number, length: number): AsyncGenerator<[start: number, end: number], void> {
+  let [start, end] = [0, contiguous]
+  // A log that is whole has nothing further.
+  if (contiguous < length) {
+    for await (const { index, value } of pages) {
+      const first = index * PAGE_BITS
+      for (let bit = Math.max(0, end - first); bit < PAGE_BITS && first + bit < length; bit++) {
+        if ((value[bit >> 3]! & (1 << (bit & 7))) === 0) continue
+        const block = first + bit
+        if (block > end) {
+          if (end > start) yield [start, end]
+          start = block
+        }
+        end = block + 1
+      }
+    }
+  }
+  if (end > start) yield [start, end]
+}
+
 function decodeNode (buffer: Uint8Array): TreeNode {
   const state = { buffer, start: 0, end: buffer.byteLength }
   return { index: uint.decode(state), size: uint.decode(state), hash: fixed32.decode(state) }

@@ -305,6 +305,23 @@ export class Storage {
     return await this.#ask<Uint8Array | null>((engine, store) => engine.storeForget(store, discoveryKey)) !== null
   }
 
+  /**
+   * @internal Makes cores that were opened as incoming ones part of the store, all of them at once, and the primary key and the core that is
+   * opened when none is named with them. Resolves to those that are left, because they were in the store.
+   */
+  async takeIn (discoveryKeys: Uint8Array[], seed: Uint8Array | null, first: Uint8Array | null): Promise<Uint8Array[]> {
+    const [left] = await this.#ask<Page<Uint8Array>>((engine, store) => engine.storeTakeIn(store, discoveryKeys, seed ?? undefined, first ?? undefined))
+    return left
+  }
+
+  /** @internal Deletes whatever is incoming. None of it is open. */
+  async dropIncoming (): Promise<void> {
+    for (let dropped = 1; dropped > 0;) {
+      const [keys] = await this.#ask<Page<Uint8Array>>((engine, store) => engine.storeDropIncoming(store))
+      dropped = keys.length
+    }
+  }
+
   /** All cores, in the order of their discovery keys. */
   createCoreStream (): EntryStream<{ discoveryKey: Uint8Array, core: StoredCore }> {
     return this.#cores(userFields)
@@ -344,7 +361,7 @@ export class Storage {
       head: info.head,
       auth: { ...info.auth!, keyPair: null },
       sessions: found.branches.map(({ name }) => name),
-      data: await Promise.all(logs.map(({ dataPointer }) => exportLog((kind) => this.#records(dataPointer, kind))))
+      data: await Promise.all(logs.map(({ dataPointer }) => exportLog((kind) => this.records(dataPointer, kind))))
     }
   }
 
@@ -376,7 +393,8 @@ export class Storage {
     ), pick)
   }
 
-  #records (log: number, kind: RecordKind): EntryStream<StoredRecord> {
+  /** @internal What is stored of a log. */
+  records (log: number, kind: RecordKind): EntryStream<StoredRecord> {
     return pages((from, limit) => this.#ask<Page<StoredRecord>>(
       (engine, store) => engine.storeRecords(store, log, kind, from ?? undefined, limit)
     ), userFields, RECORDS)
@@ -454,6 +472,9 @@ export class Storage {
     const store = await opening
     try {
       await request((engine) => engine.closeStore(store))
+    } catch (error) {
+      // Whoever had it is gone: it is closed there.
+      if ((error as HypertabError).code !== MOVED.code) throw error
     } finally {
       unlisten('store', store)
       this.#isOpen = false

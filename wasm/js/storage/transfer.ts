@@ -1,151 +1,243 @@
 // Stores that move: from one storage to another, to a file and from one.
 
-import type { SyncFile } from '../binding.js'
-import { Hypercore } from '../hypercore/hypercore.js'
-import { call, ready } from '../runtime.js'
-import { toHex } from '../support/bytes.js'
+import { ready } from '../runtime.js'
+import { concat } from '../support/bytes.js'
+import { Lock } from '../support/lock.js'
 import { parseStorage, type StorageInput } from './parse.js'
-import { Storage } from './storage.js'
+import { damaged, FrameReader, FrameWriter } from './store-file.js'
+import { StoreReader } from './store-reader.js'
+import { storeFrames } from './store-writer.js'
+import type { Storage } from './storage.js'
 
-export interface CopyOptions {
-  /** Called with each core that was copied, and how many of its blocks. */
-  onprogress? (core: { key: Uint8Array, blocks: number }): unknown
+/** How far it is. */
+export interface TransferProgress {
+  /** Bytes of the file. */
+  bytes: number
+  /** Cores of which everything is done. */
+  cores: number
+  /** Blocks, of all cores. */
+  blocks: number
 }
 
-/** Bytes of a file that are kept, and given out, together. */
+export interface TransferOptions {
+  /** Called after each piece of the file, of about a MiB, and at the end. */
+  onprogress? (progress: TransferProgress): unknown
+  /** Gives it up: it fails with the reason of the signal, and what was there stays as it was. */
+  signal?: AbortSignal
+}
+
+/** A file with a store: a `Blob`, a `Response`, or its bytes as they come. */
+export type StoreFileInput = Blob | Response | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
+/** Bytes of a file that are given out together. */
 const PIECE = 1 << 20
 
 /**
  * Copies a store into another one, which may be of another kind: the primary key, and of each core its keys, names, blocks
  * and user data. Every block is verified on the way. Branches that are not committed stay behind.
  */
-export async function copyStore (from: StorageInput, to: StorageInput, { onprogress }: CopyOptions = {}): Promise<void> {
+export async function copyStore (from: StorageInput, to: StorageInput, options: TransferOptions = {}): Promise<void> {
+  const { signal } = options
+  await importStore(exportStore(from, signal ? { signal } : {}), to, options)
+}
+
+/** A store as one file, which is read from the storage as it is taken. Each core is as it was when its turn came. */
+export function exportStore (from: StorageInput, options: TransferOptions = {}): StoreExport {
+  return new StoreExport(parseStorage(from), options)
+}
+
+/**
+ * Takes in the file of a store. It becomes part of the storage when all of it was read and found to be true, at once; whatever ends that
+ * before leaves the storage as it was. Cores that are in the storage already get what they lack then.
+ */
+export async function importStore (file: StoreFileInput, to: StorageInput, { onprogress, signal }: TransferOptions = {}): Promise<void> {
+  signal?.throwIfAborted()
   await ready()
-  const [source, target] = [parseStorage(from), parseStorage(to)]
-  // Both stay open between cores.
+  const target = parseStorage(to)
+  // It stays open between cores.
+  await target.acquire()
+  const release = await lockImports(target)
+  const reader = new StoreReader(target)
+  const progress = { bytes: 0, cores: 0, blocks: 0 }
+  try {
+    // Of an import whose tab or process was ended.
+    await target.dropIncoming()
+    try {
+      await takeFrames(file, reader, progress, signal, onprogress)
+    } catch (error) {
+      await clean(reader, target).catch(() => {})
+      throw error
+    }
+    await clean(reader, target)
+    await onprogress?.({ ...progress })
+  } finally {
+    release()
+    await target.release()
+  }
+}
+
+async function takeFrames (
+  file: StoreFileInput, reader: StoreReader, progress: TransferProgress, signal: AbortSignal | undefined, onprogress: TransferOptions['onprogress']
+): Promise<void> {
+  const frames = new FrameReader()
+  for await (const bytes of abortable(bytesOf(file), signal)) {
+    // Who gives large pieces hears of it in the same steps.
+    for (let at = 0; at < bytes.byteLength; at += PIECE) {
+      const part = bytes.subarray(at, at + PIECE)
+      frames.push(part)
+      progress.bytes += part.byteLength
+      for (let frame = frames.next(); frame !== null; frame = frames.next()) {
+        signal?.throwIfAborted()
+        await reader.take(frame)
+        progress.cores = reader.finished
+        if (frame.kind === 'proof' && frame.value.block) progress.blocks++
+      }
+      await onprogress?.({ ...progress })
+    }
+  }
+  if (frames.isWithin) throw damaged()
+  signal?.throwIfAborted()
+  await reader.finish()
+}
+
+async function clean (reader: StoreReader, target: Storage): Promise<void> {
+  await reader.close()
+  await target.dropIncoming()
+}
+
+/** The file of a store, to be read once. */
+export class StoreExport implements AsyncIterable<Uint8Array<ArrayBuffer>> {
+  readonly #pieces: AsyncGenerator<Uint8Array<ArrayBuffer>, void>
+
+  /** @internal */
+  constructor (source: Storage, options: TransferOptions) {
+    this.#pieces = pieces(source, options)
+  }
+
+  /** Its bytes, in pieces of about a MiB. */
+  [Symbol.asyncIterator] (): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+    return this.#pieces
+  }
+
+  /** Its bytes as a stream, for a file, a response, or a worker. */
+  stream (): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const source = this.#pieces
+    return new ReadableStream({
+      async pull (controller) {
+        const { value, done } = await source.next()
+        if (done) controller.close()
+        else controller.enqueue(value)
+      },
+      async cancel () { await source.return() }
+    }, { highWaterMark: 0 })
+  }
+
+  /** All of it, kept where the browser keeps blobs: on the disk, when it is large. */
+  async blob (): Promise<Blob> {
+    return await new Response(this.stream(), { headers: { 'content-type': 'application/octet-stream' } }).blob()
+  }
+}
+
+async function * pieces (source: Storage, { onprogress, signal }: TransferOptions): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+  signal?.throwIfAborted()
+  await ready()
+  const progress = { bytes: 0, cores: 0, blocks: 0 }
+  // It stays open between cores.
   await source.acquire()
   try {
-    await target.acquire()
-    try {
-      await copyAll(source, target, onprogress)
-    } finally {
-      await target.release()
+    const writer = new FrameWriter()
+    let parts = [writer.begin()]
+    let length = parts[0]!.byteLength
+    for await (const { frame, blocks, endsCore } of storeFrames(source, signal)) {
+      for (const part of writer.frame(frame)) {
+        parts.push(part)
+        length += part.byteLength
+      }
+      progress.blocks += blocks
+      if (endsCore) progress.cores++
+      if (length < PIECE && frame.kind !== 'end') continue
+      progress.bytes += length
+      const piece = concat(parts) as Uint8Array<ArrayBuffer>
+      parts = []
+      length = 0
+      await onprogress?.({ ...progress })
+      yield piece
+      signal?.throwIfAborted()
     }
   } finally {
     await source.release()
   }
 }
 
-/** A store as the bytes of one file, the one that `folder()` has in Node. All of it is in memory until it was read. */
-export async function * exportStore (from: StorageInput, options?: CopyOptions): AsyncGenerator<Uint8Array, void> {
-  const file = new MemoryFile()
-  await copyStore(from, fileStorage(file), options)
-  yield * file.pieces()
-}
-
-/** Copies a store out of the bytes of such a file: a stream of a `Blob`, of a response, or {@link exportStore} itself. */
-export async function importStore (file: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, to: StorageInput, options?: CopyOptions): Promise<void> {
-  const memory = new MemoryFile()
-  let length = 0
-  for await (const bytes of file) {
-    memory.write(bytes, length)
-    length += bytes.byteLength
-  }
-  await copyStore(fileStorage(memory), to, options)
-}
-
-async function copyAll (source: Storage, target: Storage, onprogress: CopyOptions['onprogress']): Promise<void> {
-  const seed = await source.getSeed()
-  if (seed) await target.setSeed(seed)
-  const unnamed = await source.getDefaultDiscoveryKey()
-  const discoveryKeys = unnamed ? [unnamed] : []
-  for await (const discoveryKey of source.createDiscoveryKeyStream()) {
-    if (!unnamed || toHex(discoveryKey) !== toHex(unnamed)) discoveryKeys.push(discoveryKey)
-  }
-  for (const discoveryKey of discoveryKeys) {
-    const info = await source.getInfo(discoveryKey)
-    if (!info?.auth) continue
-    const { key, keyPair } = info.auth
-    const original = new Hypercore(source, key, { createIfMissing: false })
-    await original.ready()
-    const copy = new Hypercore(target, key, {
-      ...(keyPair ? { keyPair } : {}),
-      ...(original.manifest ? { manifest: original.manifest } : {}),
-      compat: original.core!.compat,
-      ...(info.core.alias ? { alias: info.core.alias } : {})
-    })
-    try {
-      const blocks = await copyCore(original, copy)
-      await onprogress?.({ key, blocks })
-    } finally {
-      await Promise.all([original.close(), copy.close()])
+/** Keeps imports into a storage apart, in this realm and in others. */
+async function lockImports (target: Storage): Promise<() => void> {
+  let lock = locks.get(target.opener)
+  if (!lock) locks.set(target.opener, lock = new Lock())
+  const release = await lock.acquire()
+  try {
+    const releaseOthers = await target.lock('import')
+    return () => {
+      releaseOthers()
+      release()
     }
+  } catch (error) {
+    release()
+    throw error
   }
 }
 
-async function copyCore (original: Hypercore, copy: Hypercore): Promise<number> {
-  await copy.ready()
-  let blocks = 0
-  if (original.length > 0) {
-    const [one, other] = [original.replicate(true), copy.replicate(false)]
-    for (const stream of [one, other]) stream.on('error', () => {})
-    one.pipe(other as never).pipe(one as never)
-    try {
-      while (copy.length < original.length || copy.fork < original.fork) await copy.update({ wait: true, force: true })
-      for (let start = 0; start < original.length;) {
-        if (!(await original.has(start))) {
-          start++
-          continue
+const locks = new WeakMap<object, Lock>()
+
+function bytesOf (file: StoreFileInput): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  if (file instanceof Blob) return chunksOf(file.stream())
+  if (typeof Response !== 'undefined' && file instanceof Response) return file.body === null ? [] : chunksOf(file.body)
+  // Not every browser can iterate over one.
+  if (file instanceof ReadableStream) return chunksOf(file)
+  return file as AsyncIterable<Uint8Array>
+}
+
+/** Unlike a generator, it can be ended while it waits. */
+function chunksOf (stream: ReadableStream<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator] () {
+      const reader = stream.getReader()
+      return {
+        next: async () => await reader.read() as IteratorResult<Uint8Array>,
+        async return () {
+          await reader.cancel().catch(() => {})
+          return { value: undefined, done: true }
         }
-        let end = start + 1
-        while (end < original.length && await original.has(end)) end++
-        await copy.download({ start, end }).done()
-        blocks += end - start
-        start = end
       }
-    } finally {
-      one.destroy()
-      other.destroy()
     }
   }
-  const userData = original.core!.createUserDataStream() as AsyncIterable<{ key: string, value: Uint8Array }>
-  for await (const { key, value } of userData) await copy.setUserData(key, value)
-  return blocks
 }
 
-function fileStorage (file: SyncFile): Storage {
-  return new Storage('file', { open: async () => call((engine) => engine.openFileStore(file)) })
-}
-
-/** A file in memory. */
-class MemoryFile implements SyncFile {
-  #pieces: Uint8Array<ArrayBuffer>[] = []
-  #length = 0
-
-  read (buffer: Uint8Array, offset: number): number {
-    const count = Math.max(0, Math.min(buffer.byteLength, this.#length - offset))
-    this.#each(offset, count, (piece, from, at) => { buffer.set(piece.subarray(from, from + Math.min(piece.byteLength - from, count - at)), at) })
-    return count
-  }
-
-  write (bytes: Uint8Array, offset: number): void {
-    this.#length = Math.max(this.#length, offset + bytes.byteLength)
-    while (this.#pieces.length * PIECE < this.#length) this.#pieces.push(new Uint8Array(PIECE))
-    this.#each(offset, bytes.byteLength, (piece, from, at) => { piece.set(bytes.subarray(at, at + PIECE - from), from) })
-  }
-
-  sync (): void {}
-  close (): void {}
-
-  * pieces (): Generator<Uint8Array> {
-    for (const [index, piece] of this.#pieces.entries()) yield piece.subarray(0, Math.min(PIECE, this.#length - index * PIECE))
-  }
-
-  #each (offset: number, count: number, take: (piece: Uint8Array, from: number, at: number) => void): void {
-    for (let at = 0; at < count;) {
-      const from = (offset + at) % PIECE
-      take(this.#pieces[Math.floor((offset + at) / PIECE)]!, from, at)
-      at += PIECE - from
+/** Ends with the signal, even while the next bytes are waited for. */
+async function * abortable (bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void> {
+  const iterator = Symbol.asyncIterator in bytes ? bytes[Symbol.asyncIterator]() : bytes[Symbol.iterator]()
+  let giveUp: () => void = () => {}
+  const aborted = new Promise<never>((_resolve, reject) => {
+    giveUp = () => { reject(signal!.reason) }
+    signal?.addEventListener('abort', giveUp)
+  })
+  aborted.catch(() => {})
+  let isOver = false
+  try {
+    for (;;) {
+      const { value, done } = await Promise.race([iterator.next(), aborted])
+      isOver = done === true
+      if (isOver) return
+      yield value as Uint8Array
     }
+  } catch (error) {
+    // One that waits for something would end only then.
+    if (signal?.aborted) {
+      isOver = true
+      Promise.resolve(iterator.return?.()).catch(() => {})
+    }
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
+    if (!isOver) await iterator.return?.()
   }
 }
