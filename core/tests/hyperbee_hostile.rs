@@ -91,10 +91,12 @@ fn circle_within_a_block_is_too_deep() {
     let mut cache = BlockCache::default();
 
     let found = View::new(&blocks, &mut cache, 2).get(b"other");
+    let hints = CacheMessage { blocks: vec![1], turns: vec![], ..CacheMessage::default() };
+    let hinted = View::new(&blocks, &mut cache, 2).get_hinted(b"other", &hints);
     let listed = RangeCursor::new(Range::default()).next(&mut View::new(&blocks, &mut cache, 2));
 
     let error = ReadError::Invalid(BadBlock { seq: 1, problem: Problem::TooDeep });
-    assert_eq!((found, listed), (Err(error), Err(error)));
+    assert_eq!((found, hinted, listed), (Err(error), Err(error), Err(error)));
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl View<'_> {
         }
         let (seq, offset) = node.child(gap)?;
         let steps = if seq == node.seq { Some(steps) } else { steps.touch(seq) };
-        let Some(steps) = steps else { return Ok(None) };
+        let Some(steps) = steps.and_then(Steps::descend) else { return Ok(None) };
         let entered = Some((Turn::Gap(gap), steps));
         let Some(place) = self.reader.cache.find(seq) else { return Ok(entered) };
         // A search that is for the key of a node's own block ends there.

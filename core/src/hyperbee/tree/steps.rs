@@ -23,12 +23,14 @@ use crate::hyperbee::MAX_DEPTH;
 pub(super) struct Steps<'s> {
     touched: &'s [u64],
     next: usize,
+    /// Nodes below the root on the way so far.
+    depth: usize,
 }
 
 impl<'s> Steps<'s> {
     /// Begins after the root, which a search touches first.
     pub(super) fn after_root(touched: &'s [u64]) -> Self {
-        Self { touched, next: 1 }
+        Self { touched, next: 1, depth: 0 }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -41,6 +43,11 @@ impl<'s> Steps<'s> {
             return Some(self);
         }
         (self.touched.get(self.next) == Some(&seq)).then_some(Self { next: self.next + 1, ..self })
+    }
+
+    /// Goes on into a child; `None` when that is deeper than a tree can be. Levels of one block may name each other in a circle.
+    pub(super) fn descend(self) -> Option<Self> {
+        (self.depth < MAX_DEPTH).then_some(Self { depth: self.depth + 1, ..self })
     }
 
     /// Returns whether these account for more than others.
@@ -311,7 +318,7 @@ mod tests {
             20000, 9375, 6250, 3125, 6249, 1875, 1250, 625, 1249, 375, 250, 125, 249, 75, 50, 25, 49, 15, 10,
             5, 9, 3, 2, 1,
         ];
-        let steps = Steps { touched: &touched, next: 5 };
+        let steps = Steps { touched: &touched, next: 5, depth: 0 };
 
         let mut likely = steps.likely(6249, 4, 0);
 
@@ -326,7 +333,7 @@ mod tests {
             999_840, 2188, 14_090, 13_560, 999_042, 209, 60_613, 52_400, 994_340, 17_049, 575_700, 314_050,
             554_768, 209_390, 157_060, 104_730,
         ];
-        let steps = Steps { touched: &touched, next: 4 };
+        let steps = Steps { touched: &touched, next: 4, depth: 0 };
 
         let likely = steps.likely(999_997, 6, 0);
 
@@ -343,7 +350,7 @@ mod tests {
         {
             for next in 0..touched.len() + 2 {
                 for below in [0, 1, MAX_DEPTH, usize::MAX] {
-                    let likely = Steps { touched, next }.likely(u64::MAX, below, 9);
+                    let likely = Steps { touched, next, depth: 0 }.likely(u64::MAX, below, 9);
                     assert!(likely.len() <= touched.len() && likely.iter().all(|seq| touched.contains(seq)));
                 }
             }
