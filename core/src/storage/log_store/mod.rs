@@ -782,7 +782,8 @@ struct Placed {
 /// of a run no more than fits.
 fn fitting(op: &Op, from: usize, target: usize, room: Option<usize>) -> Option<Range<usize>> {
     let Op::PutRun(run) = op else { return room.is_none_or(|room| op_size(op) <= room).then_some(0..0) };
-    let mut left = room.unwrap_or(target).saturating_sub(FRAMING + run.keys().prefix().len());
+    let empty = target.saturating_sub(record::HEADER);
+    let mut left = room.unwrap_or(empty).saturating_sub(FRAMING + run.keys().prefix().len());
     let fits = |at: &usize| {
         let size = RUN_FRAMING + run.bytes(*at).len();
         let fits = size <= left || (room.is_none() && *at == from);

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::manifest::{self, Header};
 use super::record::{self, Kind};
 use super::segments::{SEGMENT, Segments};
-use super::{DeviceOp, DeviceReply, Job, LogStore, Part, Phase, Placed};
+use super::{DeviceOp, DeviceReply, Job, LogStore, MAX_KEY, Part, Phase, Placed, op_key_len};
 use crate::error::StorageFailure;
 use crate::storage::Op;
 
@@ -149,8 +149,10 @@ impl LogStore {
         let len = (record::HEADER + record.payload.len()) as u64;
         let ops = match record.kind {
             Kind::Part | Kind::Commit => match record::parse_ops(&record.payload) {
-                Ok(ops) => ops.into_iter().map(whole).collect(),
-                Err(_) => return false,
+                Ok(ops) if ops.iter().all(|(op, _)| op_key_len(op) <= MAX_KEY) => {
+                    ops.into_iter().map(whole).collect()
+                }
+                _ => return false,
             },
             // Of a checkpoint whose header was not written: dead bytes.
             Kind::Leaf | Kind::Manifest => Vec::new(),
