@@ -50,6 +50,13 @@ enum Stage {
     Manifest { manifest: (u64, u32) },
 }
 
+impl Checkpoint {
+    /// Whether all but the header is written.
+    pub(super) fn waits_for_header(&self) -> bool {
+        matches!(self.stage, Stage::Manifest { .. })
+    }
+}
+
 impl LogStore {
     pub(super) fn begin_checkpoint(&mut self) {
         let forced = core::mem::take(&mut self.evacuation.leaves);

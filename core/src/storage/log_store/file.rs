@@ -170,7 +170,7 @@ impl<F: SyncFile> FileStore<F> {
         loop {
             self.publish(self.store.needs_publication());
             let Some(op) = self.store.poll_op() else {
-                if self.store.needs_publication() {
+                if self.publication.is_some() && self.store.needs_publication() {
                     continue;
                 }
                 return;
@@ -183,6 +183,10 @@ impl<F: SyncFile> FileStore<F> {
 
     /// Goes on with a header whose records are on their way to the disk.
     fn publish(&mut self, wait: bool) {
+        if self.store.has_failed() {
+            // A sync that failed is reported once only: the one that goes on here may say that all is well.
+            self.publication = None;
+        }
         while let Some(publication) = &mut self.publication {
             let Some(synced) = self.file.end_sync(wait) else { return };
             let (id, place) = (publication.id, publication.place);

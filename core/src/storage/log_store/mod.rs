@@ -468,9 +468,19 @@ impl LogStore {
 
     /// Whether nothing goes on before the header of a checkpoint is on the disk.
     pub(super) fn needs_publication(&self) -> bool {
-        // After a failure there is nothing left to publish.
-        let goes_on = !matches!(self.phase, Phase::Failed(_));
-        goes_on && self.is_publishing && (self.close_requested || self.is_held_up() && !self.queue.is_empty())
+        let holds_up = match &self.phase {
+            // After a failure there is nothing left to publish.
+            Phase::Failed(_) => return false,
+            Phase::Checkpoint(checkpoint) if checkpoint.waits_for_header() => true,
+            _ if self.is_publishing => self.is_held_up(),
+            _ => return false,
+        };
+        self.close_requested || holds_up && !self.queue.is_empty()
+    }
+
+    /// Whether nothing may be written any more.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.phase, Phase::Failed(_))
     }
 
     fn read(&mut self, id: ReadId, keys: Vec<Bytes>) {

@@ -291,6 +291,63 @@ fn a_value_larger_than_a_segment_comes_back() {
     }
 }
 
+/// A store with a checkpoint whose header is on its way to the disk.
+fn publishing(list: u64) -> FileStore<CrashFile> {
+    let mut file = CrashFile::default();
+    file.delay = Some(1000);
+    let mut store = open(file);
+    // Keys so long that the list of leaves is as long as wanted.
+    let put = |number| Op::Put {
+        key: alloc::format!("{number:060000}").into(),
+        value: Bytes::from_static(b"value"),
+    };
+    let batch = Batch { ops: (0..=list / 60_000).map(put).collect() };
+    store.set_memtable_limit(1);
+    store.handle_intent(commit(1, batch));
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(1))));
+    store
+}
+
+fn commit(id: u64, batch: Batch) -> Intent {
+    Intent::Commit { id: CommitId(id), owner: OWNER, batch, durability: Durability::Strict }
+}
+
+fn put_key() -> Batch {
+    Batch { ops: [Op::Put { key: Bytes::from("key"), value: Bytes::from("value") }].into() }
+}
+
+#[test]
+fn a_commit_and_closing_wait_for_a_list_of_leaves_that_is_longer_than_a_segment() {
+    let mut store = publishing(2 << 20);
+
+    store.handle_intent(commit(2, put_key()));
+
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(2))));
+    let mut store = publishing(2 << 20);
+    store.close();
+    assert!(!store.is_syncing() && store.store.is_closed());
+    assert_eq!(scan_all(&mut open(store.into_file())).map(|all| all.len()), Some(35));
+}
+
+#[test]
+fn no_header_is_written_once_a_commit_has_failed() {
+    let mut store = publishing(0);
+    store.handle_intent(commit(2, put_key()));
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(2))));
+    assert!(store.is_syncing());
+    let headers = |store: &FileStore<CrashFile>| store.file.current[..8192].to_vec();
+    let before = headers(&store);
+
+    store.file.budget = Some(0);
+    store.handle_intent(commit(3, put_key()));
+    store.file.budget = None;
+    store.finish_sync();
+
+    let failed = Outcome::CommitFailed { id: CommitId(3), failure: StorageFailure::WriteFailed };
+    assert_eq!(store.poll_outcome(), Some(failed));
+    assert!(!store.is_syncing() && headers(&store) == before);
+}
+
 #[test]
 fn a_store_that_lost_its_file_during_a_checkpoint_can_be_closed() {
     let commit = |id| Intent::Commit {
