@@ -18,7 +18,7 @@ use super::streams::Streams;
 use super::{command, signing};
 use crate::collections::{BTreeMap, BTreeSet};
 use crate::time::{Duration, Instant};
-use crate::udx::Address;
+use crate::udx::{Address, Remote};
 
 /// Who waits for the answer to a request.
 #[derive(Clone, Debug)]
@@ -237,6 +237,24 @@ impl Context {
             self.node
                 .transmit_raw(Transmit { ttl, ..Transmit::single(socket, to, Bytes::from_static(&[0])) });
         }
+    }
+
+    /// Opens a stream on a direct path, or moves it there from a blind relay; returns whether it went through one.
+    pub(crate) fn go_directly(
+        &mut self,
+        connection: ConnectionId,
+        is_relayed: bool,
+        remote: Remote,
+        now: Instant,
+    ) -> bool {
+        if is_relayed {
+            self.streams.change_remote(connection, remote, now);
+            self.events.push_back(Event::Upgraded { connection, remote: remote.address });
+        } else {
+            self.streams.connect(connection, remote, now);
+        }
+        self.relaying.farewells.push_back((connection, is_relayed));
+        is_relayed
     }
 
     /// Remembers through which nodes a peer can be reached.

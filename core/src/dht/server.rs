@@ -23,7 +23,7 @@ use super::rpc::{Answer, Incoming, RequestId, SocketId};
 use crate::collections::BTreeMap;
 use crate::noise::Session;
 use crate::time::{Duration, Instant};
-use crate::udx::Address;
+use crate::udx::{Address, Remote};
 
 /// One listening key.
 #[derive(Debug)]
@@ -427,14 +427,7 @@ impl Accept {
     }
 
     /// Takes the pair that the blind relay has made: the stream opens through it, and moves when a punch succeeds.
-    pub(crate) fn relay_paired(
-        &mut self,
-        socket: SocketId,
-        relay: Address,
-        id: u32,
-        context: &mut Context,
-        now: Instant,
-    ) {
+    pub(crate) fn relay_paired(&mut self, relay: Remote, context: &mut Context, now: Instant) {
         if self.relayed != Relayed::Pending || self.is_connected || !self.has_stream {
             return;
         }
@@ -444,8 +437,8 @@ impl Accept {
             self.deadline = None;
             self.clear_later(context, now);
         }
-        context.streams.connect(self.id, socket, relay, id, now);
-        self.opened(socket, relay, context);
+        context.streams.connect(self.id, relay, now);
+        self.opened(relay.socket, relay.address, context);
     }
 
     /// Takes the end of the way through the blind relay.
@@ -641,14 +634,10 @@ impl Accept {
             puncher.close(Some(socket), context, now);
         }
         self.punches.clear();
-        if self.relayed == Relayed::Open {
-            context.streams.change_remote(self.id, socket, to, remote_id, now);
-            context.events.push_back(Event::Upgraded { connection: self.id, remote: to });
-        } else {
-            context.streams.connect(self.id, socket, to, remote_id, now);
+        let remote = Remote { socket, address: to, id: remote_id };
+        if !context.go_directly(self.id, self.relayed == Relayed::Open, remote, now) {
             self.opened(socket, to, context);
         }
-        context.relaying.farewells.push_back((self.id, self.relayed == Relayed::Open));
         self.clear_later(context, now);
     }
 

@@ -63,32 +63,18 @@ impl Streams {
     }
 
     /// Connects a stream.
-    pub(crate) fn connect(
-        &mut self,
-        connection: ConnectionId,
-        socket: SocketId,
-        address: Address,
-        id: u32,
-        now: Instant,
-    ) {
+    pub(crate) fn connect(&mut self, connection: ConnectionId, remote: Remote, now: Instant) {
         if let Some(stream) = self.ids.get(&connection) {
             // It cannot be connected already: a connection opens once.
-            let _ = self.udx.connect(*stream, Remote { socket, address, id }, now);
+            let _ = self.udx.connect(*stream, remote, now);
         }
     }
 
-    /// Moves a connected stream to another path; `id` is by which the peer addresses it.
-    pub(crate) fn change_remote(
-        &mut self,
-        connection: ConnectionId,
-        socket: SocketId,
-        address: Address,
-        id: u32,
-        now: Instant,
-    ) {
+    /// Moves a connected stream to another path.
+    pub(crate) fn change_remote(&mut self, connection: ConnectionId, remote: Remote, now: Instant) {
         if let Some(stream) = self.ids.get(&connection) {
             // It is connected: there was a path to move from.
-            let _ = self.udx.change_remote(*stream, Remote { socket, address, id }, now);
+            let _ = self.udx.change_remote(*stream, remote, now);
             // Shows the peer the new path before there is something to say.
             let _ = self.udx.send_message(*stream, Bytes::new());
         }

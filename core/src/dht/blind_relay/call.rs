@@ -1,7 +1,6 @@
 //! The peer's side: a dial of the relay for each stream that shall go through one.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use super::link::Link;
 use super::messages::Pair;
@@ -48,7 +47,7 @@ pub(crate) struct Call {
 /// What connections want of relays, and the dials that come of it.
 #[derive(Debug, Default)]
 pub(crate) struct Relaying {
-    /// Streams that wait for their dial.
+    /// Streams that wait for their dial, all until the next drain.
     pub requests: VecDeque<CallRequest>,
     /// Streams that need their relay no longer, and whether packets may still be on their way through it.
     pub farewells: VecDeque<(ConnectionId, bool)>,
@@ -62,14 +61,9 @@ impl Relaying {
         self.calls.iter().find(|(_, call)| call.request.outer == outer).map(|(inner, _)| *inner)
     }
 
-    /// Takes the requests that wait, as many as may be carried out.
-    pub(crate) fn take_requests(&mut self) -> Vec<CallRequest> {
-        self.requests.drain(..).collect()
-    }
-
     /// Reports whether one more stream may go through a relay.
     pub(crate) fn has_room(&self) -> bool {
-        self.calls.len() < MAX_CALLS
+        self.calls.len() + self.requests.len() < MAX_CALLS
     }
 }
 

@@ -24,7 +24,7 @@ use super::rpc::{self, Answer, RequestId, SocketId};
 use crate::collections::BTreeMap;
 use crate::noise::Session;
 use crate::time::{Duration, Instant};
-use crate::udx::Address;
+use crate::udx::{Address, Remote};
 
 /// One connection that this node dials, until it is open.
 #[derive(Debug)]
@@ -549,20 +549,13 @@ impl Dial {
     }
 
     /// Takes the pair that the blind relay has made: the stream opens through it, and moves when a punch succeeds.
-    pub(crate) fn relay_paired(
-        &mut self,
-        socket: SocketId,
-        relay: Address,
-        id: u32,
-        context: &mut Context,
-        now: Instant,
-    ) -> Progress {
+    pub(crate) fn relay_paired(&mut self, relay: Remote, context: &mut Context, now: Instant) -> Progress {
         let Relayed::Pending(error) = self.relayed else { return Progress::Pending };
         self.relayed = Relayed::Open;
         self.deadline = None;
         context.remember_route(self.remote_public_key, self.asked.clone());
-        context.streams.connect(self.id, socket, relay, id, now);
-        self.opened(socket, relay, context);
+        context.streams.connect(self.id, relay, now);
+        self.opened(relay.socket, relay.address, context);
         if error.is_some() { Progress::Connected } else { Progress::Pending }
     }
 
@@ -631,14 +624,10 @@ impl Dial {
         };
         let nodes = payload.relay_addresses.filter(|nodes| !nodes.is_empty());
         context.remember_route(self.remote_public_key, nodes.unwrap_or_else(|| self.asked.clone()));
-        if self.relayed == Relayed::Open {
-            context.streams.change_remote(self.id, socket, to, remote_id, now);
-            context.events.push_back(Event::Upgraded { connection: self.id, remote: to });
-        } else {
-            context.streams.connect(self.id, socket, to, remote_id, now);
+        let remote = Remote { socket, address: to, id: remote_id };
+        if !context.go_directly(self.id, self.relayed == Relayed::Open, remote, now) {
             self.opened(socket, to, context);
         }
-        context.relaying.farewells.push_back((self.id, self.relayed == Relayed::Open));
         Progress::Connected
     }
 

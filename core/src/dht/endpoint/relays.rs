@@ -13,7 +13,7 @@ use crate::dht::noise_seat::Identity;
 use crate::dht::rpc::SocketId;
 use crate::noise::{Role, Session};
 use crate::time::{Duration, Instant};
-use crate::udx::Address;
+use crate::udx::{Address, Remote};
 
 impl Endpoint {
     /// Is a blind relay for others, under a key: [`Event::Listening`] follows once it is announced. It carries at most so
@@ -51,7 +51,7 @@ impl Endpoint {
     /// any.
     pub(super) fn drive_relays(&mut self, now: Instant) -> bool {
         let mut has_worked = false;
-        for request in self.context.relaying.take_requests() {
+        for request in core::mem::take(&mut self.context.relaying.requests) {
             self.call(request, now);
             has_worked = true;
         }
@@ -86,7 +86,7 @@ impl Endpoint {
         let is_connected = self.context.streams.remote(id).is_some();
         let remote_id = self.service.as_ref().and_then(|service| service.remote_id(id));
         if let Some(remote_id) = remote_id.filter(|_| !is_connected) {
-            self.context.streams.connect(id, socket, from, remote_id, now);
+            self.context.streams.connect(id, Remote { socket, address: from, id: remote_id }, now);
             return true;
         }
         let Some(inner) = self.context.relaying.call_of(id) else { return false };
@@ -95,7 +95,7 @@ impl Endpoint {
         let Some(direct_id) = direct_id.filter(|_| is_connected && !self.is_relayed(id)) else {
             return false;
         };
-        self.context.streams.change_remote(id, socket, from, direct_id, now);
+        self.context.streams.change_remote(id, Remote { socket, address: from, id: direct_id }, now);
         self.context.events.push_back(Event::Upgraded { connection: id, remote: from });
         self.hang_up(id, true, now);
         true
@@ -254,13 +254,12 @@ impl Endpoint {
         let (Ok(remote_id), true, Some(_)) = (u32::try_from(pair.id), is_ours, call.deadline) else { return };
         call.deadline = None;
         let (socket, remote) = (self.context.streams.socket(id), self.context.streams.remote(id));
-        let (Some(socket), Some(remote), outer) = (socket, remote, request.outer) else { return };
+        let (Some(socket), Some(address), outer) = (socket, remote, request.outer) else { return };
+        let relay = Remote { socket, address, id: remote_id };
         if self.dials.contains_key(&outer) {
-            self.with_dial(outer, now, |dial, context| {
-                dial.relay_paired(socket, remote, remote_id, context, now)
-            });
+            self.with_dial(outer, now, |dial, context| dial.relay_paired(relay, context, now));
         } else if let Some(accept) = self.accepts.get_mut(&outer) {
-            accept.relay_paired(socket, remote, remote_id, &mut self.context, now);
+            accept.relay_paired(relay, &mut self.context, now);
         } else {
             self.end_call(id, now);
         }
