@@ -8,7 +8,7 @@
 
 mod address;
 mod announcer;
-mod blind_relay;
+pub mod blind_relay;
 mod cache;
 mod client;
 mod connect;

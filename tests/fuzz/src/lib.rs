@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     target("dht_node", &[], targets::machines::dht_node),
     target("relay", &[], targets::machines::relay),
     target("relay_client", &[], targets::machines::relay_client),
+    target("blind_relay", &[], targets::blind_relay::blind_relay),
     target("log_store", &[], targets::stores::log_store),
     target("store", &["corestore-storage"], targets::stores::store),
     target("proofs", &["core-proofs"], targets::engine::proofs),

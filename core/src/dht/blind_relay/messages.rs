@@ -8,7 +8,7 @@ use crate::compact_encoding::{DecodeError, Encode, Reader, Writer, uint_len};
 ///
 /// Message 0: `u8 flags(1 initiator) ‖ fixed32 token ‖ uint id ‖ uint seq(0)`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pair {
+pub struct Pair {
     /// Which of the two sides it is: that which chose the token.
     pub is_initiator: bool,
     /// What both sides name.
@@ -25,21 +25,21 @@ pub(crate) struct Pair {
 ///
 /// Message 1: `u8 flags(0) ‖ fixed32 token`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unpair {
+pub struct Unpair {
     /// What both sides name.
     pub token: [u8; 32],
 }
 
 impl Pair {
     /// Number of the message.
-    pub(super) const TYPE: u64 = 0;
+    pub const TYPE: u64 = 0;
 
     /// Decodes the message.
     ///
     /// # Errors
     ///
     /// Returns what is malformed.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         Ok(Self {
             is_initiator: reader.u8()? & 1 != 0,
@@ -65,14 +65,14 @@ impl Encode for Pair {
 
 impl Unpair {
     /// Number of the message.
-    pub(super) const TYPE: u64 = 1;
+    pub const TYPE: u64 = 1;
 
     /// Decodes the message.
     ///
     /// # Errors
     ///
     /// Returns what is malformed.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         reader.u8()?;
         Ok(Self { token: reader.fixed()? })

@@ -10,10 +10,11 @@ mod link;
 mod messages;
 mod service;
 
+pub use messages::{Pair, Unpair};
+
 pub(crate) use call::{Call, CallRequest, Relaying};
 pub(crate) use link::{Link, LinkEvent};
-pub(crate) use messages::Pair;
 pub(crate) use service::Service;
 
 /// Name of the protocol.
-const PROTOCOL: &str = "blind-relay";
+pub const PROTOCOL: &str = "blind-relay";

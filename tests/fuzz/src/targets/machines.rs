@@ -7,8 +7,8 @@ use hypertab_core::dht::rpc::{self, SocketId, node_id};
 use hypertab_core::dht::{Connect, Endpoint, EndpointOptions, Event, Identity, Listen, Mode};
 use hypertab_core::dht_relay::messages::Message;
 use hypertab_core::dht_relay::{
-    Bridge, BridgeEvent, BridgeOptions, Client, ClientEvent, Limits, LinkId, PROTOCOL, Permissions, Quota,
-    Quotas, Refusal, StreamId as RelayStreamId,
+    Bridge, BridgeEvent, BridgeOptions, CREDIT_PROTOCOL, Client, ClientEvent, Credit, Limits, LinkId,
+    PROTOCOL, Permissions, Quota, Quotas, Refusal, StreamId as RelayStreamId,
 };
 use hypertab_core::protomux::{ChannelId, Mux, OpenChannel};
 use hypertab_core::time::{Duration, Instant};
@@ -121,7 +121,11 @@ pub fn dht_node(mut data: &[u8]) {
     };
     let mut endpoint = Endpoint::new(options, [mode; 32], now);
     let mut node = Node { asked: Vec::new(), tokens: Vec::new(), connections: Vec::new() };
-    let _ = endpoint.listen(Listen::new(Identity::Local(key_pair.clone())), now);
+    let listen = Listen { relay_through: vec![[2; 32]], ..Listen::new(Identity::Local(key_pair.clone())) };
+    let _ = endpoint.listen(listen, now);
+    if mode & 0x40 != 0 {
+        let _ = endpoint.serve_blind_relay(KeyPair::from_seed(&[8; 32]), 4, now);
+    }
     node.drain(&mut endpoint, now);
     let topics = [[9; 32], blake2b_256(&[&key_pair.public_key]), node_id(own)];
     while !data.is_empty() {
@@ -152,6 +156,7 @@ pub fn dht_node(mut data: &[u8]) {
                 let options = Connect {
                     relay_addresses,
                     allows_lan: op > 127,
+                    relay_through: (op & 0x40 != 0).then_some(key_pair.public_key),
                     ..Connect::new(identity, remote_public_key)
                 };
                 node.connections.push(endpoint.connect(options, now));
@@ -281,7 +286,7 @@ pub fn relay(mut data: &[u8]) {
         quotas,
         allows_lan: kind & 1 == 0,
         allows_custodial: kind & 2 == 0,
-        relay_through: Vec::new(),
+        relay_through: if kind & 4 == 0 { Vec::new() } else { vec![[2; 32]] },
     };
     let mut bridge = Bridge::new(options, [3; 32], now);
     let mut links: Vec<Link> = Vec::new();
@@ -301,6 +306,12 @@ pub fn relay(mut data: &[u8]) {
             20 => {
                 if let Some(link) = links.get(at) {
                     bridge.handle_frame(link.id, piece(data, 255).into(), now);
+                }
+            }
+            29 => {
+                if let Some(link) = links.get_mut(at) {
+                    link.say_read(data);
+                    link.flush(&mut bridge, now);
                 }
             }
             21 | 22 => {
@@ -344,6 +355,7 @@ struct Link {
     id: LinkId,
     mux: Mux,
     channel: ChannelId,
+    credit: Option<ChannelId>,
 }
 
 impl Link {
@@ -357,9 +369,26 @@ impl Link {
             mux.send_encoded(channel, 0, &handshake);
         }
         let id = bridge.open_link([kind % 4; 16], Permissions::ALL, now).ok()?;
-        let mut link = Self { id, mux, channel };
+        let mut link = Self { id, mux, channel, credit: None };
         link.flush(bridge, now);
         Some(link)
+    }
+
+    /// Says that something was read, which may be nonsense.
+    fn say_read(&mut self, data: &mut &[u8]) {
+        if self.credit.is_none() {
+            self.credit = self.mux.open(&OpenChannel { protocol: CREDIT_PROTOCOL, ..OpenChannel::default() });
+        }
+        let Some(channel) = self.credit else { return };
+        let (kind, alias) = (take(data), u32::from(take(data) % 8));
+        match kind % 4 {
+            0 => drop(self.mux.send(channel, u64::from(kind >> 7), &piece(data, 12))),
+            1 => self.mux.close(channel),
+            _ => {
+                let credit = Credit { alias, bytes: u32::MAX >> (kind >> 3) };
+                self.mux.send_encoded(channel, Credit::TYPE, &credit);
+            }
+        }
     }
 
     fn flush(&mut self, bridge: &mut Bridge, now: Instant) {
@@ -397,10 +426,15 @@ pub fn relay_client(mut data: &[u8]) {
                 match take(data) % 8 {
                     0 => client.end(stream),
                     1 => client.destroy(stream, None),
+                    2 => client.consumed(stream, usize::from(op) << 9),
                     _ => drop(client.write(stream, vec![op; usize::from(op) * 16].into())),
                 }
             }
-            14 => while client.poll_transmit(op & 32 == 0).is_some() {},
+            14 => {
+                while client.poll_transmit(op & 32 == 0).is_some() {}
+                while client.poll_credit().is_some() {}
+            }
+            15 if op & 16 == 0 => client.ping(now),
             _ if op == 255 => client.handle_closed(),
             _ => {}
         }

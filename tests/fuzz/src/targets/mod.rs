@@ -1,6 +1,7 @@
 //! The targets, by what they are fed to.
 
 pub mod bee;
+pub mod blind_relay;
 pub mod decoders;
 pub mod engine;
 pub mod machines;

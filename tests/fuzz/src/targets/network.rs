@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use hypertab_core::compact_encoding::{Decode, Encode};
 use hypertab_core::crypto::KeyPair;
+use hypertab_core::dht::blind_relay::{Pair, Unpair};
 use hypertab_core::dht::messages as dht_messages;
 use hypertab_core::dht::rpc;
-use hypertab_core::dht_relay::messages as relay;
+use hypertab_core::dht_relay::{Credit, messages as relay};
 use hypertab_core::noise::Role;
 use hypertab_core::protomux::{Mux, MuxEvent, OpenChannel};
 use hypertab_core::secret_stream::{Entropy, Event, Options, Outgoing, SecretStream};
@@ -33,6 +34,10 @@ pub fn dht(data: &[u8]) {
     let _ = dht_messages::Holepunch::decode(&bytes).map(|message| message.encode());
     let _ = dht_messages::HolepunchPayload::decode(data).map(|message| message.encode());
     let _ = dht_messages::NoisePayload::decode(data).map(|message| message.encode());
+    if let Ok(pair) = Pair::decode(data) {
+        assert_eq!(Pair::decode(&pair.to_vec()), Ok(pair));
+    }
+    let _ = Unpair::decode(data);
 }
 
 /// Packets of UDX.
@@ -54,6 +59,9 @@ pub fn dht_relay(mut data: &[u8]) {
     }
     if let Ok(result) = relay::LookupResult::from_slice(data) {
         relay::LookupResult::from_slice(&result.to_vec()).expect("what was encoded decodes");
+    }
+    if let Ok(credit) = Credit::decode(data) {
+        assert_eq!(Credit::decode(&credit.to_vec()), Ok(credit));
     }
 }
 
