@@ -7,6 +7,7 @@ import { serveDrives } from 'hypertab/service-worker'
 import { Desk } from './desk.ts'
 import { parsePlace } from './model/address.ts'
 import type { Place } from './model/address.ts'
+import { backup, restore } from './model/backup.ts'
 import { Catalog } from './model/catalog.ts'
 import type { Entry } from './model/catalog.ts'
 import { loadConfig, sampleKeys } from './model/config.ts'
@@ -28,6 +29,7 @@ import { Vault } from './model/vault.ts'
 import type { Work } from './model/work.ts'
 import { Works } from './model/works.ts'
 import { RoomsDesk } from './rooms-desk.ts'
+import { BackupView } from './view/backup.ts'
 import { confirm } from './view/confirm.ts'
 import { CopiesView } from './view/copies.ts'
 import { byId, setText, toast } from './view/dom.ts'
@@ -85,7 +87,12 @@ const siteView = new SiteView(siteDesk.actions)
 const roomView = new RoomView(roomsDesk.actions)
 const networkView = new NetworkView(network, () => settings.open())
 const mirror = new Mirror(vault, network, ownThings)
-const keysView = new KeysView(vault, new CopiesView(mirror), {
+const lists = { drives: drives.catalog, tables: tables.catalog, rooms: rooms.catalog }
+const backupView = new BackupView({
+  make: async (signal, onbytes) => await backup(vault, lists, { signal, onprogress: ({ bytes }) => onbytes(bytes) }),
+  restore: async (file, signal, onbytes) => await restore(file, vault, lists, { signal, onprogress: ({ bytes }) => onbytes(bytes) })
+})
+const keysView = new KeysView(vault, new CopiesView(mirror), backupView, {
   known: () => {
     const entries = [catalog, ...[drives, tables, rooms].map((works) => works.catalog)].flatMap((list) => list.all()).filter(({ store }) => store === vault.name || store.startsWith('log-'))
     const own = entries.filter(({ isOwn }) => isOwn).length

@@ -26,7 +26,7 @@ function table (caption: string, columns: string[], body: HTMLElement): HTMLElem
   const head = make('tr', {}, ...columns.map((name) => make('th', { scope: 'col' }, name)))
   const whole = make('table', {}, make('caption', {}, caption), make('thead', {}, head), body)
   // What is wider than the panel is scrolled, with the keyboard, too.
-  return make('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': caption }, whole)
+  return make('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': `Inspector: ${caption.toLowerCase()}` }, whole)
 }
 
 /** Room on the disk. */

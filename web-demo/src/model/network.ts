@@ -45,6 +45,12 @@ export function memberOf (core: Hypercore, isInStore: boolean, searched: () => v
   }
 }
 
+export interface Inspected {
+  readonly store: Corestore | null
+  readonly swarm: Hyperswarm | null
+  readonly cores: Hypercore[]
+}
+
 /** Somebody we are connected to. */
 export interface ConnectionView {
   readonly id: string
@@ -143,6 +149,11 @@ export class Network extends Observable {
   /** Everybody we are connected to, the first one first. */
   get connections (): ConnectionView[] {
     return Array.from(this.#counted, ([connection, counted]) => ({ id: formatKey(connection.remotePublicKey!), isCaller: connection.isInitiator, isDirect: connection.path === 'direct', why: connection.pathReason === null ? '' : REASONS[connection.pathReason] ?? '', ...counted }))
+  }
+
+  /** What there is to look at for who wants to see more than this page shows: the store, the swarm, and the cores that find their peers. */
+  get inspected (): Inspected {
+    return { store: this.#store, swarm: this.#swarm, cores: [...this.#members.keys()].flatMap(({ core }) => core && !core.closed ? [core] : []) }
   }
 
   /** Milliseconds to the relay and back; null when it has not answered. */

@@ -2,6 +2,7 @@
 
 import { Corestore } from 'hypertab'
 import { indexedDb } from 'hypertab/storage'
+import type { Storage } from 'hypertab/storage'
 
 import { formatKey, toHex } from './key.ts'
 
@@ -64,13 +65,32 @@ export class Vault {
 
   /** Makes an identity the one in use, from the next load of the page on. Returns the name of its store. */
   async import ({ primaryKey }: Pick<Exported, 'primaryKey'>): Promise<string> {
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', primaryKey as Uint8Array<ArrayBuffer>))
     const current = await this.open()
     if (toHex(current.primaryKey!) === toHex(primaryKey)) return this.name
-    const name = `store-${toHex(digest.subarray(0, 8))}`
+    const name = await this.nameFor(primaryKey)
     const store = new Corestore(indexedDb(database(name)), { primaryKey, unsafe: true })
     await store.ready()
     await store.close()
+    localStorage.setItem(SETTING, name)
+    return name
+  }
+
+  /** What the store of an identity is called where it was not made. */
+  async nameFor (primaryKey: Uint8Array): Promise<string> {
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', primaryKey as Uint8Array<ArrayBuffer>))
+    return `store-${toHex(digest.subarray(0, 8))}`
+  }
+
+  /** The storage of the identity whose store would be called so: that of the one in use, if it is that. */
+  async storageOf (name: string): Promise<Storage> {
+    const current = await this.open()
+    return name === await this.nameFor(current.primaryKey!) ? current.storage : indexedDb(database(name))
+  }
+
+  /** Makes the store of {@link storageOf} the one in use, from the next load of the page on. Returns its name. */
+  async use (name: string): Promise<string> {
+    const current = await this.open()
+    if (name === await this.nameFor(current.primaryKey!)) return this.name
     localStorage.setItem(SETTING, name)
     return name
   }

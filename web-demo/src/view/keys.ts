@@ -6,6 +6,7 @@ import { explain, sentence } from '../model/problem.ts'
 import { parseExported } from '../model/vault.ts'
 import type { Exported, Vault } from '../model/vault.ts'
 import { bytes, count, counted, share } from '../model/words.ts'
+import type { BackupView } from './backup.ts'
 import type { CopiesView } from './copies.ts'
 import { byId, copy, make, setText, toast } from './dom.ts'
 import { askWords, showWords } from './words-dialogs.ts'
@@ -44,7 +45,7 @@ export class KeysView {
   readonly #lost = make('p', { className: 'note', testid: 'storage-lost' })
   readonly #persist = make('button', { type: 'button', className: 'button', testid: 'keys-persist' }, 'Ask the browser to keep it')
 
-  constructor (vault: Vault, copies: CopiesView, actions: KeysActions) {
+  constructor (vault: Vault, copies: CopiesView, backup: BackupView, actions: KeysActions) {
     this.#vault = vault
     this.#copies = copies
     this.#actions = actions
@@ -73,6 +74,7 @@ export class KeysView {
         this.#devices, this.#help),
       make('section', { className: 'card pad' },
         make('h2', {}, 'Storage'), this.#used, this.#bar, this.#kept, this.#lost, this.#persist),
+      backup.element,
       copies.element)
     this.#sayHelp()
   }

@@ -5,6 +5,7 @@ import { shorten } from '../model/key.ts'
 import { host, relayWords } from '../model/status.ts'
 import { bytes, count, counted } from '../model/words.ts'
 import { byId, make, setChildren, setText } from './dom.ts'
+import { InspectorPanel } from './inspector-panel.ts'
 import { SpeedChart } from './speed-chart.ts'
 
 export class NetworkView {
@@ -23,9 +24,11 @@ export class NetworkView {
   readonly #table: HTMLElement
   readonly #empty = make('p', { className: 'empty pad' }, 'Nobody is connected. Open a log, a drive or a table: its key is what peers are found by.')
   readonly #chart: SpeedChart
+  readonly #inspector: InspectorPanel
 
   constructor (network: Network, openSettings: () => void) {
     this.#network = network
+    this.#inspector = new InspectorPanel(() => network.inspected)
     this.#switch.addEventListener('click', () => network.relay.state === 'off' ? network.start() : network.switchOff())
     const settings = make('button', { type: 'button', className: 'button small', testid: 'network-settings' }, 'Another relay')
     settings.addEventListener('click', openSettings)
@@ -35,8 +38,11 @@ export class NetworkView {
       make('div', { className: 'status-actions' }, this.#switch, settings))
     const canvas = make('canvas', { className: 'wide-chart', role: 'img', testid: 'network-chart' })
     canvas.setAttribute('aria-label', 'Bytes per second over the last minute')
-    const head = make('tr', {}, ...['Peer', 'Who called', 'Way', 'Round trip', 'For', 'Received', 'Sent', 'Now'].map((words) => make('th', { scope: 'col' }, words)))
-    this.#table = make('div', { className: 'scroll', role: 'region', tabIndex: 0, ariaLabel: 'Connections' }, make('table', { className: 'grid-table' }, make('thead', {}, head), this.#list))
+    // The roles stay where a narrow page shows each row as a list.
+    this.#list.role = 'rowgroup'
+    const head = make('tr', { role: 'row' }, ...COLUMNS.map((words) => make('th', { scope: 'col', role: 'columnheader' }, words)))
+    this.#table = make('div', { className: 'scroll', role: 'region', tabIndex: 0, ariaLabel: 'Connections' },
+      make('table', { className: 'grid-table stacks', role: 'table' }, make('thead', { role: 'rowgroup' }, head), this.#list))
     this.element.append(
       make('div', { className: 'lead' }, this.title, make('p', {}, 'A tab has no UDP. A relay passes its packets on until two tabs have found a direct way. Who talks to whom is encrypted from end to end: the relay can neither read nor change anything.')),
       this.#status,
@@ -45,7 +51,8 @@ export class NetworkView {
         make('div', { className: 'card figure' }, make('dt', { className: 'down' }, 'Down'), this.#figures.down),
         make('div', { className: 'card figure' }, make('dt', { className: 'up' }, 'Up'), this.#figures.up)),
       make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'The last minute'), make('p', { className: 'note' }, 'bytes per second')), canvas),
-      make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'Connections')), this.#table, this.#empty))
+      make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'Connections')), this.#table, this.#empty),
+      this.#inspector.element)
     this.#chart = new SpeedChart(canvas)
     this.#chart.show(network.rates)
     network.watch(() => this.render())
@@ -68,19 +75,32 @@ export class NetworkView {
     const way = 'address' in relay ? host(relay.address) : ''
     // The rows are made anew every second; who was on a button stays there.
     const focused = (document.activeElement as HTMLElement | null)?.dataset.cut
-    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, isDirect, why, roundTrip, since, received, sent, down, up }) => make('tr', { testid: 'connection' },
+    setChildren(this.#list, JSON.stringify(connections.map((connection) => [connection, ago(connection.since)])), () => connections.map(({ id, isCaller, isDirect, why, roundTrip, since, received, sent, down, up }) => make('tr', { testid: 'connection', role: 'row' }, ...cells([
       make('td', {}, make('code', { title: id }, shorten(id))),
       make('td', {}, isCaller ? 'we did' : 'they did'),
-      make('td', { testid: 'connection-way' }, isDirect ? 'direct' : `relay ${way}`, make('span', { className: 'why' }, why),
+      make('td', { testid: 'connection-way' }, make('span', {}, isDirect ? 'direct' : `relay ${way}`), make('span', { className: 'why' }, why),
         ...(isDirect ? [cutButton(id, () => this.#network.cut(id))] : [])),
       make('td', { testid: 'connection-round-trip' }, isDirect ? milliseconds(roundTrip) : '–'),
       make('td', {}, ago(since)),
       make('td', {}, bytes(received)),
       make('td', {}, bytes(sent)),
-      make('td', {}, `↓ ${bytes(down)}/s ↑ ${bytes(up)}/s`))))
+      make('td', {}, `↓ ${bytes(down)}/s ↑ ${bytes(up)}/s`)
+    ]))))
     if (focused && document.activeElement === document.body) this.#list.querySelector<HTMLElement>(`[data-cut="${focused}"]`)?.focus()
     this.#chart.draw()
+    this.#inspector.render()
   }
+}
+
+const COLUMNS = ['Peer', 'Who called', 'Way', 'Round trip', 'For', 'Received', 'Sent', 'Now']
+
+/** Cells that say their column themselves where there is no head. */
+function cells (list: HTMLElement[]): HTMLElement[] {
+  for (const [index, cell] of list.entries()) {
+    cell.role = 'cell'
+    cell.dataset.column = COLUMNS[index]!
+  }
+  return list
 }
 
 function cutButton (id: string, cut: () => void): HTMLElement {
