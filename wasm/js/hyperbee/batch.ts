@@ -25,12 +25,19 @@ export interface BatchOptions extends ReadOptions, EncodingOptions {
   extension?: boolean
 }
 
+export interface GetOptions extends EncodingOptions {
+  /** False gives key and value as they are stored. */
+  finalize?: boolean
+}
+
 /** Decides whether an entry is replaced by another. */
 export type Cas<K = any, V = any> = (prev: Entry<K, V>, next: Entry<K, V>) => boolean | Promise<boolean>
 
 export interface PutOptions<K = any, V = any> extends EncodingOptions {
   cas?: Cas<K, V>
 }
+
+const RAW: Encoding = { key: null, value: null }
 
 /** Puts and deletes that reach the core in one append, and reads that see them before. */
 export class Batch<K = any, V = any> {
@@ -153,25 +160,27 @@ export class Batch<K = any, V = any> {
     }
   }
 
-  async get (key: K, options?: EncodingOptions | null): Promise<Entry<K, V> | null> {
-    const encoding = this.#encoding(options)
+  /** The entry of a key, or null. */
+  async get (key: K, options?: GetOptions | null): Promise<Entry<K, V> | null> {
+    const encoding = options?.finalize === false ? RAW : this.#encoding(options)
     try {
-      const found = await this.find(keyBytes(encode(encoding.key, key)))
+      const found = await this.find(encode(this.#encoding(options).key, key))
       return found && finalEntry(found, encoding)
     } finally {
       await this.closeSnapshot()
     }
   }
 
-  /** @internal Looks an encoded key up. */
-  async find (key: Uint8Array): Promise<RawEntry | null> {
+  /** @internal Looks an encoded key up. Nothing is in an empty bee, whatever the key. */
+  async find (key: unknown): Promise<RawEntry | null> {
     await this.prepare(false)
     const { version } = this
     if (this.pending === null && version < 2) return null
     this.rootSeq ||= version - 1
+    const bytes = keyBytes(key)
     const walk = this.#walk()
     if (this.onseq) walk.startTrace()
-    const lookup = this.#lookup(walk, version, key)
+    const lookup = this.#lookup(walk, version, bytes)
     try {
       return await take(walk, this.core, this.options, lookup.step, lookup.hooks)
     } finally {
@@ -183,8 +192,9 @@ export class Batch<K = any, V = any> {
   async put (key: K, value?: V | null, options?: PutOptions<K, V> | null): Promise<void> {
     await this.#change(options, async (encoding, cas) => {
       const next: Entry = { seq: 0, key, value }
-      const [keyOf, valueOf] = [keyBytes(encode(encoding.key, key)), valueBytes(encode(encoding.value, value))]
+      const encoded = [encode(encoding.key, key), encode(encoding.value, value)]
       const walk = await this.#writer()
+      const [keyOf, valueOf] = [keyBytes(encoded[0]), valueBytes(encoded[1])]
       next.seq = this.core.length + this.length
       if (cas) {
         const prev = await this.#take(walk, () => walk.current(keyOf) as RawEntry | null)
@@ -200,8 +210,10 @@ export class Batch<K = any, V = any> {
   async del (key: K, options?: PutOptions<K, V> | null): Promise<void> {
     await this.#change(options, async (encoding, cas) => {
       const next: Entry = { seq: 0, key, value: null }
-      const keyOf = keyBytes(encode(encoding.key, key))
+      const encoded = encode(encoding.key, key)
       const walk = await this.#writer()
+      if (this.length === 0 && this.version < 2) return false
+      const keyOf = keyBytes(encoded)
       next.seq = this.core.length + this.length
       if (cas) {
         const prev = await this.#take(walk, () => walk.current(keyOf) as RawEntry | null)

@@ -113,10 +113,12 @@ async function load (walk: BeeWalkHandle, session: Hypercore, options: ReadOptio
   for (const seq of needed) {
     if (!loading.has(seq)) start(seq, fetchBlock(walk, session, seq, options, hooks))
   }
+  // Taken now: what fails before the rest is looked up has failed all the same.
+  const waiting = needed.map((seq) => loading.get(seq)!)
   const fresh = ahead.filter((seq) => !loading.has(seq))
   if (fresh.length > 0) await loadAhead(walk, session, options, fresh)
   // One at a time: a peer may lack what another read would do without.
-  await Promise.race(needed.map((seq) => loading.get(seq)))
+  await Promise.race(waiting)
   const wait = hooks.onload?.()
   if (wait) await wait
 

@@ -19,6 +19,7 @@ export async function clearUnlinked (bee: Hyperbee, options: ClearUnlinkedOption
   await bee.ready()
   const { version, core } = bee
   const { gte = 0, lt = version - 1, wait = true } = options
+  if (core.closing) throw new Error('Core is closed')
   const session = bee.makeSnapshot()
   const ensureOpen = (): void => {
     if (session.closing || core.closing || bee.closing) throw new Error('Core is closed')

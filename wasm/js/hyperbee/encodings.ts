@@ -140,5 +140,7 @@ function fromCompact (encoding: CompactEncoding, name: string): BeeCodec {
 }
 
 function toBytes (value: unknown): Uint8Array {
-  return isBytes(value) ? userBytes(value) : bytesFrom(value)
+  if (isBytes(value)) return userBytes(value)
+  if (ArrayBuffer.isView(value)) return userBytes(new Uint8Array(value.buffer, value.byteOffset, value.byteLength))
+  throw new TypeError(`only text and bytes are binary, not ${value === null ? 'null' : typeof value}`)
 }
