@@ -111,8 +111,10 @@ export class HyperblobsBatch {
 export class Hyperblobs {
   readonly core: Hypercore
   readonly blockSize: number
-  readonly #lock = new Lock()
-  readonly #monitors = new Set<Monitor>()
+  /** @internal */
+  readonly _lock = new Lock()
+  /** @internal */
+  readonly _monitors = new Set<Monitor>()
 
   constructor (core: Hypercore, options: HyperblobsOptions = {}) {
     this.core = core
@@ -123,7 +125,7 @@ export class Hyperblobs {
   get discoveryKey (): Uint8Array | null { return this.core.discoveryKey }
   get feed (): Hypercore { return this.core }
   /** Whether a blob is being written. */
-  get locked (): boolean { return this.#lock.locked }
+  get locked (): boolean { return this._lock.locked }
 
   ready (): Promise<void> {
     return this.core.ready()
@@ -149,7 +151,7 @@ export class Hyperblobs {
   async put (blob: Uint8Array | string, options: BlobWriteOptions = {}): Promise<BlobId> {
     const bytes = isBytes(blob) ? blob : bytesFrom(blob)
     const given = options ?? {}
-    const writer = new BlobWriter(given.core ?? this.core, this.#lock, given)
+    const writer = new BlobWriter(given.core ?? this.core, this._lock, given)
     try {
       await writer.open()
       for (const block of pieces(bytes, given.blockSize || this.blockSize)) await writer.write(block)
@@ -166,7 +168,7 @@ export class Hyperblobs {
    */
   async begin (blob: Uint8Array | string): Promise<{ id: BlobId, stored: Promise<unknown> } | null> {
     const blocks = pieces(isBytes(blob) ? blob : bytesFrom(blob), this.blockSize)
-    const writer = new BlobWriter(this.core, this.#lock, {})
+    const writer = new BlobWriter(this.core, this._lock, {})
     const begun = await writer.begin([...blocks])
     return begun && { id: writer.id, stored: begun.stored }
   }
@@ -211,20 +213,20 @@ export class Hyperblobs {
   }
 
   createWriteStream (options?: BlobWriteOptions): BlobWriteStream {
-    return new BlobWriteStream(options?.core ?? this.core, this.#lock, options)
+    return new BlobWriteStream(options?.core ?? this.core, this._lock, options)
   }
 
   /** Follows how the blocks of a blob travel. */
   monitor (id: BlobId): Monitor {
     const monitor = new Monitor(this, id)
-    if (this.#monitors.size === 0) this.#listen()
-    this.#monitors.add(monitor)
+    if (this._monitors.size === 0) this.#listen()
+    this._monitors.add(monitor)
     return monitor
   }
 
   /** @internal */
   _removeMonitor (monitor: Monitor): void {
-    if (this.#monitors.delete(monitor) && this.#monitors.size === 0) this.#unlisten()
+    if (this._monitors.delete(monitor) && this._monitors.size === 0) this.#unlisten()
   }
 
   async #getAll (id: BlobId, options?: BlobReadOptions): Promise<Uint8Array | null> {
@@ -234,14 +236,14 @@ export class Hyperblobs {
     return blocks.includes(null) ? null : userBytes(concat(blocks as Uint8Array[]))
   }
 
-  readonly #onpeers = (): void => { for (const monitor of this.#monitors) monitor._updatePeers() }
+  readonly #onpeers = (): void => { for (const monitor of this._monitors) monitor._updatePeers() }
 
   readonly #onupload = (index: number, bytes: number, from: Peer | null): void => {
-    for (const monitor of this.#monitors) monitor._onUpload(index, bytes, from)
+    for (const monitor of this._monitors) monitor._onUpload(index, bytes, from)
   }
 
   readonly #ondownload = (index: number, bytes: number, from: Peer | null): void => {
-    for (const monitor of this.#monitors) monitor._onDownload(index, bytes, from)
+    for (const monitor of this._monitors) monitor._onDownload(index, bytes, from)
   }
 
   #listen (): void {

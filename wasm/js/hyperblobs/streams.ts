@@ -62,8 +62,8 @@ export class BlobWriter {
   /** Opens, and appends all blocks of a blob at once: returns what to wait for, or null when nothing was done. */
   async begin (blocks: Uint8Array[]): Promise<{ stored: Promise<unknown> } | null> {
     await this.open()
-    const { length, state } = this.#core
-    const isFree = blocks.length > 0 && blocks.length < APPEND_BLOCKS && this.#core.encryption === null &&
+    const { length, state, closing, encryption } = this.#core
+    const isFree = blocks.length > 0 && blocks.length < APPEND_BLOCKS && closing === null && encryption === null &&
       state !== null && state.isDefault() && !isElsewhere(state.handle) && state.stagedLength === length
     if (!isFree) {
       this.release()

@@ -40,13 +40,18 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   readonly encryptionKey: Uint8Array | null
   readonly monitors = new Set<Monitor>()
 
-  #active: boolean
-  #openingBlobs: Promise<boolean> | null = null
-  readonly #onwait: HyperdriveOptions['onwait']
-  readonly #checkout: Hyperdrive | null
-  /** The drive that this is a batch of. */
-  readonly #batched: Hyperdrive | null
-  readonly #sessions: Set<Hyperdrive>
+  /** @internal */
+  _active: boolean
+  /** @internal */
+  _openingBlobs: Promise<boolean> | null = null
+  /** @internal */
+  readonly _onwait: NonNullable<HyperdriveOptions['onwait']> | null
+  /** @internal Whether this is a batch of another drive. */
+  readonly _batching: boolean
+  /** @internal The drive that this is a version of. */
+  readonly _checkout: Hyperdrive | null
+  /** @internal The drive, its versions and its batches. */
+  readonly _sessions: Set<Hyperdrive>
 
   constructor (corestore: DriveStore, key?: Uint8Array | string | HyperdriveOptions | null, options: HyperdriveOptions = {}) {
     super()
@@ -58,12 +63,12 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     this.db = options._db ?? makeBee(key, corestore, options)
     this.core = this.db.core
     this.encryptionKey = options.encryptionKey || null
-    this.#active = options.active !== false
-    this.#onwait = options.onwait || null
-    this.#checkout = options._checkout || null
-    this.#batched = options._batch ?? null
-    this.#sessions = options._sessions ?? new Set()
-    this.#sessions.add(this)
+    this._active = options.active !== false
+    this._onwait = options.onwait || null
+    this._batching = !!options._batching
+    this._checkout = options._checkout || null
+    this._sessions = options._sessions ?? new Set()
+    this._sessions.add(this)
     this.ready().catch(() => {})
   }
 
@@ -120,30 +125,30 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
 
   /** Says whether the drive wants to hear of new blocks. */
   setActive (active: boolean): void {
-    if (!!active === this.#active) return
-    this.#active = !!active
-    this.core.setActive(this.#active)
-    this.blobs?.core.setActive(this.#active)
+    if (!!active === this._active) return
+    this._active = !!active
+    this.core.setActive(this._active)
+    this.blobs?.core.setActive(this._active)
   }
 
   /** The drive as it was. */
   checkout (version: number): Hyperdrive {
-    return this.#makeCheckout(this.db.checkout(version))
+    return this._makeCheckout(this.db.checkout(version))
   }
 
   /** The drive as it is now. */
   snapshot (): Hyperdrive {
-    return this.#makeCheckout(this.db.snapshot())
+    return this._makeCheckout(this.db.snapshot())
   }
 
   /** Collects changes that are stored together by `flush()`. */
   batch (): Hyperdrive {
     return new Hyperdrive(this.corestore, this.key, {
-      onwait: this.#onwait ?? null,
+      onwait: this._onwait,
       encryptionKey: this.encryptionKey,
-      _batch: this,
+      _batching: true,
       _db: this.db.batch() as unknown as Hyperbee,
-      _sessions: this.#sessions
+      _sessions: this._sessions
     })
   }
 
@@ -156,11 +161,11 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   /** Where content is kept. It waits for the first block of a drive that is read from peers. */
   async getBlobs (): Promise<Hyperblobs> {
     if (this.blobs) return this.blobs
-    if (this.#checkout) {
-      this.blobs = await this.#checkout.getBlobs()
+    if (this._checkout) {
+      this.blobs = await this._checkout.getBlobs()
     } else {
       await this.ready()
-      await this.#openingBlobs
+      await this._openingBlobs
     }
     return this.blobs!
   }
@@ -250,7 +255,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
 
   /** Closes the drive and deletes what is stored of it. */
   async purge (): Promise<void> {
-    if (this.#checkout || this.#batched) throw new Error('Can only purge the main session')
+    if (this._checkout || this._batching) throw new Error('Can only purge the main session')
     await this.ready()
     await this.close()
     await this.core.purge()
@@ -290,7 +295,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   watch (folder?: string): any {
     return this.db.watch(below(folderPath(folder)), {
       keyEncoding,
-      map: (snapshot: Hyperbee) => this.#makeCheckout(snapshot)
+      map: (snapshot: Hyperbee) => this._makeCheckout(snapshot)
     })
   }
 
@@ -387,37 +392,35 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   }
 
   protected override async _open (): Promise<void> {
-    const owner = this.#checkout ?? this.#batched
-    if (owner) {
-      await owner.ready()
-      this.blobs = this.#batched ? await this.#batched.getBlobs() : owner.blobs
+    if (this._checkout) {
+      await this._checkout.ready()
+      this.blobs = this._checkout.blobs
       return
     }
     await this.#openBlobsFromHeader({ wait: false })
     if (this.core.writable && !this.blobs) await this.#createBlobs()
     await this.db.ready()
     if (!this.blobs) {
-      this.#openingBlobs = this.#openBlobsFromHeader()
-      this.#openingBlobs.catch(() => {})
+      this._openingBlobs = this.#openBlobsFromHeader()
+      this._openingBlobs.catch(() => {})
     }
   }
 
   protected override async _close (): Promise<void> {
-    const isMain = !this.#checkout && !this.#batched
-    if (isMain) await this.blobs?.core.close()
+    if (!this._checkout) await this.blobs?.core.close()
     await this.db.close()
-    if (isMain) {
-      for (const session of [...this.#sessions]) if (session !== this) await session.close().catch(() => {})
+    if (!this._checkout && !this._batching) {
+      for (const session of [...this._sessions]) if (session !== this) await session.close().catch(() => {})
       await this.corestore.close()
     }
     await this.closeMonitors()
-    this.#sessions.delete(this)
+    this._sessions.delete(this)
   }
 
   // The manifest of the entries' core says which core the blobs are in, unless the header names another.
   async #openBlobsFromHeader (options?: { wait?: boolean }): Promise<boolean> {
     if (this.blobs) return true
-    const header = await this.db.getHeader(options)
+    const header = await this.#bee.getHeader(options)
     if (!header) return false
     if (this.blobs) return true
     const named = header.metadata?.contentFeed?.subarray(0, 32) ?? null
@@ -425,10 +428,10 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     if (!manifest && (named?.byteLength ?? 0) < 32) throw new Error('Invalid or no Blob store key set')
     const core = this.corestore.get({
       ...(manifest ? { manifest } : { key: named }),
-      onwait: this.#onwait ?? null,
+      onwait: this._onwait,
       encryptionKey: this.encryptionKey,
       keyPair: manifest && this.core.writable ? this.core.keyPair : null,
-      active: this.#active
+      active: this._active
     })
     await core.ready()
     if (this.closing) {
@@ -443,15 +446,20 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     const manifest = this.#contentManifest()
     const core = this.corestore.get({
       ...(manifest ? { manifest } : { name: `${this.core.id}/blobs` }),
-      onwait: this.#onwait ?? null,
+      onwait: this._onwait,
       encryptionKey: this.encryptionKey,
       compat: this.core.core!.compat,
-      active: this.#active,
+      active: this._active,
       keyPair: manifest ? this.core.keyPair : null
     })
     await core.ready()
-    if (!manifest) this.db.metadata!.contentFeed = core.key
+    if (!manifest) this.#bee.metadata!.contentFeed = core.key
     this.#use(core)
+  }
+
+  // The bee itself, also of a batch.
+  get #bee (): Hyperbee {
+    return (this.db as unknown as { tree?: Hyperbee }).tree ?? this.db
   }
 
   #use (core: Hypercore): void {
@@ -464,13 +472,14 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return this.core.core!.compat ? null : contentManifest(this.core.manifest, this.core.key)
   }
 
-  #makeCheckout (snapshot: Hyperbee): Hyperdrive {
+  /** @internal */
+  _makeCheckout (snapshot: Hyperbee): Hyperdrive {
     return new Hyperdrive(this.corestore, this.key, {
-      onwait: this.#onwait ?? null,
+      onwait: this._onwait,
       encryptionKey: this.encryptionKey,
-      _checkout: this.#checkout ?? this,
+      _checkout: this._checkout ?? this,
       _db: snapshot,
-      _sessions: this.#sessions
+      _sessions: this._sessions
     })
   }
 

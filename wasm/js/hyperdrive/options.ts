@@ -32,7 +32,7 @@ export interface HyperdriveOptions {
   /** @internal */
   _checkout?: Hyperdrive | null
   /** @internal */
-  _batch?: Hyperdrive
+  _batching?: boolean
   /** @internal */
   _sessions?: Set<Hyperdrive>
 }

@@ -46,17 +46,20 @@ export class Localdrive {
   readonly supportsMetadata: boolean
   /** @internal */
   readonly _lock = new Lock()
-  readonly #followsLinks: boolean
-  readonly #followsExternalLinks: boolean
-  readonly #temporary: Set<string> | null
+  /** @internal */
+  readonly _followLinks: boolean
+  /** @internal */
+  readonly _followExternalLinks: boolean
+  /** @internal Names of files that are yet to take the place of others. */
+  readonly _atomics: Set<string> | null
 
   constructor (root: string, options: LocaldriveOptions = {}) {
     this.root = resolve(root)
     this.metadata = hooksOf(options.metadata)
     this.supportsMetadata = !!options.metadata
-    this.#followsLinks = !!options.followLinks
-    this.#followsExternalLinks = !!options.followExternalLinks
-    this.#temporary = options.atomic ? new Set() : null
+    this._followLinks = !!options.followLinks
+    this._followExternalLinks = !!options.followExternalLinks
+    this._atomics = options.atomic ? new Set() : null
   }
 
   async ready (): Promise<void> {}
@@ -198,18 +201,18 @@ export class Localdrive {
 
   /** @internal */
   _alloc (filename: string): string {
-    if (!this.#temporary) return filename
+    if (!this._atomics) return filename
     for (let i = 0; ; i++) {
       const name = `${filename}.${i}.localdrive.tmp`
-      if (this.#temporary.has(name)) continue
-      this.#temporary.add(name)
+      if (this._atomics.has(name)) continue
+      this._atomics.add(name)
       return name
     }
   }
 
   /** @internal */
   _free (filename: string): void {
-    this.#temporary?.delete(filename)
+    this._atomics?.delete(filename)
   }
 
   async #entry (name: string | { key: string }): Promise<LocalEntry | null> {
@@ -238,10 +241,10 @@ export class Localdrive {
   }
 
   async #stat (path: string): Promise<{ stats: Stats | null, path: string }> {
-    if (this.#followsLinks) return { stats: await orNull(stat(path)), path }
+    if (this._followLinks) return { stats: await orNull(stat(path)), path }
     for (let i = 0; i < MAX_FILE_LINKS; i++) {
       const stats = await orNull(lstat(path))
-      if (!this.#followsExternalLinks || !stats?.isSymbolicLink()) return { stats, path }
+      if (!this._followExternalLinks || !stats?.isSymbolicLink()) return { stats, path }
       const target = resolve(dirname(path), await readlink(path))
       if (target.startsWith(this.root)) return { stats, path }
       path = target
@@ -251,7 +254,7 @@ export class Localdrive {
 
   async #isFolder (child: Dirent, path: string): Promise<boolean> {
     if (child.isDirectory()) return true
-    if (!child.isSymbolicLink() || !(this.#followsLinks || this.#followsExternalLinks)) return false
+    if (!child.isSymbolicLink() || !(this._followLinks || this._followExternalLinks)) return false
     return (await this.#stat(path)).stats?.isDirectory() ?? false
   }
 
