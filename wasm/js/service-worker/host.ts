@@ -1,7 +1,7 @@
 // The page's side: it has the drives, and gives the service worker the bytes that it asks for.
 
 import type { Hyperdrive } from '../hyperdrive/hyperdrive.js'
-import type { DriveEntry, ReadOptions } from '../hyperdrive/options.js'
+import type { DriveEntry } from '../hyperdrive/options.js'
 import { encodeId, readKey } from '../support/key-text.js'
 import { typeOf } from './types.js'
 import { tokenOf } from './places.js'
@@ -16,8 +16,11 @@ export interface ServeOptions {
   scope?: string
 }
 
-/** Bytes that are fetched ahead of what was asked for. */
-const WINDOW = 1 << 20
+/**
+ * Bytes that are fetched ahead of what was taken: few at first, because a player looks here and there before it plays, and twice as many each
+ * time that all of them were taken.
+ */
+const AHEAD = { least: 1 << 17, most: 1 << 20 }
 
 /** Bytes of a file that a script of a document gets at once. */
 const LARGEST = 64 << 20
@@ -160,14 +163,25 @@ function escape (text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
 }
 
+/** A part of a file that is on its way: what is left of it, and the next bytes of it. */
+interface Part {
+  stream: AsyncIterator<Uint8Array>
+  next: Promise<IteratorResult<Uint8Array>>
+  left: number
+}
+
 /** Gives the bytes of a file as they are asked for. */
 class Pieces {
   readonly #drive: Hyperdrive
   readonly #entry: DriveEntry
   readonly #port: MessagePort
+  /** Where the next part begins, and where the last one ends. */
   #at = 0
   #end = 0
-  #stream: AsyncIterator<Uint8Array> | null = null
+  #ahead = AHEAD.least
+  /** The one that is given, and maybe the one after it. */
+  #parts: Part[] = []
+  #isOver = false
 
   constructor (drive: Hyperdrive, entry: DriveEntry, port: MessagePort) {
     this.#drive = drive
@@ -177,46 +191,63 @@ class Pieces {
   }
 
   async #give (wish: Wish): Promise<void> {
+    if (wish === 'stop') return this.#stop()
+    if (wish !== 'more') {
+      this.#at = wish.start
+      this.#end = wish.end
+      return
+    }
     try {
-      if (wish === 'stop') {
-        this.#port.close()
-        await this.#stream?.return?.()
-        return
-      }
-      if (wish !== 'more') {
-        this.#at = wish.start
-        this.#end = wish.end
-        return
-      }
       const bytes = await this.#next()
-      if (bytes) this.#say({ bytes }, [])
-      else this.#say({ end: true }, [])
+      if (bytes) this.#say({ bytes })
+      else this.#say({ end: true })
     } catch (error) {
-      this.#say({ error: (error as Error).message }, [])
+      if (!this.#isOver) this.#say({ error: (error as Error).message })
     }
   }
 
-  // A window at a time: whoever looks at the start of a film does not fetch all of it.
+  // Whatever is on its way for a reader who left is asked for no longer.
+  #stop (): void {
+    this.#isOver = true
+    this.#port.close()
+    for (const { stream } of this.#parts) void stream.return?.().catch(() => {})
+    this.#parts = []
+  }
+
+  // A part at a time: whoever looks at the start of a film does not fetch all of it.
   async #next (): Promise<Uint8Array | null> {
-    while (this.#at < this.#end) {
-      const isNew = this.#stream === null
-      this.#stream ??= this.#drive.createReadStream(this.#entry, this.#window())[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
-      const { value, done } = await this.#stream.next()
-      if (!done) {
-        this.#at += (value as Uint8Array).byteLength
-        return value as Uint8Array
+    for (;;) {
+      const part = this.#parts[0] ?? this.#begin()
+      if (!part || this.#isOver) return null
+      const { value, done } = await part.next
+      if (done) {
+        if (part.left > 0) throw new Error(`${this.#entry.key} ended early`)
+        this.#parts.shift()
+        continue
       }
-      this.#stream = null
-      if (isNew) throw new Error(`${this.#entry.key} ended early`)
+      const bytes = value as Uint8Array
+      part.left -= bytes.byteLength
+      part.next = part.stream.next()
+      part.next.catch(() => {})
+      // Who reads on and on waits for no part to end.
+      if (this.#ahead === AHEAD.most && part.left < AHEAD.most / 4 && this.#parts.length === 1) this.#begin()
+      return bytes
     }
-    return null
   }
 
-  #window (): ReadOptions {
-    return { start: this.#at, length: Math.min(WINDOW, this.#end - this.#at) }
+  #begin (): Part | null {
+    const length = Math.min(this.#ahead, this.#end - this.#at)
+    if (length <= 0 || this.#isOver) return null
+    const stream = this.#drive.createReadStream(this.#entry, { start: this.#at, length })[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+    this.#at += length
+    this.#ahead = Math.min(this.#ahead * 2, AHEAD.most)
+    const part = { stream, next: stream.next(), left: length }
+    part.next.catch(() => {})
+    this.#parts.push(part)
+    return part
   }
 
-  #say (piece: Piece, transfer: Transferable[]): void {
-    this.#port.postMessage(piece, transfer)
+  #say (piece: Piece): void {
+    this.#port.postMessage(piece)
   }
 }
