@@ -156,7 +156,9 @@ pub struct Link {
     reading: Reading,
     /// The owner takes no messages for the time being.
     is_stopped: bool,
-    /// The transport is gone and the owner has not taken all messages.
+    /// The message that the owner gets next, when it takes none. Without one nothing waits but signs of life, and an end is told.
+    ahead: Option<Bytes>,
+    /// The transport is gone and the owner may not have taken all messages.
     has_ended: bool,
     outbox: VecDeque<Bytes>,
     /// Bytes in `outbox`.
@@ -236,6 +238,7 @@ impl Link {
             layer,
             reading: Reading::Held,
             is_stopped: false,
+            ahead: None,
             has_ended: false,
             outbox: VecDeque::new(),
             queued: 0,
@@ -362,13 +365,13 @@ impl Link {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Layer::Secret(stream) = &mut self.layer {
+        if let (false, Layer::Secret(stream)) = (self.has_ended, &mut self.layer) {
             stream.handle_timeout(now);
         }
     }
 
     /// Notes that the transport is gone, for a reason if the host has one. After an orderly end, messages that wait for
-    /// the owner are still there.
+    /// the owner are still there, and the link is over once they are taken.
     pub fn handle_closed(&mut self, reason: Option<String>) {
         self.has_ended = reason.is_none() && self.is_paused_by_owner();
         if !self.has_ended {
@@ -402,17 +405,18 @@ impl Link {
 
     /// Returns whether reading has stopped. A transport that can pause should, and poll this after each drain.
     pub fn is_paused(&self) -> bool {
-        match &self.reading {
-            Reading::Held => true,
-            Reading::Messages => self.is_stopped || self.queued > MAX_REPLIES,
-            Reading::Channels(mux) => mux.is_paused() || self.queued > MAX_REPLIES,
-        }
+        self.mux().is_some_and(Mux::is_paused) || self.is_held()
+    }
+
+    /// Returns whether messages stay where they are. Replies to an end that is gone keep nothing back.
+    fn is_held(&self) -> bool {
+        (self.queued > MAX_REPLIES && !self.has_ended) || (self.ahead.is_some() && self.is_paused_by_owner())
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         match (&self.state, &self.layer) {
-            (State::Open, Layer::Secret(stream)) => stream.poll_timeout(),
+            (State::Open, Layer::Secret(stream)) if !self.has_ended => stream.poll_timeout(),
             _ => None,
         }
     }
@@ -430,7 +434,7 @@ impl Link {
         if self.queued <= GATHER || self.credit <= 0 || self.has_ended {
             match self.read() {
                 Ok(Some(output)) => return Some(output),
-                Ok(None) if self.has_ended && !self.is_paused_by_owner() => {
+                Ok(None) if self.has_ended && self.ahead.is_none() => {
                     self.destroy(CloseReason::Remote(None));
                     return self.fail();
                 }
@@ -468,8 +472,9 @@ impl Link {
                     return Ok(None);
                 }
             }
-            let held = self.is_paused_by_owner() || self.queued > MAX_REPLIES;
+            let held = self.is_held();
             let message = match &mut self.layer {
+                _ if !held && self.ahead.is_some() => self.ahead.take().expect("checked in the guard"),
                 Layer::Secret(stream) if held && self.handshake_hash.is_some() => {
                     return stream.error().map_or(Ok(None), |error| Err(CloseReason::SecretStream(error)));
                 }
@@ -504,6 +509,10 @@ impl Link {
                     message
                 }
             };
+            if self.is_paused_by_owner() {
+                self.ahead = Some(message);
+                return Ok(None);
+            }
             match &mut self.reading {
                 Reading::Channels(mux) => mux.handle_message(message),
                 Reading::Held | Reading::Messages => return Ok(Some(LinkOutput::Message(message))),
@@ -745,6 +754,53 @@ mod tests {
 
         assert_eq!(pair.outputs[0].last(), Some(&LinkOutput::Closed { reason: CloseReason::Local }));
         assert_eq!(pair.outputs[1].last(), Some(&LinkOutput::Message(Bytes::from_static(b"last words"))));
+    }
+
+    #[test]
+    fn orderly_end_is_told_to_an_owner_that_takes_nothing_unless_messages_wait() {
+        let over = Some(&LinkOutput::Closed { reason: CloseReason::Remote(None) });
+        for messages in 0..3u8 {
+            let mut pair = Pair::with(|options| options.keep_alive = Some(Duration::from_secs(5)));
+            pair.run();
+            for message in 0..messages {
+                pair.links[0].send(&[message], Instant::EPOCH);
+            }
+            pair.links[0].send_keep_alive(Instant::EPOCH);
+            pair.run();
+            pair.links[1].handle_closed(None);
+            pair.run();
+
+            assert_eq!(pair.outputs[1].last() == over, messages == 0);
+            pair.links[1].read_messages();
+            pair.run();
+
+            let message = |message: u8| LinkOutput::Message(Bytes::from(vec![message]));
+            assert_eq!(pair.outputs[1][1..=messages.into()], (0..messages).map(message).collect::<Vec<_>>());
+            assert_eq!(pair.outputs[1].last(), over);
+            assert_eq!(pair.outputs[1].len(), 2 + usize::from(messages));
+        }
+    }
+
+    #[test]
+    fn owner_that_stops_pauses_the_transport_with_the_next_message() {
+        let mut pair = Pair::new();
+        pair.run();
+        assert!(!pair.links[1].is_paused());
+        for message in 0..3 {
+            pair.links[0].send(&[message], Instant::EPOCH);
+        }
+        pair.run();
+        assert!(pair.links[1].is_paused());
+
+        pair.links[1].read_messages();
+        pair.links[1].stop_messages(true);
+        pair.run();
+        assert_eq!(pair.outputs[1].len(), 1);
+        pair.links[1].stop_messages(false);
+        pair.run();
+
+        assert!(!pair.links[1].is_paused());
+        assert_eq!(pair.outputs[1].len(), 4);
     }
 
     #[test]
