@@ -119,7 +119,7 @@ test('a swarm joins while it is shown, replicates, and shows the path; then it i
   await shows(page, '#remote', 'open true relay 2 1')
   assert.equal(await page.evaluate(() => remote.get(1)), 'over the relay')
   await page.evaluate(() => hide())
-  await page.waitForFunction(() => app.made.swarms.every(({ destroyed }) => destroyed))
+  await page.waitForFunction(() => app.made.swarms.every(({ destroyed, connections }) => destroyed && connections.size === 0))
 
   assert.deepEqual(problems, [])
 })

@@ -100,27 +100,21 @@ for (const direction of ['out', 'in']) {
     const watch = (name, stream) => {
       for (const event of ['end', 'error', 'close']) stream.once(event, (error) => events.push(`${name} ${event} ${error?.code ?? ''}`))
     }
-    // Ended by one and then by the other.
+    // Nobody reads, and both hear of the end.
     let answer
     const quiet = await connected((stream) => {
       answer = stream
       watch('answer', stream)
-      stream.resume()
       stream.once('end', () => stream.end())
     })
     watch('call', quiet)
     quiet.end()
     await eventually(() => events.filter((event) => event.includes('close')).length === 2)
     note(events.splice(0).sort(), quiet.destroyed, answer.destroyed)
-    // Destroyed as soon as it is open on both sides.
-    let isOpen = false
-    const hasty = await connected((stream) => {
-      watch('answer', stream)
-      isOpen = true
-    })
+    // Destroyed as soon as it is open.
+    const hasty = await connected((stream) => watch('answer', stream))
     watch('call', hasty)
-    await eventually(() => isOpen && hasty.connected)
-    hasty.destroy()
+    hasty.once('open', () => hasty.destroy())
     await eventually(() => events.filter((event) => event.includes('close')).length === 2)
     note(events.splice(0).filter((event) => !event.includes('answer end')).sort())
     // Destroyed before it is open, and once more.
@@ -256,7 +250,7 @@ sameNodes('pools', async ({ create, other, note }) => {
   note(pool.has(server.publicKey), [...pool.connections].length)
 })
 
-sameNodes('suspended, resumed and destroyed', async ({ create, other, note }) => {
+sameNodes('suspended, resumed and destroyed', async ({ DHT, create, other, note }) => {
   const node = create()
   await node.fullyBootstrapped()
   const events = []
@@ -267,7 +261,14 @@ sameNodes('suspended, resumed and destroyed', async ({ create, other, note }) =>
   call.on('error', () => {})
   await call.opened
   const ended = closed(call)
+  const before = other.createServer((connection) => { connection.on('error', () => {}) })
+  await before.listen(DHT.keyPair())
+  const dialled = node.connect(before.publicKey)
+  const heard = []
+  for (const name of ['error', 'close']) dialled.on(name, () => heard.push(name))
+  await dialled.opened
   await node.suspend()
+  note(heard, dialled.destroyed)
   await ended
   note(node.suspended, server.suspended, events, await fails(node.connect(other.defaultKeyPair.publicKey)))
   await node.resume()
@@ -282,8 +283,8 @@ sameNodes('suspended, resumed and destroyed', async ({ create, other, note }) =>
   const out = node.connect(remote.publicKey)
   out.on('error', () => {})
   await out.opened
-  const hungUp = closed(out)
+  out.on('close', () => events.push('connection close'))
   await node.destroy()
-  await hungUp
+  note(out.destroyed)
   note(node.destroyed, server.closed, events)
 })

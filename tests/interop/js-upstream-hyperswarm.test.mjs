@@ -1,5 +1,7 @@
 // What swarms do, with upstream's class and with ours: the same programs, the same notes.
 
+import { randomBytes } from 'node:crypto'
+
 import { sleep } from './support/assertions.mjs'
 import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
 import { sameSwarms } from './support/same-swarms.mjs'
@@ -249,6 +251,29 @@ sameSwarms('suspended and resumed', async ({ create, note }) => {
   await server.resume()
   await eventually(() => server.connections.size === 1 && client.connections.size === 1)
   note(server.suspended)
+})
+
+sameSwarms('destroyed while connected', async ({ create, note }) => {
+  for (const force of [false, true]) {
+    const [server, client] = [create(), create()]
+    const [accepted, dialled] = [watch(server), watch(client)]
+    // One of its own: what is destroyed by force stays announced.
+    const topic = randomBytes(32)
+    await join(server, topic, { client: false })
+    client.join(topic, { server: false })
+    await eventually(() => dialled.length === 1 && accepted.length === 1)
+    const events = []
+    for (const { connection } of [...dialled, ...accepted]) {
+      connection.on('error', () => {})
+      connection.on('close', () => events.push(connection.isInitiator))
+    }
+    // Whoever waits for the end finds nothing that is left.
+    await client.destroy({ force })
+    note(client.connections.size, client.stats.connects.client, dialled[0].connection.destroyed, events.includes(true), client.connecting)
+    await eventually(() => server.connections.size === 0)
+    await server.destroy({ force })
+    note(server.connections.size, server.stats.connects.server)
+  }
 })
 
 sameSwarms('no more than are wanted', async ({ create, note }) => {

@@ -243,6 +243,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     if (this.suspended) return
     this.suspended = true
     await Promise.allSettled([...this.servers].map((server) => server.suspend()))
+    await this.#hangUp()
     this.relay.stop()
     this.emit('suspend')
   }
@@ -276,9 +277,17 @@ export class DHT extends EventEmitter<DHTEvents> {
     const servers = [...this.servers]
     if (!force) await Promise.allSettled(servers.map((server) => server.close()))
     this.destroyed = true
-    for (const connection of this.#connections) connection.destroy()
+    await this.#hangUp()
     this.relay.stop(new HypertabError('DHT_DESTROYED', 'the DHT node was destroyed'))
     this.emit('close')
+  }
+
+  /** Resolves when every connection has closed, and whoever listens for that was told. */
+  async #hangUp (): Promise<void> {
+    await Promise.all([...this.#connections].map((connection) => new Promise((resolve) => {
+      connection.on('close', () => { resolve(null) })
+      connection.destroy()
+    })))
   }
 
   #onopen (url: string): void {
