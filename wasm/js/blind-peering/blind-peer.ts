@@ -160,8 +160,13 @@ export class BlindPeer {
       })
       this.#stream = stream
       stream.on('error', (error: Error) => { this.error = error })
-      this.#network.replicate(stream)
-      this.#openChannels(stream)
+      try {
+        this.#network.replicate(stream)
+        this.#openChannels(stream)
+      } catch (error) {
+        // A store that is closed replicates nothing.
+        stream.destroy(error)
+      }
       stream.once('close', () => { if (stream === this.#stream) this.#closed() })
       if (await stream.opened && stream === this.#stream && !stream.destroying) {
         this.connected = true
