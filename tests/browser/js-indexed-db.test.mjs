@@ -81,6 +81,15 @@ test('an append waits for the browser only, and a peer hears of it when it is on
       happened.push('answered')
     }
     const alone = happened.splice(0)
+    // Browsers make a file of it, which the log of their database says nothing about.
+    await core.append(new Uint8Array(65536).fill(1))
+    happened.push('answered')
+    const large = happened.splice(0)
+    const other = new Hypercore(indexedDb('closed'))
+    await other.append('last')
+    happened.splice(0)
+    await other.close()
+    const closing = happened.splice(0)
 
     const clone = new Hypercore(memory(), core.key)
     await clone.ready()
@@ -89,11 +98,11 @@ test('an append waits for the browser only, and a peer hears of it when it is on
     const heard = async (length) => {
       while (clone.length < length) await new Promise((resolve) => clone.once('append', resolve))
     }
-    await heard(3)
+    await heard(4)
     const met = happened.splice(0)
 
     const rounds = []
-    for (let length = 4; length < 7; length++) {
+    for (let length = 5; length < 8; length++) {
       const hears = heard(length).then(() => happened.push('heard'))
       await core.append('together')
       happened.push('answered')
@@ -101,11 +110,13 @@ test('an append waits for the browser only, and a peer hears of it when it is on
       rounds.push(happened.splice(0))
     }
     await core.close()
-    return { alone, met, rounds }
+    return { alone, large, closing, met, rounds }
   })
 
   assert.deepEqual(problems, [])
   assert.deepEqual(found.alone, ['relaxed', 'answered', 'relaxed', 'answered', 'relaxed', 'answered'])
+  assert.deepEqual(found.large, ['strict', 'answered'])
+  assert.equal(found.closing.at(-1), 'strict')
   assert.ok(found.met.includes('strict'), found.met.join())
   for (const round of found.rounds) {
     assert.equal(round[0], 'relaxed')
@@ -142,6 +153,7 @@ test('peers are let go when the disk fails, and hear nothing of what it has not 
     await closed
     // An aborted transaction means that there was no room: the next write tries anew.
     const after = await core.append('after')
+    await core.close()
     return [answered.length, clone.length, after.length]
   })
 

@@ -22,6 +22,8 @@ pub(crate) struct Barrier {
     unsynced: BTreeMap<StoreId, (u64, u64)>,
     /// The last number that a sync under way is about.
     syncing: BTreeMap<StoreId, u64>,
+    /// Stores that wait for nothing but the disk.
+    closing: BTreeSet<StoreId>,
     /// What goes out once all numbers up to its own are on the disk. Bounded by the credit of the links.
     held: VecDeque<(u64, Output)>,
 }
@@ -67,15 +69,28 @@ impl Barrier {
         self.held.pop_front().map(|(_, output)| output)
     }
 
-    /// Returns the next store to sync, while something waits for it.
+    /// Returns the next store to sync, while something waits for it. It ends with [`handle_synced`](Self::handle_synced) or
+    /// [`handle_failure`](Self::handle_failure).
     pub(crate) fn poll_sync(&mut self) -> Option<StoreId> {
-        let (wanted, _) = self.held.back()?;
+        let wanted = self.held.back().map(|(number, _)| *number);
         let is_due = |(store, (first, _)): &(&StoreId, &(u64, u64))| {
-            first <= wanted && !self.syncing.contains_key(store)
+            let is_wanted = wanted.is_some_and(|wanted| *first <= wanted) || self.closing.contains(store);
+            is_wanted && !self.syncing.contains_key(store)
         };
         let store = self.unsynced.iter().find(is_due).map(|(store, _)| *store)?;
         self.syncing.insert(store, self.answered);
         Some(store)
+    }
+
+    /// A store closes, with nothing more to be answered. Returns whether it is on the disk; otherwise it is to be synced.
+    pub(crate) fn close(&mut self, store: StoreId) -> bool {
+        let is_synced = !self.unsynced.contains_key(&store);
+        if is_synced {
+            self.forget(store);
+        } else {
+            self.closing.insert(store);
+        }
+        is_synced
     }
 
     /// A store is synced.
@@ -90,21 +105,27 @@ impl Barrier {
         }
     }
 
-    /// A store cannot be synced: nothing that waits may ever go out. Returns the links that lack it.
-    pub(crate) fn handle_failure(&mut self, store: StoreId) -> BTreeSet<LinkId> {
+    /// A store cannot be synced: no bytes that wait may ever go out. Returns the links that lack them, and what else waited.
+    pub(crate) fn handle_failure(&mut self, store: StoreId) -> (BTreeSet<LinkId>, Vec<Output>) {
         self.forget(store);
-        let link = |(_, output): (u64, Output)| match output {
-            Output::Transmit { link, .. } | Output::CloseLink { link, .. } => Some(link),
-            _ => None,
-        };
-        self.held.drain(..).filter_map(link).collect()
+        let mut lacking = BTreeSet::new();
+        let mut rest = Vec::new();
+        for (_, output) in self.held.drain(..) {
+            match output {
+                Output::Transmit { link, .. } | Output::CloseLink { link, .. } => {
+                    lacking.insert(link);
+                }
+                other => rest.push(other),
+            }
+        }
+        (lacking, rest)
     }
 
-    /// A store is closed, and with it on the disk.
-    pub(crate) fn forget(&mut self, store: StoreId) {
+    fn forget(&mut self, store: StoreId) {
         self.under_way.remove(&store);
         self.unsynced.remove(&store);
         self.syncing.remove(&store);
+        self.closing.remove(&store);
     }
 
     /// A link is gone, and whatever was to go out on it.

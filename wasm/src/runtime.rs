@@ -258,7 +258,8 @@ impl Runtime {
             Ok(()) => self.barrier.handle_synced(store),
             Err(failure) => {
                 let reason = Some(failure.to_string());
-                for link in self.barrier.handle_failure(store) {
+                let (lacking, rest) = self.barrier.handle_failure(store);
+                for link in lacking {
                     match self.sockets.remove(&link) {
                         Some(socket) => socket.close(),
                         None => {
@@ -267,10 +268,12 @@ impl Runtime {
                     }
                     self.input(Input::LinkClosed { link, reason: reason.clone() });
                 }
+                rest.into_iter().for_each(|output| self.let_out(output));
                 self.input(Input::Storage { store, outcome: barrier::stop(failure) });
             }
         }
         self.let_out_held();
+        self.finish_closing(store);
     }
 
     fn let_out_held(&mut self) {
@@ -455,12 +458,13 @@ impl Runtime {
             Some(backend) if !backend.is_closed() => return,
             _ => {}
         }
+        if !self.barrier.close(store) {
+            return self.sync_stores();
+        }
         if let Some(backend) = self.backends.remove(&store) {
             backend.release();
         }
         self.under_way.remove(&store);
-        self.barrier.forget(store);
-        self.let_out_held();
         if let Some(request) = self.closing.remove(&store) {
             self.events.push(events::done(request, Ok(JsValue::UNDEFINED)));
         }

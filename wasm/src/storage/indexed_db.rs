@@ -30,7 +30,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::failure_of;
-use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, make_rows};
+use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, make_rows};
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -57,8 +57,6 @@ pub(crate) struct IndexedDb {
     fence: Cell<Option<Fence>>,
     /// Whether this browser takes blobs, as far as is known.
     takes_blobs: Cell<bool>,
-    /// Whether nothing is written any more but the last checkpoint.
-    is_closing: Cell<bool>,
 }
 
 /// The numbers of one owner.
@@ -103,13 +101,7 @@ impl IndexedDb {
             fetching: RefCell::default(),
             fence: Cell::default(),
             takes_blobs: Cell::new(true),
-            is_closing: Cell::default(),
         })
-    }
-
-    /// What is written from now on has to be on the disk before the store counts as closed.
-    pub(crate) fn close(&self) {
-        self.is_closing.set(true);
     }
 
     pub(crate) fn release(&self) {
@@ -144,8 +136,10 @@ impl IndexedDb {
             write.passed = Some(Fence::keys(core::mem::replace(&mut fence.removed, last), last));
         }
         self.fence.set(Some(fence));
-        // Transactions reach the disk in their order, so a header needs not be there sooner than what it is about.
-        write.durable &= write.header.is_none() || self.is_closing.get();
+        // Transactions reach the disk in their order, so a header needs not be there sooner than what it is about. But what browsers
+        // make files of stands outside that order, and only its own transaction takes it to the disk.
+        write.durable =
+            write.records.iter().any(|(_, bytes)| is_large(bytes)) || write.durable && write.header.is_none();
         loop {
             let rows = make_rows(&write.records, self.takes_blobs.get());
             self.recent.borrow_mut().update(&rows, &write.free);
@@ -400,7 +394,8 @@ impl Write {
     }
 }
 
-/// What is on the disk once a transaction is, browsers leave to the log of their database: everything before.
+/// What is on the disk once a transaction is, browsers leave to the log of their database: everything before but the files of large
+/// rows, which are there already.
 async fn sync(database: &Database) -> Result<(), Error> {
     let transaction = begin_write(database, &[META], true)?;
     transaction.object_store(META)?.put(JsValue::TRUE).with_key(SYNC).primitive()?;

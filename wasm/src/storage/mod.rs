@@ -126,10 +126,7 @@ impl Backend {
         match self {
             Backend::Memory(_) => {}
             Backend::File(store) => store.close(),
-            Backend::IndexedDb { log, database } => {
-                database.close();
-                log.close();
-            }
+            Backend::IndexedDb { log, .. } => log.close(),
         }
     }
 
