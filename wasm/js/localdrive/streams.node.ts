@@ -108,7 +108,12 @@ export class FileWriteStream extends Writable {
   }
 
   override _writev (data: any[], done: Done): void {
-    writev(this.fd, data, done)
+    try {
+      writev(this.fd, data, done)
+    } catch (error) {
+      // It is no bytes.
+      done(error as Error)
+    }
   }
 
   override _final (done: Done): void {

@@ -239,8 +239,10 @@ export class MirrorDrive {
     const [from, to] = [source.value, destination.value]
     if (from.linkname || to.linkname) return from.linkname === to.linkname ? 'same' : 'content'
     if (!mayBeEqual(from.blob, to.blob)) return 'content'
-    if (!(await streamsEqual(this.src.createReadStream(source), this.dst.createReadStream(destination)))) return 'content'
-    return from.executable === to.executable && this.#sameMetadata(from.metadata, to.metadata) ? 'same' : 'metadata'
+    const isEqual = await streamsEqual(this.src.createReadStream(source), this.dst.createReadStream(destination))
+    // Asked in either case, as upstream does: it is a program's own.
+    const isSame = from.executable === to.executable && this.#sameMetadata(from.metadata, to.metadata)
+    return !isEqual ? 'content' : isSame ? 'same' : 'metadata'
   }
 
   #sameMetadata (from: unknown, to: unknown): boolean {
@@ -263,8 +265,10 @@ export class MirrorDrive {
 
   async #fetch (blobs: Hyperblobs, mapped: BlobId[]): Promise<void> {
     const maps = await Promise.all(mapped.map((blob) => blobs.getBlockMap(blob)))
-    const downloads = maps.map((map) => blobs.core.download({ blocks: map?.blocks.map((block) => block.index) ?? [] }))
-    this.downloadedBlocksEstimate = this.downloadedBlocks + maps.reduce((sum, map) => sum + (map?.blocks.length ?? 0), 0)
+    const wanted = maps.map((map) => map?.blocks.map((block) => block.index) ?? [])
+    const missing = await Promise.all(wanted.map((indexes) => missingBlocks(blobs, indexes)))
+    const downloads = wanted.map((blocks) => blobs.core.download({ blocks }))
+    this.downloadedBlocksEstimate = this.downloadedBlocks + missing.reduce((sum, count) => sum + count, 0)
     this.preloaded = true
     for (const monitor of this.monitors) monitor.emit('preloaded')
     await Promise.all(downloads.map((download) => download.done()))
@@ -291,18 +295,42 @@ export class MirrorDrive {
 
   /** The files of one drive, and what the other has in their place. */
   async * #list (a: AnyDrive, b: AnyDrive | null, filter: ((key: string) => boolean) | null): AsyncGenerator<[string, DriveEntry | null, DriveEntry | null]> {
-    for (const prefix of this.prefix) {
-      for await (const entry of this.entries ?? a.list(prefix, { ignore: this.ignore })) {
-        const key = typeof entry === 'object' ? entry.key : entry
-        if (filter && !filter(key)) continue
-        yield [key, await a.entry(entry), b ? await b.entry(key) : null]
+    // All of them now: what is removed from one prefix is still in another that holds it.
+    const lists = this.prefix.map((prefix) => this.entries ?? begun(a.list(prefix, { ignore: this.ignore })))
+    try {
+      for (const [i, prefix] of this.prefix.entries()) {
+        for await (const entry of lists[i]!) {
+          const key = typeof entry === 'object' ? entry.key : entry
+          if (filter && !filter(key)) continue
+          yield [key, await a.entry(entry), b ? await b.entry(key) : null]
+        }
+        // A prefix may be a file.
+        if (prefix === '/' || (filter && !filter(prefix))) continue
+        const entries: [DriveEntry | null, DriveEntry | null] = [await a.entry(prefix), b ? await b.entry(prefix) : null]
+        if (entries[0] || entries[1]) yield [prefix, ...entries]
       }
-      // A prefix may be a file.
-      if (prefix === '/' || (filter && !filter(prefix))) continue
-      const entries: [DriveEntry | null, DriveEntry | null] = [await a.entry(prefix), b ? await b.entry(prefix) : null]
-      if (entries[0] || entries[1]) yield [prefix, ...entries]
+    } finally {
+      for (const list of lists) (list as { destroy? (): void }).destroy?.()
     }
   }
+}
+
+/** From the first block that is not here to the last one. */
+async function missingBlocks (blobs: Hyperblobs, indexes: number[]): Promise<number> {
+  const here = await Promise.all(indexes.map((index) => blobs.core.has(index)))
+  const first = here.indexOf(false)
+  return first === -1 ? 0 : here.lastIndexOf(false) + 1 - first
+}
+
+/** Has a stream read ahead; whoever iterates over it gets its error. */
+function begun<T extends AsyncIterable<any>> (list: T): T {
+  const stream = list as unknown as Readable
+  if (isStream(stream)) {
+    stream.on('error', () => {})
+    stream.resume()
+    stream.pause()
+  }
+  return list
 }
 
 function mayBeEqual (a: BlobId | null, b: BlobId | null): boolean {
