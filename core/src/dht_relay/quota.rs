@@ -167,6 +167,8 @@ pub(super) struct Ledger {
     quotas: Quotas,
     accounts: BTreeMap<Id, Account>,
     links: BTreeMap<LinkId, Entry>,
+    /// How many accounts there are when they are looked through next.
+    forget_at: usize,
 }
 
 /// One link in the books.
@@ -189,7 +191,7 @@ struct Account {
 
 impl Ledger {
     pub(super) fn new(quotas: Quotas) -> Self {
-        Self { quotas, accounts: BTreeMap::new(), links: BTreeMap::new() }
+        Self { quotas, accounts: BTreeMap::new(), links: BTreeMap::new(), forget_at: FEW_ACCOUNTS }
     }
 
     /// Replaces the bounds. What is beyond them already stays.
@@ -268,10 +270,7 @@ impl Ledger {
     /// Takes one lookup from all accounts of a link, or says whose has none left.
     pub(super) fn take_lookup(&mut self, link: LinkId, now: Instant) -> Option<Scope> {
         let entry = self.links.get(&link)?;
-        let rate = |quotas: &Quotas, id: &Id| {
-            let per_minute = quotas.of(id.scope()).lookups_per_minute?;
-            Some(Rate { burst: per_minute, per_second: per_minute, seconds: 60 })
-        };
+        let rate = |quotas: &Quotas, id: &Id| quotas.of(id.scope()).lookup_rate();
         let empty = entry.accounts.iter().find(|id| {
             rate(&self.quotas, id).zip(self.accounts.get_mut(id)).is_some_and(|(rate, account)| {
                 account.touched = now;
@@ -337,21 +336,22 @@ impl Ledger {
     }
 
     fn account(&mut self, id: Id, now: Instant) -> &mut Account {
-        if self.accounts.len() >= MAX_ACCOUNTS && !self.accounts.contains_key(&id) {
+        if self.accounts.len() >= self.forget_at && !self.accounts.contains_key(&id) {
             self.forget(now);
         }
         self.accounts.entry(id).or_insert_with(|| Account::new(now))
     }
 
-    /// Makes room: accounts without links that did nothing for a while go, the oldest eighth if all did something.
+    /// Makes room: accounts that are as good as new go. If there are too many others, those without links go that did
+    /// nothing for a while, the oldest eighth if all did something.
     fn forget(&mut self, now: Instant) {
-        let is_old = |account: &Account, age| account.links == 0 && account.touched + age <= now;
-        self.accounts.retain(|id, account| id.scope() == Scope::Link || !is_old(account, DAY));
+        let is_idle = |id: &Id, account: &Account| id.scope() != Scope::Link && account.links == 0;
+        let quotas = self.quotas;
+        self.accounts.retain(|id, account| !is_idle(id, account) || account.owes(quotas.of(id.scope()), now));
         if self.accounts.len() >= MAX_ACCOUNTS {
-            self.accounts.retain(|id, account| id.scope() == Scope::Link || !is_old(account, MINUTE));
+            self.accounts.retain(|id, account| !is_idle(id, account) || account.touched + MINUTE > now);
         }
         if self.accounts.len() >= MAX_ACCOUNTS {
-            let is_idle = |id: &Id, account: &Account| id.scope() != Scope::Link && account.links == 0;
             let idle = self.accounts.iter().filter(|(id, account)| is_idle(id, account));
             let mut ages: Vec<_> = idle.map(|(_, account)| account.touched).collect();
             ages.sort_unstable();
@@ -359,6 +359,8 @@ impl Ledger {
                 self.accounts.retain(|id, account| !is_idle(id, account) || account.touched > newest);
             }
         }
+        // Each account is looked at about twice in its life, however many there are.
+        self.forget_at = (self.accounts.len() * 2).clamp(FEW_ACCOUNTS, MAX_ACCOUNTS);
     }
 
     fn quota(&self, scope: Scope) -> &Quota {
@@ -383,6 +385,11 @@ impl Quota {
         Some(Rate { burst: self.links_burst.unwrap_or(per_second), per_second, seconds: 1 })
     }
 
+    fn lookup_rate(&self) -> Option<Rate> {
+        let per_minute = self.lookups_per_minute?;
+        Some(Rate { burst: per_minute, per_second: per_minute, seconds: 60 })
+    }
+
     fn byte_rate(&self) -> Option<Rate> {
         let per_second = self.bytes_per_second?;
         Some(Rate { burst: self.bytes_burst.unwrap_or(per_second), per_second, seconds: 1 })
@@ -402,10 +409,23 @@ impl Account {
         }
     }
 
+    /// Reports whether it remembers something that a new account would not.
+    fn owes(&mut self, quota: &Quota, now: Instant) -> bool {
+        let [bytes_in, bytes_out] = &mut self.bytes;
+        let buckets = [
+            (&mut self.openings, quota.link_rate()),
+            (&mut self.lookups, quota.lookup_rate()),
+            (bytes_in, quota.byte_rate()),
+            (bytes_out, quota.byte_rate()),
+        ];
+        let spent = quota.bytes_per_day.is_some() && self.day.0 == day(now) && self.day.1 > 0;
+        spent || buckets.into_iter().any(|(bucket, rate)| rate.is_some_and(|rate| bucket.owes(rate, now)))
+    }
+
     /// Counts bytes of the day, and reports whether there are too many.
     fn spend(&mut self, bytes: u64, limit: Option<u64>, now: Instant) -> bool {
         let Some(limit) = limit else { return false };
-        let day = now.as_micros() / u64::try_from(DAY.as_micros()).unwrap_or(u64::MAX);
+        let day = day(now);
         if self.day.0 != day {
             self.day = (day, 0);
         }
@@ -435,6 +455,12 @@ impl Bucket {
         Self { taken: 0, at: now }
     }
 
+    /// Reports whether not all that was taken has come back.
+    fn owes(&mut self, rate: Rate, now: Instant) -> bool {
+        self.refill(rate, now);
+        self.taken > 0
+    }
+
     /// Reports whether one more may be taken at once.
     pub(super) fn has(&mut self, rate: Rate, now: Instant) -> bool {
         self.refill(rate, now);
@@ -458,6 +484,10 @@ impl Bucket {
     }
 }
 
+fn day(now: Instant) -> u64 {
+    now.as_micros() / u64::try_from(DAY.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn shift(usage: &mut Usage, before: Usage, after: Usage) {
     for ((held, before), after) in usage.iter_mut().zip(before).zip(after) {
         *held = held.saturating_sub(before).saturating_add(after);
@@ -471,6 +501,9 @@ pub(super) const TOPIC_LIFE: Duration = Duration::from_secs(20 * 60);
 
 /// Accounts kept, with those of links.
 const MAX_ACCOUNTS: usize = 65_536;
+
+/// Accounts that are not worth a look.
+const FEW_ACCOUNTS: usize = 1024;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -582,15 +615,43 @@ mod tests {
 
     #[test]
     fn accounts_are_bounded() {
-        let mut ledger = Ledger::new(NONE);
+        let address = Quota { bytes_per_day: Some(5000), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { address, ..NONE });
 
         for id in 0..(MAX_ACCOUNTS as u64 + 100) {
-            let mut address = [0; 16];
-            address[..8].copy_from_slice(&id.to_le_bytes());
-            ledger.open(LinkId(id), address, Instant::EPOCH + Duration::from_secs(id * 100)).unwrap();
-            ledger.close(LinkId(id));
+            visit(&mut ledger, id, Instant::EPOCH + Duration::from_millis(id));
         }
 
         assert!(ledger.accounts.len() <= MAX_ACCOUNTS + 2, "{}", ledger.accounts.len());
+        assert!(ledger.accounts.len() > MAX_ACCOUNTS / 2, "{}", ledger.accounts.len());
+    }
+
+    #[test]
+    fn accounts_that_owe_nothing_are_forgotten_and_others_are_not() {
+        let address = Quota { links_per_second: Some(1), lookups_per_minute: Some(1), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { address, ..NONE });
+        let spent = [0xff; 16];
+        ledger.open(LinkId(u64::MAX), spent, Instant::EPOCH).unwrap();
+        assert_eq!(ledger.take_lookup(LinkId(u64::MAX), Instant::EPOCH), None);
+        ledger.close(LinkId(u64::MAX));
+
+        // A second gives back a link, a minute the lookup.
+        let mut now = Instant::EPOCH;
+        for id in 0..10 * FEW_ACCOUNTS as u64 {
+            now = Instant::EPOCH + Duration::from_millis(id * 5);
+            visit(&mut ledger, id, now);
+        }
+        assert!(ledger.accounts.len() <= FEW_ACCOUNTS + 2, "{}", ledger.accounts.len());
+        ledger.open(LinkId(u64::MAX), spent, now).unwrap();
+        assert_eq!(ledger.take_lookup(LinkId(u64::MAX), now), Some(Scope::Address));
+    }
+
+    /// A link of an address of its own that comes, says something and goes.
+    fn visit(ledger: &mut Ledger, id: u64, now: Instant) {
+        let mut address = [0; 16];
+        address[..8].copy_from_slice(&id.to_le_bytes());
+        ledger.open(LinkId(id), address, now).unwrap();
+        ledger.charge(LinkId(id), Way::In, 1, now);
+        ledger.close(LinkId(id));
     }
 }
