@@ -82,7 +82,7 @@ struct Peer {
 
 /// What an answer of the engine is waited for.
 enum Waiting {
-    Opened(PublicKey),
+    Opened(CoreId),
     Closed(DiscoveryKey),
     Forgotten(DiscoveryKey),
     Announced(PublicKey),
@@ -280,19 +280,18 @@ impl Keeper {
 
     fn answered(&mut self, request: RequestId, result: Result<Response, Error>, now: Instant) {
         match (self.waiting.remove(&request), result) {
-            (Some(Waiting::Opened(key)), Ok(_)) => {
-                let held = self.cores.get(&key).map(|kept| kept.core);
-                let held =
-                    held.and_then(|core| self.engine.core(core).ok()).map(|core| core.contiguous_length());
-                if let (Some(kept), Some(held)) = (self.cores.get_mut(&key), held) {
+            (Some(Waiting::Opened(core)), result) => {
+                // A core that is closed by now may have been opened again under another id.
+                let Some(key) = self.by_id.get(&core).copied() else { return };
+                if result.is_err() {
+                    self.take_core(&key);
+                    return;
+                }
+                let held = self.engine.core(core).map(|core| core.contiguous_length());
+                if let (Some(kept), Ok(held)) = (self.cores.get_mut(&key), held) {
                     kept.wanted = held;
                 }
                 self.measure(key, now);
-            }
-            (Some(Waiting::Opened(key)), Err(_)) => {
-                if let Some(kept) = self.cores.remove(&key) {
-                    self.by_id.remove(&kept.core);
-                }
             }
             (Some(Waiting::Closed(name)), _) => self.forget(name),
             (Some(Waiting::Forgotten(name)), _) => drop(self.leaving.remove(&name)),
@@ -539,7 +538,7 @@ impl Keeper {
             ..OpenCore::default()
         };
         let (core, request) = self.engine.open_core(self.store, options, now);
-        self.waiting.insert(request, Waiting::Opened(key));
+        self.waiting.insert(request, Waiting::Opened(core));
         let kept = Kept { core, wanted: 0, stopped: None, peers: 0, idle_since: now, active: 0 };
         self.cores.insert(key, kept);
         self.by_id.insert(core, key);
@@ -547,9 +546,18 @@ impl Keeper {
     }
 
     fn close_core(&mut self, key: &PublicKey, now: Instant) -> Option<RequestId> {
+        let core = self.take_core(key)?;
+        Some(self.engine.close_core(core, now))
+    }
+
+    /// Forgets a core that is not open any more.
+    fn take_core(&mut self, key: &PublicKey) -> Option<CoreId> {
         let kept = self.cores.remove(key)?;
         self.by_id.remove(&kept.core);
-        Some(self.engine.close_core(kept.core, now))
+        for peer in self.peers.values_mut() {
+            peer.attached.remove(key);
+        }
+        Some(kept.core)
     }
 
     /// Deletes a copy that nobody wants.
