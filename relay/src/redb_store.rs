@@ -128,11 +128,12 @@ impl RedbStore {
             transaction.abort()?;
             return Ok(false);
         }
-        self.relaxed += batch
-            .ops
-            .iter()
-            .map(|op| if let Op::Put { value, .. } = op { value.len() } else { 0 })
-            .sum::<usize>();
+        let bytes = |op: &Op| match op {
+            Op::Put { value, .. } => value.len(),
+            Op::PutRun(run) => run.len(),
+            Op::Delete { .. } | Op::DeleteRange { .. } => 0,
+        };
+        self.relaxed += batch.ops.iter().map(bytes).sum::<usize>();
         // What is not durable stays in memory.
         let is_durable = durability == Durability::Strict || self.relaxed > MAX_RELAXED;
         if is_durable {
@@ -176,10 +177,10 @@ impl RedbStore {
 /// Bytes of relaxed commits that may wait to be durable.
 const MAX_RELAXED: usize = 16 << 20;
 
-const OWNERS: TableDefinition<'static, (), [u8; 16]> = TableDefinition::new("owners");
 /// Pages that the database keeps in memory, bytes; it would take a GiB.
 const CACHE: usize = 32 << 20;
 
+const OWNERS: TableDefinition<'static, (), [u8; 16]> = TableDefinition::new("owners");
 const ENTRIES: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("entries");
 
 #[cfg(test)]
@@ -187,6 +188,7 @@ mod tests {
     use std::path::PathBuf;
 
     use hypertab_core::storage::conformance::{Backend, block_on, run, run_cases, run_fence};
+    use hypertab_core::storage::{CommitId, Run};
 
     use super::*;
 
@@ -218,6 +220,25 @@ mod tests {
         async fn set_full(&mut self, _is_full: bool) -> bool {
             false
         }
+    }
+
+    #[test]
+    fn what_waits_to_be_durable_is_bounded() {
+        let mut store = RedbStore::open_on(redb::backends::InMemoryBackend::new()).unwrap();
+        let owner = Owner([1; 16]);
+        store.handle_intent(Intent::Claim { id: CommitId(0), owner });
+        let mut waits = |op| {
+            let batch = Batch { ops: vec![op] };
+            let intent = Intent::Commit { id: CommitId(1), owner, batch, durability: Durability::Relaxed };
+            assert_eq!(store.handle_intent(intent), Outcome::Committed(CommitId(1)));
+            store.relaxed
+        };
+        let value = Bytes::from(vec![1; MAX_RELAXED / 2]);
+        let run = Run::new(Bytes::from_static(b"r"), 0, vec![value.clone()]).unwrap();
+
+        assert_eq!(waits(Op::Delete { key: Bytes::from_static(b"k") }), 1);
+        assert_eq!(waits(Op::Put { key: Bytes::from_static(b"k"), value }), MAX_RELAXED / 2 + 1);
+        assert_eq!(waits(Op::PutRun(run.into())), 0);
     }
 
     #[test]
