@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::config::{Acme, Level};
-use crate::{log, tls};
+use crate::{log, private, tls};
 
 /// Starts to fetch a certificate. Until it is there, handshakes of clients fail.
 ///
@@ -29,6 +29,10 @@ pub(crate) fn start(settings: &Acme) -> io::Result<TlsAcceptor> {
         .directory(&settings.directory.0);
     if let Some(root) = &settings.root {
         config = config.client_tls_config(Arc::new(trusting(root)?));
+    }
+    if let Some(cache) = &settings.cache {
+        // The keys of account and certificate come into it, in files that all may read who come into the folder.
+        private::make_folder(cache).map_err(|error| tls::no_use(cache, &error))?;
     }
     let mut state = config.cache_option(settings.cache.clone().map(DirCache::new)).state();
     let server = tls::server_config()?.with_cert_resolver(state.resolver());

@@ -16,6 +16,7 @@ mod link;
 mod log;
 mod metrics;
 mod mirror;
+mod private;
 mod redb_store;
 mod server;
 mod socket;

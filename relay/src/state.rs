@@ -9,6 +9,8 @@ use hypertab_core::udx::Address;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use zeroize::Zeroizing;
 
+use crate::private;
+
 /// A file with it.
 pub(crate) struct State {
     database: Database,
@@ -24,6 +26,8 @@ impl State {
         let told = |error: &dyn std::fmt::Display| {
             io::Error::other(format!("The state in {} cannot be used: {error}.", path.display()))
         };
+        // The secret of the blind relay is in it.
+        private::make_file(path).map_err(|error| told(&error))?;
         let database = Database::create(path).map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => told(&"another relay has it"),
             error => told(&error),
@@ -139,6 +143,8 @@ mod tests {
         let node = Address::new([9, 8, 7, 6], 1234);
         let state = State::open(&path).unwrap();
         assert_eq!((state.port(), state.nodes(), state.bans()), (None, vec![], vec![]));
+        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
+        assert_eq!(mode & 0o777, 0o600);
 
         state.set_port(4321).unwrap();
         state.set_blind_relay_seed(&[7; 32]).unwrap();

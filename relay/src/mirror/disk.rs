@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use zeroize::Zeroizing;
 
 use super::book::Copy;
+use crate::private;
 use crate::redb_store::RedbStore;
 
 /// The logs. Answers what it is asked in order.
@@ -73,6 +74,7 @@ pub(super) struct Records {
 impl Records {
     /// Opens the file, or makes it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        private::make_file(path).map_err(|error| told(path, &error))?;
         let database = Database::create(path).map_err(|error| told(path, &error))?;
         let records = Self { database };
         records.save([]).map_err(|error| told(path, &error))?;

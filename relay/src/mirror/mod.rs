@@ -28,7 +28,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::config::{self, Askers, Level};
 use crate::http::Answer;
 use crate::hub::{Hub, Slot, random_seed, unix_time};
-use crate::log;
+use crate::{log, private};
 
 use book::{Book, Bounds};
 use disk::{Logs, Records};
@@ -60,10 +60,7 @@ impl Mirror {
                 format!("The folder {} of the mirror cannot be used: {error}.", folder.display()),
             )
         };
-        let mut builder = std::fs::DirBuilder::new();
-        // The key that the mirror is known by is in it.
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(folder).map_err(told)?;
+        private::make_folder(folder).map_err(told)?;
         let records = Records::open(&folder.join("copies.redb"))?;
         let seed = records.seed(random_seed()?).map_err(io::Error::other)?;
         let key_pair = KeyPair::from_seed(&seed);
