@@ -22,13 +22,13 @@ impl Bans {
     pub(crate) fn offend(&mut self, account: [u8; 16], settings: &Ban, now: u64) -> Option<u64> {
         let after = settings.after?;
         if self.offences.len() >= MAX_OFFENDERS && !self.offences.contains_key(&account) {
-            self.offences.retain(|_, (since, _)| *since + seconds(settings.window) > now);
+            self.offences.retain(|_, (since, _)| since.saturating_add(seconds(settings.window)) > now);
             if self.offences.len() >= MAX_OFFENDERS {
                 self.offences.pop_first();
             }
         }
         let (since, count) = self.offences.entry(account).or_insert((now, 0));
-        if *since + seconds(settings.window) <= now {
+        if since.saturating_add(seconds(settings.window)) <= now {
             (*since, *count) = (now, 0);
         }
         *count += 1;
@@ -40,7 +40,7 @@ impl Bans {
         if self.bans.len() >= MAX_BANS {
             return None;
         }
-        let until = now + seconds(settings.time);
+        let until = now.saturating_add(seconds(settings.time));
         self.bans.insert(account, until);
         Some(until)
     }
