@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Instant;
 
+use hypertab_core::dht::{Persistent, blind_relay};
 use hypertab_core::dht_relay::{Bridge, Counters, Figures, Refusal};
 use hypertab_core::udx::Totals;
 
@@ -31,8 +32,9 @@ pub(crate) struct Metrics {
 /// What there is at one moment.
 pub(crate) struct Snapshot {
     pub(crate) figures: Figures,
-    /// Sessions and pairs.
-    pub(crate) blind_relay: (usize, usize),
+    pub(crate) blind_relay: blind_relay::Figures,
+    /// What is stored for others: topic records, servers, mutable and immutable values, and what renews a record.
+    pub(crate) records: [usize; 5],
     pub(crate) counters: Counters,
     pub(crate) udx: Totals,
     pub(crate) nodes: usize,
@@ -50,6 +52,7 @@ impl Snapshot {
         Self {
             figures: bridge.figures(),
             blind_relay: bridge.endpoint().blind_relay_figures(),
+            records: bridge.endpoint().store().map(Persistent::sizes).unwrap_or_default(),
             counters: bridge.counters().clone(),
             udx: bridge.endpoint().stream_totals(),
             nodes: node.known(),
@@ -114,11 +117,24 @@ impl Metrics {
         page.one("streams", "gauge", "Streams between clients and peers", as_f64(figures.streams));
         page.one("streams_half_open", "gauge", "Streams that are not open yet", as_f64(figures.half_open));
         page.one("listens", "gauge", "Keys listened on", as_f64(figures.servers));
-        let (sessions, pairs) = now.blind_relay;
+        let blind_relay::Figures { sessions, pairs, refused } = now.blind_relay;
         page.one("blind_relay_sessions", "gauge", "Native peers at the blind relay", sessions as f64);
         page.one("blind_relay_pairs", "gauge", "Pairs of them whose packets it forwards", pairs as f64);
+        page.one(
+            "blind_relay_refused_total",
+            "counter",
+            "Native peers for whom there was no room",
+            as_f64(refused),
+        );
+        page.one("blind_relay_bytes_total", "counter", "Bytes that it forwarded", as_f64(counters.forwarded));
         page.one("topics", "gauge", "Topics announced in the last 20 minutes", as_f64(figures.topics));
         page.one("queries", "gauge", "DHT searches that run", figures.queries as f64);
+        page.one(
+            "accounts",
+            "gauge",
+            "Links, addresses and keys whose use of the relay is remembered",
+            figures.accounts as f64,
+        );
         page.one("queued_bytes", "gauge", "Bytes that wait for clients", figures.queued as f64);
         page.family(
             "bytes_total",
@@ -175,6 +191,14 @@ impl Metrics {
             flag(now.is_firewalled),
         );
         page.one("dht_persistent", "gauge", "1 while records of others are stored", flag(now.is_persistent));
+        let kinds = ["topic", "server", "mutable", "immutable", "refresh"];
+        let records = kinds.iter().zip(now.records);
+        page.family(
+            "dht_records",
+            "gauge",
+            "What is stored for others",
+            &records.map(|(kind, count)| (format!("{{kind=\"{kind}\"}}"), count as f64)).collect::<Vec<_>>(),
+        );
         page.one("udx_streams", "gauge", "UDX streams", udx.streams as f64);
         page.one("udx_retransmissions_total", "counter", "UDX packets sent again", as_f64(udx.retransmits));
         page.one("udx_queued_bytes", "gauge", "Bytes that wait for peers", udx.queued as f64);
@@ -226,7 +250,7 @@ impl Metrics {
         page.family(
             "turned_down_total",
             "counter",
-            "Requests over a quota",
+            "Requests and forwarded packets over a quota",
             &turned_down.collect::<Vec<_>>(),
         );
         if let Some(mirror) = mirror {
@@ -310,7 +334,8 @@ mod tests {
         counters.turned_down.insert(("streams", "link"), 3);
         let now = Snapshot {
             figures: Figures::default(),
-            blind_relay: (0, 0),
+            blind_relay: blind_relay::Figures::default(),
+            records: [0; 5],
             counters,
             udx: Totals::default(),
             nodes: 5,

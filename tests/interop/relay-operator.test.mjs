@@ -21,7 +21,8 @@ import { DHT as OurDHT } from 'hypertab'
 
 import { defer } from './support/cleanup.mjs'
 import { send } from './support/raw-client.mjs'
-import { relayFigure, relayProgram, startRelay } from './support/relay.mjs'
+import { relayFigure, relayFigures, relayProgram, startRelay } from './support/relay.mjs'
+import { parseBootstrap } from './support/testnet.mjs'
 
 const SECRET = 'a secret that nobody guesses'
 const OPEN = '00010115406879706572737761726d2f6468742d72656c617900'
@@ -216,6 +217,40 @@ test('a relay that is killed has its bans, its port and its key as blind relay a
   // The nodes of the isolated network have new ports every time; the relay's own is the one that comes back.
   const kept = udpPorts(next.process.pid).filter((port) => ports.includes(port))
   assert.equal(kept.length, 1, `UDP ports ${ports.join(' ')} before, ${udpPorts(next.process.pid).join(' ')} after`)
+})
+
+test('native peers that meet at the blind relay have no more of it than their keys may have', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--blind-relay', '--per-key-bytes-per-day', '512KiB'] })
+  const relayThrough = Buffer.from((await relay.process.next('blind-relay')).key, 'hex')
+  const node = () => {
+    const dht = new DHT({ bootstrap: parseBootstrap(relay.bootstrap), host: '127.0.0.1', firewalled: true, quickFirewall: false })
+    defer(t, () => dht.destroy({ force: true }))
+    return dht
+  }
+  // Nobody wants to be punched, and nobody says where it is.
+  const server = node().createServer({ relayThrough, shareLocalAddress: false, holepunch: () => false }, (stream) => {
+    stream.on('error', () => {})
+    stream.pipe(stream)
+  })
+  await server.listen()
+  const stream = node().connect(server.publicKey, { localConnection: false, fastOpen: false, holepunch: () => false })
+  stream.on('error', () => {})
+  let echoed = 0
+  stream.on('data', ({ byteLength }) => { echoed += byteLength })
+  const until = async (isSo) => { while (!await isSo()) await sleep(50) }
+
+  stream.write(Buffer.alloc(50_000))
+  await until(() => echoed === 50_000)
+  assert.deepEqual([await relayFigure(relay, 'blind_relay_sessions'), await relayFigure(relay, 'blind_relay_pairs')], [2, 1])
+  assert.ok(await relayFigure(relay, 'blind_relay_bytes_total') > 100_000)
+
+  stream.write(Buffer.alloc(2_000_000))
+  await until(async () => (await relayFigures(relay))['turned_down_total{resource="blind_relay_bytes_per_day",scope="key"}'] > 0)
+  await until(async () => await relayFigure(relay, 'blind_relay_pairs') === 0)
+  const bytes = await relayFigure(relay, 'blind_relay_bytes_total')
+  // The last packet may go beyond.
+  assert.ok(bytes > 500_000 && bytes < 512 * 1024 + 1500, `${bytes} bytes were forwarded`)
+  assert.ok(echoed < 300_000, `${echoed} bytes came back`)
 })
 
 /** Returns the UDP ports that a process has bound. */

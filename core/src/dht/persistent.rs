@@ -83,9 +83,10 @@ impl Persistent {
         self.forwards.get(target).map(|forward| forward.relay)
     }
 
-    /// Returns the numbers of topic records, forwarding entries, mutable and immutable values.
-    pub fn sizes(&self) -> [usize; 4] {
-        [self.records.len(), self.forwards.len(), self.mutables.len(), self.immutables.len()]
+    /// Returns the numbers of topic records, forwarding entries, mutable and immutable values, and of what renews an announce.
+    pub fn sizes(&self) -> [usize; 5] {
+        let [records, forwards] = [self.records.len(), self.forwards.len()];
+        [records, forwards, self.mutables.len(), self.immutables.len(), self.refreshes.len()]
     }
 
     /// Answers a request. `own_record` is the record of a server of this node under the target; `clock` is Unix

@@ -88,6 +88,11 @@ impl Streams {
         }
     }
 
+    /// Returns the connection on which a datagram comes in that is to be forwarded.
+    pub(crate) fn forwards(&self, socket: SocketId, from: Address, datagram: &[u8]) -> Option<ConnectionId> {
+        self.connections.get(&self.udx.forwards(socket, from, datagram)?).copied()
+    }
+
     /// Drops packets for a stream that is not connected from an address that has no business there.
     pub(crate) fn refuse(&mut self, connection: ConnectionId, socket: SocketId, from: Address) {
         if let Some(stream) = self.ids.get(&connection) {

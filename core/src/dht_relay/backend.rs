@@ -99,7 +99,9 @@ pub struct Counters {
     pub excess_in: u64,
     /// Datagrams that would have gone to a host that does not answer.
     pub excess_out: u64,
-    /// Requests turned down, by what there was too much of and whose account was full.
+    /// Bytes of packets between native peers that were forwarded unread.
+    pub forwarded: u64,
+    /// Requests, and packets between native peers, turned down, by what there was too much of and whose account was full.
     pub turned_down: BTreeMap<(&'static str, &'static str), u64>,
 }
 

@@ -2,12 +2,13 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 use bytes::Bytes;
 
 use super::backend::{Counters, Port, Routes};
 use super::limits::{Limits, Permissions, Refusal};
-use super::quota::{Charge, Full, Ledger, Quotas, Way};
+use super::quota::{Charge, Full, Ledger, Native, Quotas, Way};
 use super::reach::{Reach, Verdict};
 use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
@@ -74,6 +75,8 @@ pub struct Figures {
     pub queries: usize,
     /// Bytes that wait for clients.
     pub queued: usize,
+    /// Links, addresses and keys whose use of the relay is remembered.
+    pub accounts: usize,
 }
 
 /// The machine of a relay.
@@ -154,7 +157,7 @@ impl Bridge {
 
     /// Adds up what there is at the moment. Takes time in proportion to the links.
     pub fn figures(&self) -> Figures {
-        let mut figures = Figures { links: self.links(), ..Figures::default() };
+        let mut figures = Figures { links: self.links(), accounts: self.ledger.len(), ..Figures::default() };
         for session in self.sessions.values() {
             let [streams, half_open, servers, topics] = session.usage();
             figures.streams += streams;
@@ -294,8 +297,33 @@ impl Bridge {
             Verdict::Private => return self.counters.private_in += 1,
             Verdict::Excess => return self.counters.excess_in += 1,
         }
-        self.endpoint.handle_datagram(socket, from, bytes, now);
+        if self.may_pass(socket, from, &bytes, now) {
+            self.endpoint.handle_datagram(socket, from, bytes, now);
+        }
         self.drain(now);
+    }
+
+    /// Reports whether a datagram may go on: those between native peers count for both. Who has used up the day is sent away.
+    fn may_pass(&mut self, socket: SocketId, from: Address, bytes: &[u8], now: Instant) -> bool {
+        let Some(peers) = self.endpoint.forwards(socket, from, bytes) else { return true };
+        let account = |address: Address| Ipv4Addr::from(address.ip()).to_ipv6_mapped().octets();
+        let natives = peers.map(|peer| Native { key: peer.public_key, address: account(peer.address) });
+        let (at, full) = match self.ledger.forward(natives, bytes.len(), now) {
+            Ok(()) => {
+                self.counters.forwarded = self.counters.forwarded.saturating_add(bytes.len() as u64);
+                return true;
+            }
+            Err(refused) => refused,
+        };
+        let (resource, scope) = match full {
+            Full::Spent(scope) => ("blind_relay_bytes_per_day", scope),
+            Full::Links(scope) | Full::Rate(scope) => ("blind_relay_bytes_per_second", scope),
+        };
+        *self.counters.turned_down.entry((resource, scope.name())).or_default() += 1;
+        if let (Full::Spent(_), Some(peer)) = (full, peers.get(at)) {
+            self.endpoint.close_blind_relay_session(peer.session, now);
+        }
+        false
     }
 
     /// Does what is due.

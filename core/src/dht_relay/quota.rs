@@ -161,6 +161,13 @@ impl Id {
     }
 }
 
+/// A peer that comes without a link, over UDP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Native {
+    pub(super) key: [u8; 32],
+    pub(super) address: [u8; 16],
+}
+
 /// The accounts of a relay.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -192,6 +199,11 @@ struct Account {
 impl Ledger {
     pub(super) fn new(quotas: Quotas) -> Self {
         Self { quotas, accounts: BTreeMap::new(), links: BTreeMap::new(), forget_at: FEW_ACCOUNTS }
+    }
+
+    /// Returns how many accounts there are.
+    pub(super) fn len(&self) -> usize {
+        self.accounts.len()
     }
 
     /// Replaces the bounds. What is beyond them already stays.
@@ -309,6 +321,48 @@ impl Ledger {
             }
         }
         Charge::Wait(wait)
+    }
+
+    /// Counts a packet of one native peer for another that is forwarded unread, or says whose account has no room for it and
+    /// which of the two is to blame. It is lost then: that is what slows a stream down that nobody here can ask to wait.
+    pub(super) fn forward(
+        &mut self,
+        peers: [Native; 2],
+        bytes: usize,
+        now: Instant,
+    ) -> Result<(), (usize, Full)> {
+        let accounts = |peer: &Native| [Id::Address(peer.address), Id::Key(peer.key), Id::Total];
+        for (at, peer) in peers.iter().enumerate() {
+            for id in accounts(peer) {
+                self.may_forward(id, at, now).map_err(|full| (at, full))?;
+            }
+        }
+        let bytes = bytes as u64;
+        for (at, peer) in peers.iter().enumerate() {
+            for id in accounts(peer) {
+                let quota = *self.quotas.of(id.scope());
+                let account = self.account(id, now);
+                account.touched = now;
+                if let Some((rate, bucket)) = quota.byte_rate().zip(account.bytes.get_mut(at)) {
+                    bucket.take(rate, bytes, now);
+                }
+                account.spend(bytes, quota.bytes_per_day, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn may_forward(&mut self, id: Id, way: usize, now: Instant) -> Result<(), Full> {
+        let (scope, quota) = (id.scope(), *self.quotas.of(id.scope()));
+        let account = self.account(id, now);
+        if account.spend(0, quota.bytes_per_day, now) {
+            return Err(Full::Spent(scope));
+        }
+        let bucket = quota.byte_rate().zip(account.bytes.get_mut(way));
+        match bucket.is_some_and(|(rate, bucket)| !bucket.has(rate, now)) {
+            true => Err(Full::Rate(scope)),
+            false => Ok(()),
+        }
     }
 
     fn may_open(&mut self, id: Id, now: Instant) -> Result<(), Full> {
@@ -611,6 +665,27 @@ mod tests {
         ledger.close(LinkId(1));
         assert_eq!(ledger.open(LinkId(2), [1; 16], now), Err(Full::Spent(Scope::Address)));
         assert_eq!(ledger.open(LinkId(2), [1; 16], now + DAY), Ok(()));
+    }
+
+    #[test]
+    fn packets_of_native_peers_count_for_who_sends_and_who_gets_them() {
+        let native = |key| Native { key: [key; 32], address: [key; 16] };
+        let now = Instant::EPOCH;
+        let key = Quota { bytes_per_second: Some(1000), bytes_burst: Some(2000), ..EMPTY };
+        let address = Quota { bytes_per_day: Some(5000), ..EMPTY };
+        let mut ledger = Ledger::new(Quotas { address, key, ..NONE });
+
+        assert_eq!(ledger.forward([native(1), native(2)], 1500, now), Ok(()));
+        assert_eq!(ledger.forward([native(1), native(3)], 1500, now), Ok(()));
+        assert_eq!(ledger.forward([native(1), native(4)], 1, now), Err((0, Full::Rate(Scope::Key))));
+        // The other way has a rate of its own; the day is for both.
+        assert_eq!(ledger.forward([native(2), native(1)], 1500, now), Ok(()));
+        assert_eq!(ledger.forward([native(2), native(1)], 1500, now + Duration::from_secs(1)), Ok(()));
+        let later = now + Duration::from_secs(3);
+        assert_eq!(ledger.forward([native(1), native(4)], 1, later), Err((0, Full::Spent(Scope::Address))));
+        assert_eq!(ledger.forward([native(4), native(1)], 1, later), Err((1, Full::Spent(Scope::Address))));
+        assert_eq!(ledger.forward([native(3), native(4)], 1500, later), Ok(()));
+        assert_eq!(ledger.forward([native(1), native(4)], 1, now + DAY), Ok(()));
     }
 
     #[test]

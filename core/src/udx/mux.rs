@@ -410,6 +410,13 @@ impl Udx {
         self.streams.is_empty()
     }
 
+    /// Returns the stream on which a datagram comes in that is to be forwarded.
+    pub fn forwards(&self, socket: SocketId, from: Address, datagram: &[u8]) -> Option<StreamId> {
+        let id = Packet::peek_id(datagram).map(StreamId)?;
+        let entry = self.streams.get(&id)?;
+        (entry.forwards_to.is_some() && entry.accepts(socket, from)).then_some(id)
+    }
+
     /// Takes in a datagram and returns whether it belonged to a stream; otherwise it is somebody else's.
     pub fn handle_datagram(
         &mut self,

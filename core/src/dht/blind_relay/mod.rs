@@ -11,6 +11,7 @@ mod messages;
 mod service;
 
 pub use messages::{Pair, Unpair};
+pub use service::{Figures, Peer};
 
 pub(crate) use call::{Call, CallRequest, Relaying};
 pub(crate) use link::{Link, LinkEvent};

@@ -6,6 +6,7 @@ use super::link::Link;
 use super::messages::Pair;
 use crate::collections::BTreeMap;
 use crate::dht::events::{ConnectionId, ServerId};
+use crate::udx::Address;
 
 /// A blind relay for others.
 #[derive(Debug)]
@@ -18,12 +19,37 @@ pub(crate) struct Service {
     pairs: BTreeMap<[u8; 32], Both>,
     /// The streams that forward, and which pair they belong to.
     streams: BTreeMap<ConnectionId, ([u8; 32], usize)>,
+    refused: u64,
+}
+
+/// What a blind relay has, and has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Peers that are here.
+    pub sessions: usize,
+    /// Pairs of them whose packets are forwarded.
+    pub pairs: usize,
+    /// Peers that were turned away.
+    pub refused: u64,
+}
+
+/// A peer at a blind relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its connection, for [`Endpoint::close_blind_relay_session`](crate::dht::Endpoint::close_blind_relay_session).
+    pub session: ConnectionId,
+    /// Its key.
+    pub public_key: [u8; 32],
+    /// Where it is.
+    pub address: Address,
 }
 
 /// A connection of a peer that wants streams forwarded.
 #[derive(Debug)]
 struct Session {
     link: Link,
+    public_key: [u8; 32],
+    address: Address,
     /// What it has named, by token and side.
     sides: Vec<([u8; 32], usize)>,
 }
@@ -56,21 +82,45 @@ impl Service {
             sessions: BTreeMap::new(),
             pairs: BTreeMap::new(),
             streams: BTreeMap::new(),
+            refused: 0,
         }
     }
 
-    /// Returns how many sessions and how many complete pairs there are.
-    pub(crate) fn figures(&self) -> (usize, usize) {
-        (self.sessions.len(), self.streams.len() / 2)
+    /// Returns what there is at the moment.
+    pub(crate) fn figures(&self) -> Figures {
+        let pairs = self.streams.len() / 2;
+        Figures { sessions: self.sessions.len(), pairs, refused: self.refused }
     }
 
-    /// Takes a peer in, unless there are too many.
-    pub(crate) fn open(&mut self, session: ConnectionId, link: Link) -> bool {
-        let has_room = self.sessions.len() < self.max_sessions;
+    /// Takes a peer in, unless there are too many: in all, with its key, or at its host.
+    pub(crate) fn open(&mut self, peer: Peer, link: Link) -> bool {
+        let Peer { session, public_key, address } = peer;
+        let share = self.max_sessions.div_ceil(SHARE).max(MIN_SHARE);
+        let count = |is_same: &dyn Fn(&Session) -> bool| {
+            self.sessions.values().filter(|other| is_same(other)).count()
+        };
+        let has_room = self.sessions.len() < self.max_sessions
+            && count(&|other| other.public_key == public_key) < share
+            && count(&|other| other.address.ip() == address.ip()) < share;
         if has_room {
-            self.sessions.insert(session, Session { link, sides: Vec::new() });
+            self.sessions.insert(session, Session { link, public_key, address, sides: Vec::new() });
+        } else {
+            self.refused += 1;
         }
         has_room
+    }
+
+    /// Returns whose packets a stream forwards, and who gets them.
+    pub(crate) fn ends(&self, stream: ConnectionId) -> Option<[Peer; 2]> {
+        let (token, side) = *self.streams.get(&stream)?;
+        let both = self.pairs.get(&token)?;
+        Some([self.peer(both, side)?, self.peer(both, 1 - side)?])
+    }
+
+    fn peer(&self, both: &Both, side: usize) -> Option<Peer> {
+        let id = both.get(side)?.as_ref()?.session;
+        let Session { public_key, address, .. } = self.sessions.get(&id)?;
+        Some(Peer { session: id, public_key: *public_key, address: *address })
     }
 
     /// Reports whether a connection is a session.
@@ -161,6 +211,12 @@ impl Service {
         session.sides.iter().flat_map(|(token, _)| self.unpair(token)).collect()
     }
 }
+
+/// Part of all sessions that one key, or one host, may have: one in so many.
+const SHARE: usize = 4;
+
+/// As few sessions are nobody's share.
+const MIN_SHARE: usize = 16;
 
 /// Pairs of one session: hyperdht asks for one in each.
 const MAX_PAIRS: usize = 16;

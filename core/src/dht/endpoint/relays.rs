@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Connect, Endpoint, Listen, Misuse};
 use crate::crypto::KeyPair;
-use crate::dht::blind_relay::{Call, CallRequest, Link, LinkEvent, Pair, Service};
+use crate::dht::blind_relay::{Call, CallRequest, Figures, Link, LinkEvent, Pair, Peer, Service};
 use crate::dht::context::Timer;
 use crate::dht::events::{ConnectionId, Event, ServerId};
 use crate::dht::noise_seat::Identity;
@@ -36,9 +36,23 @@ impl Endpoint {
         Ok(server)
     }
 
-    /// Returns how many sessions and pairs there are, being a blind relay.
-    pub fn blind_relay_figures(&self) -> (usize, usize) {
+    /// Returns what there is, being a blind relay.
+    pub fn blind_relay_figures(&self) -> Figures {
         self.service.as_ref().map(Service::figures).unwrap_or_default()
+    }
+
+    /// Returns who sends a datagram that is to be forwarded unread, and who gets it; `None` for all others.
+    pub fn forwards(&self, socket: SocketId, from: Address, datagram: &[u8]) -> Option<[Peer; 2]> {
+        let service = self.service.as_ref()?;
+        service.ends(self.context.streams.forwards(socket, from, datagram)?)
+    }
+
+    /// Sends a peer of the blind relay away, and ends its pairs.
+    pub fn close_blind_relay_session(&mut self, session: ConnectionId, now: Instant) {
+        if self.service.as_ref().is_some_and(|service| service.has(session)) {
+            self.relay_over(session, now);
+            self.drain(now);
+        }
     }
 
     /// Reports whether a connection is open, though not directly.
@@ -198,7 +212,9 @@ impl Endpoint {
 
     fn open_session(&mut self, id: ConnectionId, session: Session, key: &[u8; 32], now: Instant) {
         let link = Link::new(Role::Responder, session, key, &self.context.rng.bytes(), now);
-        if self.service.as_mut().is_some_and(|service| service.open(id, link)) {
+        let address = self.context.streams.remote(id);
+        let peer = address.map(|address| Peer { session: id, public_key: *key, address });
+        if peer.zip(self.service.as_mut()).is_some_and(|(peer, service)| service.open(peer, link)) {
             self.drive_link(id, now);
         } else {
             self.release(id, now);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode;
 use hypertab_core::crypto::KeyPair;
-use hypertab_core::dht::blind_relay::{PROTOCOL, Pair, Unpair};
+use hypertab_core::dht::blind_relay::{Figures, PROTOCOL, Pair, Unpair};
 use hypertab_core::dht::rpc::{SocketId, Transmit};
 use hypertab_core::dht::{Connect, ConnectionId, Endpoint, EndpointOptions, Event, Identity, Mode};
 use hypertab_core::noise::{Role, Session};
@@ -56,7 +56,7 @@ pub fn blind_relay(mut data: &[u8]) {
             _ => net.is_lossy = op & 0x10 != 0,
         }
         net.settle();
-        let (sessions, pairs) = net.relay.blind_relay_figures();
+        let Figures { sessions, pairs, .. } = net.relay.blind_relay_figures();
         assert!(sessions <= MAX_SESSIONS && pairs <= 16 * MAX_SESSIONS, "{sessions} sessions, {pairs} pairs");
         is_paired |= pairs > 0;
         assert!(is_paired || net.answers.is_empty(), "an answer without a pair");
