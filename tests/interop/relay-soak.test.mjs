@@ -14,7 +14,7 @@ import DHT from 'hyperdht'
 import WebSocket from 'ws'
 
 import { defer } from './support/cleanup.mjs'
-import { startRelay } from './support/relay.mjs'
+import { relayFigure, startRelay } from './support/relay.mjs'
 import { parseBootstrap } from './support/testnet.mjs'
 
 const MIB = 1024 * 1024
@@ -38,7 +38,9 @@ test(`${tabs} tabs come and go for ${duration / 1000} s, and leave nothing behin
   const ignore = () => {}
   process.on('uncaughtException', ignore)
   defer(t, () => process.off('uncaughtException', ignore))
-  const relay = await startRelay(t, { testnet: true, args: limits })
+  // The network is another process: what it stores for tabs is no memory of the relay's.
+  const { bootstrap } = await startRelay(t, { testnet: true })
+  const relay = await startRelay(t, { bootstrap, args: [...limits, '--allow-private'] })
   const native = new DHT({ bootstrap: parseBootstrap(relay.bootstrap), host: '127.0.0.1', firewalled: false })
   defer(t, () => native.destroy({ force: true }))
   await native.fullyBootstrapped()
@@ -69,10 +71,12 @@ test(`${tabs} tabs come and go for ${duration / 1000} s, and leave nothing behin
   await sampling
 
   await settled(relay)
+  const accounts = await relayFigure(relay, 'accounts')
   const middle = (from, to) => samples.slice(Math.floor(samples.length * from), Math.ceil(samples.length * to)).sort((a, b) => a - b).at(Math.floor(samples.length * (to - from) / 2))
   const [early, late] = [middle(1 / 3, 1 / 2), middle(5 / 6, 1)]
-  t.diagnostic(`${JSON.stringify(done)}; ${(early / MIB).toFixed(1)} MiB, then ${(late / MIB).toFixed(1)} MiB`)
+  t.diagnostic(`${JSON.stringify(done)}; ${samples.map((bytes) => (bytes / MIB).toFixed(1)).join(' ')} MiB; ${accounts} accounts; ${openDescriptors(relay)} descriptors, ${descriptors} before`)
   for (const name of Object.keys(lives)) assert.ok(done[name] > 0, `no tab has ever done this: ${name}`)
+  assert.ok(accounts <= 8 * tabs + 2048, `${accounts} keys and addresses are remembered`)
   assert.ok(late < early + SLACK, `memory grows from ${early} to ${late} bytes`)
   assert.ok(openDescriptors(relay) <= descriptors + 2, `${openDescriptors(relay)} descriptors, ${descriptors} before`)
 })
