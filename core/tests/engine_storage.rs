@@ -233,7 +233,7 @@ fn an_incoming_core_is_found_once_it_was_taken_in() {
         },
         ..OpenCore::default()
     };
-    let mut ask = |host: &mut Host, question| {
+    let ask = |host: &mut Host, question| {
         let request = host.engine.ask_store(store, question);
         match host.settled(request) {
             Ok(Response::Store(answer)) => *answer,
