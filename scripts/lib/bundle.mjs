@@ -80,12 +80,19 @@ export async function bundleApi () {
   }
 }
 
-/** Takes comments and spaces out of what wasm-bindgen wrote around the engine. */
+/** Takes comments and spaces out of what wasm-bindgen wrote around the engine, and has it look at text. */
 export async function shrinkBindings () {
   const esbuild = await import('esbuild')
   const file = join(dist, 'engine', 'hypertab.js')
-  const { code } = await esbuild.transform(await readFile(file, 'utf8'), { format: 'esm', minifySyntax: true, minifyWhitespace: true })
+  const { code } = await esbuild.transform(guard(await readFile(file, 'utf8')), { format: 'esm', minifySyntax: true, minifyWhitespace: true })
   await writeFile(file, code)
+}
+
+// wasm-bindgen trusts that text is text: of anything else it writes where nothing was allocated, and the engine stops.
+function guard (bindings) {
+  const before = /function passStringToWasm0\(arg, ?malloc, ?realloc\) ?\{/
+  if (!before.test(bindings)) throw new Failure('wasm-bindgen passes text in another way than before; scripts/lib/bundle.mjs has to be told')
+  return bindings.replace(before, (head) => `${head}if (typeof arg !== 'string') throw new TypeError('text is needed, not ' + (arg === null ? 'null' : typeof arg));`)
 }
 
 // The engine stays a file of its own, so that bundlers see where its wasm is.

@@ -5,6 +5,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
+import Corestore from 'hypertab/corestore'
+import { memory } from 'hypertab/storage'
+
 import { root } from '../../scripts/lib/run.mjs'
 
 /** Exports without a handle of something that is open, or that are only called in the engine that the handle is of. */
@@ -18,4 +21,18 @@ test('every export of the engine travels or only computes', () => {
 
   assert.ok(names.length > 100)
   assert.deepEqual(names.filter((name) => !COMPUTES.test(name) && !table.has(name)), [])
+})
+
+test('what is no text is refused, and the engine goes on', async () => {
+  const store = new Corestore(memory())
+  const core = store.get({ name: 'text' })
+  await core.append('block')
+
+  for (const wrong of [7, {}, true, Symbol('name'), ['name']]) {
+    for (const call of [
+      () => store.get({ name: wrong }).ready(), () => core.session({ name: wrong }).ready(), () => core.setUserData(wrong, 'x'), () => core.getUserData(wrong)
+    ]) await assert.rejects(async () => await call(), (error) => error.code !== 'ENGINE_FAILED', String(wrong))
+  }
+  assert.equal(String(await core.get(0)), 'block')
+  await store.close()
 })
