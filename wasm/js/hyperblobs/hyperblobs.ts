@@ -72,8 +72,9 @@ export class HyperblobsBatch {
     return this.blobs.ready()
   }
 
-  async put (blob: Uint8Array): Promise<BlobId> {
+  async put (content: Uint8Array | string): Promise<BlobId> {
     const { core, blockSize } = this.blobs
+    const blob = isBytes(content) ? content : bytesFrom(content)
     if (!core.opened) await core.ready()
     const id: BlobId = {
       blockOffset: core.length + this.blocks.length,
