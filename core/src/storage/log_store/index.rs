@@ -101,9 +101,10 @@ impl Memtable {
     }
 
     fn insert_entry(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
-        self.size += ENTRY_COST + key.len() + slot_size(slot.as_ref());
+        let len = key.len();
+        self.size += ENTRY_COST + len + slot_size(slot.as_ref());
         let old = self.entries.insert_near(&mut self.near, key, slot)?;
-        self.size = self.size.saturating_sub(ENTRY_COST + slot_size(old.as_ref()));
+        self.size = self.size.saturating_sub(ENTRY_COST + len + slot_size(old.as_ref()));
         old
     }
 
@@ -136,6 +137,7 @@ impl Memtable {
             .collect();
         for other in touching {
             let other_end = self.cleared.remove(&other).expect("listed above");
+            self.size = self.size.saturating_sub(ENTRY_COST + other.len() + other_end.len());
             start = start.min(other);
             end = end.max(other_end);
         }
@@ -406,6 +408,21 @@ mod tests {
         assert_eq!(table.get(b"x"), None);
         assert!(table.touches(b"a", Some(b"bb")) && table.touches(b"g", None) && !table.touches(b"h", None));
         assert!(!table.touches(b"a", Some(b"b")));
+    }
+
+    #[test]
+    fn what_is_replaced_counts_no_longer() {
+        let mut table = Memtable::default();
+        table.insert(key("head"), value("first"));
+        table.clear(key("m"), key("p"));
+        let before = table.size();
+
+        for _ in 0..1000 {
+            table.insert(key("head"), value("later"));
+            table.clear(key("m"), key("p"));
+        }
+
+        assert_eq!(table.size(), before);
     }
 
     #[test]

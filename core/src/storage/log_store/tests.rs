@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use bytes::Bytes;
 
 use super::index::LeafCache;
-use super::{FileStore, SyncFile};
+use super::{FileStore, MAX_KEY, SyncFile, file, record, segments};
 use crate::error::StorageFailure;
 use crate::storage::conformance::{self, Backend, CrashFile, block_on};
 use crate::storage::run::{Numbers, Run};
@@ -140,12 +140,13 @@ fn crash_run(seed: u64) {
         file.budget = Some(5 + rng.below(120) as u32);
         file.delay = [None, Some(0), Some(3), Some(40)][rng.below(4) as usize];
         let mut store = open(file.clone());
-        if scan_all(&mut store).is_none() && store.file.budget == Some(0) {
+        let mut found = scan_all(&mut store);
+        if found.is_none() && store.file.budget == Some(0) {
             // Opening tidies up, and got no further than that.
             file = store.into_file().crash(&mut |limit| rng.below(limit));
             store = open(file.clone());
+            found = scan_all(&mut store);
         }
-        let found = scan_all(&mut store);
         assert!(found.as_ref() == Some(&model), "seed {seed} round {round}: state after opening");
         store.file.budget.get_or_insert(100);
         let mut states = alloc::vec![model.clone()];
@@ -289,6 +290,36 @@ fn a_value_larger_than_a_segment_comes_back() {
             assert_eq!(store.poll_outcome(), Some(Outcome::Read { id: ReadId(0), values }));
         }
     }
+}
+
+#[test]
+fn a_key_that_no_index_holds_is_damage() {
+    let mut bytes = record::begin(0);
+    let op = Op::Put { key: alloc::vec![7; MAX_KEY + 1].into(), value: Bytes::new() };
+    record::push_op(&mut bytes, &op, &(0..0));
+    record::seal(&mut bytes, record::Kind::Commit, 0, 0, 0);
+    let mut file = CrashFile::default();
+    file.write_at(file::PAGE, &bytes).unwrap();
+
+    let mut store = open(file);
+
+    store.handle_intent(commit(1, put_key()));
+    let failed = Outcome::CommitFailed { id: CommitId(1), failure: StorageFailure::Corrupted };
+    assert_eq!(store.poll_outcome(), Some(failed));
+}
+
+#[test]
+fn a_part_of_a_run_stays_within_a_segment() {
+    let mut store = open(CrashFile::default());
+    // As many bytes as there is room for besides what frames them, estimated without the record's own header.
+    let values = [0, 1].map(|odd| Bytes::from(alloc::vec![7; (segments::SEGMENT as usize - 47) / 2 + odd]));
+    let run = Run::new(Bytes::from_static(b"p"), 1 << 40, values.to_vec()).unwrap();
+
+    store.handle_intent(commit(1, Batch { ops: [Op::PutRun(run.into())].into() }));
+
+    assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(1))));
+    let spans: Vec<u32> = store.store.segments.iter().map(|(_, segment)| segment.span).collect();
+    assert_eq!(spans, [1, 1]);
 }
 
 /// A store with a checkpoint whose header is on its way to the disk.
