@@ -301,6 +301,21 @@ fn a_recorded_write_and_its_record_are_stored_by_the_same_commit() {
 }
 
 #[test]
+fn what_no_store_takes_is_refused_and_the_store_goes_on() {
+    let mut host = Host::new(1);
+    let store = host.store(MemoryStore::new());
+    let core = host.open(store, OpenCore::default());
+    let large = Bytes::from(vec![0; MAX_BLOCK_SIZE + 1]);
+
+    for (name, value) in [("name".into(), large), ("n".repeat(40_000), "value".into())] {
+        let put = host.engine.core(core).unwrap().set_user_data(name, Some(value));
+        assert_eq!(host.settled(put).map_err(|error| error.code()), Err("BAD_ARGUMENT"));
+    }
+
+    assert_eq!(host.append(core, &[b"a"]), 1);
+}
+
+#[test]
 fn user_data_seeks_and_timeouts_work() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());

@@ -15,6 +15,7 @@ use super::core::{Core, Step};
 use super::error::CoreError;
 use super::jobs::Value;
 use super::nodes::ReadSet;
+use super::write::fits;
 
 /// Names a record of one log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +90,11 @@ impl Core {
         for change in changes {
             ops.push(match change {
                 RecordChange::Put(record, value) => {
-                    Op::Put { key: self.record_key(record), value: value.clone() }
+                    let key = self.record_key(record);
+                    if let Err(error) = fits(&key, Some(value)) {
+                        return Step::Failed(error);
+                    }
+                    Op::Put { key, value: value.clone() }
                 }
                 RecordChange::Delete(record) => Op::Delete { key: self.record_key(record) },
                 RecordChange::DeleteRange(start, end) => {

@@ -192,6 +192,9 @@ impl Core {
     pub(super) fn put_user_data(&mut self, name: &str, value: Option<&Bytes>, store: &mut Store) -> Step {
         let key = self.keys.user_data(name);
         let bytes = key.len() + value.map_or(0, Bytes::len);
+        if let Err(error) = fits(&key, value) {
+            return Step::Failed(error);
+        }
         if self.is_cutting || !store.has_room(bytes) {
             return Step::Park;
         }
@@ -466,6 +469,20 @@ impl Core {
         }
     }
 }
+
+/// Reports what no store would take: it would stop for all that is in it.
+pub(super) fn fits(key: &[u8], value: Option<&Bytes>) -> Result<(), CoreError> {
+    if key.len() > MAX_KEY {
+        return Err(CoreError::BadArgument("key is too long"));
+    }
+    match value.map(|value| value.len() as u64) {
+        Some(found) if found > MAX_BLOCK_SIZE as u64 => Err(CoreError::BlockTooLarge { found }),
+        _ => Ok(()),
+    }
+}
+
+/// Longest key, in bytes: half of what the log of a file takes.
+const MAX_KEY: usize = 1 << 15;
 
 /// What a block costs a commit besides its bytes: its key, and two nodes.
 const BLOCK_COST: usize = 400;
