@@ -12,10 +12,9 @@ use bytes::Bytes;
 
 use crate::collections::BTreeMap;
 use crate::hypercore::bitfield::BitChange;
-use crate::hypercore::branch::Change;
+use crate::hypercore::branch::{Base, Change};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::CoreEvent;
-use crate::hypercore::merkle_tree::Tree;
 use crate::storage::{Intent, Op, Outcome, ReadId, ReadTicket, StorageFailure, StoreId, View};
 
 use super::Engine;
@@ -44,8 +43,8 @@ struct Merging {
 pub(super) struct Twin {
     /// The first one.
     pub(super) parent: CoreId,
-    /// The head that it started from.
-    base: Tree,
+    /// What it started from.
+    base: Base,
     /// Blocks gained and dropped since then, in order.
     bits: Vec<BitChange>,
     /// The shortest that it was cut to since then.
@@ -54,7 +53,7 @@ pub(super) struct Twin {
 }
 
 impl Twin {
-    pub(super) fn new(parent: CoreId, base: Tree) -> Self {
+    pub(super) fn new(parent: CoreId, base: Base) -> Self {
         Self { parent, base, bits: Vec::new(), cut: None, is_changed: false }
     }
 
@@ -173,7 +172,7 @@ impl Engine {
         let cut = |twin: &Twin| {
             let log = self.cores.get(&twin.parent).and_then(CoreEntry::open);
             let grown = log.filter(|log| twin.is_changed && log.has_grown_from(&twin.base));
-            let cut = twin.cut.into_iter().chain(grown.map(|_| twin.base.length)).min()?;
+            let cut = twin.cut.into_iter().chain(grown.map(|_| twin.base.tree.length)).min()?;
             Some((twin.parent, cut))
         };
         twins.filter_map(cut).collect()
@@ -224,22 +223,20 @@ impl Engine {
             twin.is_changed = false;
             let base = twin.base.clone();
             let Some(below) = self.stores.get_mut(&store) else { continue };
-            let mut head = change.state.tree.clone();
-            if let Some((open, _)) = self.cores.get_mut(parent).and_then(CoreEntry::parts) {
-                // What came to the log meanwhile is in nobody's way: as upstream, the atom has the last word.
-                if !open.is_at(&base) {
-                    open.give_way(&base, &mut change, &mut below.machine);
-                    head = change.state.tree.clone();
-                }
-                open.adopt(change, &mut below.machine);
+            let Some((open, _)) = self.cores.get_mut(parent).and_then(CoreEntry::parts) else { continue };
+            // What came to the log meanwhile is in nobody's way: as upstream, the atom has the last word.
+            if !open.is_at(&base) {
+                open.give_way(&base.tree, &mut change, &mut below.machine);
             }
+            open.adopt(change, &mut below.machine);
+            let base = open.base();
             let Some(entry) = self.cores.get_mut(id_of_twin) else { continue };
-            if let Some(twin) = &mut entry.twin {
-                twin.base = head.clone();
-            }
             if let Some((open, _)) = entry.parts() {
-                open.seen_up_to(head.length);
-                open.follow(head.fork);
+                open.seen_up_to(base.tree.length);
+                open.follow(base.tree.fork);
+            }
+            if let Some(twin) = &mut entry.twin {
+                twin.base = base;
             }
         }
         let Some(below) = self.stores.get_mut(&store) else { return Err(Error::Closed) };

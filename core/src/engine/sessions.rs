@@ -334,7 +334,7 @@ impl Engine {
                 let (parent, child) = (*parent, *child);
                 running.waiting += 1;
                 let twin = self.cores.get(&parent).and_then(CoreEntry::open);
-                match twin.map(|core| (core.atomic(Party(child.0)), core.tree().clone())) {
+                match twin.map(|core| (core.atomic(Party(child.0)), core.base())) {
                     Some((Ok(core), base)) if self.cores.contains_key(&child) => {
                         if let Some(entry) = self.cores.get_mut(&child) {
                             entry.twin = Some(Twin::new(parent, base));

@@ -195,16 +195,22 @@ impl Core {
         Ok(core)
     }
 
+    /// Returns what a second core starts from.
+    pub fn base(&self) -> Base {
+        Base { tree: self.tip.clone(), cuts: self.cuts }
+    }
+
     /// Returns whether the head is the one that a second core started from.
-    pub fn is_at(&self, tree: &Tree) -> bool {
-        self.tip.fork == tree.fork && self.tip.roots == tree.roots
+    pub fn is_at(&self, base: &Base) -> bool {
+        self.tip.fork == base.tree.fork && self.tip.roots == base.tree.roots
     }
 
     /// Returns whether the log has only grown since a second core started from a head, so that it can be cut again to what
-    /// both share.
-    pub fn has_grown_from(&self, tree: &Tree) -> bool {
+    /// both share. The fork alone does not tell: a branch keeps it when it is cut.
+    pub fn has_grown_from(&self, base: &Base) -> bool {
         let can_sign = self.is_branch() || (self.key_pair().is_some() && self.verifier().is_some());
-        self.tip.fork == tree.fork && self.tip.length > tree.length && can_sign
+        let is_uncut = self.tip.fork == base.tree.fork && self.cuts == base.cuts;
+        is_uncut && self.tip.length > base.tree.length && can_sign
     }
 
     /// Takes back what was written since a second core started from a head, for [`adopt`](Self::adopt) to put that core's
@@ -277,6 +283,15 @@ impl Core {
     pub fn is_sealed_key(&self, key: &[u8]) -> bool {
         key == self.keys.head() || key == self.keys.hints() || self.keys.page_index(key).is_some()
     }
+}
+
+/// What a second core over a log starts from.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The head.
+    pub tree: Tree,
+    /// How often the log had been cut.
+    cuts: u64,
 }
 
 /// What a second core over a log made of it.

@@ -95,6 +95,8 @@ pub struct Core {
     pub(super) is_cutting: bool,
     /// Counts cuts: what was read before one is worthless after it.
     epoch: u64,
+    /// How often it was cut.
+    pub(super) cuts: u64,
 
     pub(super) cache: NodeCache,
     pub(super) reorgs: BTreeMap<u64, Reorg>,
@@ -231,6 +233,7 @@ impl Core {
             in_flight: None,
             is_cutting: false,
             epoch: 0,
+            cuts: 0,
             cache: NodeCache::default(),
             reorgs: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -757,6 +760,7 @@ impl Core {
     pub(super) fn cut(&mut self, ancestors: u64) {
         self.is_cutting = true;
         self.epoch += 1;
+        self.cuts += 1;
         let head = 2 * ancestors;
         self.cache.retain(|index| flat_tree::right_span(index) < head);
         for snapshot in self.snapshots.values_mut() {
