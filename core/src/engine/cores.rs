@@ -63,6 +63,12 @@ impl StoreEntry {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Reader {
     Atom(StoreId),
+    /// A block that was asked for when the log had been cut so often.
+    Block {
+        core: CoreId,
+        request: RequestId,
+        cuts: u64,
+    },
     Core(CoreId),
     Query(RequestId),
     /// A list of user data that was asked for.
@@ -584,6 +590,11 @@ impl Engine {
                 StoreEvent::Values { ticket, values } => {
                     let core = match store.reads.remove(&ticket) {
                         Some(Reader::Core(core)) => core,
+                        Some(Reader::Block { core, request, cuts }) => {
+                            let block = values.into_iter().next().flatten();
+                            self.block_read(core, request, cuts, Ok(block));
+                            continue;
+                        }
                         Some(Reader::Atom(atom)) => {
                             self.handle_atom_values(atom, ticket, Ok(values));
                             continue;
@@ -633,6 +644,10 @@ impl Engine {
                 StoreEvent::ReadFailed { ticket, failure } => {
                     let core = match store.reads.remove(&ticket) {
                         Some(Reader::Core(core)) => core,
+                        Some(Reader::Block { core, request, cuts }) => {
+                            self.block_read(core, request, cuts, Err(failure));
+                            continue;
+                        }
                         Some(Reader::Atom(atom)) => {
                             self.handle_atom_values(atom, ticket, Err(failure));
                             continue;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::compact_encoding::Writer;
 use crate::crypto::namespaces::TREE;
+use crate::error::StorageFailure;
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::{EncryptionKey, Value, Work};
 use crate::hypercore::merkle_tree::Seek;
@@ -25,7 +26,8 @@ pub(super) enum Pending {
     Get {
         index: u64,
         options: GetOptions,
-        is_wish: bool,
+        /// A job reads the block; else it is read without one, or fetched.
+        has_job: bool,
     },
     Seek {
         bytes: u64,
@@ -104,7 +106,7 @@ impl Engine {
         now: Instant,
     ) -> RequestId {
         let timeout = options.timeout;
-        let request = self.begin(core, Pending::Get { index, options, is_wish: false });
+        let request = self.note(core, Pending::Get { index, options, has_job: false });
         self.start_get(core, request, now);
         self.set_timeout(request, timeout, now);
         request
@@ -174,6 +176,7 @@ impl Engine {
             None | Some(Pending::Job) => return,
             Some(_) => {}
         }
+        self.dirty_cores.insert(core);
         if let Some((core, replicator)) = entry.parts() {
             replicator.cancel(wish_of(request), core, now);
         }
@@ -188,33 +191,38 @@ impl Engine {
         self.finish(core, request, Err(error));
     }
 
-    /// Fails everything that a core's replicator was to answer; jobs fail by themselves.
+    /// Fails everything that waits for the store or for a core's replicator; jobs fail by themselves.
     pub(super) fn fail_requests(&mut self, core: CoreId, error: Error, now: Instant) {
         let Some(entry) = self.cores.get(&core) else { return };
         let requests: alloc::vec::Vec<RequestId> =
-            entry.requests.iter().filter(|(_, pending)| pending.is_wish()).map(|(id, _)| *id).collect();
+            entry.requests.iter().filter(|(_, pending)| !pending.has_job()).map(|(id, _)| *id).collect();
         for request in requests {
             self.give_up(request, error, now);
         }
     }
 
     fn begin(&mut self, core: CoreId, pending: Pending) -> RequestId {
+        self.dirty_cores.insert(core);
+        self.note(core, pending)
+    }
+
+    /// As [`begin`](Self::begin), for a command that may not concern the core's jobs and peers.
+    fn note(&mut self, core: CoreId, pending: Pending) -> RequestId {
         let request = self.next_request();
         self.requests.insert(request, core);
         if let Some(entry) = self.cores.get_mut(&core) {
             entry.requests.insert(request, pending);
         }
-        self.dirty_cores.insert(core);
         request
     }
 
     fn finish(&mut self, core: CoreId, request: RequestId, result: Result<Response, Error>) {
         self.requests.remove(&request);
         self.wakes.set(Sleeper::Request(request), None);
-        if let Some(entry) = self.cores.get_mut(&core) {
-            entry.requests.remove(&request);
+        let pending = self.cores.get_mut(&core).and_then(|entry| entry.requests.remove(&request));
+        if !matches!(pending, Some(Pending::Get { .. })) {
+            self.dirty_cores.insert(core);
         }
-        self.dirty_cores.insert(core);
         self.answer(request, result);
     }
 
@@ -232,16 +240,68 @@ impl Engine {
         let Some((open, _)) = entry.parts() else { return };
         let retained = options.snapshot.and_then(|SnapshotId(snapshot)| open.retained(snapshot, index));
         if let Some(block) = retained {
-            let block = decrypt(open, index, &block, options.encryption.as_ref());
+            let block = decrypt(open, index, block, options.encryption.as_ref());
             return self.finish(core, request, block.map(|block| Response::Block(Some(block))));
         }
         if let Err(error) = check_snapshot(open, index, options.snapshot) {
             return self.finish(core, request, Err(error));
         }
         if open.may_have(index) {
-            entry.submit(Work::Get { index }, Purpose::Request(request));
+            self.read_block(core, request, index);
         } else {
             self.fetch(core, request, now);
+        }
+    }
+
+    /// Reads a block that the log has. Most need no job: there is one place to look, and nothing to be done with it.
+    fn read_block(&mut self, core: CoreId, request: RequestId, index: u64) {
+        let Some(entry) = self.cores.get_mut(&core) else { return };
+        let found = entry.open().and_then(|open| Some((open.place_of(index)?, open.cuts())));
+        if let Some((key, cuts)) = found
+            && let Some(store) = self.stores.get_mut(&entry.store)
+        {
+            match store.machine.peek(&key) {
+                Some(Some(block)) => return self.deliver(core, request, block),
+                // It is being dropped.
+                Some(None) => {}
+                None => {
+                    let ticket = store.machine.read(alloc::vec![key]);
+                    store.reads.insert(ticket, Reader::Block { core, request, cuts });
+                    self.dirty_stores.insert(entry.store);
+                    return;
+                }
+            }
+        }
+        self.read_block_by_job(core, request);
+    }
+
+    fn read_block_by_job(&mut self, core: CoreId, request: RequestId) {
+        let Some(entry) = self.cores.get_mut(&core) else { return };
+        if let Some(Pending::Get { index, has_job, .. }) = entry.requests.get_mut(&request) {
+            *has_job = true;
+            let index = *index;
+            entry.submit(Work::Get { index }, Purpose::Request(request));
+            self.dirty_cores.insert(core);
+        }
+    }
+
+    /// Takes a block that was read without a job; `cuts` is how often the log had been cut when it was asked for.
+    pub(super) fn block_read(
+        &mut self,
+        core: CoreId,
+        request: RequestId,
+        cuts: u64,
+        block: Result<Option<Bytes>, StorageFailure>,
+    ) {
+        let is_uncut =
+            self.cores.get(&core).and_then(CoreEntry::open).is_some_and(|core| core.cuts() == cuts);
+        match block {
+            Ok(Some(block)) if is_uncut => self.deliver(core, request, block),
+            Ok(_) => self.read_block_by_job(core, request),
+            Err(failure) if self.requests.contains_key(&request) => {
+                self.finish(core, request, Err(failure.into()));
+            }
+            Err(_) => {}
         }
     }
 
@@ -249,11 +309,11 @@ impl Engine {
     fn fetch(&mut self, core: CoreId, request: RequestId, now: Instant) {
         let Some(entry) = self.cores.get_mut(&core) else { return };
         let wish = match entry.requests.get_mut(&request) {
-            Some(Pending::Get { index, options, is_wish }) => {
+            Some(Pending::Get { index, options, has_job }) => {
                 if !options.wait {
                     return self.finish(core, request, Ok(Response::Block(None)));
                 }
-                *is_wish = true;
+                *has_job = false;
                 (*index, options.priority, options.force)
             }
             Some(Pending::TreeHash { length, is_wish, has_asked, .. }) => {
@@ -264,6 +324,7 @@ impl Engine {
             _ => return,
         };
         let (index, priority, force) = wish;
+        self.dirty_cores.insert(core);
         if let Some((core, replicator)) = entry.parts() {
             let wish = GetWish { priority, force, snapshot: index < core.tree().length };
             replicator.get(wish_of(request), index, wish, core, now);
@@ -296,7 +357,7 @@ impl Engine {
         };
         let Some(pending) = entry.requests.get_mut(&request) else { return };
         let response = match (value, pending) {
-            (Value::Block(Some(block)), Pending::Get { .. }) => return self.deliver(core, request, &block),
+            (Value::Block(Some(block)), Pending::Get { .. }) => return self.deliver(core, request, block),
             (Value::Block(None), Pending::Get { .. }) => return self.fetch(core, request, now),
             (Value::Seek(seek), Pending::Seek { bytes, options, is_wish }) => {
                 let (bytes, padding) = (*bytes, options.padding);
@@ -365,11 +426,8 @@ impl Engine {
         let Some(entry) = self.cores.get_mut(&core) else { return };
         let Some(pending) = entry.requests.get_mut(&request) else { return };
         let response = match (value, pending) {
-            (Resolution::Block(block), Pending::Get { .. }) => return self.deliver(core, request, &block),
-            (Resolution::Local, Pending::Get { is_wish, .. }) => {
-                *is_wish = false;
-                return self.start_get(core, request, now);
-            }
+            (Resolution::Block(block), Pending::Get { .. }) => return self.deliver(core, request, block),
+            (Resolution::Local, Pending::Get { .. }) => return self.start_get(core, request, now),
             (Resolution::Block(_) | Resolution::Local, Pending::TreeHash { is_wish, .. }) => {
                 *is_wish = false;
                 return self.start_tree_hash(core, request, now);
@@ -396,7 +454,7 @@ impl Engine {
     }
 
     /// Answers with a block, decrypted if that was asked for.
-    fn deliver(&mut self, core: CoreId, request: RequestId, stored: &Bytes) {
+    fn deliver(&mut self, core: CoreId, request: RequestId, stored: Bytes) {
         let Some(entry) = self.cores.get_mut(&core) else { return };
         let Some(Pending::Get { index, options, .. }) = entry.requests.get(&request) else { return };
         let (index, snapshot, key) = (*index, options.snapshot, options.encryption.clone());
@@ -408,13 +466,12 @@ impl Engine {
 }
 
 impl Pending {
-    fn is_wish(&self) -> bool {
+    fn has_job(&self) -> bool {
         match self {
-            Self::Job => false,
-            Self::Wish => true,
-            Self::Get { is_wish, .. } | Self::Seek { is_wish, .. } | Self::TreeHash { is_wish, .. } => {
-                *is_wish
-            }
+            Self::Job => true,
+            Self::Wish => false,
+            Self::Get { has_job, .. } => *has_job,
+            Self::Seek { is_wish, .. } | Self::TreeHash { is_wish, .. } => !is_wish,
         }
     }
 }
@@ -430,9 +487,9 @@ fn check_snapshot(core: &Core, index: u64, snapshot: Option<SnapshotId>) -> Resu
     if index < length { Ok(()) } else { Err(Error::SnapshotNotAvailable { index, length }) }
 }
 
-fn decrypt(core: &mut Core, index: u64, stored: &Bytes, key: Option<&EncryptionKey>) -> Result<Bytes, Error> {
+fn decrypt(core: &mut Core, index: u64, stored: Bytes, key: Option<&EncryptionKey>) -> Result<Bytes, Error> {
     match key {
-        None => Ok(stored.clone()),
-        Some(key) => core.decrypt(index, stored, key),
+        None => Ok(stored),
+        Some(key) => core.decrypt(index, &stored, key),
     }
 }

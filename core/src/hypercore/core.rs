@@ -307,6 +307,17 @@ impl Core {
         if self.is_branch() { index < self.tree.length } else { self.bitfield.get(index) }
     }
 
+    /// Returns the key of a block in the store; `None` when that is a job's to find out: something submitted before may drop the
+    /// block, or the core is being closed.
+    pub fn place_of(&self, index: u64) -> Option<Bytes> {
+        (!self.is_closing && self.ordered.is_empty()).then(|| self.layers.block(index))
+    }
+
+    /// Returns how often the log was cut.
+    pub fn cuts(&self) -> u64 {
+        self.cuts
+    }
+
     /// Returns what a second core over the same log starts from. Only while nothing is staged.
     pub(super) fn parts(&self, party: Party) -> Parts {
         Parts {

@@ -71,7 +71,7 @@ pub struct Store {
     /// The commit that storage works on.
     in_flight: Option<CommitId>,
     /// Keys that no intent has asked for yet: whose, and where the value goes.
-    wanted: VecDeque<(ReadTicket, usize, Bytes)>,
+    wanted: VecDeque<(Place, Bytes)>,
     scans_wanted: VecDeque<(ReadTicket, Scan)>,
     reads: BTreeMap<ReadTicket, Reading>,
     asked: BTreeMap<ReadId, Asked>,
@@ -92,7 +92,10 @@ enum Claim {
     Held,
 }
 
-/// A read that waits for some of its values.
+/// Whose value it is, and where it goes; of a read of one key there is nothing else to know.
+type Place = (ReadTicket, Option<usize>);
+
+/// A read of several keys that waits for some of its values.
 #[derive(Debug)]
 struct Reading {
     values: Vec<Option<Bytes>>,
@@ -110,7 +113,7 @@ struct Scan {
 /// What an intent in flight is for.
 #[derive(Debug)]
 enum Asked {
-    Keys(Vec<(ReadTicket, usize)>),
+    Keys(Vec<Place>),
     Scan { ticket: ReadTicket, picture: Picture, reverse: bool, limit: u32 },
 }
 
@@ -156,6 +159,17 @@ impl Store {
             self.events.push_back(StoreEvent::ReadFailed { ticket, failure });
             return ticket;
         }
+        if keys.len() == 1 {
+            for key in keys {
+                match self.overlay.get(&key) {
+                    Some(value) => {
+                        self.events.push_back(StoreEvent::Values { ticket, values: alloc::vec![value] });
+                    }
+                    None => self.wanted.push_back(((ticket, None), key)),
+                }
+            }
+            return ticket;
+        }
         let mut reading = Reading { values: Vec::with_capacity(keys.len()), missing: 0 };
         for (position, key) in keys.into_iter().enumerate() {
             match self.overlay.get(&key) {
@@ -163,7 +177,7 @@ impl Store {
                 None => {
                     reading.values.push(None);
                     reading.missing += 1;
-                    self.wanted.push_back((ticket, position, key));
+                    self.wanted.push_back(((ticket, Some(position)), key));
                 }
             }
         }
@@ -245,7 +259,8 @@ impl Store {
 
     /// Returns whether nothing is staged, in flight or waiting for an answer.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_none() && self.parties.is_empty() && self.reads.is_empty() && self.asked.is_empty()
+        let is_writing = self.in_flight.is_some() || !self.parties.is_empty();
+        !is_writing && self.reads.is_empty() && self.wanted.is_empty() && self.asked.is_empty()
     }
 
     /// Takes what the host answered. An outcome that nothing waits for is ignored.
@@ -312,9 +327,9 @@ impl Store {
         let count = self.wanted.len().min(MAX_READ_KEYS);
         let mut keys = Vec::with_capacity(count);
         let mut places = Vec::with_capacity(count);
-        for (ticket, position, key) in self.wanted.drain(..count) {
+        for (place, key) in self.wanted.drain(..count) {
             keys.push(key);
-            places.push((ticket, position));
+            places.push(place);
         }
         let id = self.read_id();
         self.asked.insert(id, Asked::Keys(places));
@@ -332,7 +347,14 @@ impl Store {
             Some(other) => return self.fail_read(other, StorageFailure::Corrupted),
             None => return,
         };
+        if let [(ticket, None)] = places[..] {
+            return self.events.push_back(StoreEvent::Values { ticket, values });
+        }
         for ((ticket, position), value) in places.into_iter().zip(values) {
+            let Some(position) = position else {
+                self.events.push_back(StoreEvent::Values { ticket, values: alloc::vec![value] });
+                continue;
+            };
             let Some(reading) = self.reads.get_mut(&ticket) else { continue };
             if let Some(slot) = reading.values.get_mut(position) {
                 *slot = value;
@@ -351,7 +373,7 @@ impl Store {
             Asked::Keys(places) => places.into_iter().map(|(ticket, _)| ticket).collect(),
             Asked::Scan { ticket, .. } => [ticket].into(),
         };
-        self.wanted.retain(|(ticket, ..)| !tickets.contains(ticket));
+        self.wanted.retain(|((ticket, _), _)| !tickets.contains(ticket));
         for ticket in tickets {
             self.reads.remove(&ticket);
             self.events.push_back(StoreEvent::ReadFailed { ticket, failure });
@@ -361,14 +383,19 @@ impl Store {
     fn stop(&mut self, failure: StorageFailure) {
         self.stopped = Some(failure);
         self.intents.clear();
-        self.wanted.clear();
+        let mut places: Vec<Place> = self.wanted.drain(..).map(|(place, _)| place).collect();
         let scans = core::mem::take(&mut self.scans_wanted).into_iter().map(|(ticket, _)| ticket);
-        let asked = core::mem::take(&mut self.asked).into_values().filter_map(|asked| match asked {
-            Asked::Scan { ticket, .. } => Some(ticket),
-            Asked::Keys(_) => None,
-        });
+        let mut asked = Vec::new();
+        for intent in core::mem::take(&mut self.asked).into_values() {
+            match intent {
+                Asked::Scan { ticket, .. } => asked.push(ticket),
+                Asked::Keys(keys) => places.extend(keys),
+            }
+        }
+        // Reads of several keys are known by themselves.
+        let single = places.into_iter().filter(|(_, position)| position.is_none()).map(|(ticket, _)| ticket);
         let reads = core::mem::take(&mut self.reads).into_keys();
-        for ticket in reads.chain(scans).chain(asked) {
+        for ticket in reads.chain(single).chain(scans).chain(asked) {
             self.events.push_back(StoreEvent::ReadFailed { ticket, failure });
         }
         self.events.push_back(StoreEvent::Stopped(failure));
@@ -448,12 +475,18 @@ mod tests {
         store.stage(Party(1), [put("a", "1")], Durability::Strict);
         store.seal();
         store.poll_intent();
-        let read = store.read(alloc::vec![key("x")]);
+        let asked = [store.read(alloc::vec![key("x")]), store.read(alloc::vec![key("y"), key("z")])];
+        store.poll_intent();
+        let wanted = [store.read(alloc::vec![key("x")]), store.read(alloc::vec![key("y"), key("z")])];
 
         let failure = StorageFailure::Full;
         store.handle_outcome(Outcome::CommitFailed { id: CommitId(1), failure });
 
-        assert_eq!(store.poll_event(), Some(StoreEvent::ReadFailed { ticket: read, failure }));
+        let failed = [(); 4].map(|()| match store.poll_event() {
+            Some(StoreEvent::ReadFailed { ticket, failure: StorageFailure::Full }) => ticket,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(BTreeSet::from(failed), asked.into_iter().chain(wanted).collect());
         assert_eq!(store.poll_event(), Some(StoreEvent::Stopped(failure)));
         store.stage(Party(1), [put("a", "2")], Durability::Strict);
         assert_eq!((store.to_seal(), store.poll_intent()), (None, None));

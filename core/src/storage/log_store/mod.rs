@@ -361,6 +361,17 @@ impl LogStore {
         self.lookahead.as_ref().unwrap_or(&self.segments).locate(address, len)
     }
 
+    /// As [`locate`](Self::locate), of bytes that lie in one segment, as most do: where they begin.
+    fn locate_in_segment(&self, address: u64, len: u64) -> Option<u64> {
+        self.lookahead.as_ref().unwrap_or(&self.segments).locate_in_segment(address, len)
+    }
+
+    /// Whether reads need not wait for anything but their device.
+    fn answers_at_once(&self) -> bool {
+        let is_open = matches!(self.phase, Phase::Open { .. } | Phase::Checkpoint(_));
+        is_open && self.queue.is_empty() && self.ops.is_empty() && self.outcomes.is_empty()
+    }
+
     /// Takes the memory of a record that was written, for the next ones: the system hands out fresh memory page by page.
     pub(super) fn recycle(&mut self, record: Bytes) {
         if self.spare.len() < MAX_SPARE && record.len() >= SPARE_LEAST && record.is_unique() {

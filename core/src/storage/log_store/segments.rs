@@ -176,6 +176,12 @@ impl Segments {
         (u64::saturating_sub(used, condemned), live)
     }
 
+    /// Returns where `len` bytes at `address` begin in a file, if they lie in one segment.
+    pub(super) fn locate_in_segment(&self, address: u64, len: u64) -> Option<u64> {
+        let at = address % SEGMENT;
+        (len <= SEGMENT - at).then(|| Some(self.used.get(&(address / SEGMENT))?.slot * SEGMENT + at))?
+    }
+
     /// Returns the places in a file of `len` bytes at `address`, in order; `None` where nothing was ever written.
     pub(super) fn locate(&self, address: u64, len: u64) -> Option<Vec<Range<u64>>> {
         let mut places: Vec<Range<u64>> = Vec::new();
