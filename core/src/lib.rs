@@ -8,7 +8,7 @@
 //! - [`noise`], [`secret_stream`] and [`protomux`] make an encrypted path with channels out of an ordered byte path;
 //!   [`engine::link`] puts them together.
 //! - [`hypercore`] is the log: its tree, proofs, signatures and encryption.
-//! - [`dht_relay`] reaches the HyperDHT through somebody else's node; [`hyperswarm`] decides which peers to look for.
+//! - [`dht_relay`] reaches the HyperDHT through somebody else's node.
 //! - [`collections`] are ordered maps that cost a browser little code.
 //! - [`time`], [`id`] and [`error`] are the words all others share.
 #![no_std]
@@ -33,7 +33,6 @@ pub mod hyperblobs;
 pub mod hypercore;
 #[cfg(feature = "drive")]
 pub mod hyperdrive;
-pub mod hyperswarm;
 pub mod id;
 pub mod noise;
 pub mod protomux;
