@@ -5,15 +5,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use hypertab_core::crypto::KeyPair;
+use hypertab_core::crypto::{KeyPair, blake2b_256};
+use hypertab_core::dht::messages::{MutablePut, encode_seq};
 use hypertab_core::dht::rpc::{SocketId, Transmit};
 use hypertab_core::dht::{
-    Connect, ConnectionId, Endpoint, EndpointOptions, Event, Identity, Listen, OperationId,
+    Connect, ConnectionId, Endpoint, EndpointOptions, Event, Finished, Identity, Listen, OperationId,
+    command, error, signing,
 };
 use hypertab_core::dht_relay::messages::Message;
+use hypertab_core::dht_relay::queries::{QUERY_PROTOCOL, Question, Reply, WriteEnd};
 use hypertab_core::dht_relay::{
     Bridge, BridgeEvent, BridgeOptions, Client, ClientEvent, Failure, Limits, LinkId, PROTOCOL, Permissions,
-    QueryId, Quota, Quotas, Refusal, ServerId, StreamError, StreamId,
+    QueryError, QueryId, Quota, Quotas, Refusal, ServerId, StreamError, StreamId,
 };
 use hypertab_core::noise::Session;
 use hypertab_core::protomux::{ChannelId, Mux, MuxEvent, OpenChannel};
@@ -52,6 +55,106 @@ fn announce_is_signed_by_the_client_and_found_by_all() {
     let native = world.native(|endpoint, now| endpoint.lookup(topic, now));
     world.run(Duration::from_secs(5));
     assert!(world.found_by_native(native).is_empty());
+}
+
+#[test]
+fn client_asks_nodes_and_writes_values_that_it_signs() {
+    let mut world = World::new(14, Limits::default());
+    let tab = world.add_tab();
+    let owner = pair(1);
+    let (value, target) = (Bytes::from_static(b"kept"), blake2b_256(&[b"kept"]));
+    let ask =
+        |command, target, value| Question { is_internal: false, may_write: true, command, target, value };
+
+    // A value under its hash. Each node takes it once, and nothing else is passed on.
+    let query = world.tabs[tab].ask(ask(command::IMMUTABLE_GET, target, None), world.now);
+    world.run(Duration::from_secs(5));
+    let closest = world.tabs[tab].closest(query);
+    assert_eq!(closest.len(), NODES + 1);
+    let replies = world.tabs[tab].replies(query);
+    assert!(replies.iter().all(|reply| reply.value.is_none() && reply.token.is_some()));
+    let distance = |reply: &u32| -> [u8; 32] {
+        let id = replies[*reply as usize].id.unwrap();
+        std::array::from_fn(|at| id[at] ^ target[at])
+    };
+    assert!(closest.is_sorted_by_key(distance));
+    let client = &mut world.tabs[tab].client;
+    for reply in &closest {
+        client.write_to_reply(query, *reply, command::IMMUTABLE_PUT, value.clone());
+    }
+    client.write_to_reply(query, closest[0], command::IMMUTABLE_PUT, value.clone());
+    client.write_to_reply(query, closest[0], command::IMMUTABLE_PUT, Bytes::from_static(b"other"));
+    client.write_to_reply(query, 99, command::IMMUTABLE_PUT, value.clone());
+    client.write_to_reply(query, closest[0], command::ANNOUNCE, value.clone());
+    world.run(Duration::from_secs(5));
+    let written = world.tabs[tab].written(query);
+    assert_eq!(written.iter().filter(|end| **end == WriteEnd::Answered(0)).count(), closest.len());
+    assert_eq!(written.iter().filter(|end| **end == WriteEnd::Refused).count(), 4);
+    let native = world.native(|endpoint, now| endpoint.immutable_get(target, now));
+    world.run(Duration::from_secs(5));
+    assert!(world.events.iter().any(|event| matches!(event,
+        Event::Finished { operation, result: Ok(Finished::Immutable(Some(found))) }
+            if *operation == native && *found == value)));
+    assert_eq!(world.bridge.figures().queries, 1);
+
+    // A value that its owner signed, and an older version of it.
+    let target = blake2b_256(&[&owner.public_key]);
+    for (seq, end) in [(4, WriteEnd::Answered(0)), (3, WriteEnd::Answered(error::SEQ_TOO_LOW))] {
+        let question = ask(command::MUTABLE_GET, target, Some(encode_seq(0)));
+        let query = world.tabs[tab].ask(question, world.now);
+        world.run(Duration::from_secs(5));
+        let value = Bytes::from_static(b"mine");
+        let signature = owner.sign(&signing::mutable_signable(seq, &value));
+        let put = MutablePut { public_key: owner.public_key, seq, value, signature };
+        let closest = world.tabs[tab].closest(query);
+        let client = &mut world.tabs[tab].client;
+        let forged = MutablePut { signature: [7; 64], ..put.clone() };
+        client.write_to_reply(query, closest[1], command::MUTABLE_PUT, forged.encode());
+        client.write_to_reply(query, closest[0], command::MUTABLE_PUT, put.encode());
+        world.run(Duration::from_secs(5));
+        assert_eq!(world.tabs[tab].written(query), [WriteEnd::Refused, end]);
+        world.tabs[tab].client.forget_question(query);
+        world.run(Duration::from_secs(1));
+    }
+
+    // Time to write is limited, and what is not carried is said so.
+    world.run(Duration::from_secs(31));
+    assert_eq!(world.bridge.figures().queries, 0);
+    let late = world.tabs[tab].ask(ask(command::ANNOUNCE, target, None), world.now);
+    let internal = Question { is_internal: true, may_write: false, ..ask(2, target, None) };
+    let find = world.tabs[tab].ask(internal.clone(), world.now);
+    let down_hint = world.tabs[tab].ask(Question { command: 3, ..internal }, world.now);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.tabs[tab].failed(late), Some(QueryError::NotSupported));
+    assert_eq!(world.tabs[tab].failed(down_hint), Some(QueryError::NotSupported));
+    assert_eq!(world.tabs[tab].replies(find).len(), NODES + 1);
+    assert_eq!((world.bridge.counters().queries, world.bridge.counters().writes), (4, NODES as u64 + 3));
+}
+
+#[test]
+fn questions_are_counted_and_end_with_the_link() {
+    let limits = Limits { queries: 2, ..Limits::default() };
+    let mut world = World::new(15, limits);
+    let tab = world.add_tab();
+    let question = |topic| Question {
+        is_internal: false,
+        may_write: true,
+        command: command::IMMUTABLE_GET,
+        target: [topic; 32],
+        value: None,
+    };
+    let now = world.now;
+    let asked: Vec<_> = (0..3).map(|topic| world.tabs[tab].ask(question(topic), now)).collect();
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.tabs[tab].failed(asked[2]), Some(QueryError::Refused));
+    assert_eq!(world.tabs[tab].closest(asked[1]).len(), NODES + 1);
+    world.cut(tab);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.tabs[tab].failed(asked[0]), Some(QueryError::LinkClosed));
+    assert_eq!(world.bridge.figures().queries, 0);
+    let late = world.tabs[tab].ask(question(9), world.now);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.tabs[tab].failed(late), Some(QueryError::LinkClosed));
 }
 
 #[test]
@@ -449,6 +552,7 @@ struct Tab {
     client: Client,
     mux: Mux,
     channel: ChannelId,
+    asking: ChannelId,
     link: LinkId,
     events: Vec<ClientEvent>,
     inbox: VecDeque<Bytes>,
@@ -523,12 +627,14 @@ impl World {
         let index = self.tabs.len();
         let link = self.bridge.open_link([1; 16], Permissions::ALL, self.now).unwrap();
         let mut mux = Mux::new();
-        let channel = mux.open(&OpenChannel { protocol: PROTOCOL, ..OpenChannel::default() }).unwrap();
+        let [channel, asking] = [PROTOCOL, QUERY_PROTOCOL]
+            .map(|protocol| mux.open(&OpenChannel { protocol, ..OpenChannel::default() }).unwrap());
         let seed = [u8::try_from(index).unwrap(); 32];
         self.tabs.push(Tab {
             client: Client::new(pair(200).public_key, seed, self.now),
             mux,
             channel,
+            asking,
             link,
             events: Vec::new(),
             inbox: VecDeque::new(),
@@ -679,6 +785,12 @@ impl World {
             tab.mux.handle_message(frame);
             while let Some(event) = tab.mux.poll_event().expect("the relay is ours") {
                 match event {
+                    MuxEvent::Opened { channel, .. } if channel == tab.asking => {
+                        tab.client.handle_questions(true);
+                    }
+                    MuxEvent::Message { channel, message_type, payload } if channel == tab.asking => {
+                        tab.client.handle_question_message(message_type, &payload, self.now);
+                    }
                     MuxEvent::Opened { .. } => tab.client.handle_open(self.now),
                     MuxEvent::Message { message_type, payload, .. } => {
                         tab.client.handle_message(message_type, &payload, self.now);
@@ -703,6 +815,9 @@ impl World {
         while !self.bridge.is_paused(tab.link) {
             if let Some(message) = tab.client.poll_transmit(true) {
                 tab.mux.send_encoded(tab.channel, message.message_type(), &message);
+            }
+            if let Some(message) = tab.client.poll_question() {
+                tab.mux.send_encoded(tab.asking, message.message_type(), &message);
             }
             let Some(frame) = tab.mux.poll_transmit() else { break };
             self.bridge.handle_frame(tab.link, frame.into_plain(), self.now);
@@ -729,6 +844,41 @@ impl World {
 }
 
 impl Tab {
+    fn ask(&mut self, question: Question, now: Instant) -> QueryId {
+        self.client.ask(question, now)
+    }
+
+    fn replies(&self, query: QueryId) -> Vec<Reply> {
+        let replies = self.events.iter().filter_map(|event| match event {
+            ClientEvent::Reply { query: id, reply } if *id == query => Some(reply.clone()),
+            _ => None,
+        });
+        replies.collect()
+    }
+
+    fn closest(&self, query: QueryId) -> Vec<u32> {
+        let closest = self.events.iter().find_map(|event| match event {
+            ClientEvent::Closest { query: id, closest } if *id == query => Some(closest.clone()),
+            _ => None,
+        });
+        closest.expect("the search is over")
+    }
+
+    fn written(&self, query: QueryId) -> Vec<WriteEnd> {
+        let written = self.events.iter().filter_map(|event| match event {
+            ClientEvent::Written { query: id, end, .. } if *id == query => Some(*end),
+            _ => None,
+        });
+        written.collect()
+    }
+
+    fn failed(&self, query: QueryId) -> Option<QueryError> {
+        self.events.iter().find_map(|event| match event {
+            ClientEvent::QueryFailed { query: id, error } if *id == query => Some(*error),
+            _ => None,
+        })
+    }
+
     fn is_finished(&self, query: QueryId) -> bool {
         self.events.iter().any(|event| matches!(event, ClientEvent::Finished { query: id } if *id == query))
     }

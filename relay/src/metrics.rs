@@ -181,6 +181,8 @@ impl Metrics {
                 ("{kind=\"lookup\"}", as_f64(counters.lookups)),
                 ("{kind=\"announce\"}", as_f64(counters.announces)),
                 ("{kind=\"unannounce\"}", as_f64(counters.unannounces)),
+                ("{kind=\"query\"}", as_f64(counters.queries)),
+                ("{kind=\"write\"}", as_f64(counters.writes)),
             ],
         );
         page.one("dht_nodes", "gauge", "DHT nodes known", now.nodes as f64);

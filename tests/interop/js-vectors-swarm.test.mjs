@@ -172,7 +172,17 @@ async function internals (t) {
     format: 'esm',
     platform: 'node',
     logLevel: 'silent',
-    outfile
+    outfile,
+    // The engine is not needed.
+    plugins: [{
+      name: 'platform',
+      setup (build) {
+        build.onResolve({ filter: /platform\.js$/ }, () => ({ path: 'platform', namespace: 'test' }))
+        build.onLoad({ filter: /.*/, namespace: 'test' }, () => ({
+          contents: "export { EventEmitter as PlatformEmitter } from 'node:events'\nexport const userBytes = (bytes) => bytes\nexport const unrefTimer = (timer) => timer.unref()\n"
+        }))
+      }
+    }]
   })
   return await import(pathToFileURL(outfile))
 }

@@ -50,6 +50,19 @@ export class DHTError extends Error {
     return new DHTError(message, 'SUSPENDED')
   }
 
+  static REQUEST_TIMEOUT (message = 'Request timed out'): DHTError {
+    return new DHTError(message, 'REQUEST_TIMEOUT')
+  }
+
+  static VALUE_TOO_LARGE (limit: number): DHTError {
+    return new DHTError(`a value of the DHT has at most ${limit} bytes`, 'VALUE_TOO_LARGE')
+  }
+
+  /** What the relay in use has no words for. */
+  static RELAY_NOT_ABLE (name: string): DHTError {
+    return new DHTError(`${name} is not carried by this relay; hypertab-relay carries it`, 'NOT_SUPPORTED')
+  }
+
   /** What only a node with a socket of its own can do. */
   static NOT_SUPPORTED (name: string): DHTError {
     return new DHTError(`${name} needs a node with a socket of its own; behind a relay there is none`, 'NOT_SUPPORTED')

@@ -12,7 +12,7 @@ import { loadEngine, nextTurn, unrefTimer } from './platform.js'
 export type EventHandler = (kind: string, rest: unknown[]) => void
 
 /** What events belong to, and how its kind begins. */
-type Domain = 'core' | 'link' | 'relay' | 'server' | 'store' | 'query'
+type Domain = 'core' | 'link' | 'relay' | 'server' | 'store' | 'query' | 'question'
 
 const DOMAINS: Record<string, Domain> = {
   append: 'core',
@@ -50,7 +50,12 @@ const DOMAINS: Record<string, Domain> = {
   connection: 'server',
   'server-closed': 'server',
   'store-failed': 'store',
-  'query-result': 'query'
+  'query-result': 'query',
+  'query-closest': 'query',
+  'question-reply': 'question',
+  'question-closest': 'question',
+  'question-written': 'question',
+  'question-failed': 'question'
 }
 
 const handlers: Record<Domain, Map<number, EventHandler[]>> = {
@@ -59,7 +64,8 @@ const handlers: Record<Domain, Map<number, EventHandler[]>> = {
   relay: new Map(),
   server: new Map(),
   store: new Map(),
-  query: new Map()
+  query: new Map(),
+  question: new Map()
 }
 
 /** The id of a request that the engine does not know of yet; its own begin at 1. */
@@ -181,7 +187,7 @@ export function realmName (): string {
   return realm
 }
 
-/** Registers who takes the events of a core, link, relay, server, store or query. */
+/** Registers who takes the events of a core, link, relay, server, store, query or question. */
 export function listen (domain: Domain, id: number, handler: EventHandler): void {
   const list = handlers[domain].get(id)
   if (list) list.push(handler)

@@ -1,6 +1,7 @@
 //! Events as JavaScript gets them: an array each, its kind first.
 
 use hypertab_core::dht_relay::messages::{LookupResult, Node};
+use hypertab_core::dht_relay::queries::{Reply, WriteEnd};
 use hypertab_core::engine::{
     ApplyError, CloseReason, CoreId, Error, Event, LinkId, LinkPath, RelayEvent, RepairStage, Response,
     Return,
@@ -154,7 +155,29 @@ fn lookup_result(result: &LookupResult) -> JsValue {
             ]))
         })
         .collect();
-    object(&[("from", node(&result.from)), ("to", node(&result.to)), ("peers", peers.into())]).into()
+    object(&[
+        ("from", node(&result.from)),
+        ("id", result.from.id.map_or(JsValue::NULL, |id| bytes(&id).into())),
+        ("to", node(&result.to)),
+        ("token", bytes(&result.token).into()),
+        ("peers", peers.into()),
+    ])
+    .into()
+}
+
+fn reply(reply: &Reply) -> JsValue {
+    let optional = |value: Option<&[u8]>| value.map_or(JsValue::NULL, |value| bytes(value).into());
+    let closer: Array = reply.closer.iter().copied().map(address).collect();
+    object(&[
+        ("from", address(reply.from)),
+        ("to", address(reply.to)),
+        ("id", optional(reply.id.as_ref().map(AsRef::as_ref))),
+        ("token", optional(reply.token.as_ref().map(AsRef::as_ref))),
+        ("value", optional(reply.value.as_deref())),
+        ("closerNodes", closer.into()),
+        ("rtt", (reply.round_trip.as_secs_f64() * 1000.0).into()),
+    ])
+    .into()
 }
 
 fn relay_event(event: RelayEvent) -> Option<JsValue> {
@@ -170,6 +193,28 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
         ),
         RelayEvent::Result { request, result } => {
             event!("query-result", number(request.0), lookup_result(&result))
+        }
+        RelayEvent::ClosestNodes { request, nodes } => {
+            let nodes: Array = nodes.into_iter().map(address).collect();
+            event!("query-closest", number(request.0), nodes)
+        }
+        RelayEvent::Reply { question, reply: answer } => {
+            event!("question-reply", question.0, reply(&answer))
+        }
+        RelayEvent::Closest { question, closest } => {
+            let numbers: Array = closest.into_iter().map(JsValue::from).collect();
+            event!("question-closest", question.0, numbers)
+        }
+        RelayEvent::Written { question, reply, end } => {
+            let (status, error) = match end {
+                WriteEnd::Answered(error) => ("answered", error),
+                WriteEnd::Silent => ("silent", 0),
+                WriteEnd::Refused => ("refused", 0),
+            };
+            event!("question-written", question.0, reply, status, number(error))
+        }
+        RelayEvent::QuestionFailed { question, error } => {
+            event!("question-failed", question.0, failure(error.code(), &error.to_string()))
         }
         RelayEvent::Listening { server, address: at } => event!("listening", server.0, address(at)),
         RelayEvent::Incoming { incoming, server, remote_public_key } => {

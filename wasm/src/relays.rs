@@ -1,6 +1,7 @@
 //! Relays: what runs through them, and what they find.
 
-use hypertab_core::engine::{IncomingId, LinkId, RelayId, ServerId};
+use hypertab_core::dht_relay::queries::Question;
+use hypertab_core::engine::{IncomingId, LinkId, QuestionId, RelayId, ServerId};
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
 
@@ -69,6 +70,39 @@ pub fn relay_unannounce(
     let (topic, pair) = (fixed(topic, "topic")?, secret(secret_key)?);
     command(|runtime| runtime.engine.unannounce(RelayId(relay), topic, &pair, now()))
         .map(|request| number(request.0))
+}
+
+/// Asks the nodes of the DHT closest to a target. Returns the question, which events are about.
+#[wasm_bindgen(js_name = relayAsk)]
+pub fn relay_ask(
+    relay: u32,
+    internal: bool,
+    writes: bool,
+    command_number: u32,
+    target: &[u8],
+    value: Option<Vec<u8>>,
+) -> Result<u32, JsError> {
+    let question = Question {
+        is_internal: internal,
+        may_write: writes,
+        command: command_number.into(),
+        target: fixed(target, "target")?,
+        value: value.map(Into::into),
+    };
+    command(|runtime| runtime.engine.ask(RelayId(relay), question, now())).map(|question| question.0)
+}
+
+/// Writes to a node that answered a question and is among the closest; an event says what became of it.
+#[wasm_bindgen(js_name = writeToReply)]
+pub fn write_to_reply(question: u32, reply: u32, command: u32, value: Vec<u8>) -> Result<(), JsError> {
+    let command = command.into();
+    with(|runtime| runtime.engine.write_to_reply(QuestionId(question), reply, command, value.into()))
+}
+
+/// Gives a question up.
+#[wasm_bindgen(js_name = closeQuestion)]
+pub fn close_question(question: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.forget_question(QuestionId(question)))
 }
 
 /// Dials a peer. Returns the link, which opens or closes later.

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     MutableGet { public_key: [u8; 32], seq: u64, is_latest: bool },
     /// Stores it.
     MutablePut { value: Bytes },
+    /// Asks what the owner says, and lasts until the owner cancels it.
+    Ask { is_internal: bool, command: u64, value: Option<Bytes> },
 }
 
 /// One running operation.
@@ -53,6 +55,8 @@ pub(crate) struct Operation {
     successes: usize,
     refusal: Option<u64>,
     best: Option<MutableGet>,
+    /// Who replied, in turn, where the owner names replies by their numbers.
+    replied: Vec<Address>,
 }
 
 impl Operation {
@@ -70,8 +74,10 @@ impl Operation {
             Kind::ImmutableGet | Kind::ImmutablePut { .. } => (command::IMMUTABLE_GET, None),
             Kind::MutableGet { seq, .. } => (command::MUTABLE_GET, Some(messages::encode_seq(*seq))),
             Kind::MutablePut { .. } => (command::MUTABLE_GET, Some(messages::encode_seq(0))),
+            Kind::Ask { command, value, .. } => (*command, value.clone()),
         };
-        let options = QueryOptions { value, ..QueryOptions::new(target, command) };
+        let internal = matches!(kind, Kind::Ask { is_internal: true, .. });
+        let options = QueryOptions { value, internal, ..QueryOptions::new(target, command) };
         let query = context.query(options, QueryOwner::Operation(id), now);
         Self {
             id,
@@ -85,6 +91,7 @@ impl Operation {
             successes: 0,
             refusal: None,
             best: None,
+            replied: Vec::new(),
         }
     }
 
@@ -100,6 +107,11 @@ impl Operation {
 
     /// Takes a reply of the query; returns whether the operation is over.
     pub(crate) fn reply(&mut self, answer: &Answer, context: &mut Context, now: Instant) -> bool {
+        if let Kind::Ask { .. } = self.kind {
+            self.replied.push(answer.from);
+            context.events.push_back(Event::Reply { operation: self.id, answer: answer.clone() });
+            return false;
+        }
         let Some(value) = &answer.value else { return false };
         match &self.kind {
             Kind::FindPeer { public_key } => {
@@ -137,8 +149,33 @@ impl Operation {
                 self.best = Some(found);
                 false
             }
-            Kind::ImmutablePut { .. } | Kind::MutablePut { .. } => false,
+            Kind::ImmutablePut { .. } | Kind::MutablePut { .. } | Kind::Ask { .. } => false,
         }
+    }
+
+    /// Writes to a node whose reply is among the closest, once; returns whether it does.
+    pub(crate) fn write(
+        &mut self,
+        reply: u32,
+        command: u64,
+        value: Bytes,
+        context: &mut Context,
+        now: Instant,
+    ) -> bool {
+        let to = usize::try_from(reply).ok().and_then(|at| self.replied.get(at)).copied();
+        let closest = self.closest.as_mut().filter(|_| self.is_committing);
+        let answer = closest.and_then(|closest| closest.iter_mut().find(|answer| Some(answer.from) == to));
+        let Some((answer, token)) =
+            answer.and_then(|answer| answer.token.take().map(|token| (answer, token)))
+        else {
+            return false;
+        };
+        let mut outgoing = context.node.outgoing(answer.from, false, command);
+        outgoing.target = Some(self.target);
+        outgoing.token = Some(token);
+        outgoing.value = Some(value);
+        context.request(outgoing, Purpose::Write(self.id, reply), now);
+        true
     }
 
     /// Takes the end of the query; returns whether the operation is over.
@@ -225,6 +262,13 @@ impl Operation {
             Kind::FindPeer { .. } | Kind::Lookup | Kind::Unannounce { .. } => {
                 let closest = closest.iter().map(|answer| answer.from).collect();
                 self.finish(Ok(Finished::Done { closest }), context)
+            }
+            Kind::Ask { .. } => {
+                let place = |answer: &Answer| self.replied.iter().position(|from| *from == answer.from);
+                let closest = closest.iter().filter_map(place).filter_map(|at| u32::try_from(at).ok());
+                let event = Event::Asked { operation: self.id, closest: closest.collect() };
+                context.events.push_back(event);
+                false
             }
             Kind::ImmutableGet => self.finish(Ok(Finished::Immutable(None)), context),
             Kind::MutableGet { .. } => {

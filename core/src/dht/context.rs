@@ -25,6 +25,8 @@ use crate::udx::{Address, Remote};
 pub(crate) enum Purpose {
     /// The write that ends an operation.
     Commit(OperationId),
+    /// A write to the reply with this number.
+    Write(OperationId, u32),
     /// An unannounce that an operation makes on its way.
     Unannounce(OperationId),
     /// A handshake through this node.

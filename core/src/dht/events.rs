@@ -6,7 +6,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::messages::{MutableGet, Peer};
-use super::rpc::{NodeId, SocketId, Token};
+use super::rpc::{Answer, NodeId, SocketId, Token};
 use crate::noise::Session;
 use crate::udx::Address;
 
@@ -67,6 +67,29 @@ pub enum Event {
         from: Address,
         /// Its record.
         peer: Peer,
+    },
+    /// A node answered an [`ask`](super::Endpoint::ask); the replies are counted from 0.
+    Reply {
+        /// Operation.
+        operation: OperationId,
+        /// What it answered.
+        answer: Answer,
+    },
+    /// The search of an [`ask`](super::Endpoint::ask) is over.
+    Asked {
+        /// Operation.
+        operation: OperationId,
+        /// Numbers of the closest replies, closest first.
+        closest: Vec<u32>,
+    },
+    /// A [`write`](super::Endpoint::write_to_reply) was answered.
+    Written {
+        /// Operation.
+        operation: OperationId,
+        /// Number of the reply that it went to.
+        reply: u32,
+        /// 0, or the error of the node; `None` when it did not answer.
+        error: Option<u64>,
     },
     /// An operation is over.
     Finished {

@@ -6,6 +6,7 @@ use core::net::SocketAddrV4;
 use bytes::Bytes;
 
 use super::bridge::LinkId;
+use super::queries::Question;
 use super::quota::{Ledger, Resource};
 use crate::collections::BTreeMap;
 use crate::dht::{Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId};
@@ -22,6 +23,9 @@ pub(super) trait Backend {
     fn lookup(&mut self, topic: [u8; 32]) -> OperationId;
     fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
     fn unannounce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
+    fn ask(&mut self, question: Question) -> OperationId;
+    /// Reports whether the reply is one that can be written to, and was not yet.
+    fn write_to_reply(&mut self, operation: OperationId, reply: u32, command: u64, value: Bytes) -> bool;
     fn cancel(&mut self, operation: OperationId);
     fn signed(&mut self, id: SignatureId, signature: Option<[u8; 64]>);
 
@@ -79,6 +83,10 @@ pub struct Counters {
     pub announces: u64,
     /// Unannounces.
     pub unannounces: u64,
+    /// Other searches.
+    pub queries: u64,
+    /// Values written to a node.
+    pub writes: u64,
     /// Dials begun.
     pub dials: u64,
     /// Dials that became streams.
@@ -166,6 +174,20 @@ impl Backend for Port<'_> {
         let id = self.endpoint.unannounce(topic, Identity::External(public_key), self.now);
         self.routes.operations.insert(id, self.link);
         id
+    }
+
+    fn ask(&mut self, question: Question) -> OperationId {
+        self.counters.queries += 1;
+        let Question { is_internal, command, target, value, .. } = question;
+        let id = self.endpoint.ask(target, is_internal, command, value, self.now);
+        self.routes.operations.insert(id, self.link);
+        id
+    }
+
+    fn write_to_reply(&mut self, operation: OperationId, reply: u32, command: u64, value: Bytes) -> bool {
+        let is_sent = self.endpoint.write_to_reply(operation, reply, command, value, self.now);
+        self.counters.writes += u64::from(is_sent);
+        is_sent
     }
 
     fn cancel(&mut self, operation: OperationId) {

@@ -14,7 +14,9 @@ use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
 use crate::crypto::{KeyPair, blake2b_256_keyed};
 use crate::dht::rpc::{SocketId, Transmit};
-use crate::dht::{ConnectionId, Endpoint, EndpointOptions, Event, Misuse, ServerId, Signee};
+use crate::dht::{
+    ConnectionId, Endpoint, EndpointOptions, Event, Finished, Misuse, OperationId, ServerId, Signee,
+};
 use crate::time::Instant;
 use crate::udx::Address;
 
@@ -390,6 +392,17 @@ impl Bridge {
         self.arm(link);
     }
 
+    fn with_operation(
+        &mut self,
+        operation: OperationId,
+        now: Instant,
+        act: impl FnOnce(&mut Session, &mut Port<'_>),
+    ) {
+        if let Some(link) = self.routes.operations.get(&operation).copied() {
+            self.with_session(link, now, act);
+        }
+    }
+
     fn touch(&mut self, link: LinkId) {
         self.woken.insert(link);
         self.arm(link);
@@ -431,13 +444,26 @@ impl Bridge {
             Event::CloseSocket(socket) => self.events.push_back(BridgeEvent::CloseSocket(socket)),
             Event::Bootstrapped => self.events.push_back(BridgeEvent::Bootstrapped),
             Event::Found { operation, reply } => {
-                if let Some(link) = self.routes.operations.get(&operation).copied() {
-                    self.with_session(link, now, |session, _| session.found(operation, reply));
-                }
+                self.with_operation(operation, now, |session, _| session.found(operation, reply));
             }
-            Event::Finished { operation, .. } => {
+            Event::Reply { operation, answer } => {
+                self.with_operation(operation, now, |session, _| session.replied(operation, answer));
+            }
+            Event::Asked { operation, closest } => {
+                self.with_operation(operation, now, |session, port| {
+                    session.asked(operation, closest, port, now);
+                });
+            }
+            Event::Written { operation, reply, error } => {
+                self.with_operation(operation, now, |session, _| session.written(operation, reply, error));
+            }
+            Event::Finished { operation, result } => {
+                let closest = match result {
+                    Ok(Finished::Done { closest }) => closest,
+                    _ => Vec::new(),
+                };
                 if let Some(link) = self.routes.operations.remove(&operation) {
-                    self.with_session(link, now, |session, _| session.finished(operation));
+                    self.with_session(link, now, |session, _| session.finished(operation, closest));
                 }
             }
             Event::Sign(request) => {

@@ -634,17 +634,17 @@ pub(super) fn write_addresses(writer: &mut Writer, addresses: &[SocketAddrV4]) {
     writer.array(addresses, write_address);
 }
 
-fn write_address(writer: &mut Writer, address: &SocketAddrV4) {
+pub(super) fn write_address(writer: &mut Writer, address: &SocketAddrV4) {
     writer.fixed(&address.ip().octets());
     writer.u16(address.port());
 }
 
-fn read_address(reader: &mut Reader<'_>) -> Result<SocketAddrV4> {
+pub(super) fn read_address(reader: &mut Reader<'_>) -> Result<SocketAddrV4> {
     let host: [u8; 4] = reader.fixed()?;
     Ok(SocketAddrV4::new(Ipv4Addr::from(host), reader.u16()?))
 }
 
-fn read_addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddrV4>> {
+pub(super) fn read_addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddrV4>> {
     let count = reader.array_len(Node::ADDRESS_LEN)?;
     if count > MAX_ADDRESSES {
         let found = u64::try_from(count).unwrap_or(u64::MAX);
@@ -653,7 +653,7 @@ fn read_addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddrV4>> {
     (0..count).map(|_| read_address(reader)).collect()
 }
 
-fn addresses_len(addresses: &[SocketAddrV4]) -> usize {
+pub(super) fn addresses_len(addresses: &[SocketAddrV4]) -> usize {
     count_len(addresses.len()) + addresses.len() * Node::ADDRESS_LEN
 }
 
@@ -676,7 +676,7 @@ fn secret_key(reader: &mut Reader<'_>, is_custodial: bool) -> Result<Option<Secr
 }
 
 /// Takes a buffer without copying it: `reader` reads from `bytes`.
-fn buffer(reader: &mut Reader<'_>, bytes: &Bytes) -> Result<Bytes> {
+pub(super) fn buffer(reader: &mut Reader<'_>, bytes: &Bytes) -> Result<Bytes> {
     let buffer = reader.buffer()?;
     Ok(if buffer.is_empty() { Bytes::new() } else { bytes.slice_ref(buffer) })
 }

@@ -18,6 +18,7 @@ mod handshakes;
 #[cfg(feature = "dht")]
 mod limits;
 pub mod messages;
+pub mod queries;
 #[cfg(feature = "dht")]
 mod quota;
 #[cfg(feature = "dht")]
@@ -31,7 +32,8 @@ pub use backend::Counters;
 #[cfg(feature = "dht")]
 pub use bridge::{Bridge, BridgeEvent, BridgeOptions, Figures, LinkId};
 pub use client::{
-    Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryId, ServerId, StreamError, StreamId,
+    Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryError, QueryId, ServerId, StreamError,
+    StreamId,
 };
 pub use credit::{CREDIT_PROTOCOL, Credit};
 #[cfg(feature = "dht")]

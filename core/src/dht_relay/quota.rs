@@ -23,7 +23,7 @@ pub struct Quota {
     pub listens: Option<u64>,
     /// Topics announced in the last 20 minutes.
     pub topics: Option<u64>,
-    /// Lookups, announces and unannounces per minute.
+    /// Lookups, announces, unannounces and other queries per minute.
     pub lookups_per_minute: Option<u64>,
     /// Bytes per second, each way.
     pub bytes_per_second: Option<u64>,

@@ -28,7 +28,7 @@ use replication::LinkEntry;
 pub use bees::{BeeChange, BeeId, BeeOptions, BeeRead, BeeResponse, Expected};
 pub use channels::{LinkStats, Traffic};
 pub use handle::CoreHandle;
-pub use relay::{IncomingId, RelayEvent, RelayId, ServerId};
+pub use relay::{IncomingId, QuestionId, RelayEvent, RelayId, ServerId};
 pub use types::*;
 
 mod atoms;

@@ -7,11 +7,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
+use bytes::Bytes;
+
 use crate::collections::BTreeMap;
 use crate::crypto::KeyPair;
 use crate::dht_relay::detour::Detour;
 use crate::dht_relay::messages::LookupResult;
-use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryId, StreamId};
+use crate::dht_relay::queries::{QUERY_PROTOCOL, Question, Reply, WriteEnd};
+use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryError, QueryId, StreamId};
 use crate::id::PublicKey;
 use crate::noise::Session;
 use crate::protomux::{ChannelId, MuxEvent, OpenChannel};
@@ -31,6 +34,10 @@ pub struct RelayId(pub u32);
 /// One key that a relay listens on for us; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u32);
+
+/// One question that a relay carries to the DHT; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuestionId(pub u32);
 
 /// One peer that asks to connect; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +72,43 @@ pub enum RelayEvent {
         request: RequestId,
         /// What the node answered.
         result: LookupResult,
+    },
+    /// The nodes that were closest to the topic of a query, closest first, from a relay that says so.
+    ClosestNodes {
+        /// The query; it ends with [`Event::Done`].
+        request: RequestId,
+        /// Where they are.
+        nodes: Vec<SocketAddrV4>,
+    },
+    /// One DHT node answered a question; its replies are counted from 0.
+    Reply {
+        /// The question.
+        question: QuestionId,
+        /// What the node answered.
+        reply: Reply,
+    },
+    /// The search of a question is over. The question stays where something may be written.
+    Closest {
+        /// The question.
+        question: QuestionId,
+        /// Numbers of the closest replies, closest first.
+        closest: Vec<u32>,
+    },
+    /// What became of a write to a reply.
+    Written {
+        /// The question.
+        question: QuestionId,
+        /// Number of the reply.
+        reply: u32,
+        /// What became of it.
+        end: WriteEnd,
+    },
+    /// A question is over without what it was asked for.
+    QuestionFailed {
+        /// The question.
+        question: QuestionId,
+        /// Why.
+        error: QueryError,
     },
     /// A key is announced: peers can connect.
     Listening {
@@ -114,6 +158,9 @@ pub(super) struct RelayEntry {
     /// Streams whose link is closed and whose bytes are not all here yet, and how long they may take.
     pub(super) ending: BTreeMap<StreamId, Instant>,
     queries: BTreeMap<QueryId, RequestId>,
+    /// Where the relay takes questions; absent once it has said that it takes none.
+    asking: Option<ChannelId>,
+    questions: BTreeMap<QueryId, QuestionId>,
     servers: BTreeMap<dht_relay::ServerId, Server>,
     incoming: BTreeMap<IncomingId, dht_relay::IncomingId>,
     is_closing: bool,
@@ -164,11 +211,11 @@ impl Engine {
         let seed = self.next_seed();
         let channels = self.with_link(control, |entry| {
             entry.relay = Some(id);
-            [dht_relay::PROTOCOL, dht_relay::CREDIT_PROTOCOL].map(|protocol| {
+            [dht_relay::PROTOCOL, dht_relay::CREDIT_PROTOCOL, QUERY_PROTOCOL].map(|protocol| {
                 entry.link.mux_mut().open(&OpenChannel { protocol, ..OpenChannel::default() })
             })
         });
-        let [channel, credit] = channels.unwrap_or_default();
+        let [channel, credit, asking] = channels.unwrap_or_default();
         let entry = RelayEntry {
             client: Client::new(public_key, seed, now),
             control,
@@ -179,6 +226,8 @@ impl Engine {
             detours: BTreeMap::new(),
             ending: BTreeMap::new(),
             queries: BTreeMap::new(),
+            asking,
+            questions: BTreeMap::new(),
             servers: BTreeMap::new(),
             incoming: BTreeMap::new(),
             is_closing: false,
@@ -316,6 +365,47 @@ impl Engine {
         self.dirty_relays.insert(relay);
     }
 
+    /// Asks the nodes of the DHT that are closest to a target: [`RelayEvent::Reply`] for each that answers, then
+    /// [`RelayEvent::Closest`], or [`RelayEvent::QuestionFailed`]. One that may write lasts until it is
+    /// [forgotten](Self::forget_question).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnknownRelay`].
+    pub fn ask(&mut self, relay: RelayId, question: Question, now: Instant) -> Result<QuestionId, Misuse> {
+        let id = QuestionId(self.next_id());
+        let entry = self.relays.get_mut(&relay).ok_or(Misuse::UnknownRelay)?;
+        let query = entry.client.ask(question, now);
+        entry.questions.insert(query, id);
+        self.dirty_relays.insert(relay);
+        Ok(id)
+    }
+
+    /// Writes to a node whose reply is among the closest, once for each: [`RelayEvent::Written`] follows, unless the
+    /// question is over.
+    pub fn write_to_reply(&mut self, question: QuestionId, reply: u32, command: u64, value: Bytes) {
+        self.with_question(question, |client, query| client.write_to_reply(query, reply, command, value));
+    }
+
+    /// Gives a question up: no event comes for it any more.
+    pub fn forget_question(&mut self, question: QuestionId) {
+        self.with_question(question, Client::forget_question);
+        for entry in self.relays.values_mut() {
+            entry.questions.retain(|_, id| *id != question);
+        }
+    }
+
+    fn with_question(&mut self, question: QuestionId, act: impl FnOnce(&mut Client, QueryId)) {
+        let found = self.relays.iter_mut().find_map(|(relay, entry)| {
+            let query = entry.questions.iter().find(|(_, id)| **id == question).map(|(query, _)| *query)?;
+            Some((*relay, entry, query))
+        });
+        if let Some((relay, entry, query)) = found {
+            act(&mut entry.client, query);
+            self.dirty_relays.insert(relay);
+        }
+    }
+
     fn query(
         &mut self,
         relay: RelayId,
@@ -364,6 +454,16 @@ impl Engine {
             MuxEvent::Closed { channel } if Some(channel) == entry.credit => entry.credit = None,
             MuxEvent::Opened { channel, .. } | MuxEvent::Message { channel, .. }
                 if Some(channel) == entry.credit => {}
+            MuxEvent::Closed { channel } if Some(channel) == entry.asking => {
+                entry.asking = None;
+                entry.client.handle_questions(false);
+            }
+            MuxEvent::Opened { channel, .. } if Some(channel) == entry.asking => {
+                entry.client.handle_questions(true);
+            }
+            MuxEvent::Message { channel, message_type, payload } if Some(channel) == entry.asking => {
+                entry.client.handle_question_message(message_type, &payload, now);
+            }
             MuxEvent::RemoteOpen { open, .. } => {
                 if let Some(link) = self.links.get_mut(&entry.control) {
                     link.link.mux_mut().reject(open);
@@ -411,6 +511,12 @@ impl Engine {
                 if !link.link.is_writable() {
                     break;
                 }
+            }
+        }
+        if let (Some(link), Some(channel)) = (self.links.get_mut(&entry.control), entry.asking) {
+            while let Some(message) = entry.client.poll_question() {
+                link.link.mux_mut().send_encoded(channel, message.message_type(), &message);
+                self.dirty_links.insert(entry.control);
             }
         }
         self.tell_read(id);
@@ -466,9 +572,34 @@ impl Engine {
                     self.emit(Event::Relay(RelayEvent::Result { request, result }));
                 }
             }
+            ClientEvent::ClosestNodes { query, nodes } => {
+                if let Some(request) = entry.queries.get(&query).copied() {
+                    self.emit(Event::Relay(RelayEvent::ClosestNodes { request, nodes }));
+                }
+            }
             ClientEvent::Finished { query } => {
                 if let Some(request) = entry.queries.remove(&query) {
                     self.answer(request, Ok(Response::Done));
+                }
+            }
+            ClientEvent::Reply { query, reply } => {
+                if let Some(question) = entry.questions.get(&query).copied() {
+                    self.emit(Event::Relay(RelayEvent::Reply { question, reply }));
+                }
+            }
+            ClientEvent::Closest { query, closest } => {
+                if let Some(question) = entry.questions.get(&query).copied() {
+                    self.emit(Event::Relay(RelayEvent::Closest { question, closest }));
+                }
+            }
+            ClientEvent::Written { query, reply, end } => {
+                if let Some(question) = entry.questions.get(&query).copied() {
+                    self.emit(Event::Relay(RelayEvent::Written { question, reply, end }));
+                }
+            }
+            ClientEvent::QueryFailed { query, error } => {
+                if let Some(question) = entry.questions.remove(&query) {
+                    self.emit(Event::Relay(RelayEvent::QuestionFailed { question, error }));
                 }
             }
             ClientEvent::Opened { stream, session } => {

@@ -178,7 +178,7 @@ macro_rules! quota {
             one!(concat!($scope, ".listens"), "N", "keys listened on", $($field)+.listens),
             one!(concat!($scope, ".topics"), "N", "topics announced", $($field)+.topics),
             one!(
-                concat!($scope, ".lookups-per-minute"), "N", "lookups and announces", $($field)+.lookups_per_minute
+                concat!($scope, ".lookups-per-minute"), "N", "lookups, announces and other queries", $($field)+.lookups_per_minute
             ),
             quota_bytes!(concat!($scope, ".bytes-per-second"), "traffic, each way", $($field)+.bytes_per_second),
             quota_bytes!(concat!($scope, ".bytes-burst"), "more than that, for a moment", $($field)+.bytes_burst),

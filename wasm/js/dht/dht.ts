@@ -10,9 +10,11 @@ import { Connection } from '../links/connection.js'
 import { DirectPath, type DirectOptions, type PathReason } from '../links/direct.js'
 import type { Mux } from '../links/mux.js'
 import { ConnectionPool } from './pool.js'
-import { Query } from './query.js'
+import { Announcement, type QueriedNode, Query, type QueryOptions, type QueryResult, type Reply, writableKey } from './query.js'
+import { type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer } from './records.js'
 import { RelayClient } from './relay.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
+import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
 
 export type DHTEvents = {
   ready: []
@@ -78,6 +80,8 @@ export class DHT extends EventEmitter<DHTEvents> {
   readonly servers = new Set<Server>()
   /** @internal How a connection finds a direct path, or why it does not. */
   readonly direct: ((connection: Connection, mux: Mux) => DirectPath) | PathReason
+  /** @internal */
+  readonly writable = new Map<string, (command: number, value: Uint8Array) => Promise<Reply>>()
   #loading: Promise<void>
   #keys: Promise<ServerKeys>
   #opened: Promise<void>
@@ -192,14 +196,20 @@ export class DHT extends EventEmitter<DHTEvents> {
     return server
   }
 
+  /** Nodes that know a key that is listened on: where its record is, and what it says. */
+  findPeer (publicKey: Uint8Array, options: QueryOptions & { hash?: boolean } = {}): Query<PeerResult> {
+    const target = options.hash === false ? publicKey : hash(publicKey)
+    return this.#query(target, COMMANDS.FIND_PEER, null, { ...options, map: mapFindPeer } as QueryOptions<PeerResult>, 'findPeer')
+  }
+
   /** Who announced a topic. */
-  lookup (topic: Uint8Array, _options?: unknown): Query {
-    return new Query(this.relay, (engine, relay) => engine.relayLookup(relay, topic))
+  lookup (topic: Uint8Array, options: QueryOptions = {}): Query<QueryResult> {
+    return this.#query(topic, COMMANDS.LOOKUP, null, { ...options, map: mapLookup } as QueryOptions<QueryResult>, 'lookup')
   }
 
   /** Says that a key serves a topic; also looks it up. */
-  announce (topic: Uint8Array, keyPair: ServerKeys, _relayAddresses?: unknown, _options?: unknown): Query {
-    return new Query(this.relay, (engine, relay) => engine.relayAnnounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
+  announce (topic: Uint8Array, keyPair: ServerKeys, _relayAddresses?: unknown, _options?: unknown): Announcement {
+    return new Announcement(this.relay, (engine, relay) => engine.relayAnnounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
   }
 
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {
@@ -210,8 +220,46 @@ export class DHT extends EventEmitter<DHTEvents> {
   }
 
   /** Looks a topic up, and ends once what was announced there is taken back. */
-  lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Query {
-    return new Query(this.relay, (engine, relay) => engine.relayLookup(relay, topic), () => this.unannounce(topic, keyPair).catch(() => {}))
+  lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Announcement {
+    return new Announcement(this.relay, (engine, relay) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
+  }
+
+  /** The value with this hash, from the first node that has it; null when none has. */
+  immutableGet (target: Uint8Array, options: QueryOptions<ValueResult> = {}): Promise<ValueResult | null> {
+    return this.#alive(() => immutableGet(this, target, options))
+  }
+
+  /** Stores a value under its hash. */
+  immutablePut (value: Uint8Array, options: QueryOptions<ValueResult> = {}): ReturnType<typeof immutablePut> {
+    return this.#alive(() => immutablePut(this, value, options))
+  }
+
+  /** The newest value of a key, whose owner has signed it; null when no node has one. */
+  mutableGet (publicKey: Uint8Array, options: MutableGetOptions = {}): Promise<MutableResult | null> {
+    return this.#alive(() => mutableGet(this, publicKey, options))
+  }
+
+  /** Stores a value under a key. It is signed here. */
+  mutablePut (keyPair: ServerKeys, value: Uint8Array, options: MutablePutOptions = {}): ReturnType<typeof mutablePut> {
+    return this.#alive(() => mutablePut(this, keyPair, value, options))
+  }
+
+  /** The nodes closest to a target. */
+  findNode (target: Uint8Array, options: QueryOptions<Reply> = {}): Query<Reply> {
+    if (this.destroyed) throw new Error('Node destroyed')
+    return new Query(this, target, true, COMMANDS.FIND_NODE, null, options, 'findNode')
+  }
+
+  /** Asks the nodes closest to a target. Relays carry what only reads: `findPeer`, `lookup`, `immutableGet` and `mutableGet`. */
+  query<T = Reply> ({ target, command, value = null }: { target: Uint8Array, command: number, value?: Uint8Array | null }, options: QueryOptions<T> = {}): Query<T> {
+    return this.#query(target, command, value, options, `the command ${command}`)
+  }
+
+  /** Writes a value to a node, while a query that it answered commits. Nothing else can be sent to a node of one's choice. */
+  async request ({ token = null, command, value = null }: { token?: Uint8Array | null, target?: Uint8Array | null, command: number, value?: Uint8Array | null }, to: { host: string, port: number }, _options?: unknown): Promise<Reply> {
+    const write = token && value && this.writable.get(writableKey(token, to))
+    if (!write) throw DHTError.NOT_SUPPORTED('request')
+    return await write(command, value)
   }
 
   /** Keeps one connection to each key, for who is given it. */
@@ -221,16 +269,8 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   // What follows is there for programs that ask: each says why it cannot be.
 
-  findPeer (_publicKey: Uint8Array, _options?: unknown): Query { throw DHTError.NOT_SUPPORTED('findPeer') }
-  findNode (_target: Uint8Array, _options?: unknown): Query { throw DHTError.NOT_SUPPORTED('findNode') }
-  query (_query: unknown, _options?: unknown): Query { throw DHTError.NOT_SUPPORTED('query') }
   createRawStream (_options?: unknown): never { throw DHTError.NOT_SUPPORTED('createRawStream') }
   connectRawStream (_encrypted: unknown, _rawStream: unknown, _remoteId: unknown): never { throw DHTError.NOT_SUPPORTED('connectRawStream') }
-  async immutablePut (_value: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('immutablePut') }
-  async immutableGet (_hash: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('immutableGet') }
-  async mutablePut (_keyPair: ServerKeys, _value: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('mutablePut') }
-  async mutableGet (_publicKey: Uint8Array, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('mutableGet') }
-  async request (_request: unknown, _to: unknown, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('request') }
   async ping (_to: unknown, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('ping') }
 
   /** Closes every connection, then the relay. */
@@ -254,6 +294,16 @@ export class DHT extends EventEmitter<DHTEvents> {
     for (const server of this.servers) await server.resume()
     this.relay.start()
     this.emit('resume')
+  }
+
+  async #alive<T> (run: () => Promise<T>): Promise<T> {
+    if (this.destroyed) throw new Error('Node destroyed')
+    return await run()
+  }
+
+  #query<T> (target: Uint8Array, command: number, value: Uint8Array | null, options: QueryOptions<T>, name: string): Query<T> {
+    if (this.destroyed) throw new Error('Node destroyed')
+    return new Query(this, target, false, command, value, options, name)
   }
 
   #chooseDirect (option: boolean | DirectOptions): DHT['direct'] {
@@ -302,5 +352,32 @@ export class DHT extends EventEmitter<DHTEvents> {
       this.emit('ready')
     }
     this.emit('network-update')
+  }
+}
+
+/** Where a key that is listened on is known. */
+export interface PeerResult {
+  token: Uint8Array | null
+  from: QueriedNode
+  to: { host: string, port: number }
+  peer: AnnouncedPeer
+}
+
+function mapFindPeer ({ token, from, to, value }: Reply): PeerResult | null {
+  const peer = value && decoded(decodePeer, value)
+  return peer && { token, from, to, peer }
+}
+
+function mapLookup ({ token, from, to, value }: Reply): QueryResult | null {
+  const found = value && decoded(decodeLookup, value)
+  return found && { token, from, to, ...found }
+}
+
+/** What a node answered, unless it is nonsense. */
+function decoded<T> (decode: (bytes: Uint8Array) => T, bytes: Uint8Array): T | null {
+  try {
+    return decode(bytes)
+  } catch {
+    return null
   }
 }

@@ -1,92 +1,331 @@
-// What nodes of the DHT answer, one at a time.
+// Searches of the DHT: what nodes answer, one at a time, and what is written to the closest of them afterwards.
 
 import { Readable } from 'streamx'
 
-import type { Engine, RelayHandle } from '../binding.js'
-import { HypertabError } from '../errors.js'
-import { userBytes } from '../platform.js'
-import { listen, Request, unlisten } from '../runtime.js'
+import type { Engine, Failure, QuestionHandle, RelayHandle } from '../binding.js'
+import { DHTError, fromFailure, HypertabError } from '../errors.js'
+import { nextTurn, userBytes } from '../platform.js'
+import { call, listen, Request, unlisten } from '../runtime.js'
+import { compare, toHex } from '../support/bytes.js'
+import { type Address, type AnnouncedPeer, COMMANDS, nodeId } from './records.js'
 import type { RelayClient } from './relay.js'
 
-/** Somebody who announced a topic. */
-export interface AnnouncedPeer {
-  publicKey: Uint8Array
-  relayAddresses: Array<{ host: string, port: number }>
+export type { AnnouncedPeer } from './records.js'
+
+/** A node of the DHT. */
+export interface QueriedNode extends Address {
+  id: Uint8Array | null
 }
 
-/** What one node knows. */
+/** What one node answered. */
+export interface Reply {
+  tid: number
+  /** Milliseconds that the relay waited for it. */
+  rtt: number
+  from: QueriedNode
+  to: Address
+  token: Uint8Array | null
+  closerNodes: Address[] | null
+  /** 0, or the number of an error. */
+  error: number
+  value: Uint8Array | null
+}
+
+/** What one node knows of a topic. */
 export interface QueryResult {
-  token: null
-  from: { id: null, host: string, port: number } | null
-  to: { host: string, port: number } | null
+  token: Uint8Array | null
+  from: QueriedNode
+  to: Address | null
   peers: AnnouncedPeer[]
+  bump: number
 }
 
-interface Address { host: string, port: number }
+export interface QueryOptions<T = unknown> {
+  /** What becomes of a reply; nothing of one that this is null for. */
+  map?: ((reply: Reply) => T | null) | undefined
+  /** Called for each of the closest replies once the search is over. */
+  commit?: ((reply: Reply, dht: QueryNode, query: Query<T>) => Promise<unknown>) | null | undefined
+  [other: string]: unknown
+}
 
-/** A query under way: a stream of results. */
-export class Query extends Readable {
-  /** For upstream's programs; the relay keeps the nodes. */
-  readonly closestNodes: never[] = []
-  #request: Request<unknown> | null = null
-  #finished: Promise<void>
-  /** What is done once every node was asked, before the query ends. */
-  #commit: (() => Promise<void>) | null
+/** What a query needs of its node. */
+export interface QueryNode {
+  readonly relay: RelayClient
+  /** @internal Where something can be written, by the token and address of a reply. */
+  readonly writable: Map<string, (command: number, value: Uint8Array) => Promise<Reply>>
+}
 
-  /** @internal */
-  constructor (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number, commit: (() => Promise<void>) | null = null) {
-    super({ eagerOpen: true })
-    this.#commit = commit
-    this.#finished = new Promise((resolve, reject) => {
-      this.on('close', () => { resolve() })
-      this.on('error', reject)
-    })
-    this.#finished.catch(() => {})
-    void this.#run(relays, command)
+/** A search under way: a stream of results, which begins when somebody reads it. */
+abstract class Search extends Readable {
+  /** What the nodes closest to the target have answered, closest first. */
+  closestReplies: Reply[] = []
+  #error: Error | null = null
+
+  constructor () {
+    super()
+    this.on('error', (error: Error) => { this.#error = error })
   }
 
-  /** Resolves when every node was asked. */
+  get closestNodes (): QueriedNode[] {
+    return this.closestReplies.map(({ from }) => from)
+  }
+
+  /** Resolves when every node was asked, and whatever is written is written. */
   async finished (): Promise<void> {
-    this.resume()
-    await this.#finished
+    if (!this.destroyed) {
+      await new Promise<void>((resolve) => {
+        this.resume()
+        this.on('close', resolve)
+      })
+    }
+    if (this.#error) throw this.#error
+  }
+
+  override _open (done: (error: Error | null) => void): void {
+    this.run().catch((error: Error) => { this.destroy(error) })
+    done(null)
+  }
+
+  protected abstract run (): Promise<void>
+
+  /** Asks in the words of upstream's relay protocol, in which the relay searches and tells what it finds of a topic. */
+  protected async askOfTopic (relays: RelayClient, relay: RelayHandle, command: (engine: Engine) => number): Promise<void> {
+    const request = new Request(command)
+    const found = new Map<string, Reply>()
+    const stop = (): void => {
+      unlisten('query', request.id)
+      request.cancel()
+    }
+    this.once('close', stop)
+    listen('query', request.id, (kind, [raw]) => {
+      if (kind === 'query-closest') {
+        this.closestReplies = (raw as Address[]).map((node) => found.get(`${node.host}:${node.port}`) ?? unheard(node))
+        return
+      }
+      const { from, id, to, token, peers } = raw as { from: Address, id: Uint8Array | null, to: Address, token: Uint8Array, peers: AnnouncedPeer[] }
+      relays.address ??= to
+      const reply = { ...unheard(from), from: { id: id && userBytes(id), ...from }, to, token: userBytes(token) }
+      found.set(`${from.host}:${from.port}`, reply)
+      const result: QueryResult = {
+        token: reply.token,
+        from: reply.from,
+        to,
+        peers: peers.map(({ publicKey, relayAddresses }) => ({ publicKey: userBytes(publicKey), relayAddresses })),
+        bump: 0
+      }
+      this.push(result)
+    })
+    await request.promise
+    unlisten('query', request.id)
+    // With its relay a query ends before every node was asked, and nothing may have been announced.
+    if (relays.handle !== relay) throw lost()
+  }
+}
+
+/** A search in which the nodes answer one command. */
+export class Query<T = unknown> extends Search {
+  readonly dht: QueryNode
+  readonly target: Uint8Array
+  readonly internal: boolean
+  readonly command: number
+  readonly value: Uint8Array | null
+  readonly map: (reply: Reply) => T | null
+  /** Nodes that are asked at once, and kept. */
+  readonly concurrency = 10
+  readonly k = 20
+  errors = 0
+  successes = 0
+  inflight = 0
+  #name: string
+  #commit: QueryOptions<T>['commit']
+  #question: QuestionHandle | null = null
+  #replies: Reply[] = []
+  #writes = new Map<number, { resolve: (reply: Reply) => void, reject: (error: Error) => void }>()
+  #keys: string[] = []
+  #isOver!: () => void
+  #fail!: (error: Error) => void
+
+  /** @internal */
+  constructor (dht: QueryNode, target: Uint8Array, internal: boolean, command: number, value: Uint8Array | null, options: QueryOptions<T> = {}, name = 'query') {
+    super()
+    this.dht = dht
+    this.target = target
+    this.internal = internal
+    this.command = command
+    this.value = value
+    this.map = options.map ?? whole as (reply: Reply) => T
+    this.#commit = options.commit ?? null
+    this.#name = name
   }
 
   override _predestroy (): void {
-    if (this.#request) unlisten('query', this.#request.id)
-    this.#request?.cancel()
+    this.#letGo(lost())
   }
 
-  async #run (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number): Promise<void> {
+  protected async run (): Promise<void> {
+    const { target, internal, command, value } = this
+    const relays = this.dht.relay
+    const relay = await relays.connected()
+    if (this.destroying) return
+    const writes = !!this.#commit && !internal && (command === COMMANDS.MUTABLE_GET || command === COMMANDS.IMMUTABLE_GET)
+    const search = new Promise<void>((resolve, reject) => {
+      this.#isOver = resolve
+      this.#fail = reject
+    })
+    search.catch(() => {})
+    const question = call((engine) => engine.relayAsk(relay, internal, writes, command, target, value ?? undefined))
+    this.#question = question
+    listen('question', question, (kind, rest) => { this.#onevent(kind, rest) })
     try {
-      const relay = await relays.connected()
-      if (this.destroying) return
-      const request = new Request((engine) => command(engine, relay))
-      this.#request = request
-      listen('query', request.id, (kind, [raw]) => {
-        const result = toResult(raw)
-        relays.address ??= result.to
-        this.push(result)
-      })
-      await request.promise
-      unlisten('query', request.id)
-      // With its relay a query ends before every node was asked, and nothing may have been announced.
-      if (relays.handle !== relay) throw new HypertabError('RELAY_CLOSED', 'the relay was lost during the query')
-      await this.#commit?.()
-      this.push(null)
+      await search
     } catch (error) {
-      this.destroy(error as Error)
+      if ((error as HypertabError).code !== 'NOT_SUPPORTED' || this.destroying) throw error
+      this.#letGo(error as Error)
+      if (internal || command !== COMMANDS.LOOKUP) throw DHTError.RELAY_NOT_ABLE(this.#name)
+      await this.askOfTopic(relays, relay, (engine) => engine.relayLookup(relay, target))
     }
+    if (this.#commit) await this.#write(this.#commit)
+    this.#letGo(lost())
+    this.push(null)
+  }
+
+  async #write (commit: NonNullable<QueryOptions<T>['commit']>): Promise<void> {
+    if (this.closestReplies.length === 0) throw new Error('Too few nodes responded')
+    // All answers may have come at once: whoever reads them has seen them before anything is written.
+    await new Promise<void>((resolve) => { nextTurn(resolve) })
+    if (this.destroying) return
+    for (const reply of this.closestReplies) {
+      const number = this.#replies.indexOf(reply)
+      if (!reply.token || number < 0) continue
+      const key = writableKey(reply.token, reply.from)
+      this.#keys.push(key)
+      this.dht.writable.set(key, (command, value) => this.#writeTo(number, command, value))
+    }
+    const results = await Promise.allSettled(this.closestReplies.map(async (reply) => await commit(reply, this.dht, this)))
+    const failed = results.filter((result) => result.status === 'rejected')
+    if (failed.length === results.length) throw failed.at(-1)!.reason
+  }
+
+  #writeTo (number: number, command: number, value: Uint8Array): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.#question === null) return reject(lost())
+      if (this.#writes.has(number)) return reject(new DHTError('something was written there already', 'RELAY_REFUSED'))
+      this.#writes.set(number, { resolve, reject })
+      call((engine) => { engine.writeToReply(this.#question!, number, command, value) })
+    })
+  }
+
+  #onevent (kind: string, rest: unknown[]): void {
+    switch (kind) {
+      case 'question-reply': {
+        const reply = toReply(rest[0] as RawReply, this.map === whole)
+        this.dht.relay.address ??= reply.to
+        this.successes++
+        this.#replies.push(reply)
+        if (reply.from.id) this.#keep(reply)
+        const data = this.map(reply)
+        if (data) this.push(data)
+        break
+      }
+      case 'question-closest':
+        this.closestReplies = (rest[0] as number[]).map((number) => this.#replies[number]!).filter(Boolean)
+        this.#isOver()
+        break
+      case 'question-written': {
+        const [number, status, error] = rest as [number, string, number]
+        const write = this.#writes.get(number)
+        if (status === 'answered') write?.resolve({ ...this.#replies[number]!, token: null, closerNodes: null, error, value: null })
+        else write?.reject(status === 'silent' ? DHTError.REQUEST_TIMEOUT() : new DHTError('the relay did not write the value', 'RELAY_REFUSED'))
+        break
+      }
+      case 'question-failed': {
+        const failure = rest[0] as Failure
+        const error = failure.code === 'RELAY_CLOSED' ? lost() : fromFailure(failure)
+        this.#question = null
+        this.#letGo(error)
+        this.#fail(error)
+      }
+    }
+  }
+
+  /** Keeps a reply among the closest. */
+  #keep (reply: Reply): void {
+    const distance = ({ from }: Reply) => from.id!.map((byte, at) => byte ^ this.target[at]!)
+    const own = distance(reply)
+    const place = this.closestReplies.findIndex((other) => compare(own, distance(other)) < 0)
+    this.closestReplies.splice(place < 0 ? this.closestReplies.length : place, 0, reply)
+    if (this.closestReplies.length > this.k) this.closestReplies.pop()
+  }
+
+  #letGo (error: Error): void {
+    for (const key of this.#keys.splice(0)) this.dht.writable.delete(key)
+    for (const { reject } of this.#writes.values()) reject(error)
+    const question = this.#question
+    this.#question = null
+    if (question === null) return
+    unlisten('question', question)
+    call((engine) => { engine.closeQuestion(question) })
   }
 }
 
-function toResult (value: unknown): QueryResult {
-  const { from, to, peers } = value as {
-    from?: Address | null, to?: Address | null, peers: Array<{ publicKey: Uint8Array, relayAddresses?: Address[] }>
+/** An announcement, or its opposite, which the relay makes and this side signs. */
+export class Announcement extends Search {
+  #relays
+  #command
+
+  /** @internal */
+  constructor (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number) {
+    super()
+    this.#relays = relays
+    this.#command = command
   }
+
+  protected async run (): Promise<void> {
+    const relay = await this.#relays.connected()
+    if (this.destroying) return
+    await this.askOfTopic(this.#relays, relay, (engine) => this.#command(engine, relay))
+    this.push(null)
+  }
+}
+
+/** What a write is found by. */
+export function writableKey (token: Uint8Array, { host, port }: Address): string {
+  return `${host}:${port}/${toHex(token)}`
+}
+
+interface RawReply {
+  from: Address
+  to: Address
+  id: Uint8Array | null
+  token: Uint8Array | null
+  value: Uint8Array | null
+  closerNodes: Address[]
+  rtt: number
+}
+
+function toReply ({ from, to, id, token, value, closerNodes, rtt }: RawReply, withIds: boolean): Reply {
+  const closer = withIds ? closerNodes.map((node) => ({ id: nodeId(node), ...node })) : closerNodes
   return {
-    token: null,
-    from: from ? { id: null, ...from } : null,
-    to: to ?? null,
-    peers: peers.map(({ publicKey, relayAddresses }) => ({ publicKey: userBytes(publicKey), relayAddresses: relayAddresses ?? [] }))
+    tid: 0,
+    rtt,
+    from: { id: id && userBytes(id), ...from },
+    to,
+    token: token && userBytes(token),
+    closerNodes: closer.length > 0 ? closer : null,
+    error: 0,
+    value: value && userBytes(value)
   }
+}
+
+/** A node that is known to be close, and whose answer is not. */
+function unheard (node: Address): Reply {
+  return { tid: 0, rtt: 0, from: { id: nodeId(node), ...node }, to: { host: '', port: 0 }, token: null, closerNodes: null, error: 0, value: null }
+}
+
+function whole (reply: Reply): Reply {
+  return reply
+}
+
+function lost (): HypertabError {
+  return new HypertabError('RELAY_CLOSED', 'the relay was lost during the query')
 }

@@ -57,6 +57,7 @@ export class Home {
   #links = new Map<LinkHandle, Link>()
   #relays = new Set<number>()
   #servers = new Set<number>()
+  #questions = new Set<number>()
   /** Stores here, and whether writes to them are recorded. */
   #stores = new Map<StoreHandle, boolean>()
   #unsent = 0
@@ -134,6 +135,7 @@ export class Home {
         if (name === 'openLink' || name === 'relayConnect') this.#links.set(handle, { stats: undefined, full: false, channels: new Set() })
         if (name === 'openRelay') this.#relays.add(handle)
         if (name === 'relayListen') this.#servers.add(handle)
+        if (name === 'relayAsk') this.#questions.add(handle)
         if (name === 'openLink') args = [{ ...args[0] as object, near: undefined }]
         this.#call(name, this.#relative(args, method.handles), [handle])
         return handle
@@ -149,6 +151,7 @@ export class Home {
     const events: EngineEvent[] = []
     for (const store of this.#stores.keys()) events.push(['store-failed', store, MOVED])
     for (const link of this.#links.keys()) events.push(['link-closed', link, null])
+    for (const question of this.#questions) events.push(['question-failed', question, MOVED])
     for (const server of this.#servers) events.push(['server-closed', server, MOVED])
     for (const relay of this.#relays) events.push(['relay-closed', relay, MOVED])
     for (const request of this.#requests) events.push(['done', request, MOVED, undefined])
@@ -235,6 +238,7 @@ export class Home {
     if (name === 'coreSetActive' && core && args[1]) core.downloads = true
     if (name === 'cancel') this.#requests.delete(args[0] as number)
     if (name === 'closeRelay') this.#relays.delete(args[0] as number)
+    if (name === 'closeQuestion') this.#questions.delete(args[0] as number)
   }
 
   #answer (name: string, args: unknown[]): unknown {
@@ -374,6 +378,9 @@ export class Home {
         break
       case 'server-closed':
         this.#servers.delete(event[1] as number)
+        break
+      case 'question-failed':
+        this.#questions.delete(event[1] as number)
         break
     }
   }

@@ -36,12 +36,15 @@ export function homeOfLinks (): number {
   return everything?.number ?? 0
 }
 
+/** What makes a handle out of another. */
+const OF_HANDLES = new Set(['createAtom', 'relayConnect', 'relayListen', 'relayAsk'])
+
 function route (local: Engine): Engine {
   const routed: Record<string, unknown> = { ...local }
   for (const [name, { makes }] of METHODS) {
     const own = (local as unknown as Record<string, ((...args: unknown[]) => unknown) | undefined>)[name]
     if (!own) continue
-    if (makes === 'handle' && name !== 'createAtom' && name !== 'relayConnect' && name !== 'relayListen') {
+    if (makes === 'handle' && !OF_HANDLES.has(name)) {
       routed[name] = (...args: unknown[]) => {
         const near = (args[0] as { near?: number } | undefined)?.near
         const home = near === undefined ? everything : homes[homeOf(near)] ?? null

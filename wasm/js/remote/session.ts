@@ -36,7 +36,7 @@ interface OpenStorage {
   unwatch: () => void
 }
 
-type Domain = 'link' | 'relay' | 'server'
+type Domain = 'link' | 'relay' | 'server' | 'question'
 
 /** What somebody elsewhere has here. */
 export class RemoteSession {
@@ -238,6 +238,7 @@ export class RemoteSession {
     if (method === 'openLink' || method === 'relayConnect') this.#follow('link', real, name)
     if (method === 'openRelay') this.#follow('relay', real, name)
     if (method === 'relayListen') this.#follow('server', real, name)
+    if (method === 'relayAsk') this.#follow('question', real, name)
   }
 
   #follow (domain: Domain, real: number, name: number): void {
@@ -267,6 +268,7 @@ export class RemoteSession {
       case 'link-closed':
       case 'relay-closed':
       case 'server-closed':
+      case 'question-failed':
         this.#forgetOther(name)
     }
     this.#tell([kind, name, ...rest], kind === 'transmit' ? rest[0] : undefined)
@@ -277,6 +279,8 @@ export class RemoteSession {
     if (!other) return
     this.#others.delete(name)
     if (other.domain === 'link') this.#linkNames.delete(other.real)
+    // There may be many, and nobody names one again.
+    if (other.domain === 'question') this.#handles.delete(name)
     this.#touched.delete(name)
     unlisten(other.domain, other.real, other.handler)
   }
@@ -286,6 +290,7 @@ export class RemoteSession {
     this.#forgetOther(name)
     if (domain === 'link') call((engine) => { engine.closeLink(real) })
     if (domain === 'relay') call((engine) => { engine.closeRelay(real) })
+    if (domain === 'question') call((engine) => { engine.closeQuestion(real) })
     if (domain === 'server') expect(call((engine) => engine.closeServer(real)), () => {})
   }
 
@@ -302,7 +307,7 @@ export class RemoteSession {
   }
 
   #told (name: string, target: number): void {
-    if (name === 'closeRelay') this.#forgetOther(target)
+    if (name === 'closeRelay' || name === 'closeQuestion') this.#forgetOther(target)
     if (name.startsWith('link')) this.#touched.add(target)
     if (this.#cores.has(target)) {
       this.#dirty.add(target)

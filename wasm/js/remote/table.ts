@@ -22,7 +22,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
     coreSetRecovering coreRelease coreGuard coreAdmit corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStopMessages linkStartChannels
     closeLink breakLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay relayPing acceptConnection coreTellSignature
-    denyConnection cancel expectDirect openDirect directBytes closeDirect`),
+    denyConnection cancel writeToReply closeQuestion expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeTakeIn storeDropIncoming storeInfos storeCores storeAliases storeGroup
@@ -33,7 +33,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('request', both, 'coreCommit coreCopyPrologue coreCatchUp'),
   ...methods('core', first, 'openCore openBranch'),
   ...methods('core', both, 'openAtomic'),
-  ...methods('handle', first, 'createAtom relayConnect relayListen'),
+  ...methods('handle', first, 'createAtom relayConnect relayListen relayAsk'),
   ...methods('handle', [], 'openMemoryStore openLink openRelay'),
   ...methods('answer', first, `
     coreKey coreDiscoveryKey coreManifest corePublicKey coreHasSecretKey coreKeyPair coreIsCompat coreLength coreFork coreByteLength

@@ -120,6 +120,12 @@ impl Endpoint {
             Purpose::Commit(id) => {
                 self.with_operation(id, |operation, context| operation.committed(answer, context));
             }
+            Purpose::Write(id, reply) => {
+                let error = answer.map(|answer| answer.error);
+                if self.operations.contains_key(&id) {
+                    self.context.events.push_back(Event::Written { operation: id, reply, error });
+                }
+            }
             Purpose::Unannounce(id) => {
                 self.with_operation(id, |operation, context| operation.unannounced(context, now));
             }

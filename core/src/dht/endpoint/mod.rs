@@ -339,6 +339,36 @@ impl Endpoint {
         self.operate(target, Kind::MutablePut { value }, now)
     }
 
+    /// Asks the nodes closest to a target something: [`Event::Reply`] for each that answers, then [`Event::Asked`]. Lasts
+    /// until it is [cancelled](Self::cancel).
+    pub fn ask(
+        &mut self,
+        target: [u8; 32],
+        is_internal: bool,
+        command: u64,
+        value: Option<Bytes>,
+        now: Instant,
+    ) -> OperationId {
+        self.operate(target, Kind::Ask { is_internal, command, value }, now)
+    }
+
+    /// Writes to a node whose reply is among the closest of an [`ask`](Self::ask), once for each, and reports whether it
+    /// does: [`Event::Written`] follows.
+    pub fn write_to_reply(
+        &mut self,
+        operation: OperationId,
+        reply: u32,
+        command: u64,
+        value: Bytes,
+        now: Instant,
+    ) -> bool {
+        let operation = self.operations.get_mut(&operation);
+        let is_sent =
+            operation.is_some_and(|operation| operation.write(reply, command, value, &mut self.context, now));
+        self.drain(now);
+        is_sent
+    }
+
     /// Gives an operation up: no event comes for it any more.
     pub fn cancel(&mut self, operation: OperationId, now: Instant) {
         if let Some(operation) = self.operations.remove(&operation) {

@@ -1,12 +1,14 @@
 //! What a client tells its owner, and the names of what it talks about.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
 use super::super::messages::LookupResult;
+use super::super::queries::{Reply, WriteEnd};
 use crate::compact_encoding::DecodeError;
 use crate::noise::Session;
 use crate::time::Duration;
@@ -44,10 +46,47 @@ pub enum ClientEvent {
         /// What it answered.
         result: LookupResult,
     },
+    /// The nodes that were closest to what a query is about, closest first, from a relay that says so.
+    ClosestNodes {
+        /// Query.
+        query: QueryId,
+        /// Where they are.
+        nodes: Vec<SocketAddrV4>,
+    },
     /// A query is over.
     Finished {
         /// Query.
         query: QueryId,
+    },
+    /// One node answered a question; the replies are counted from 0.
+    Reply {
+        /// Query.
+        query: QueryId,
+        /// What it answered.
+        reply: Reply,
+    },
+    /// The search of a question is over. It stays where something may be written.
+    Closest {
+        /// Query.
+        query: QueryId,
+        /// Numbers of the closest replies, closest first.
+        closest: Vec<u32>,
+    },
+    /// What became of a write to a reply.
+    Written {
+        /// Query.
+        query: QueryId,
+        /// Number of the reply.
+        reply: u32,
+        /// What became of it.
+        end: WriteEnd,
+    },
+    /// A question ended without what was asked for.
+    QueryFailed {
+        /// Query.
+        query: QueryId,
+        /// Why.
+        error: QueryError,
     },
     /// A dialled stream is open: start the secret stream as initiator.
     Opened {
@@ -117,6 +156,47 @@ pub enum ClientEvent {
     /// The relay is of no further use: close the link. All streams, queries and servers have ended before.
     Failed(Failure),
 }
+
+/// Why a question ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The relay does not carry it.
+    NotSupported,
+    /// The relay allows no more at the moment, or not to us.
+    Refused,
+    /// The relay did not answer in time.
+    TimedOut,
+    /// The link to the relay is gone.
+    LinkClosed,
+}
+
+impl QueryError {
+    /// Returns it as a code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotSupported => "NOT_SUPPORTED",
+            Self::Refused => "RELAY_BUSY",
+            Self::TimedOut => "QUERY_TIMEOUT",
+            Self::LinkClosed => "RELAY_CLOSED",
+        }
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSupported => "the relay does not carry this query",
+            Self::Refused => {
+                "the relay allows no more queries at the moment, or none of this kind to this client"
+            }
+            Self::TimedOut => "the relay did not answer the query in time",
+            Self::LinkClosed => "the relay was lost during the query",
+        })
+    }
+}
+
+impl core::error::Error for QueryError {}
 
 /// Why a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,8 +13,11 @@ use bytes::Bytes;
 use zeroize::Zeroize;
 
 mod events;
+mod questions;
 
-pub use events::{ClientEvent, Failure, IncomingId, QueryId, ServerId, StreamError, StreamId};
+pub use events::{ClientEvent, Failure, IncomingId, QueryError, QueryId, ServerId, StreamError, StreamId};
+
+use questions::Questions;
 
 use super::credit::{Credit, STEP};
 use super::handshakes::{Handshakes, Owner};
@@ -38,6 +41,7 @@ pub struct Client {
     ephemerals: u64,
     last_number: u32,
     queries: BTreeMap<u32, Query>,
+    questions: Questions,
     streams: BTreeMap<u32, Stream>,
     /// Our alias for each alias of the relay's.
     streams_by_remote: BTreeMap<u32, u32>,
@@ -108,6 +112,7 @@ impl Client {
             ephemerals: 0,
             last_number: 0,
             queries: BTreeMap::new(),
+            questions: Questions::default(),
             streams: BTreeMap::new(),
             streams_by_remote: BTreeMap::new(),
             servers: BTreeMap::new(),
@@ -318,6 +323,7 @@ impl Client {
         for query in late {
             self.finish_query(query);
         }
+        self.expire_questions(now);
         let is_late = |stream: &Stream| match stream.state {
             StreamState::Dialling { expires, .. } => expires <= now,
             StreamState::Open { .. } => false,
@@ -345,6 +351,7 @@ impl Client {
             StreamState::Dialling { expires, .. } => Some(expires),
             StreamState::Open { .. } => None,
         });
+        let queries = queries.chain(self.questions.expires());
         queries.chain(streams).chain(self.handshakes.poll_timeout()).chain([self.heard + SILENCE]).min()
     }
 
@@ -642,6 +649,7 @@ impl Client {
         for query in self.queries.keys().copied().collect::<Vec<_>>() {
             self.finish_query(query);
         }
+        self.end_questions(QueryError::LinkClosed);
         for alias in self.streams.keys().copied().collect::<Vec<_>>() {
             self.close_stream(alias, Some(StreamError::LinkClosed));
         }

@@ -9,6 +9,7 @@ use super::super::backend::Backend;
 use super::super::credit::{CREDIT_PROTOCOL, Credit};
 use super::super::limits::Refusal;
 use super::super::messages::{Message, NoiseStage, SignRequest, StreamAlias};
+use super::super::queries::{QUERY_PROTOCOL, QueryMessage};
 use super::super::quota::Resource;
 use super::super::{next_number, signing};
 use super::{BUSY, Claim, NOT_PERMITTED, Server, Session, Standing, Stream};
@@ -24,12 +25,25 @@ impl Session {
                 self.credit =
                     self.mux.open(&OpenChannel { protocol: CREDIT_PROTOCOL, ..OpenChannel::default() });
             }
+            MuxEvent::RemoteOpen { protocol, .. }
+                if protocol == QUERY_PROTOCOL && self.questions.is_none() =>
+            {
+                self.questions =
+                    self.mux.open(&OpenChannel { protocol: QUERY_PROTOCOL, ..OpenChannel::default() });
+            }
             MuxEvent::RemoteOpen { open, .. } => self.mux.reject(open),
             MuxEvent::Message { channel, message_type: Credit::TYPE, payload }
                 if Some(channel) == self.credit =>
             {
                 match Credit::decode(&payload) {
                     Ok(credit) => self.has_read(credit, backend),
+                    Err(_) => self.refuse(Refusal::Malformed),
+                }
+            }
+            MuxEvent::Message { channel, message_type, payload } if Some(channel) == self.questions => {
+                match QueryMessage::decode(message_type, &payload) {
+                    Ok(Some(message)) => self.handle_question(message, backend, now),
+                    Ok(None) => {}
                     Err(_) => self.refuse(Refusal::Malformed),
                 }
             }
@@ -165,7 +179,7 @@ impl Session {
     ) {
         if self.queries.values().any(|other| *other == query) {
             self.refuse(Refusal::NumberInUse);
-        } else if self.allows(is_permitted && self.queries.len() < self.limits.queries, now)
+        } else if self.allows(is_permitted && self.queries() < self.limits.queries, now)
             && backend.take_lookup()
         {
             let operation = start(backend);

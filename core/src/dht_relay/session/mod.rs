@@ -26,8 +26,10 @@ use crate::time::{Duration, Instant};
 mod client;
 mod custody;
 mod network;
+mod questions;
 
 use custody::{Clear, Custody};
+use questions::Asked;
 
 /// One client of a relay.
 ///
@@ -39,6 +41,8 @@ pub(super) struct Session {
     channel: ChannelId,
     /// The client says what it has read.
     credit: Option<ChannelId>,
+    /// The client asks what upstream's protocol has no words for.
+    questions: Option<ChannelId>,
     permissions: Permissions,
     standing: Standing,
     /// Announced topics, and until when they count.
@@ -47,6 +51,7 @@ pub(super) struct Session {
     half_open: usize,
     last_number: u32,
     queries: BTreeMap<OperationId, u32>,
+    asked: BTreeMap<OperationId, Asked>,
     servers: BTreeMap<ServerId, Server>,
     streams: BTreeMap<ConnectionId, Stream>,
     by_client_alias: BTreeMap<u32, ConnectionId>,
@@ -153,12 +158,14 @@ impl Session {
             mux,
             channel,
             credit: None,
+            questions: None,
             permissions,
             standing: Standing::Unknown,
             topics: BTreeMap::new(),
             half_open: 0,
             last_number: 0,
             queries: BTreeMap::new(),
+            asked: BTreeMap::new(),
             servers: BTreeMap::new(),
             streams: BTreeMap::new(),
             by_client_alias: BTreeMap::new(),
@@ -222,7 +229,7 @@ impl Session {
 
     /// Returns how many queries run.
     pub(super) fn queries(&self) -> usize {
-        self.queries.len()
+        self.queries.len() + self.asked.len()
     }
 
     /// Returns how many bytes wait for the client.
@@ -308,6 +315,9 @@ impl Session {
         for operation in core::mem::take(&mut self.queries).into_keys() {
             backend.cancel(operation);
         }
+        for operation in core::mem::take(&mut self.asked).into_keys() {
+            backend.cancel(operation);
+        }
         for (id, _) in core::mem::take(&mut self.signatures).into_values() {
             backend.signed(id, None);
         }
@@ -375,7 +385,19 @@ impl Session {
                 if at <= now { late_streams.push(*connection) } else { later(at) }
             }
         }
+        let mut late_questions = Vec::new();
+        for (operation, asked) in &self.asked {
+            match asked.expires {
+                Some(at) if at <= now => late_questions.push(*operation),
+                Some(at) => later(at),
+                None => {}
+            }
+        }
         self.topics.retain(|_, until| *until > now);
+        for operation in late_questions {
+            self.asked.remove(&operation);
+            backend.cancel(operation);
+        }
         for id in late_signatures {
             if let Some((id, _)) = self.signatures.remove(&id) {
                 backend.signed(id, None);

@@ -1,6 +1,7 @@
 //! What the DHT says, and what a client hears of it.
 
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -8,6 +9,7 @@ use super::super::backend::Backend;
 use super::super::handshakes::Owner;
 use super::super::messages::{HandshakeRef, LookupResult, Message, Node, Peer, SignRequest};
 use super::super::next_number;
+use super::super::queries::QueryMessage;
 use super::super::quota::Resource;
 use super::{MAX_RECEIVE_LIMIT, MIN_RECEIVE_LIMIT, RESET, Session, Stream, TIMED_OUT};
 use crate::compact_encoding::Encode;
@@ -15,6 +17,7 @@ use crate::dht::{
     ConnectError, ConnectionId, LookupReply, OperationId, ServerId, SignatureRequest, Signee, StreamError,
 };
 use crate::time::Instant;
+use crate::udx::Address;
 
 impl Session {
     pub(in super::super) fn found(&mut self, operation: OperationId, reply: LookupReply) {
@@ -32,8 +35,12 @@ impl Session {
         self.send(&Message::Result { query, data: result.to_vec().into() });
     }
 
-    pub(in super::super) fn finished(&mut self, operation: OperationId) {
+    pub(in super::super) fn finished(&mut self, operation: OperationId, closest: Vec<Address>) {
         if let Some(query) = self.queries.remove(&operation) {
+            if !closest.is_empty() {
+                let nodes = closest.into_iter().map(Into::into).collect();
+                self.answer(&QueryMessage::Closest { query, nodes });
+            }
             if let Some(custody) = &mut self.custody {
                 custody.forget_signer(query);
             }

@@ -6,6 +6,7 @@ use hypertab_core::crypto::{KeyPair, blake2b_256};
 use hypertab_core::dht::rpc::{self, SocketId, node_id};
 use hypertab_core::dht::{Connect, Endpoint, EndpointOptions, Event, Identity, Listen, Mode};
 use hypertab_core::dht_relay::messages::Message;
+use hypertab_core::dht_relay::queries::{QUERY_PROTOCOL, Question};
 use hypertab_core::dht_relay::{
     Bridge, BridgeEvent, BridgeOptions, CREDIT_PROTOCOL, Client, ClientEvent, Credit, Limits, LinkId,
     PROTOCOL, Permissions, Quota, Quotas, Refusal, StreamId as RelayStreamId,
@@ -303,6 +304,13 @@ pub fn relay(mut data: &[u8]) {
                     link.flush(&mut bridge, now);
                 }
             }
+            20 if !data.is_empty() && data[0] & 1 == 0 => {
+                if let Some(link) = links.get_mut(at) {
+                    let (message_type, payload) = question_message(data);
+                    link.mux.send(link.asking, message_type, &payload);
+                    link.flush(&mut bridge, now);
+                }
+            }
             20 => {
                 if let Some(link) = links.get(at) {
                     bridge.handle_frame(link.id, piece(data, 255).into(), now);
@@ -355,6 +363,7 @@ struct Link {
     id: LinkId,
     mux: Mux,
     channel: ChannelId,
+    asking: ChannelId,
     credit: Option<ChannelId>,
 }
 
@@ -362,14 +371,16 @@ impl Link {
     /// `None` when the relay is full.
     fn new(bridge: &mut Bridge, kind: u8, now: Instant) -> Option<Self> {
         let mut mux = Mux::new();
-        let channel = mux.open(&OpenChannel { protocol: PROTOCOL, ..OpenChannel::default() });
-        let channel = channel.expect("it is the first");
+        let [channel, asking] = [PROTOCOL, QUERY_PROTOCOL].map(|protocol| {
+            let channel = mux.open(&OpenChannel { protocol, ..OpenChannel::default() });
+            channel.expect("it is the first of its kind")
+        });
         if !kind.is_multiple_of(8) {
             let handshake = Message::Handshake { public_key: [1; 32], secret_key: None };
             mux.send_encoded(channel, 0, &handshake);
         }
         let id = bridge.open_link([kind % 4; 16], Permissions::ALL, now).ok()?;
-        let mut link = Self { id, mux, channel, credit: None };
+        let mut link = Self { id, mux, channel, asking, credit: None };
         link.flush(bridge, now);
         Some(link)
     }
@@ -412,13 +423,32 @@ pub fn relay_client(mut data: &[u8]) {
             0..=8 => {
                 let (message_type, payload) = relay_message(data);
                 client.handle_message(message_type, &payload, now);
+                if op & 64 == 0 {
+                    let (message_type, payload) = question_message(data);
+                    client.handle_question_message(message_type, &payload, now);
+                }
             }
             9 => now += Duration::from_millis(1 << (take(data) % 17)),
             10 => now = now.max(client.poll_timeout().unwrap_or(now)),
             11 => match take(data) % 4 {
                 0 => drop(client.listen(&pairs[0], op & 32 == 0)),
                 1 => drop(client.announce([1; 32], &pairs[0], now)),
-                2 => drop(client.lookup([1; 32], now)),
+                2 if op & 32 == 0 => client.handle_questions(op & 64 == 0),
+                2 => {
+                    let question = Question {
+                        is_internal: false,
+                        may_write: op & 64 == 0,
+                        command: 9,
+                        target: [1; 32],
+                        value: None,
+                    };
+                    let query = client.ask(question, now);
+                    client.write_to_reply(query, u32::from(op), 8, vec![op].into());
+                    if op & 128 == 0 {
+                        client.forget_question(query);
+                    }
+                    let _ = client.lookup([1; 32], now);
+                }
                 _ => streams.push(client.connect(pairs[1].public_key, &pairs[0], now)),
             },
             12 | 13 => {
@@ -433,6 +463,7 @@ pub fn relay_client(mut data: &[u8]) {
             14 => {
                 while client.poll_transmit(op & 32 == 0).is_some() {}
                 while client.poll_credit().is_some() {}
+                while client.poll_question().is_some() {}
             }
             15 if op & 16 == 0 => client.ping(now),
             _ if op == 255 => client.handle_closed(),
@@ -472,6 +503,31 @@ fn relay_message(data: &mut &[u8]) -> (u64, Bytes) {
             }
             _ => payload.push(take(data)),
         }
+    }
+    (message_type, payload.into())
+}
+
+/// A message of the channel for questions: what is asked is plausible more often than not.
+fn question_message(data: &mut &[u8]) -> (u64, Bytes) {
+    let message_type = u64::from(take(data) % 7);
+    let mut payload = u32::from(take(data) % 6).to_le_bytes().to_vec();
+    match message_type {
+        0 => {
+            let flags = take(data) % 8;
+            payload.extend([flags, [2, 3, 7, 9, 8][usize::from(take(data)) % 5]]);
+            payload.extend([take(data) % 3; 32]);
+            if flags & 4 != 0 {
+                payload.extend([1, take(data)]);
+            }
+        }
+        2 => payload.extend([take(data) % 3, 2, take(data) % 8, take(data) % 8]),
+        3 => {
+            let value = piece(data, 100);
+            payload.extend([take(data) % 8, [6, 8][usize::from(take(data)) % 2]]);
+            payload.push(u8::try_from(value.len()).unwrap_or(0));
+            payload.extend(value);
+        }
+        _ => payload.extend(piece(data, 100)),
     }
     (message_type, payload.into())
 }

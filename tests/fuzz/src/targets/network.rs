@@ -6,6 +6,7 @@ use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::blind_relay::{Pair, Unpair};
 use hypertab_core::dht::messages as dht_messages;
 use hypertab_core::dht::rpc;
+use hypertab_core::dht_relay::queries::QueryMessage;
 use hypertab_core::dht_relay::{Credit, messages as relay};
 use hypertab_core::noise::Role;
 use hypertab_core::protomux::{Mux, MuxEvent, OpenChannel};
@@ -56,6 +57,11 @@ pub fn dht_relay(mut data: &[u8]) {
         assert_eq!(message.to_vec().len(), message.encoded_len());
         let again = relay::Message::decode(message_type, &message.to_vec().into());
         assert!(matches!(again, Ok(Some(_))), "what was encoded decodes");
+    }
+    if let Ok(Some(message)) = QueryMessage::decode(message_type, &Bytes::copy_from_slice(data)) {
+        assert_eq!(message.to_vec().len(), message.encoded_len());
+        let again = QueryMessage::decode(message_type, &message.to_vec().into());
+        assert_eq!(again, Ok(Some(message)), "what was encoded decodes");
     }
     if let Ok(result) = relay::LookupResult::from_slice(data) {
         relay::LookupResult::from_slice(&result.to_vec()).expect("what was encoded decodes");

@@ -1,0 +1,150 @@
+//! Queries of any kind and values, at a relay that carries them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::next_number;
+use super::super::queries::{QueryMessage, Question, SearchEnd};
+use super::{Client, ClientEvent, Failure, QUERY_TIMEOUT, QueryError, QueryId};
+use crate::collections::BTreeMap;
+use crate::time::Instant;
+
+/// What is asked of a relay beyond upstream's protocol.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    /// Whether the relay takes questions; `None` while it has not said so.
+    is_open: Option<bool>,
+    asked: BTreeMap<u32, Asked>,
+    outbox: VecDeque<QueryMessage>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    may_write: bool,
+    /// `None` once the search is over.
+    expires: Option<Instant>,
+}
+
+impl Questions {
+    pub(super) fn expires(&self) -> impl Iterator<Item = Instant> + '_ {
+        self.asked.values().filter_map(|asked| asked.expires)
+    }
+}
+
+impl Client {
+    /// Asks the nodes closest to a target something: [`ClientEvent::Reply`] for each answer, then
+    /// [`ClientEvent::Closest`], or [`ClientEvent::QueryFailed`]. One that may write lasts until it is
+    /// [forgotten](Self::forget_question).
+    pub fn ask(&mut self, question: Question, now: Instant) -> QueryId {
+        let query = next_number(&mut self.last_number);
+        let refusal = match (self.failure, self.questions.is_open) {
+            (Some(_), _) => Some(QueryError::LinkClosed),
+            (None, Some(false)) => Some(QueryError::NotSupported),
+            _ => None,
+        };
+        if let Some(error) = refusal {
+            self.events.push_back(ClientEvent::QueryFailed { query: QueryId(query), error });
+            return QueryId(query);
+        }
+        let asked = Asked { may_write: question.may_write, expires: Some(now + QUERY_TIMEOUT) };
+        self.questions.asked.insert(query, asked);
+        self.questions.outbox.push_back(QueryMessage::Ask { query, question });
+        QueryId(query)
+    }
+
+    /// Writes to a node whose reply is among the closest: [`ClientEvent::Written`] follows, unless the question is
+    /// over.
+    pub fn write_to_reply(&mut self, query: QueryId, reply: u32, command: u64, value: Bytes) {
+        if self.questions.asked.contains_key(&query.0) {
+            let message = QueryMessage::Write { query: query.0, reply, command, value };
+            self.questions.outbox.push_back(message);
+        }
+    }
+
+    /// Gives a question up: no event comes for it any more.
+    pub fn forget_question(&mut self, query: QueryId) {
+        if self.questions.asked.remove(&query.0).is_some() {
+            self.questions.outbox.push_back(QueryMessage::Forget { query: query.0 });
+        }
+    }
+
+    /// Notes whether the relay takes questions.
+    pub fn handle_questions(&mut self, is_open: bool) {
+        self.questions.is_open = Some(is_open);
+        if !is_open {
+            self.end_questions(QueryError::NotSupported);
+        }
+    }
+
+    /// Takes a message of the channel of [`QUERY_PROTOCOL`](super::super::queries::QUERY_PROTOCOL).
+    pub fn handle_question_message(&mut self, message_type: u64, payload: &Bytes, now: Instant) {
+        if self.failure.is_some() {
+            return;
+        }
+        self.heard = now;
+        match QueryMessage::decode(message_type, payload) {
+            Ok(Some(message)) => self.handle_answer(message),
+            Ok(None) => {}
+            Err(error) => self.fail(Failure::Malformed(error)),
+        }
+    }
+
+    /// Returns what the relay is to be told next in that channel; nothing before it is open.
+    pub fn poll_question(&mut self) -> Option<QueryMessage> {
+        if self.questions.is_open == Some(true) { self.questions.outbox.pop_front() } else { None }
+    }
+
+    fn handle_answer(&mut self, message: QueryMessage) {
+        let asked = &mut self.questions.asked;
+        let event = match message {
+            QueryMessage::Reply { query, reply } if asked.contains_key(&query) => {
+                ClientEvent::Reply { query: QueryId(query), reply }
+            }
+            QueryMessage::Done { query, end, closest } => {
+                let Some(state) = asked.get_mut(&query) else { return };
+                state.expires = None;
+                let error = match end {
+                    SearchEnd::Over => None,
+                    SearchEnd::Refused => Some(QueryError::Refused),
+                    SearchEnd::Unknown => Some(QueryError::NotSupported),
+                };
+                if error.is_some() || !state.may_write {
+                    asked.remove(&query);
+                }
+                match error {
+                    Some(error) => ClientEvent::QueryFailed { query: QueryId(query), error },
+                    None => ClientEvent::Closest { query: QueryId(query), closest },
+                }
+            }
+            QueryMessage::Written { query, reply, end } if asked.contains_key(&query) => {
+                ClientEvent::Written { query: QueryId(query), reply, end }
+            }
+            QueryMessage::Closest { query, nodes } if self.queries.contains_key(&query) => {
+                ClientEvent::ClosestNodes { query: QueryId(query), nodes }
+            }
+            // What is over, and what only a relay is told.
+            _ => return,
+        };
+        self.events.push_back(event);
+    }
+
+    pub(super) fn expire_questions(&mut self, now: Instant) {
+        let is_late = |asked: &Asked| asked.expires.is_some_and(|at| at <= now);
+        let late = self.questions.asked.iter().filter(|(_, asked)| is_late(asked)).map(|(query, _)| *query);
+        for query in late.collect::<Vec<_>>() {
+            self.forget_question(QueryId(query));
+            let error = QueryError::TimedOut;
+            self.events.push_back(ClientEvent::QueryFailed { query: QueryId(query), error });
+        }
+    }
+
+    /// Ends all questions.
+    pub(super) fn end_questions(&mut self, error: QueryError) {
+        self.questions.outbox.clear();
+        for query in core::mem::take(&mut self.questions.asked).into_keys() {
+            self.events.push_back(ClientEvent::QueryFailed { query: QueryId(query), error });
+        }
+    }
+}
