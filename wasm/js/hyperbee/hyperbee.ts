@@ -240,7 +240,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
   async getAndWatch (key: K, options?: EncodingOptions | null): Promise<EntryWatcher<K, V>> {
     if (!this._entryWatchers) throw new Error('Can only watch the main bee instance')
     const watcher = new EntryWatcher<K, V>(this, key, options)
-    await watcher.update()
+    await watcher._debouncedUpdate()
     if (this.closing) {
       await watcher.close()
       throw new Error('Bee closed')

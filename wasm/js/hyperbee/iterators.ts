@@ -73,6 +73,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
   #limit: number
   #walk: BeeWalkHandle | null = null
   #version = 0
+  #isBegun = false
   #extension: HyperbeeExtension | null
   /** Entries until peers are asked again. */
   #quiet = 0
@@ -109,7 +110,12 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     })
     if (this.#options.onseq) for (const seq of walk.touched()) this.#options.onseq(seq)
     if (this.#quiet > 0) this.#quiet--
-    if (entry === null) return null
+    this.#isBegun = true
+    if (entry === null) {
+      // It came to a key behind the range.
+      if (walk.checkpoint().length > 0) this.#limit = 0
+      return null
+    }
     if (this.#limit > 0) this.#limit--
     return finalEntry(entry, this.encoding)
   }
@@ -130,7 +136,8 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
       lt: lt ?? null,
       limit: this.#limit,
       reverse: !!this.#options.reverse,
-      ended: this.opened && checkpoint.length === 0,
+      // Before the first step it is where the range begins, wherever that is.
+      ended: this.opened && checkpoint.length === 0 && (this.#isBegun || this.#version < 2),
       checkpoint
     }
   }

@@ -220,7 +220,7 @@ export class EntryWatcher<K = any, V = any> extends ReadyResource<EntryWatcherEv
   /** The entry, or null when there is none. */
   node: Entry<K, V> | null = null
   /** @internal */
-  readonly update: () => Promise<void>
+  readonly _debouncedUpdate: () => Promise<void>
   #force = false
 
   /** @internal */
@@ -231,13 +231,13 @@ export class EntryWatcher<K = any, V = any> extends ReadyResource<EntryWatcherEv
     this.index = bee._entryWatchers!.push(this) - 1
     this.bee = bee
     this.key = key
-    this.update = debounce(() => this.#update())
+    this._debouncedUpdate = debounce(() => this.#update())
   }
 
   /** @internal */
   onchange (isTruncated: boolean): void {
     this.#force ||= isTruncated
-    this.update().catch(() => {})
+    this._debouncedUpdate().catch(() => {})
   }
 
   /** @internal */
