@@ -1,14 +1,16 @@
 //! Ed25519 key pairs and signatures.
 //!
-//! Source: hypercore-crypto 3.7.0, `index.js`; libsodium, `crypto_sign_ed25519`.
+//! Source: hypercore-crypto 3.7.0, `index.js`; libsodium, `crypto_sign_ed25519`; RFC 8032, section 5.1.6.
 
 use core::fmt;
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use curve25519_dalek::Scalar;
+use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::base::mul_base;
 use super::is_canonical_point;
 use crate::error::Misuse;
 use crate::id::PublicKey;
@@ -41,19 +43,28 @@ impl KeyPair {
 
     /// Returns the signature of `message`, which is the same every time.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.secret_key.0.sign(message).to_bytes()
+        let secret = expand(self.secret_key.seed());
+        let mut nonce = Sha512::new();
+        nonce.update(&secret[32..]);
+        nonce.update(message);
+        let nonce = Zeroizing::new(scalar_of(nonce));
+        let commitment = mul_base(&nonce).compress().to_bytes();
+        let mut challenge = Sha512::new();
+        challenge.update(commitment);
+        // Not the field: another public key would give the secret away.
+        challenge.update(self.secret_key.0.verifying_key().as_bytes());
+        challenge.update(message);
+        let scalar = Zeroizing::new(Scalar::from_bytes_mod_order(*clamped(&secret)));
+        let proof = scalar_of(challenge) * *scalar + *nonce;
+        let mut signature = [0; 64];
+        signature[..32].copy_from_slice(&commitment);
+        signature[32..].copy_from_slice(proof.as_bytes());
+        signature
     }
 
     /// Returns the clamped private scalar, little-endian, for [`dh`](super::dh()).
     pub fn scalar(&self) -> Zeroizing<[u8; 32]> {
-        let mut digest: [u8; 64] = Sha512::digest(self.secret_key.0.as_bytes()).into();
-        let mut scalar = Zeroizing::new([0; 32]);
-        scalar.copy_from_slice(&digest[..32]);
-        digest.zeroize();
-        scalar[0] &= 248;
-        scalar[31] &= 127;
-        scalar[31] |= 64;
-        scalar
+        clamped(&expand(self.secret_key.seed()))
     }
 
     fn from_signing_key(key: SigningKey) -> Self {
@@ -90,6 +101,28 @@ impl PartialEq for SecretKey {
 }
 
 impl Eq for SecretKey {}
+
+/// What a seed becomes: a scalar that is not clamped yet, and what nonces are made with.
+fn expand(seed: &[u8; 32]) -> Zeroizing<[u8; 64]> {
+    let mut digest: [u8; 64] = Sha512::digest(seed).into();
+    let expanded = Zeroizing::new(digest);
+    digest.zeroize();
+    expanded
+}
+
+fn clamped(expanded: &[u8; 64]) -> Zeroizing<[u8; 32]> {
+    let mut scalar = Zeroizing::new([0; 32]);
+    scalar.copy_from_slice(&expanded[..32]);
+    scalar[0] &= 248;
+    scalar[31] &= 127;
+    scalar[31] |= 64;
+    scalar
+}
+
+fn scalar_of(hash: Sha512) -> Scalar {
+    let digest = Zeroizing::new(<[u8; 64]>::from(hash.finalize()));
+    Scalar::from_bytes_mod_order_wide(&digest)
+}
 
 /// Returns whether `signature` is `public_key`'s over `message`.
 ///
