@@ -51,7 +51,8 @@ fn our_store_has_upstreams_keys_and_values() {
 
     host.append(cores[0], &[b"a", b"b"]);
 
-    let head = DataKeys { data: 0 }.head().to_vec();
+    let data = DataKeys { data: 0 };
+    let (head, page) = (data.head().to_vec(), data.page(0).to_vec());
     let ours = host.disks[&store].data.entries();
     let ours: BTreeMap<Vec<u8>, Vec<u8>> = ours.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
     assert!(ours.keys().eq(upstream.keys()));
@@ -59,6 +60,10 @@ fn our_store_has_upstreams_keys_and_values() {
         if *key == head {
             // Upstream adds when it was stored, which is nobody's business.
             assert_eq!(value[..value.len() - 1], upstream[key][..value.len() - 1]);
+        } else if *key == page {
+            // Upstream stores zeros to its end.
+            assert_eq!(value[..], [3]);
+            assert!(upstream[key].starts_with(value) && upstream[key][1..].iter().all(|byte| *byte == 0));
         } else {
             assert_eq!(value, &upstream[key], "{key:?}");
         }

@@ -62,6 +62,9 @@ const MAX_LOCAL_KEY = 2048
 /** Bits of a page, of blocks and of marks. */
 const BITS = 32768
 
+/** Bytes of a page of the bitfield. */
+const PAGE_BYTES = BITS / 8
+
 /** Reads that are sent together. */
 export class CoreRX {
   readonly #state: State
@@ -86,7 +89,16 @@ export class CoreRX {
   getGroup (): Promise<{ key: Uint8Array, pointer: number } | null> { return this.#fields('group') }
   getHints (): Promise<StoredHints | null> { return this.#fields('hints') }
   getBlock (index: number): Promise<Uint8Array | null> { return this.#get('block', index) }
-  getBitfieldPage (index: number): Promise<Uint8Array | null> { return this.#get('page', index) }
+
+  async getBitfieldPage (index: number): Promise<Uint8Array | null> {
+    const stored = await this.#get('page', index)
+    if (stored === null || stored.byteLength >= PAGE_BYTES) return stored
+    // The zeros at its end are not stored.
+    const page = new Uint8Array(PAGE_BYTES)
+    page.set(stored)
+    return userBytes(page)
+  }
+
   getTreeNode (index: number): Promise<TreeNode | null> { return this.#fields('node', index) }
   getUserData (key: string): Promise<Uint8Array | null> { return this.#get('userData', key) }
   getMark (index: number): Promise<Uint8Array | null> { return this.#get('mark', index) }
