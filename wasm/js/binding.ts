@@ -120,6 +120,7 @@ export interface Chunker {
 
 /** Decoded blocks of a bee. */
 export interface BeeCacheHandle {
+  keep (seq: number, block: Uint8Array): void
   truncate (length: number): void
   clear (): void
 }

@@ -39,6 +39,12 @@ impl BeeCache {
         Ok(())
     }
 
+    /// Keeps a block that was appended, decrypted.
+    pub fn keep(&self, seq: f64, block: &[u8]) -> Result<(), JsError> {
+        self.0.borrow_mut().keep(integer(seq, "seq")?, Bytes::copy_from_slice(block));
+        Ok(())
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.0.borrow_mut().clear();
@@ -381,7 +387,7 @@ pub fn bee_header(metadata: JsValue) -> Result<Uint8Array, JsError> {
         return Ok(bytes(&header_block(None)));
     }
     let options = Options(&metadata);
-    let field = |name: &str| match options.get(name).and_then(|value| value.as_string()) {
+    let field = |name: &'static str| match options.get(name).and_then(|value| value.as_string()) {
         Some(text) => Ok(Some(Bytes::from(text))),
         None => options.bytes(name).map(|value| value.map(Bytes::from)),
     };
@@ -413,7 +419,7 @@ pub fn bee_hints(message: &[u8]) -> Option<Array> {
 
 fn range_of(options: &JsValue) -> Result<Range, JsError> {
     let options = Options(options);
-    let bound = |name: &str| options.bytes(name).map(|bound| bound.map(Bytes::from));
+    let bound = |name: &'static str| options.bytes(name).map(|bound| bound.map(Bytes::from));
     let limit = options.get("limit").and_then(|limit| limit.as_f64()).filter(|limit| *limit >= 0.0);
     Ok(Range {
         gt: bound("gt")?,

@@ -327,8 +327,11 @@ export class Batch<K = any, V = any> {
   }
 
   async #append (blocks: Uint8Array[]): Promise<void> {
+    const { fork } = this.core
     try {
-      await this.core.append(blocks)
+      const { length } = await this.core.append(blocks)
+      // The next change begins with the last block.
+      if (fork === this.core.fork && length <= this.core.length) this.cache.keep(length - 1, blocks.at(-1)!)
     } finally {
       this.#unlock()
     }
