@@ -1,5 +1,8 @@
 //! Events as JavaScript gets them: an array each, its kind first.
 
+use std::cell::RefCell;
+
+use hypertab_core::collections::BTreeMap;
 use hypertab_core::dht_relay::messages::{LookupResult, Node};
 use hypertab_core::dht_relay::queries::{Reply, WriteEnd};
 use hypertab_core::engine::{
@@ -16,10 +19,20 @@ use crate::{records, stores, upkeep};
 
 macro_rules! event {
     ($kind:literal $(, $value:expr)*) => {{
-        let event = Array::of1(&JsValue::from_str($kind));
+        let event = Array::of1(&$crate::events::name($kind));
         $( event.push(&JsValue::from($value)); )*
         JsValue::from(event)
     }};
+}
+
+thread_local! {
+    /// Strings of JavaScript, each made once: making one takes longer than the rest of an event.
+    static NAMES: RefCell<BTreeMap<&'static str, JsValue>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// A name as JavaScript's own.
+pub(crate) fn name(name: &'static str) -> JsValue {
+    NAMES.with_borrow_mut(|names| names.entry(name).or_insert_with(|| JsValue::from_str(name)).clone())
 }
 
 /// Bytes as JavaScript's own.
@@ -37,11 +50,11 @@ fn core_number(core: CoreId) -> u32 {
 }
 
 /// An object of named values.
-pub(crate) fn object(entries: &[(&str, JsValue)]) -> Object {
+pub(crate) fn object(entries: &[(&'static str, JsValue)]) -> Object {
     let object = Object::new();
-    for (name, value) in entries {
+    for (key, value) in entries {
         // Setting a property of a fresh plain object cannot fail.
-        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
+        let _ = Reflect::set(&object, &name(key), value);
     }
     object
 }

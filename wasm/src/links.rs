@@ -20,7 +20,7 @@ const MAX_DELAY: f64 = 86_400_000.0;
 pub fn open_link(options: JsValue) -> Result<u32, JsError> {
     let options = Options(&options);
     let role = if options.flag("isInitiator").unwrap_or(false) { Role::Initiator } else { Role::Responder };
-    let text = |name: &str| options.get(name).and_then(|value| value.as_string()).unwrap_or_default();
+    let text = |name: &'static str| options.get(name).and_then(|value| value.as_string()).unwrap_or_default();
     let transport = match text("transport").as_str() {
         "framed" => Transport::Framed,
         _ => Transport::Stream,

@@ -13,19 +13,19 @@ pub(crate) struct Options<'a>(pub(crate) &'a JsValue);
 
 impl Options<'_> {
     /// A field that is there and not null.
-    pub(crate) fn get(&self, name: &str) -> Option<JsValue> {
+    pub(crate) fn get(&self, name: &'static str) -> Option<JsValue> {
         if !self.0.is_object() {
             return None;
         }
-        let value = Reflect::get(self.0, &JsValue::from_str(name)).ok()?;
+        let value = Reflect::get(self.0, &crate::events::name(name)).ok()?;
         (!value.is_undefined() && !value.is_null()).then_some(value)
     }
 
-    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+    pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
         self.get(name).map(|value| value.is_truthy())
     }
 
-    pub(crate) fn bytes(&self, name: &str) -> Result<Option<Vec<u8>>, JsError> {
+    pub(crate) fn bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, JsError> {
         self.get(name)
             .map(|value| match value.dyn_into::<Uint8Array>() {
                 Ok(bytes) => Ok(bytes.to_vec()),
@@ -34,26 +34,26 @@ impl Options<'_> {
             .transpose()
     }
 
-    pub(crate) fn key(&self, name: &str) -> Result<Option<[u8; 32]>, JsError> {
+    pub(crate) fn key(&self, name: &'static str) -> Result<Option<[u8; 32]>, JsError> {
         self.bytes(name)?.map(|bytes| fixed(&bytes, name)).transpose()
     }
 
-    pub(crate) fn integer(&self, name: &str) -> Result<Option<u64>, JsError> {
+    pub(crate) fn integer(&self, name: &'static str) -> Result<Option<u64>, JsError> {
         let number =
             |value: JsValue| value.as_f64().ok_or_else(|| JsError::new(&format!("{name} must be a number")));
         self.get(name).map(|value| number(value).and_then(|value| integer(value, name))).transpose()
     }
 
-    pub(crate) fn milliseconds(&self, name: &str) -> Result<Option<Duration>, JsError> {
+    pub(crate) fn milliseconds(&self, name: &'static str) -> Result<Option<Duration>, JsError> {
         Ok(self.integer(name)?.filter(|&millis| millis > 0).map(Duration::from_millis))
     }
 
-    pub(crate) fn list(&self, name: &str) -> Option<Array> {
+    pub(crate) fn list(&self, name: &'static str) -> Option<Array> {
         self.get(name).map(|value| Array::from(&value))
     }
 
     /// A `{ publicKey, secretKey }` pair that can sign.
-    pub(crate) fn key_pair(&self, name: &str) -> Result<Option<KeyPair>, JsError> {
+    pub(crate) fn key_pair(&self, name: &'static str) -> Result<Option<KeyPair>, JsError> {
         let Some(pair) = self.get(name) else { return Ok(None) };
         match Options(&pair).bytes("secretKey")? {
             Some(secret_key) => secret(&secret_key).map(Some),
@@ -63,7 +63,7 @@ impl Options<'_> {
 }
 
 /// Bytes of a length that is known.
-pub(crate) fn fixed<const N: usize>(bytes: &[u8], name: &str) -> Result<[u8; N], JsError> {
+pub(crate) fn fixed<const N: usize>(bytes: &[u8], name: &'static str) -> Result<[u8; N], JsError> {
     bytes.try_into().map_err(|_| JsError::new(&format!("{name} must have {N} bytes, not {}", bytes.len())))
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn secret(bytes: &[u8]) -> Result<KeyPair, JsError> {
 }
 
 /// A position or length.
-pub(crate) fn integer(value: f64, name: &str) -> Result<u64, JsError> {
+pub(crate) fn integer(value: f64, name: &'static str) -> Result<u64, JsError> {
     if value.fract() != 0.0 || !(0.0..=MAX_SAFE_INTEGER).contains(&value) {
         // JavaScript writes the number: Rust's way to write one is 16 kB of code that nothing else needs.
         let found = String::from(Number::from(value).to_string_with_radix(10).unwrap_or_default());

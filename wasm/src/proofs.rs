@@ -47,7 +47,10 @@ pub fn core_verify_fully_remote(core: u32, proof: JsValue) -> Result<Array, JsEr
 }
 
 fn request_of(options: &Options<'_>) -> Result<ProofRequest, JsError> {
-    let pair = |name: &str, first: &str, second: &str| -> Result<Option<(u64, u64)>, JsError> {
+    let pair = |name: &'static str,
+                first: &'static str,
+                second: &'static str|
+     -> Result<Option<(u64, u64)>, JsError> {
         let Some(value) = options.get(name) else { return Ok(None) };
         let options = Options(&value);
         Ok(Some((options.integer(first)?.unwrap_or(0), options.integer(second)?.unwrap_or(0))))
@@ -62,7 +65,8 @@ fn request_of(options: &Options<'_>) -> Result<ProofRequest, JsError> {
 }
 
 pub(crate) fn proof_of(options: &Options<'_>) -> Result<Proof, JsError> {
-    let number = |options: &Options<'_>, name: &str| Ok::<_, JsError>(options.integer(name)?.unwrap_or(0));
+    let number =
+        |options: &Options<'_>, name: &'static str| Ok::<_, JsError>(options.integer(name)?.unwrap_or(0));
     let mut proof = Proof { fork: number(options, "fork")?, ..Proof::default() };
     if let Some(value) = options.get("block") {
         let block = Options(&value);
@@ -92,7 +96,7 @@ pub(crate) fn proof_of(options: &Options<'_>) -> Result<Proof, JsError> {
     Ok(proof)
 }
 
-fn nodes(options: &Options<'_>, name: &str) -> Result<Vec<Node>, JsError> {
+fn nodes(options: &Options<'_>, name: &'static str) -> Result<Vec<Node>, JsError> {
     let Some(list) = options.list(name) else { return Ok(Vec::new()) };
     list.iter()
         .map(|node| {

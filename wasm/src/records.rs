@@ -112,8 +112,8 @@ pub fn decode_record(kind: &str, record: &[u8]) -> Result<JsValue, JsError> {
 #[wasm_bindgen(js_name = encodeRecord)]
 pub fn encode_record(kind: &str, record: JsValue) -> Result<Uint8Array, JsError> {
     let fields = Options(&record);
-    let count = |name: &str| Ok::<_, JsError>(fields.integer(name)?.unwrap_or(0));
-    let hash = |name: &str| fixed(&fields.bytes(name)?.unwrap_or_default(), name);
+    let count = |name: &'static str| Ok::<_, JsError>(fields.integer(name)?.unwrap_or(0));
+    let hash = |name: &'static str| fixed(&fields.bytes(name)?.unwrap_or_default(), name);
     let encoded = match kind {
         "auth" => Auth {
             key: hash("key")?,

@@ -215,7 +215,7 @@ pub(crate) fn answer(answer: Answer) -> JsValue {
     }
 }
 
-fn entry(fields: &[(&str, JsValue)]) -> JsValue {
+fn entry(fields: &[(&'static str, JsValue)]) -> JsValue {
     object(fields).into()
 }
 
