@@ -1,6 +1,7 @@
 // Times our engine and upstream's on the same workloads, in turn, in one run: npm run bench [-- --rounds N] [name ...]
 //
 //   npm run bench:browser       the npm package in Node, Chromium and Firefox, beside upstream in Node; -- chromium for one browser
+//   npm run bench:browser -- smooth   only whether a page stays smooth while 262 MB replicate in a worker; --gigabyte for more
 //   npm run bench:relay         the relay, beside upstream's; --tabs 1000,10000 for how many idle tabs
 //   npm run bench:udx           one UDX stream, ours and upstream's at either end
 //
@@ -51,12 +52,17 @@ await main(async () => {
 /** The package where it runs: its wasm in Node on files, and in browsers on IndexedDB and OPFS, on a page and in a worker. */
 async function benchPackage (rounds, only) {
   await build()
-  const engines = ENGINES.filter((engine) => only.length === 0 || only.includes(engine))
+  const named = ENGINES.filter((engine) => only.includes(engine))
+  const engines = named.length > 0 ? named : ENGINES
   await Promise.all(engines.map((engine) => engine === 'firefox' ? ensureOther('Firefox') : ensureBrowser()))
   const bench = (name) => join(root, 'tests', 'bench', name)
   const title = (engine) => engine[0].toUpperCase() + engine.slice(1)
   const inBrowser = (engine) => [['IndexedDB', 'page'], ['IndexedDB', 'worker'], ['OPFS', 'worker']].map(([store, place]) =>
     [`${title(engine)}, ${store}, ${place}`, [bench('browser.mjs'), engine, store === 'OPFS' ? 'opfs' : 'indexed-db', place]])
+  if (only.includes('smooth')) {
+    const flags = only.filter((option) => option.startsWith('--'))
+    return printSides('what a page has of it', await inTurn(rounds, engines.map((engine) => [title(engine), [bench('smooth.mjs'), engine, ...flags]])))
+  }
   const figures = await inTurn(rounds, [
     ['wasm in Node, folder', [bench('package.mjs')]],
     ...engines.flatMap(inBrowser),

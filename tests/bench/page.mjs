@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { serveCore } from './serve.mjs'
+import { smoothness } from './smooth.mjs'
 import { benchFiles, ENGINES, runInTab } from './tab.mjs'
 
 const [engine] = process.argv.slice(2)
@@ -55,49 +56,12 @@ const BORDER = `
   }
 `
 
-// A gigabyte into OPFS in a worker, while the page looks how long it has to wait for a turn.
-const SMOOTH = `
-  import { Hypercore, opfs } from '/hypertab/browser/worker.js'
-  import { replicate } from '/workloads.js'
-
-  export async function run ({ remote }) {
-    let longestTask = 0
-    const isObserved = PerformanceObserver.supportedEntryTypes.includes('longtask')
-    if (isObserved) {
-      new PerformanceObserver((list) => {
-        for (const { duration } of list.getEntries()) longestTask = Math.max(longestTask, duration)
-      }).observe({ type: 'longtask' })
-    }
-    const waits = []
-    const turns = new MessageChannel()
-    let last = performance.now()
-    turns.port1.onmessage = () => {
-      const now = performance.now()
-      waits.push(now - last)
-      last = now
-      setTimeout(() => { last = performance.now(); turns.port2.postMessage(null) }, 4)
-    }
-    turns.port2.postMessage(null)
-    const bytes = remote.length * remote.size
-    let seconds = 0
-    for (let copy = 0; copy * bytes < 1e9; copy++) seconds += await replicate({ Hypercore, place: () => opfs('copy-' + copy), remote })
-    waits.sort((a, b) => a - b)
-    return [
-      ['replicate-1-gb', Math.ceil(1e9 / bytes) * bytes / seconds / 1e6, 'MB/s'],
-      // Browsers tell of tasks from 50 ms on.
-      ...isObserved ? [['longest-task', longestTask, 'ms']] : [],
-      ['wait-for-a-turn-p99', waits[Math.floor(waits.length * 0.99)], 'ms'],
-      ['wait-for-a-turn-longest', waits.at(-1), 'ms']
-    ]
-  }
-`
-
 const folder = mkdtempSync(join(tmpdir(), 'hypertab-bench-'))
 const upstream = await serveCore(join(folder, 'upstream'))
 try {
   const { remote, small } = upstream
-  for (const program of [START, BORDER, SMOOTH]) {
-    const figures = await runInTab(benchFiles(program), { remote, small }, { engine })
+  const measured = (program) => runInTab(benchFiles(program), { remote, small }, { engine })
+  for (const figures of [await measured(START), await measured(BORDER), await smoothness(remote, { engine, bytes: 1e9 })]) {
     for (const [name, value, unit] of figures) console.log(`${name}\t${value.toPrecision(4)}\t${unit}`)
   }
 } finally {
