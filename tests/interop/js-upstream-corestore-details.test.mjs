@@ -196,3 +196,28 @@ sameWithEveryPairOfStores('the same stream, twice and for another store', async 
   await eventually(() => copy.peers.length === 0)
   note(core.peers.length)
 })
+
+sameWithBothStores('a store that waits for another, and one that only reads', async ({ create, folder, note }) => {
+  const path = folder()
+  const first = create(path)
+  await first.get({ name: 'a' }).append('x')
+  const reading = create(path, { readOnly: true })
+  const copy = reading.get({ name: 'a' })
+  note(await copy.get(0), copy.length, copy.writable, reading.readOnly, (await outcome(copy.append('y'))).error.code)
+  await first.get({ name: 'a' }).append('later')
+  note(copy.length)
+  await reading.close()
+  const waiting = create(path, { wait: true })
+  const order = []
+  const opened = waiting.ready().then(() => { order.push('opened') })
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  order.push('closed')
+  await first.close()
+  await opened
+  note(order, await waiting.get({ name: 'a' }).get(1))
+  await waiting.close()
+  const alone = create(path, { readOnly: true })
+  note(await alone.get({ name: 'a' }).get(1))
+  await alone.close()
+  note((await outcome(create(folder(), { readOnly: true }).ready())).error !== undefined)
+})

@@ -70,7 +70,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     super()
     const root = options.root ?? null
     this.root = root
-    this.storage = root ? root.storage : parseStorage(storage!)
+    this.storage = root ? root.storage : parseStorage(storage!, { wait: !!options.wait, readOnly: !!options.readOnly })
     this.streamTracker = root ? root.streamTracker : new StreamTracker()
     this.cores = root ? root.cores : new CoreTracker()
     this.corestores = root ? root.corestores : new Set()
@@ -376,7 +376,8 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
       allowPush: !!given.allowPush,
       alias: given.name ? { name: textOf(given.name), namespace: this.ns } : null,
       globalCache: given.globalCache ?? this.globalCache,
-      ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite', 'group', 'legacy'])
+      ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite', 'group', 'legacy']),
+      ...(this.storage.readOnly ? { createIfMissing: false } : {})
     })
     core.onidle = () => { this.cores.gc(core) }
     core.ongroupupdate = (topic, update) => {

@@ -14,7 +14,10 @@ export interface CorestoreOptions {
   manifestVersion?: number
   /** False makes sessions that cannot write. */
   writable?: boolean
+  /** As `writable: false`; and a folder is opened as it is now, also while somebody else has it open. */
   readOnly?: boolean
+  /** Waits until nobody else has a folder open, instead of failing. */
+  wait?: boolean
   /** False serves what peers ask for, and begins nothing. */
   active?: boolean
   /** False makes `suspend()` do nothing. */

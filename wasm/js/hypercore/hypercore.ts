@@ -7,7 +7,7 @@ import { call } from '../runtime.js'
 import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey } from '../support/crypto.js'
 import { Mux } from '../links/mux.js'
-import { parseStorage, type StorageInput } from '../storage/parse.js'
+import { parseStorage, type StorageInput, type StorageOptions } from '../storage/parse.js'
 import type { Storage } from '../storage/storage.js'
 import { BlockSession, MAX_SUGGESTED_BLOCK_SIZE } from './blocks.js'
 import { Core } from './core.js'
@@ -77,8 +77,8 @@ export class Hypercore extends BlockSession {
     return core
   }
 
-  static defaultStorage (storage: StorageInput): Storage {
-    return parseStorage(storage)
+  static defaultStorage (storage: StorageInput, options?: StorageOptions): Storage {
+    return parseStorage(storage, options)
   }
 
   static clearRequests (list: ActiveRequests, error: Error | null = null): void {

@@ -1,9 +1,10 @@
 // Storage in a folder, for Node, Bun and Deno: one file with everything, and one that says whose it is.
 
 import {
-  closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, realpathSync, rmdirSync, rmSync, writeFileSync, writeSync
+  closeSync, constants, copyFileSync, existsSync, fsyncSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readSync, realpathSync, rmdirSync, rmSync, statSync,
+  writeFileSync, writeSync
 } from 'node:fs'
-import { hostname } from 'node:os'
+import { hostname, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
 import type { SyncFile } from '../binding.js'
@@ -17,19 +18,35 @@ const IMPORTED = 'imported'
 const PRIMARY_KEY = 'primary-key'
 const CORES = 'cores'
 
+/** Milliseconds between looks at a lock that somebody else has. */
+const LOOK = 50
+
+/** How often a file is copied again because it was written meanwhile. */
+const COPIES = 20
+
+export interface FolderOptions {
+  /** Waits until nobody else has the store open, instead of failing. */
+  wait?: boolean
+  /** Opens a copy of the store as it is now, also while somebody else has it open; the copy goes away when it is closed. */
+  readOnly?: boolean
+}
+
 /** What this process has locked: taken back at its end, however that comes. */
 const locks = new Set<string>()
 let watchesExit = false
 
 /** Makes a storage in a folder, which is created with those above it. */
-export function folder (path: string): Storage {
+export function folder (path: string, { wait = false, readOnly = false }: FolderOptions = {}): Storage {
   const directory = resolve(path)
+  const file = join(directory, STORE)
+  if (readOnly) return new Storage(path, { open: async () => call((engine) => engine.openFileStore(openCopy(file))) }, { readOnly })
   let unlock: (() => void) | null = null
-  const open = () => call((engine) => engine.openFileStore(openFile(join(directory, STORE))))
+  const open = () => call((engine) => engine.openFileStore(openFile(file)))
   return new Storage(path, {
     async open () {
       mkdirSync(directory, { recursive: true })
-      unlock = lock(realpathSync(directory))
+      const place = realpathSync(directory)
+      unlock = wait ? await waitForLock(place) : lock(place)
       try {
         return open()
       } catch (error) {
@@ -129,6 +146,47 @@ function openFile (path: string): SyncFile {
     },
     sync: () => { fsyncSync(descriptor) },
     close: () => { closeSync(descriptor) }
+  }
+}
+
+/** Opens what a file holds now. Of a file that is written meanwhile, parts could be of different times. */
+function openCopy (path: string): SyncFile {
+  const folder = mkdtempSync(join(tmpdir(), 'hypertab-'))
+  const copy = join(folder, STORE)
+  const drop = () => { rmSync(folder, { recursive: true, force: true }) }
+  const state = () => {
+    const { mtimeNs, size } = statSync(path, { bigint: true })
+    return `${mtimeNs} ${size}`
+  }
+  try {
+    for (let attempt = 1; ; attempt++) {
+      const before = state()
+      copyFileSync(path, copy, constants.COPYFILE_FICLONE)
+      if (state() === before) break
+      if (attempt === COPIES) throw new HypertabError('STORAGE_LOCKED', `${path} is written all the time`)
+    }
+    const file = openFile(copy)
+    return {
+      ...file,
+      close () {
+        file.close()
+        drop()
+      }
+    }
+  } catch (error) {
+    drop()
+    throw error
+  }
+}
+
+async function waitForLock (directory: string): Promise<() => void> {
+  for (;;) {
+    try {
+      return lock(directory)
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'STORAGE_LOCKED') throw error
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK))
   }
 }
 

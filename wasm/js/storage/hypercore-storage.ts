@@ -2,15 +2,17 @@
 
 import type { StoreHandle } from '../binding.js'
 import { openPath } from '../platform.js'
+import type { StorageOptions } from './parse.js'
 import { Storage } from './storage.js'
 
 /** Storage at a path: a folder in Node, a database in a browser. */
 export class HypercoreStorage extends Storage {
   #opening: Promise<StoreHandle> | null = null
 
-  constructor (path: string | URL, _options?: unknown) {
-    const { name, opener } = openPath(typeof path === 'string' ? path : decodeURIComponent(path.pathname))
-    super(name, opener)
+  constructor (path: string | URL, options?: StorageOptions | null) {
+    const { wait = false, readOnly = false } = options ?? {}
+    const { name, opener } = openPath(typeof path === 'string' ? path : decodeURIComponent(path.pathname), { wait, readOnly })
+    super(name, opener, { readOnly })
   }
 
   static isCoreStorage (value: unknown): value is Storage {

@@ -43,6 +43,6 @@ function deleteDatabase (name: string): Promise<void> {
 }
 
 /** The storage that a path means in a browser. */
-export function indexedDbPath (path: string): Storage {
+export function indexedDbPath (path: string, _options?: object): Storage {
   return indexedDb(`hypertab:${path}`)
 }

@@ -20,16 +20,22 @@ export type StorageInput = string | Storage | ((name: string) => unknown) | obje
 /** Upstream's storage objects, each with the store that takes its place. */
 const replaced = new WeakMap<object, Storage>()
 
+/** How a path is opened; in a browser neither means anything, as everybody shares one store. */
+export interface StorageOptions {
+  wait?: boolean
+  readOnly?: boolean
+}
+
 /** Turns what a program gives into a storage. */
-export function parseStorage (input: StorageInput): Storage {
+export function parseStorage (input: StorageInput, options: StorageOptions = {}): Storage {
   if (input instanceof Storage) return input
-  if (typeof input === 'string') return openPath(input)
+  if (typeof input === 'string') return openPath(input, options)
   // random-access-memory and its like are made for each file anew: in memory.
   if (typeof input === 'function') return memory()
   if (typeof input === 'object' && input !== null) {
     const { path, db, rocks } = input as CoreStorageLike
     if (typeof path === 'string' && (db || rocks)) return inPlaceOf(input as CoreStorageLike)
-    if ('href' in input && String(input.href).startsWith('file:')) return openPath(decodeURIComponent((input as URL).pathname))
+    if ('href' in input && String(input.href).startsWith('file:')) return openPath(decodeURIComponent((input as URL).pathname), options)
   }
   throw new TypeError('storage must be a path or a storage object; memory() from hypertab/storage needs neither')
 }

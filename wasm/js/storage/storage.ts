@@ -89,6 +89,8 @@ export class Storage {
   unnamed: { readonly discoveryKey: Uint8Array | null } | null = null
   /** What it is, for messages: a path or a name. */
   readonly name: string
+  /** Whether it is a copy, so that nothing is written to it that stays. */
+  readonly readOnly: boolean
   #opener
   #users = 0
   #store: Promise<StoreHandle> | null = null
@@ -102,8 +104,9 @@ export class Storage {
   #failures = 0
   #looking: Promise<Uint8Array | null> | null = null
 
-  constructor (name: string, opener: StoreOpener, { keepOpen = false } = {}) {
+  constructor (name: string, opener: StoreOpener, { keepOpen = false, readOnly = false } = {}) {
     this.name = name
+    this.readOnly = readOnly
     this.#opener = opener
     opener.attached?.(this)
     this.#keepOpen = keepOpen
@@ -123,8 +126,6 @@ export class Storage {
   get closed (): boolean {
     return this.#wasOpen && !this.#isOpen
   }
-
-  readonly readOnly: boolean = false
 
   /** Opens the store, to find out whether it can be; cores open it on their own. */
   async ready (): Promise<void> {
