@@ -1,6 +1,7 @@
 // The classes Hyperswarm and DHT behind upstream's relay, among upstream's peers on a test network.
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import test from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -209,3 +210,20 @@ function createNode (t, url) {
   defer(t, () => node.destroy({ force: true }))
   return node
 }
+
+test('whoever joins at the same time is found soon, though neither saw the other when it looked', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const swarm = createOurSwarm(t, (await startUpstreamRelay(t, bootstrap)).url)
+  const other = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
+  defer(t, () => other.destroy())
+  const server = other.createServer((connection) => { connection.on('error', () => {}) })
+  await server.listen()
+  const topic = randomBytes(32)
+
+  swarm.join(topic)
+  await swarm.flush()
+  // It looked before we were announced, and is announced after we looked.
+  await other.announce(topic, other.defaultKeyPair).finished()
+
+  await eventually(() => swarm.connections.size === 1, 'a connection', 60_000)
+})

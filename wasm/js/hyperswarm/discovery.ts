@@ -1,4 +1,7 @@
 // One topic of a swarm: announced, looked up, and again every ten minutes.
+//
+// Who announces looks first. Two who join at the same time see nothing of each other, and upstream's swarms wait ten minutes then. Whoever
+// was announced for the first time therefore looks once more, soon.
 
 import { unrefTimer } from '../platform.js'
 import { equal, toHex } from '../support/bytes.js'
@@ -7,6 +10,9 @@ import type { SwarmQuery } from './node.js'
 
 const INTERVAL = 10 * 60_000
 const JITTER = 2 * 60_000
+
+/** When to look again after the first announcement, in milliseconds: others who joined at the same time have announced themselves by then. */
+const SOON = 3000
 
 export interface JoinOptions {
   /** Lets others find us. */
@@ -187,7 +193,9 @@ export class Discovery {
     } finally {
       if (this.#query === query) {
         this.#query = null
-        if (this.#isActive) this.#later(INTERVAL)
+        // A limit is for one search.
+        const soon = clear && this.isClient && this.limit === Infinity
+        if (this.#isActive) this.#later(soon ? SOON : INTERVAL + jitter())
       }
     }
     this.#closestNodes = query.closestNodes
@@ -206,13 +214,12 @@ export class Discovery {
     }
   }
 
-  #later (interval: number): void {
+  #later (pause: number): void {
     clearTimeout(this.#timer)
-    const pause = interval + Math.round(JITTER * Math.random())
     const begun = Date.now()
     this.#timer = setTimeout(() => {
       // A machine that slept wakes with all of its timers due.
-      if (interval > 0 && Date.now() - begun > pause + SLEEP) this.#later(0)
+      if (Date.now() - begun > pause + SLEEP) this.#later(jitter())
       else this.refresh().catch(() => {})
     }, pause)
     unrefTimer(this.#timer)
@@ -288,6 +295,10 @@ export class PeerDiscovery {
 /** A topic as the key of a map. */
 export function topicId (topic: Uint8Array): string {
   return toHex(topic)
+}
+
+function jitter (): number {
+  return Math.round(JITTER * Math.random())
 }
 
 function union (nodes: QueriedNode[] | null, newer: QueriedNode[] | null): QueriedNode[] | null {
