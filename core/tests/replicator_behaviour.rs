@@ -229,6 +229,63 @@ fn an_upgrade_waits_until_the_peer_has_seen_our_length() {
 }
 
 #[test]
+fn a_peer_that_cannot_prove_what_it_has_hears_of_our_length_again() {
+    let mut node = Node::active(reader_at(5), 1);
+    node.add_peer(1);
+    node.receive(1, Message::Sync(Sync { can_upgrade: false, ..sync(0, 9, 5) }));
+    node.take_sent();
+
+    for pause in [1, 2, 4] {
+        node.now += Duration::from_secs(pause);
+        assert_eq!(node.replicator.poll_timeout(), Some(node.now));
+        node.replicator.handle_timeout(&node.log, node.now);
+        node.pump();
+        let sent = node.take_sent();
+        assert!(matches!(sent[..], [Message::Sync(Sync { length: 5, remote_length: 9, .. })]), "{sent:?}");
+    }
+    // What it gets may be what was missing.
+    node.receive(1, Message::Range(Range { drop: false, start: 0, length: 9 }));
+    node.take_sent();
+    node.now += Duration::from_secs(1);
+    assert_eq!(node.replicator.poll_timeout(), Some(node.now));
+    node.replicator.handle_timeout(&node.log, node.now);
+    node.pump();
+    node.receive(1, Message::Sync(sync(0, 9, 5)));
+
+    assert_eq!(requests(&node.take_sent())[0].what, upgrade(5, 4));
+    node.now += Duration::from_secs(2);
+    node.replicator.handle_timeout(&node.log, node.now);
+    node.pump();
+    assert_eq!(node.take_sent(), []);
+}
+
+#[test]
+fn whoever_has_got_the_whole_log_tells_the_peers_that_are_behind() {
+    let mut node = Node::active(reader_at(8), 1);
+    node.add_peer(1);
+    node.take_sent();
+    node.receive(1, Message::Sync(sync(0, 3, 8)));
+    node.settle();
+    let told = |sent: &[Message]| {
+        sent.iter().any(|message| matches!(message, Message::Sync(Sync { can_upgrade: true, .. })))
+    };
+    assert!(!told(&node.take_sent()), "the nodes of three blocks are not there");
+
+    let source = writer(8);
+    for index in 0..8 {
+        let what = ProofRequest {
+            block: Some(block(index, node.log.missing_nodes(2 * index))),
+            ..ProofRequest::default()
+        };
+        node.log.apply(&source.prove(&what).unwrap()).unwrap();
+        node.changed(hypertab_core::replicator::LocalChange::Gained { start: index, length: 1 });
+        node.settle();
+    }
+
+    assert!(told(&node.take_sent()));
+}
+
+#[test]
 fn without_eagerness_nothing_is_asked_until_somebody_waits() {
     let options = ReplicatorOptions { eager_upgrade: false, ..ReplicatorOptions::default() };
     let mut node = Node::new(reader_at(5), options, 1);

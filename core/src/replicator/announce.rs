@@ -70,6 +70,16 @@ impl Replicator {
         }
     }
 
+    /// Tells a peer when we can prove it more after all.
+    pub(super) fn evaluate_again(&mut self, id: PeerId, local: &dyn Local) {
+        if self.peers.get(&id).is_some_and(|peer| peer.should_evaluate(local)) {
+            self.evaluate(id, local);
+            if self.peers.get(&id).is_some_and(|peer| peer.can_upgrade) {
+                self.send_sync(id, local);
+            }
+        }
+    }
+
     fn evaluated(&mut self, id: PeerId, can_upgrade: bool) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.can_upgrade = can_upgrade;
@@ -208,6 +218,12 @@ impl Replicator {
             self.resolve_block(index, &Resolution::Local, local);
         }
         self.range_gained(start, end, local);
+        // With the last block come the last nodes that anybody may need.
+        if local.contiguous_length() == local.length() {
+            for id in self.order.clone() {
+                self.evaluate_again(id, local);
+            }
+        }
     }
 
     /// Notes that the blocks `start..end` are not stored any more.
@@ -253,6 +269,7 @@ impl Replicator {
         self.signal_all(local);
         // After the sync, so that nobody takes the refusals for lost blocks.
         self.cancel_old_proofs(local);
+        self.reset_reminder();
         self.retry_all();
         self.resolve_upgrade(local);
         self.search_seeks();

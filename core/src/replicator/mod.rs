@@ -27,6 +27,7 @@ use peer::Peer;
 use random::Random;
 use ranges::Ranges;
 use receive::Applying;
+use reminder::Reminder;
 use reorg::Search;
 use requests::{RequestKey, Requests};
 use seeks::Seek;
@@ -48,6 +49,7 @@ mod peer;
 mod random;
 mod ranges;
 mod receive;
+mod reminder;
 mod reorg;
 mod requests;
 mod schedule;
@@ -89,6 +91,7 @@ pub struct Replicator {
     ranges: Ranges,
     seeks: BTreeMap<WishId, Seek>,
     upgrade: Option<Upgrade>,
+    reminder: Reminder,
     /// Searches for the fork point, by fork.
     searches: BTreeMap<u64, Search>,
     applying_reorg: Option<u64>,
@@ -144,6 +147,7 @@ impl Replicator {
             ranges: Ranges::default(),
             seeks: BTreeMap::new(),
             upgrade: None,
+            reminder: Reminder::default(),
             searches: BTreeMap::new(),
             applying_reorg: None,
             manifest_peer: None,
@@ -370,7 +374,8 @@ impl Replicator {
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         let refusals = self.peers.values().filter_map(|peer| peer.serving.next_refusal());
-        refusals.chain(self.linger_until).chain(self.update_all_at).chain(self.upgrade_timeout()).min()
+        let upgrades = self.upgrade_timeout().into_iter().chain(self.reminder_timeout());
+        refusals.chain(self.linger_until).chain(self.update_all_at).chain(upgrades).min()
     }
 
     /// Does what is due.
@@ -387,6 +392,7 @@ impl Replicator {
             self.update_every_peer(usize::MAX, local, now);
         }
         self.handle_upgrade_timeout(local, now);
+        self.handle_reminder_timeout(local, now);
     }
 
     /// Wants a block.

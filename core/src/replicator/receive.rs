@@ -70,6 +70,7 @@ impl Replicator {
                 self.signal(id, local);
             }
         }
+        self.remind_later(id, local, now);
         self.retry(id);
         self.update_peer(id, local, now);
     }
@@ -94,6 +95,7 @@ impl Replicator {
             self.actions.push_back(Action::Event(ReplicatorEvent::RemoteContiguousLength { length }));
         }
         if !range.drop {
+            self.remind_soon(id, local, now);
             self.retry(id);
             self.update_peer(id, local, now);
         }
@@ -383,13 +385,7 @@ impl Replicator {
             self.update_all(local, now);
         }
         self.update_peer(id, local, now);
-        let Some(peer) = self.peers.get(&id) else { return };
-        if peer.should_evaluate(local) {
-            self.evaluate(id, local);
-            if self.peers.get(&id).is_some_and(|peer| peer.can_upgrade) {
-                self.send_sync(id, local);
-            }
-        }
+        self.evaluate_again(id, local);
     }
 
     /// Draws the consequences for a peer whose data was not applied.
