@@ -231,6 +231,8 @@ export interface Engine {
   coreFindBlock (core: CoreHandle, peer: PeerHandle | undefined, isSet: boolean, from: number, backwards: boolean): number
   coreCountBlocks (core: CoreHandle, peer: PeerHandle | undefined, start: number, end: number): number
   coreBlocksPage (core: CoreHandle, peer: PeerHandle | undefined, page: number): Uint8Array | undefined
+  /** The revision now, then the pages from one on that have changed after another. */
+  coreChangedPages (core: CoreHandle, peer: PeerHandle | undefined, revision: number, first: number): number[] | undefined
   coreDetours (core: CoreHandle): Detours
   corePush (core: CoreHandle, index: number): void
   coreTraffic (core: CoreHandle, peer?: PeerHandle): [sent: number[], received: number[]]
@@ -239,7 +241,8 @@ export interface Engine {
   coreSetFindingPeers (core: CoreHandle, count: number): void
   coreSetPushOnly (core: CoreHandle, pushOnly: boolean): void
   coreSetAllowPush (core: CoreHandle, allowPush: boolean): void
-  coreSnapshot (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number, hash: Uint8Array }
+  /** An engine elsewhere leaves the hash out: it follows from the roots. */
+  coreSnapshot (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number, hash?: Uint8Array }
   coreCloseSnapshot (core: CoreHandle, snapshot: number): void
   coreProof (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof (core: CoreHandle, proof: unknown): RequestHandle
@@ -287,7 +290,7 @@ export interface Engine {
   coreSetRecovering (core: CoreHandle, milliseconds: number): void
   coreSharedLength (core: CoreHandle): number
   coreHasStored (core: CoreHandle, start: number, end: number): RequestHandle
-  coreVerifyFullyRemote (core: CoreHandle, proof: unknown): [Failure | null, unknown]
+  coreVerifyFullyRemote (core: CoreHandle, proof: unknown): RequestHandle
   coreMissingNodes (core: CoreHandle, index: number): RequestHandle
   coreSendExtension (core: CoreHandle, peer: PeerHandle, name: string, bytes: Uint8Array): void
   cancel (request: RequestHandle, code?: string): void

@@ -243,6 +243,21 @@ pub fn core_blocks_page(core: u32, peer: Option<f64>, page: f64) -> Result<Optio
     Ok(bits(core, peer, |blocks| blocks.page(page))?.map(|page| Uint8Array::from(&page[..])))
 }
 
+/// Which pages of such a list, from one on, have changed after a revision: the revision now, then the pages.
+#[wasm_bindgen(js_name = coreChangedPages)]
+pub fn core_changed_pages(
+    core: u32,
+    peer: Option<f64>,
+    revision: f64,
+    first: f64,
+) -> Result<Option<Array>, JsError> {
+    let (revision, first) = (integer(revision, "revision")?, integer(first, "first")?);
+    bits(core, peer, |blocks| {
+        let pages = core::iter::once(blocks.revision()).chain(blocks.changed_after(revision, first));
+        pages.map(|page| JsValue::from(number(page))).collect()
+    })
+}
+
 fn bits<T>(core: u32, peer: Option<f64>, look: impl FnOnce(&Bitfield) -> T) -> Result<Option<T>, JsError> {
     let peer = peer.map(|peer| integer(peer, "peer")).transpose()?.map(PeerId);
     ask(core, |core| core.blocks(peer).map(look))

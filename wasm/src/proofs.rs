@@ -14,7 +14,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::cores::command;
 use crate::crypto::decode_manifest;
-use crate::events::{bytes, failure, number, object};
+use crate::events::{bytes, done, failure, number, object};
 use crate::options::{Options, fixed};
 use crate::runtime::with;
 
@@ -32,17 +32,21 @@ pub fn core_apply_proof(core: u32, proof: JsValue) -> Result<f64, JsError> {
     command(core, |core| core.apply_proof(proof))
 }
 
-/// Verifies a proof from an empty log. Returns `[failure, head]`, one of them null.
+/// Verifies a proof from an empty log. The request ends with the head.
 #[wasm_bindgen(js_name = coreVerifyFullyRemote)]
-pub fn core_verify_fully_remote(core: u32, proof: JsValue) -> Result<Array, JsError> {
+pub fn core_verify_fully_remote(core: u32, proof: JsValue) -> Result<f64, JsError> {
     let proof = proof_of(&Options(&proof))?;
-    let verified = with(|runtime| match runtime.engine.core(CoreId(core)) {
-        Ok(core) => core.verify_fully_remote(&proof),
-        Err(_) => Err(hypertab_core::engine::Error::Closed),
-    })?;
-    Ok(match verified {
-        Ok(head) => Array::of2(&JsValue::NULL, &head_object(&head)),
-        Err(error) => Array::of2(&failure(error.code(), &error.to_string()), &JsValue::NULL),
+    with(|runtime| {
+        let verified = match runtime.engine.core(CoreId(core)) {
+            Ok(core) => core.verify_fully_remote(&proof),
+            Err(_) => Err(hypertab_core::engine::Error::Closed),
+        };
+        let request = runtime.own_request();
+        let verified = verified
+            .map(|head| head_object(&head).into())
+            .map_err(|error| failure(error.code(), &error.to_string()));
+        runtime.push_event(done(request, verified));
+        request
     })
 }
 

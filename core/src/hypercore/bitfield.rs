@@ -22,10 +22,31 @@ pub const BITS_PER_SEGMENT: u64 = 2_097_152;
 pub struct Bitfield {
     /// Pages by index. A missing page is all zeros.
     pages: BTreeMap<u64, Page>,
-    /// Pages changed since [`take_dirty`](Self::take_dirty).
-    dirty: BTreeSet<u64>,
+    changes: Changes,
     /// Bits at or above this index are never set.
     limit: u64,
+}
+
+/// Which pages changed.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    /// Since [`Bitfield::take_dirty`].
+    dirty: BTreeSet<u64>,
+    /// When, as counted by `revision`.
+    revisions: BTreeMap<u64, u64>,
+    revision: u64,
+}
+
+impl Changes {
+    fn note(&mut self, page: u64) {
+        self.dirty.insert(page);
+        self.note_loaded(page);
+    }
+
+    fn note_loaded(&mut self, page: u64) {
+        self.revision += 1;
+        self.revisions.insert(page, self.revision);
+    }
 }
 
 /// A change of the bits `start..end` to `value`.
@@ -62,7 +83,7 @@ impl Bitfield {
 
     /// Returns an empty bitfield that ignores every bit at or above `limit`, whatever a peer claims.
     pub fn bounded(limit: u64) -> Self {
-        Self { pages: BTreeMap::new(), dirty: BTreeSet::new(), limit: limit.min(MAX_BITS) }
+        Self { pages: BTreeMap::new(), changes: Changes::default(), limit: limit.min(MAX_BITS) }
     }
 
     /// Changes the limit. Bits beyond a lower one are cleared.
@@ -96,14 +117,14 @@ impl Bitfield {
             for index in first..=last {
                 let (from, to) = clip(index, start, end);
                 if self.pages.entry(index).or_default().fill(from, to, true) {
-                    self.dirty.insert(index);
+                    self.changes.note(index);
                 }
             }
         } else {
             for (&index, page) in self.pages.range_mut(first..=last) {
                 let (from, to) = clip(index, start, end);
                 if page.fill(from, to, false) {
-                    self.dirty.insert(index);
+                    self.changes.note(index);
                 }
             }
         }
@@ -135,7 +156,7 @@ impl Bitfield {
                 if index == self.limit / BITS_PER_PAGE {
                     page.fill((self.limit % BITS_PER_PAGE) as u32, BITS_PER_PAGE as u32, false);
                 }
-                self.dirty.insert(index);
+                self.changes.note(index);
             }
             at += take as u64 * 8;
             rest = tail;
@@ -165,7 +186,7 @@ impl Bitfield {
                 page.add(target);
             }
             self.pages.insert(index, page);
-            self.dirty.insert(index);
+            self.changes.note(index);
         }
     }
 
@@ -290,6 +311,18 @@ impl Bitfield {
         full[..length].copy_from_slice(&bytes[..length]);
         page.load(&full);
         self.pages.insert(index, page);
+        self.changes.note_loaded(index);
+    }
+
+    /// Returns how often anything has changed.
+    pub fn revision(&self) -> u64 {
+        self.changes.revision
+    }
+
+    /// Returns the pages from one on that have changed after a revision.
+    pub fn changed_after(&self, revision: u64, first: u64) -> impl Iterator<Item = u64> + '_ {
+        let pages = self.changes.revisions.range(first..);
+        pages.filter(move |(_, at)| **at > revision).map(|(page, _)| *page)
     }
 
     /// Returns the 4096 bytes of a page.
@@ -300,7 +333,7 @@ impl Bitfield {
 
     /// Returns the pages changed since the last call, with their bytes.
     pub fn take_dirty(&mut self) -> Vec<(u64, Bytes)> {
-        let dirty = core::mem::take(&mut self.dirty);
+        let dirty = core::mem::take(&mut self.changes.dirty);
         dirty.into_iter().map(|index| (index, self.page(index))).collect()
     }
 
@@ -325,7 +358,7 @@ impl Bitfield {
     pub fn clear(&mut self) {
         let touched: Vec<u64> = self.pages.keys().copied().collect();
         self.pages.clear();
-        self.dirty.extend(touched);
+        touched.into_iter().for_each(|page| self.changes.note(page));
     }
 
     fn words(&self, start: u64, end: u64) -> Bytes {
@@ -550,6 +583,27 @@ const MAX_BITS: u64 = 1 << 53;
 mod tests {
     use super::*;
     use alloc::vec;
+
+    #[test]
+    fn pages_are_told_that_changed_after_a_revision() {
+        let mut field = Bitfield::new();
+        field.set_range(10, 20, true);
+        field.set(3 * BITS_PER_PAGE, true);
+        let before = field.revision();
+        assert!(field.changed_after(0, 0).eq([0, 3]));
+        assert!(field.changed_after(0, 1).eq([3]));
+        assert_eq!(field.changed_after(before, 0).count(), 0);
+
+        field.set_range(10, 20, true);
+        assert_eq!(field.revision(), before);
+        field.set(15, false);
+        field.load_page(5, &[1]);
+        assert!(field.changed_after(before, 0).eq([0, 5]));
+        let before = field.revision();
+        field.clear();
+        assert!(field.changed_after(before, 0).eq([0, 3, 5]));
+        assert_eq!(field.take_dirty().len(), 3);
+    }
 
     #[test]
     fn agrees_with_a_set_of_bits() {

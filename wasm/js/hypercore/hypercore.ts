@@ -219,7 +219,7 @@ export class Hypercore extends BlockSession {
   /** Verifies the proof of a head without what is stored here. */
   async verifyFullyRemote (proof: Proof): Promise<RemoteHead> {
     if (!this.opened) await this.opening
-    return verifyFullyRemote(this.core!, proof)
+    return await verifyFullyRemote(this.core!, proof)
   }
 
   async missingNodes (index: number): Promise<number> {
@@ -320,7 +320,7 @@ export class Hypercore extends BlockSession {
     if (proof === null) return false
     if (core.isLost) return await core.request<boolean>((handle, engine) => engine.coreRepair(handle, forEngine(proof))).promise
     try {
-      verifyFullyRemote(core, proof)
+      await verifyFullyRemote(core, proof)
     } catch {
       return false
     }

@@ -1,9 +1,6 @@
 // Proofs: what peers send each other, as a program sees them.
 
-import type { Failure } from '../binding.js'
-import { fromFailure } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { look } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
 import type { Core } from './core.js'
 import { createManifest, decodeManifest, encodeManifest, type Manifest } from './manifest.js'
@@ -63,10 +60,8 @@ export function fromEngine (proof: EngineProof): Proof {
 }
 
 /** Verifies the proof of a head against nothing but the core's key and manifest. */
-export function verifyFullyRemote (core: Core, proof: Proof): RemoteHead {
-  const verified = look((engine) => engine.coreVerifyFullyRemote(core.handle, forEngine(proof)))
-  const [failure, head] = verified as [Failure | null, Omit<RemoteHead, 'hash'> & { hash: Uint8Array }]
-  if (failure) throw fromFailure(failure, core.discoveryKey)
+export async function verifyFullyRemote (core: Core, proof: Proof): Promise<RemoteHead> {
+  const head = await core.request<Omit<RemoteHead, 'hash'> & { hash: Uint8Array }>((handle, engine) => engine.coreVerifyFullyRemote(handle, forEngine(proof))).promise
   nodesFromEngine(head.roots)
   nodesFromEngine(head.nodes)
   const hash = userBytes(head.hash)

@@ -406,7 +406,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   #takeSnapshot (): void {
     const core = this.state!
     const taken = call((engine) => engine.coreSnapshot(core.handle))
-    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash, id: taken.snapshot, intact: taken.length, users: 1 }
+    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash ?? core.hash(), id: taken.snapshot, intact: taken.length, users: 1 }
     this._compatLength = Math.min(taken.length, this.core!.length)
   }
 

@@ -6,6 +6,7 @@
 import type { CoreHandle, EngineEvent, LinkHandle, RequestHandle, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { deliver, expect, recordName } from '../runtime.js'
+import { BlockBits } from './block-bits.js'
 import { MOVED, type Call, type Calls, type CoreState, type News, type StorageKind } from './messages.js'
 import type { Port } from './port.js'
 import { homes } from './router.js'
@@ -34,7 +35,22 @@ const UNKNOWN: CoreState = {
   roots: [],
   signature: null,
   peers: [],
-  traffic: null
+  traffic: null,
+  detours: [0, 0, 0],
+  blocks: [],
+  peerBlocks: []
+}
+
+/** What is known of a core that is open there. */
+interface KnownCore extends CoreState {
+  store: StoreHandle
+  bits: BlockBits
+  peerBits: Map<number, BlockBits>
+}
+
+function known (store: StoreHandle): KnownCore {
+  const core: KnownCore = { ...UNKNOWN, store, bits: new BlockBits(() => core.contiguousLength), peerBits: new Map() }
+  return core
 }
 
 interface Link {
@@ -52,7 +68,7 @@ export class Home {
   // Those that come from there are odd.
   #next = 2
   #calls: Call[] = []
-  #cores = new Map<CoreHandle, CoreState & { store: StoreHandle }>()
+  #cores = new Map<CoreHandle, KnownCore>()
   #requests = new Set<RequestHandle>()
   #links = new Map<LinkHandle, Link>()
   #relays = new Set<number>()
@@ -126,7 +142,7 @@ export class Home {
       case 'core': {
         const core = this.#handle()
         const request = this.#request()
-        this.#cores.set(core, { ...UNKNOWN, store: name === 'openCore' ? target : this.#cores.get(target)?.store ?? 0 })
+        this.#cores.set(core, known(name === 'openCore' ? target : this.#cores.get(target)?.store ?? 0))
         this.#call(name, this.#relative(args, method.handles), [core, request])
         return [core, request]
       }
@@ -254,7 +270,7 @@ export class Home {
         return channel
       }
     }
-    const core = this.#cores.get(handle) ?? { ...UNKNOWN, store: 0 }
+    const core = this.#cores.get(handle) ?? known(0)
     switch (name) {
       case 'coreKey': return core.key
       case 'coreDiscoveryKey': return core.discoveryKey
@@ -268,18 +284,14 @@ export class Home {
       case 'coreByteLength': return core.byteLength
       case 'coreContiguousLength': return core.contiguousLength
       case 'coreRemoteContiguousLength': return core.remoteContiguousLength
-      // What lies further may be here; certain is whoever asks there.
-      case 'coreHas': return (args[2] as number) <= core.contiguousLength || (args[1] as number) >= (args[2] as number)
+      case 'coreHas': return core.bits.hasAll(args[1] as number, args[2] as number)
       case 'corePeers': return core.peers
-      case 'corePeerHas': {
-        const peer = core.peers.find(({ peer }) => peer === args[1])
-        return (args[2] as number) < (peer?.remoteContiguousLength ?? 0)
-      }
       case 'coreTraffic': return core.traffic ?? [[], []]
-      case 'coreDetours': return [0, 0, 0]
-      case 'coreFindBlock': return findBlock(this.#prefix(core, args[1]), args[2] as boolean, args[3] as number, args[4] as boolean)
-      case 'coreCountBlocks': return Math.max(0, Math.min(args[3] as number, this.#prefix(core, args[1])) - (args[2] as number))
-      case 'coreBlocksPage': return undefined
+      case 'coreDetours': return core.detours
+      case 'coreFindBlock': return this.#bits(core, args[1])?.find(args[2] as boolean, args[3] as number, args[4] as boolean) ?? -1
+      case 'coreCountBlocks': return this.#bits(core, args[1])?.count(args[2] as number, args[3] as number) ?? 0
+      case 'coreBlocksPage': return this.#bits(core, args[1])?.page(args[2] as number)
+      case 'coreChangedPages': return this.#bits(core, args[1])?.changed(args[2] as number, args[3] as number)
       case 'coreDownloads': return core.downloads
       case 'coreRoots': return core.roots
       case 'coreSignature': return core.signature
@@ -298,10 +310,9 @@ export class Home {
     }
   }
 
-  /** Blocks from the start that are certainly there: here, or with a peer. */
-  #prefix (core: CoreState, peer: unknown): number {
-    if (peer === undefined) return core.contiguousLength
-    return core.peers.find((known) => known.peer === peer)?.remoteContiguousLength ?? 0
+  /** The blocks that are there, or those that a peer announced beside its prefix. */
+  #bits (core: KnownCore, peer: unknown): BlockBits | undefined {
+    return peer === undefined ? core.bits : core.peerBits.get(peer as number)
   }
 
   #send (link: LinkHandle, name: string, args: unknown[], positions: number[]): boolean {
@@ -314,7 +325,7 @@ export class Home {
   #take ({ cores, links, events, taken }: News): void {
     for (const [core, change] of cores) {
       const known = this.#cores.get(this.#base + core)
-      if (known) Object.assign(known, this.#changed(change))
+      if (known) this.#changed(known, change)
     }
     for (const [link, stats] of links) {
       const known = this.#links.get(this.#base + link)
@@ -332,9 +343,15 @@ export class Home {
     deliver(events)
   }
 
-  #changed (change: Partial<CoreState>): Partial<CoreState> {
+  #changed (core: KnownCore, { blocks, peerBlocks, ...change }: Partial<CoreState>): void {
     for (const peer of change.peers ?? []) if (peer.link >= 0) peer.link += this.#base
-    return change
+    Object.assign(core, change)
+    if (blocks || change.contiguousLength !== undefined) core.bits.take(blocks ?? [])
+    if (change.peers) {
+      for (const peer of core.peerBits.keys()) if (!change.peers.some((known) => known.peer === peer)) core.peerBits.delete(peer)
+      for (const { peer } of change.peers) if (!core.peerBits.has(peer)) core.peerBits.set(peer, new BlockBits(() => 0))
+    }
+    for (const [peer, pages] of peerBlocks ?? []) core.peerBits.get(peer)?.take(pages)
   }
 
   // Gives the handles of an event the names that they have here.
@@ -384,13 +401,6 @@ export class Home {
         break
     }
   }
-}
-
-/** The first block, or the last one before, that is in a list of so many from the start, or is not; -1 for none. */
-function findBlock (length: number, isSet: boolean, from: number, backwards: boolean): number {
-  if (!backwards) return isSet ? (from < length ? from : -1) : Math.max(from, length)
-  if (isSet) return Math.min(from, length - 1)
-  return from >= length ? from : -1
 }
 
 function sizeOf (args: unknown[]): number {

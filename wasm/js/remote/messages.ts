@@ -1,6 +1,7 @@
 // What an engine and those who use it from elsewhere tell each other.
 
-import type { CoreHandle, EngineEvent, Failure, KeyPair, PeerStatus } from '../binding.js'
+import type { CoreHandle, Detours, EngineEvent, Failure, KeyPair, PeerStatus } from '../binding.js'
+import type { PageChange } from './block-bits.js'
 
 /** A call: its name, its arguments, and what the handles that it makes are to be called. */
 export type Call = [name: string, args: unknown[], makes: number[]]
@@ -40,6 +41,11 @@ export interface CoreState {
   signature: Uint8Array | null
   peers: PeerStatus[]
   traffic: [sent: number[], received: number[]] | null
+  detours: Detours
+  /** Pages that changed of the blocks that are here. */
+  blocks: PageChange[]
+  /** The same of what peers announced. */
+  peerBlocks: Array<[peer: number, pages: PageChange[]]>
 }
 
 /** What kind of storage is meant by a name. */

@@ -3,6 +3,7 @@
 import type { CoreHandle, Engine, EngineEvent, Failure, LinkHandle, PeerStatus, RequestHandle, StoreHandle } from '../binding.js'
 import { call, expect, listen, look, unlisten, type EventHandler } from '../runtime.js'
 import type { Storage } from '../storage/storage.js'
+import { ToldBits, type BitsSource } from './block-bits.js'
 import { MOVED, type Call, type Calls, type CoreState, type News, type StorageKind } from './messages.js'
 import type { Port } from './port.js'
 import { METHODS } from './table.js'
@@ -29,6 +30,8 @@ interface OpenCore {
   told: Partial<CoreState>
   handler: EventHandler
   peersTold: number
+  blocksTold: ToldBits
+  peerBlocksTold: Map<number, ToldBits>
 }
 
 interface OpenStorage {
@@ -209,7 +212,7 @@ export class RemoteSession {
     this.#handles.set(core, real)
     const handler: EventHandler = (kind, rest) => { this.#ofCore(core, kind, rest) }
     const store = name === 'openCore' ? from : this.#cores.get(from)?.store ?? 0
-    this.#cores.set(core, { real, store, told: {}, handler, peersTold: 0 })
+    this.#cores.set(core, { real, store, told: {}, handler, peersTold: 0, blocksTold: new ToldBits(), peerBlocksTold: new Map() })
     listen('core', real, handler)
     this.#expect(opening, request, core)
   }
@@ -448,7 +451,10 @@ export class RemoteSession {
       })
     }
     this.#addPeers(core, change)
-    Object.assign(told, change)
+    const blocks = look((engine) => core.blocksTold.changes(bitsOf(engine, real, undefined), state.contiguousLength!))
+    if (blocks.length > 0) change.blocks = blocks
+    const { blocks: _blocks, peerBlocks: _peerBlocks, ...kept } = change
+    Object.assign(told, kept)
     return Object.keys(change).length > 0 ? change : null
   }
 
@@ -469,6 +475,30 @@ export class RemoteSession {
     core.peersTold = now
     change.peers = peers.map((peer): PeerStatus => ({ ...peer, link: this.#linkName(peer.link) }))
     change.traffic = look((engine) => engine.coreTraffic(real)) ?? null
+    change.detours = look((engine) => engine.coreDetours(real))
+    this.#addPeerBlocks(core, peers, change)
+  }
+
+  #addPeerBlocks ({ real, peerBlocksTold }: OpenCore, peers: PeerStatus[], change: Partial<CoreState>): void {
+    const left = new Set(peerBlocksTold.keys())
+    const changes: CoreState['peerBlocks'] = []
+    for (const { peer } of peers) {
+      left.delete(peer)
+      let told = peerBlocksTold.get(peer)
+      if (!told) peerBlocksTold.set(peer, told = new ToldBits())
+      const pages = look((engine) => told.changes(bitsOf(engine, real, peer), 0))
+      if (pages.length > 0) changes.push([peer, pages])
+    }
+    for (const peer of left) peerBlocksTold.delete(peer)
+    if (changes.length > 0) change.peerBlocks = changes
+  }
+}
+
+function bitsOf (engine: Engine, core: CoreHandle, peer: number | undefined): BitsSource {
+  return {
+    changed: (revision, first) => engine.coreChangedPages(core, peer, revision, first),
+    page: (page) => engine.coreBlocksPage(core, peer, page),
+    firstSet: (from) => engine.coreFindBlock(core, peer, true, from, false)
   }
 }
 

@@ -28,7 +28,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeTakeIn storeDropIncoming storeInfos storeCores storeAliases storeGroup
     storeGroupUpdates storeBranches storeRecords coreImportBytes closeCore coreAppend coreGet coreUpdate coreSeek coreTruncate coreClear coreDownload
     coreTreeHash coreSetUserData coreUserData coreProof coreApplyProof coreMark coreClearMarks coreUnmarked coreAudit flushAtom
-    coreUserDataList coreLocalList coreHold coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes
+    coreUserDataList coreLocalList coreHold coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes coreVerifyFullyRemote
     relayLookup relayAnnounce relayUnannounce closeServer`),
   ...methods('request', both, 'coreCommit coreCopyPrologue coreCatchUp'),
   ...methods('core', first, 'openCore openBranch'),
@@ -37,8 +37,8 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('handle', [], 'openMemoryStore openLink openRelay'),
   ...methods('answer', first, `
     coreKey coreDiscoveryKey coreManifest corePublicKey coreHasSecretKey coreKeyPair coreIsCompat coreLength coreFork coreByteLength
-    coreContiguousLength coreRemoteContiguousLength coreHas corePeers corePeerHas coreTraffic coreDetours coreFindBlock coreCountBlocks coreBlocksPage coreDownloads coreRoots coreSignature
-    coreIsLost coreGroup coreRecovering coreSharedLength coreSnapshot coreImportRange coreVerifyFullyRemote linkStats linkSend
+    coreContiguousLength coreRemoteContiguousLength coreHas corePeers coreTraffic coreDetours coreFindBlock coreCountBlocks coreBlocksPage coreDownloads coreRoots coreSignature
+    coreIsLost coreGroup coreRecovering coreSharedLength coreSnapshot coreChangedPages coreImportRange linkStats linkSend
     openChannel`),
   ...methods('answer', both, 'channelSend')
 ])

@@ -1,7 +1,8 @@
 // How a store opens that tabs and workers share: here, through another of them, or in the worker that has everything.
 
 import type { StoreHandle } from '../binding.js'
-import type { StorageKind } from '../remote/messages.js'
+import type { HypertabError } from '../errors.js'
+import { MOVED, type StorageKind } from '../remote/messages.js'
 import { homeOfEverything } from '../remote/router.js'
 import { lockName, SharedPlace, type PlaceOpener } from '../tabs/place.js'
 import { WriteLocks } from '../tabs/write-locks.js'
@@ -13,6 +14,9 @@ export function sharedOpener (kind: StorageKind, name: string, here: PlaceOpener
   if (homeOfEverything()) return new ElsewhereOpener(kind, name)
   return SharedPlace.isPossible ? new SharedPlace(kind, name, here) : new LoneOpener(kind, name, here)
 }
+
+/** How often a store is asked for that is on the move. */
+const ROUNDS = 8
 
 /** Opens the store in the worker that has everything. */
 class ElsewhereOpener implements StoreOpener {
@@ -26,8 +30,15 @@ class ElsewhereOpener implements StoreOpener {
     this.#locks = new WriteLocks(kind, name)
   }
 
+  // It may move to or from another tab just then.
   async open (): Promise<StoreHandle> {
-    return await homeOfEverything()!.openStorage(this.#kind, this.#name)
+    for (let round = 1; ; round++) {
+      try {
+        return await homeOfEverything()!.openStorage(this.#kind, this.#name)
+      } catch (error) {
+        if ((error as HypertabError).code !== MOVED.code || round === ROUNDS) throw error
+      }
+    }
   }
 
   async reopen (): Promise<StoreHandle> {

@@ -60,7 +60,7 @@ export async function verify (storage: Storage, buffer: Uint8Array, { referrer =
     const stored = referrer && await core.state.getUserData('referrer')
     if (referrer && (!stored || !equal(stored, referrer))) return null
     if (!core.manifest?.signers.length) return null
-    const head = verifyFullyRemote(core, data)
+    const head = await verifyFullyRemote(core, data)
     return { key: core.key!, discoveryKey: id, newer: head.length > core.length, length: head.length, proof: data, block: data.block }
   } catch {
     return null
