@@ -60,11 +60,8 @@ export async function bundleApi () {
         minifyWhitespace: true,
         minifyIdentifiers: true,
         entryPoints: { ...entries(join(source, 'entries')), ...inBrowsers },
-        platform: 'browser',
-        outdir: join(dist, 'browser'),
-        alias: { events: 'bare-events' },
-        external: ['react'],
-        plugins: [engineBeside, engineInModule, emitterAs('events.ts')]
+        ...forBrowsers,
+        outdir: join(dist, 'browser')
       }),
       esbuild.build({
         ...common,
@@ -129,3 +126,11 @@ const emitterAs = (file) => ({
     build.onResolve({ filter: /^events-universal$/ }, () => ({ path: join(source, 'support', file) }))
   }
 })
+
+/** How the sources become modules for browsers. @type {import('esbuild').BuildOptions} */
+export const forBrowsers = {
+  platform: 'browser',
+  alias: { events: 'bare-events' },
+  external: ['react'],
+  plugins: [engineBeside, engineInModule, emitterAs('events.ts')]
+}

@@ -18,7 +18,7 @@ const require = createRequire(import.meta.url)
 const suite = require('abstract-level/test')
 
 test('the suite of abstract-level, also on a sublevel', async (t) => {
-  const { test, all } = tape(t)
+  const { test, all } = tape(assert, (name, body) => t.test(name, body))
   // In a store, so that the same log is there when a database is opened again.
   suite({
     test,

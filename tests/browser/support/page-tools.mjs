@@ -11,6 +11,8 @@ import * as caps from '/hypertab/browser/hypercore/lib/caps.js'
 import * as multisig from '/hypertab/browser/hypercore/lib/multisig.js'
 import Verifier from '/hypertab/browser/hypercore/lib/verifier.js'
 
+import { isEqual } from './is-equal.mjs'
+
 const parts = { 'lib/caps.js': caps, 'lib/multisig.js': multisig, 'lib/verifier.js': Verifier }
 
 let databases = 0
@@ -51,12 +53,4 @@ function uint64 (value) {
   const bytes = new Uint8Array(8)
   new DataView(bytes.buffer).setBigUint64(0, BigInt(value), true)
   return bytes
-}
-
-function isEqual (a, b) {
-  if (Object.is(a, b)) return true
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  if (a instanceof Uint8Array !== b instanceof Uint8Array || Array.isArray(a) !== Array.isArray(b)) return false
-  const [keys, others] = [Object.keys(a), Object.keys(b)]
-  return keys.length === others.length && keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]))
 }

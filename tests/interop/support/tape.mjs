@@ -1,13 +1,13 @@
-// What suites written for tape need of it, on the runner of Node: a test in it ends by its plan, by end(), or with its promise.
-
-import assert from 'node:assert/strict'
-import { test as run } from 'node:test'
+// What suites written for tape need of it, wherever they run: a test in it ends by its plan, by end(), or with its promise.
 
 /** How long a test may wait for its plan or its end. */
 const PATIENCE_MS = 60_000
 
-/** Returns a `test` as tape's. Each call of it is a test of `t`, one after the other; `all()` resolves after the last. */
-export function tape (t) {
+/**
+ * Returns a `test` as tape's. Each call of it is given to `run`, one after the other; `all()` resolves after the last, to how many there were.
+ * `names()` says what is to be run.
+ */
+export function tape (assert, run) {
   /** @type {[string, Function, boolean][]} */
   const queue = []
   const add = (name, body, isSkipped) => { queue.push([name, body, isSkipped]) }
@@ -15,12 +15,13 @@ export function tape (t) {
   test.skip = (name, body) => add(name, body, true)
   return {
     test,
+    names: () => queue.filter(([,, isSkipped]) => !isSkipped).map(([name]) => name),
     async all () {
       let ran = 0
       while (queue.length > 0) {
         const [name, body, isSkipped] = queue.shift()
         if (isSkipped) continue
-        await t.test(name, async () => { await new Case().run(body) })
+        await run(name, async () => { await new Case(assert).run(body) })
         ran++
       }
       return ran
@@ -29,6 +30,7 @@ export function tape (t) {
 }
 
 class Case {
+  #assertions
   #planned = Infinity
   #count = 0
   #parts = []
@@ -39,6 +41,10 @@ class Case {
     this.#done = resolve
     this.#fail = reject
   })
+
+  constructor (assertions) {
+    this.#assertions = assertions
+  }
 
   async run (body) {
     this.#over.catch(() => {})
@@ -56,7 +62,7 @@ class Case {
       await this.#running
     } finally {
       clearTimeout(timer)
-      if (this.#planned !== Infinity) assert.equal(this.#count, this.#planned, 'as many assertions as planned')
+      if (this.#planned !== Infinity) this.#assertions.equal(this.#count, this.#planned, 'as many assertions as planned')
     }
   }
 
@@ -74,18 +80,18 @@ class Case {
   plan (count) { this.#planned = count }
   end () { this.#done() }
   pass () { this.#assert(() => {}) }
-  fail (message) { this.#assert(() => assert.fail(message)) }
-  ok (value, message) { this.#assert(() => assert.ok(value, message)) }
-  is (found, expected, message) { this.#assert(() => assert.equal(found, expected, message)) }
-  isNot (found, expected, message) { this.#assert(() => assert.notEqual(found, expected, message)) }
-  same (found, expected, message) { this.#assert(() => assert.deepEqual(found, expected, message)) }
-  throws (body, expected, message) { this.#assert(() => assert.throws(body, typeof expected === 'string' ? undefined : expected, message)) }
-  doesNotThrow (body, message) { this.#assert(() => assert.doesNotThrow(body, message)) }
+  fail (message) { this.#assert(() => this.#assertions.fail(message)) }
+  ok (value, message) { this.#assert(() => this.#assertions.ok(value, message)) }
+  is (found, expected, message) { this.#assert(() => this.#assertions.equal(found, expected, message)) }
+  isNot (found, expected, message) { this.#assert(() => this.#assertions.notEqual(found, expected, message)) }
+  same (found, expected, message) { this.#assert(() => this.#assertions.deepEqual(found, expected, message)) }
+  throws (body, expected, message) { this.#assert(() => this.#assertions.throws(body, typeof expected === 'string' ? undefined : expected, message)) }
+  doesNotThrow (body, message) { this.#assert(() => this.#assertions.doesNotThrow(body, message)) }
 
   test (name, ...rest) {
     const body = rest.at(-1)
     const before = this.#running
-    this.#running = before.then(() => new Case().run(body))
+    this.#running = before.then(() => new Case(this.#assertions).run(body))
     this.#running.catch(this.#fail)
     this.#assert(() => {})
   }
