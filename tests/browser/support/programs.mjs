@@ -25,8 +25,8 @@ export const CORES = [
   'js-suite-sessions', 'js-suite-snapshots', 'js-suite-storage', 'js-upstream-core', 'js-upstream-core-details'
 ]
 export const STORES = [
-  'js-readme', 'js-upstream-corestore', 'js-upstream-corestore-details', 'js-upstream-corestore-groups', 'js-upstream-corestore-upkeep', 'js-upstream-drive-replicate', 'js-upstream-hyperbee',
-  'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperdrive'
+  'js-readme', 'js-upstream-corestore', 'js-upstream-corestore-details', 'js-upstream-corestore-groups', 'js-upstream-corestore-upkeep', 'js-upstream-drive-remote', 'js-upstream-drive-replicate',
+  'js-upstream-hyperbee', 'js-upstream-hyperbee-edges', 'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperblobs-edges', 'js-upstream-hyperdrive', 'js-upstream-hyperdrive-edges'
 ]
 
 /** Programs over swarms, which need a network. */
@@ -44,7 +44,9 @@ const IN_A_PAGE = {
 }
 
 /** How Node's consoles show a core, how its Buffer refuses what is none, what a lock of a file says, and cores that tabs would share. */
-const OF_NODE = new Set(['how a core shows itself', 'append - bad data type', 'one directory, one store', 'one storage, cores that open at once'])
+const OF_NODE = new Set([
+  'how a core shows itself', 'append - bad data type', 'one directory, one store', 'one storage, cores that open at once', 'a store that waits for another, and one that only reads'
+])
 
 /**
  * Bundles the programs of some files.
