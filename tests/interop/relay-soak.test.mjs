@@ -61,11 +61,12 @@ test(`${tabs} tabs come and go for ${duration / 1000} s, and leave nothing behin
   await Promise.all(Array.from({ length: tabs }, async () => {
     while (Date.now() - start < duration) {
       const name = Object.keys(lives)[Math.floor(Math.random() * Object.keys(lives).length)]
-      const tab = await open(relay)
-      const isDone = await Promise.race([lives[name](tab, native, server).then(() => true, () => false), sleep(PATIENCE, false, { ref: false })])
+      const tab = connect(relay)
+      const isDone = await inTime(tab.dht.ready().then(() => lives[name](tab, native, server)))
       done[name] = (done[name] ?? 0) + (isDone ? 1 : 0)
-      if (Math.random() < 0.5) await tab.dht.destroy({ force: true })
+      if (Math.random() < 0.5) await inTime(tab.dht.destroy({ force: true }))
       tab.socket.terminate()
+      tab.dht.destroy({ force: true }).catch(() => {})
     }
   }))
   await sampling
@@ -108,12 +109,21 @@ const lives = {
   }
 }
 
-async function open ({ url }) {
+function connect ({ url }) {
   const socket = new WebSocket(url)
   socket.on('error', () => {})
-  const dht = new RelayedDHT(new RelayStream(true, socket), { custodial: false })
-  await dht.ready()
-  return { dht, socket }
+  const stream = new RelayStream(true, socket)
+  stream.on('error', () => {})
+  return { dht: new RelayedDHT(stream, { custodial: false }), socket }
+}
+
+/** Returns whether something happens before patience ends. No timer stays behind that would keep a tab in memory. */
+async function inTime (promise) {
+  const over = new AbortController()
+  const late = sleep(PATIENCE, false, { signal: over.signal }).catch(() => false)
+  const isDone = await Promise.race([promise.then(() => true, () => false), late])
+  over.abort()
+  return isDone
 }
 
 async function echo (stream) {

@@ -38,6 +38,43 @@ fn no_input_makes_a_target_panic() {
     assert!(failures.is_empty(), "move what failed to tests/fuzz/corpus once it is mended: {failures:#?}");
 }
 
+/// `cargo fuzz` does not resolve anew: without them it would not build.
+#[test]
+fn the_lock_of_the_fuzzer_has_what_the_engine_needs() {
+    let read = |path: &str| std::fs::read_to_string(tests().join(path)).unwrap();
+    let packages = |lock: &str| -> Vec<(String, String)> {
+        let entries = lock.split("[[package]]").skip(1);
+        let field = |entry: &str, name: &str| {
+            let line = entry.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_matches([' ', '=', '"']).to_string()
+        };
+        entries.map(|entry| (field(entry, "name"), field(entry, "version"))).collect()
+    };
+    let (all, own) = (packages(&read("../Cargo.lock")), packages(&read("fuzz/Cargo.lock")));
+    for (name, version) in &own {
+        let is_here = all.iter().any(|(other, _)| other == name);
+        assert!(!is_here || all.contains(&(name.clone(), version.clone())), "{name} {version} is another");
+    }
+    for manifest in ["../core/Cargo.toml", "../core/crypto/Cargo.toml"] {
+        let mut is_needed = false;
+        let mut needed = 0;
+        for line in read(manifest).lines() {
+            if line.starts_with('[') {
+                is_needed = line.ends_with("dependencies]") && !line.contains("dev-");
+            } else if let Some((name, _)) = line.split_once(['.', ' ']).filter(|_| is_needed)
+                && name != "#"
+            {
+                needed += 1;
+                assert!(
+                    own.iter().any(|(other, _)| other == name),
+                    "{name} is missing in tests/fuzz/Cargo.lock"
+                );
+            }
+        }
+        assert!(needed > 5, "{manifest} is read");
+    }
+}
+
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?.replace('_', "");
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
