@@ -3,6 +3,16 @@
 //! ```sh
 //! HYPERTAB_TARGET=engine cargo +nightly fuzz run any -- -rss_limit_mb=1024
 //! ```
+//!
+//! Takes `cargo install cargo-fuzz` and a compiler of C++. Without cargo-fuzz, in `tests/fuzz`:
+//!
+//! ```sh
+//! RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Ccodegen-units=1 -Cpasses=sancov-module \
+//!   -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+//!   -Cllvm-args=-sanitizer-coverage-pc-table" \
+//!   cargo +nightly build --release --locked --target x86_64-unknown-linux-gnu
+//! HYPERTAB_TARGET=engine target/x86_64-unknown-linux-gnu/release/any -rss_limit_mb=1024
+//! ```
 #![no_main]
 
 use std::sync::OnceLock;
