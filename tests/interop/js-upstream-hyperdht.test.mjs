@@ -153,6 +153,73 @@ for (const direction of ['out', 'in']) {
   })
 }
 
+for (const direction of ['out', 'in']) {
+  sameNodes(`one end before the other, ${direction}`, async ({ create, other, note }) => {
+    const node = create()
+    const [caller, called] = direction === 'out' ? [node, other] : [other, node]
+    const server = called.createServer()
+    await server.listen()
+    const connect = async () => {
+      const accepted = first(server, 'connection')
+      const call = caller.connect(server.publicKey)
+      const answer = await accepted
+      const events = []
+      for (const [name, stream] of [['call', call], ['answer', answer]]) {
+        for (const event of ['end', 'finish', 'error', 'close']) stream.on(event, (error) => events.push(`${name} ${event} ${error?.code ?? ''}`))
+      }
+      await call.opened
+      return { call, answer, events }
+    }
+    const isOver = (events) => eventually(() => events.filter((event) => event.includes('close')).length === 2)
+
+    // One asks and ends, and reads for as long as the other answers.
+    const { call, answer, events } = await connect()
+    const [asked, answered] = [[], []]
+    answer.on('data', (data) => asked.push(data.toString()))
+    call.on('data', (data) => answered.push(data.byteLength))
+    call.write('question')
+    call.end('and more')
+    await eventually(() => events.includes('answer end ') && events.includes('call finish '))
+    note(asked, [...events].sort(), call.destroyed, answer.destroyed, call.write('late'), call.destroying)
+    for (let i = 1; i <= 100; i++) answer.write(Buffer.alloc(i * 500))
+    await eventually(() => answered.length === 100)
+    note(answered.reduce((sum, size) => sum + size, 0), call.destroyed, answer.destroyed)
+    answer.end(Buffer.alloc(7))
+    await isOver(events)
+    note(answered.at(-1), events.sort(), call.destroyed, answer.destroyed)
+
+    // More than fits anywhere, to one that reads it late.
+    const long = await connect()
+    long.call.end()
+    await eventually(() => long.events.includes('answer end '))
+    for (let i = 0; i < 64; i++) long.answer.write(Buffer.alloc(65_536))
+    long.answer.end()
+    let size = 0
+    for await (const data of long.call) size += data.byteLength
+    await isOver(long.events)
+    note(size, long.events.sort())
+
+    // Both at once.
+    const both = await connect()
+    both.call.end('a')
+    both.answer.end('b')
+    note(await Promise.all([both.call, both.answer].map((stream) => first(stream, 'data'))))
+    await isOver(both.events)
+    note(both.events.sort())
+
+    // Broken off after one has ended.
+    for (const [ends, breaks] of [['call', 'answer'], ['call', 'call'], ['answer', 'call']]) {
+      const pair = await connect()
+      const reads = ends === 'call' ? 'answer' : 'call'
+      pair[ends].end()
+      await eventually(() => pair.events.includes(`${reads} end `))
+      pair[breaks].destroy()
+      await isOver(pair.events)
+      note(ends, breaks, pair.events.filter((event) => !/finish/.test(event)).sort())
+    }
+  })
+}
+
 sameNodes('nobody there', async ({ DHT, create, note }) => {
   const node = create()
   const connection = node.connect(DHT.keyPair().publicKey)

@@ -37,6 +37,7 @@ test('a stream that is not read stops its peer, while others flow, and goes on w
 test('a reader with pauses gets everything, in order, and the end after it', { timeout: 120_000 }, async (t) => {
   const { dht, server, sent } = await startScene(t, 16 * MIB)
   const stream = await open(dht, server)
+  stream.end()
   let [received, most] = [0, 0]
   for await (const data of stream) {
     for (const at of [0, data.byteLength - 1]) assert.equal(data[at], byteAt(received + at))

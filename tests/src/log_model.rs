@@ -126,6 +126,7 @@ impl Node {
             match self.engine.poll_output(now) {
                 Output::Transmit { link, bytes } => self.wires.entry(link).or_default().push_back(bytes),
                 Output::Storage { intent, .. } => self.waiting.push_back(intent),
+                Output::FinishLink { .. } => {}
                 Output::CloseLink { link, .. } => self.closed.push(link),
                 Output::Event(Event::Done { request, result }) => drop(self.done.insert(request, result)),
                 Output::Event(Event::VerificationError {

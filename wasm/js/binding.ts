@@ -298,6 +298,8 @@ export interface Engine {
   openLink (options: OpenLinkOptions): LinkHandle
   linkBytes (link: LinkHandle, bytes: Uint8Array): void
   linkCredit (link: LinkHandle, bytes: number): void
+  /** The transport brings nothing more, and still takes bytes. */
+  linkHalfEnded (link: LinkHandle): void
   linkEnded (link: LinkHandle, reason?: string): void
   linkSend (link: LinkHandle, bytes: Uint8Array): boolean
   linkReadMessages (link: LinkHandle): void
@@ -305,6 +307,8 @@ export interface Engine {
   linkStartChannels (link: LinkHandle): void
   closeLink (link: LinkHandle): void
   breakLink (link: LinkHandle): void
+  /** Sends nothing more, and goes on reading. */
+  finishLink (link: LinkHandle): void
   attach (core: CoreHandle, link: LinkHandle): void
   detach (core: CoreHandle, link: LinkHandle): void
   rejectDiscoveryKey (link: LinkHandle, discoveryKey: Uint8Array): void

@@ -35,6 +35,8 @@ const DOMAINS: Record<string, Domain> = {
   'link-opened': 'link',
   'link-message': 'link',
   'link-drain': 'link',
+  'link-ended': 'link',
+  'link-finish': 'link',
   'link-closed': 'link',
   'direct-transmit': 'link',
   path: 'link',

@@ -112,7 +112,9 @@ impl Barrier {
         let mut rest = Vec::new();
         for (_, output) in self.held.drain(..) {
             match output {
-                Output::Transmit { link, .. } | Output::CloseLink { link, .. } => {
+                Output::Transmit { link, .. }
+                | Output::FinishLink { link }
+                | Output::CloseLink { link, .. } => {
                     lacking.insert(link);
                 }
                 other => rest.push(other),

@@ -68,6 +68,10 @@ pub(crate) fn transmit(link: LinkId, message: &[u8]) -> JsValue {
     event!("transmit", link.0, bytes(message))
 }
 
+pub(crate) fn finish_link(link: LinkId) -> JsValue {
+    event!("link-finish", link.0)
+}
+
 pub(crate) fn close_link(link: LinkId, reason: &CloseReason) -> JsValue {
     event!("link-close", link.0, close_reason(reason))
 }
@@ -340,6 +344,7 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
             event!("path", link.0, "relay", why)
         }
         Event::LinkDrain { link } => event!("link-drain", link.0),
+        Event::LinkEnded { link } => event!("link-ended", link.0),
         Event::LinkClosed { link, reason } => event!("link-closed", link.0, close_reason(&reason)),
         Event::Relay(event) => return relay_event(event),
         _ => return None,

@@ -135,6 +135,12 @@ pub fn link_credit(link: u32, bytes: f64) -> Result<(), JsError> {
     with(|runtime| runtime.input(Input::Credit { link: LinkId(link), bytes }))
 }
 
+/// A link's transport brings nothing more, and still takes bytes.
+#[wasm_bindgen(js_name = linkHalfEnded)]
+pub fn link_half_ended(link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.input(Input::LinkEnded { link: LinkId(link) }))
+}
+
 /// A link's transport is gone.
 #[wasm_bindgen(js_name = linkEnded)]
 pub fn link_ended(link: u32, reason: Option<String>) -> Result<(), JsError> {
@@ -185,6 +191,12 @@ pub fn link_is_paused(link: u32) -> Result<bool, JsError> {
 #[wasm_bindgen(js_name = closeLink)]
 pub fn close_link(link: u32) -> Result<(), JsError> {
     with(|runtime| runtime.engine.close_link(LinkId(link)))
+}
+
+/// Sends nothing more on a link, and goes on reading.
+#[wasm_bindgen(js_name = finishLink)]
+pub fn finish_link(link: u32) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.finish_link(LinkId(link), now()))
 }
 
 /// Breaks a link off, with what is not on its way.

@@ -221,6 +221,7 @@ impl Runtime {
         loop {
             match self.engine.poll_output(now()) {
                 output @ (Output::Transmit { .. }
+                | Output::FinishLink { .. }
                 | Output::CloseLink { .. }
                 | Output::Event(Event::LinkClosed { .. })) => self.leave(output),
                 Output::Storage { store, intent } => self.store(store, intent),
@@ -286,6 +287,7 @@ impl Runtime {
     fn let_out(&mut self, output: Output) {
         match output {
             Output::Transmit { link, bytes } => self.transmit(link, bytes),
+            Output::FinishLink { link } => self.events.push(events::finish_link(link)),
             Output::CloseLink { link, reason } => {
                 self.waiting.remove(&link);
                 if let Some(socket) = self.sockets.remove(&link) {

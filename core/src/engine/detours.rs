@@ -90,6 +90,7 @@ impl Engine {
         if entry.streams.remove(&stream).is_none() {
             return;
         }
+        entry.finishing.remove(&stream);
         self.dirty_relays.insert(relay);
         // An end is answered with an end: a peer that ended in order is not to hear of an error.
         if matches!(reason, CloseReason::Local | CloseReason::Remote(None)) {
@@ -101,6 +102,17 @@ impl Engine {
         } else {
             entry.detours.remove(&stream);
             entry.client.destroy(stream, Some(reason.to_string()));
+        }
+    }
+
+    /// Ends our side of a stream that is read on, once everything that was sent is on its way through the relays.
+    pub(super) fn finish_carrier(&mut self, carrier: Carrier, now: Instant) {
+        if let Some(entry) = self.relays.get_mut(&carrier.relay) {
+            entry.finishing.insert(carrier.stream);
+            self.with_detour(carrier, now, |detour| {
+                detour.close(now);
+                Ok(())
+            });
         }
     }
 
@@ -167,6 +179,10 @@ impl Engine {
             }
         }
         let Some(entry) = self.relays.get_mut(&relay) else { return };
+        if entry.finishing.contains(&stream) && entry.detours.get(&stream).is_some_and(Detour::is_plain) {
+            entry.finishing.remove(&stream);
+            entry.client.end(stream);
+        }
         if entry.ending.contains_key(&stream) && entry.detours.get(&stream).is_some_and(Detour::is_plain) {
             entry.ending.remove(&stream);
             entry.detours.remove(&stream);

@@ -134,6 +134,10 @@ pub enum LinkOutput {
     Channel(MuxEvent),
     /// The link had no room, and has some again.
     Writable,
+    /// The remote end writes nothing more, and every message was taken. It may be written to.
+    Ended,
+    /// Everything is on its way that was sent before [`finish`](Link::finish). Close the transport that way.
+    Finished,
     /// The link is over; nothing follows. Close the transport.
     Closed {
         /// Why.
@@ -160,6 +164,10 @@ pub struct Link {
     ahead: Option<Bytes>,
     /// The transport is gone and the owner may not have taken all messages.
     has_ended: bool,
+    /// Whether the remote end writes more.
+    remote: Flow,
+    /// Whether we do.
+    own: Flow,
     outbox: VecDeque<Bytes>,
     /// Bytes in `outbox`.
     queued: usize,
@@ -188,6 +196,15 @@ enum Reading {
     Held,
     Messages,
     Channels(Box<Mux>),
+}
+
+/// One direction of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Open,
+    /// It ends with what is still on its way within the link.
+    Ending,
+    Ended,
 }
 
 #[derive(Debug)]
@@ -240,6 +257,8 @@ impl Link {
             is_stopped: false,
             ahead: None,
             has_ended: false,
+            remote: Flow::Open,
+            own: Flow::Open,
             outbox: VecDeque::new(),
             queued: 0,
             stats: LinkStats::default(),
@@ -281,6 +300,8 @@ impl Link {
     pub fn mux_mut(&mut self) -> &mut Mux {
         if !matches!(self.reading, Reading::Channels(_)) {
             self.reading = Reading::Channels(Box::default());
+            // With channels, an end of one is an end of both.
+            self.has_ended |= self.remote == Flow::Ended;
         }
         match &mut self.reading {
             Reading::Channels(mux) => mux,
@@ -310,7 +331,8 @@ impl Link {
 
     /// Sends an application message; returns false when the link is closed or channels were started.
     pub fn send(&mut self, message: &[u8], now: Instant) -> bool {
-        if !matches!(self.state, State::Open) || matches!(self.reading, Reading::Channels(_)) {
+        let is_over = !matches!(self.state, State::Open) || self.own != Flow::Open;
+        if is_over || matches!(self.reading, Reading::Channels(_)) {
             return false;
         }
         self.write(message.into(), now);
@@ -319,14 +341,14 @@ impl Link {
 
     /// Sends an empty message whenever nothing was sent for that long. Where the host encrypts, it does this too.
     pub fn set_keep_alive(&mut self, delay: Option<Duration>, now: Instant) {
-        if let Layer::Secret(stream) = &mut self.layer {
+        if let (Flow::Open, Layer::Secret(stream)) = (self.own, &mut self.layer) {
             stream.set_keep_alive(delay, now);
         }
     }
 
     /// Sends an empty message, which peers ignore.
     pub fn send_keep_alive(&mut self, now: Instant) {
-        if let (State::Open, Layer::Secret(stream)) = (&self.state, &mut self.layer) {
+        if let (State::Open, Flow::Open, Layer::Secret(stream)) = (&self.state, self.own, &mut self.layer) {
             stream.send(Outgoing::with_capacity(0), now);
         }
     }
@@ -370,12 +392,31 @@ impl Link {
         }
     }
 
+    /// Notes that the transport brings nothing more, and still takes bytes. Messages that came before wait for the owner, and
+    /// [`LinkOutput::Ended`] follows once they are taken. A link with channels is over then.
+    pub fn handle_end(&mut self) {
+        if self.remote == Flow::Open {
+            self.remote = Flow::Ending;
+        }
+    }
+
     /// Notes that the transport is gone, for a reason if the host has one. After an orderly end, messages that wait for
     /// the owner are still there, and the link is over once they are taken.
     pub fn handle_closed(&mut self, reason: Option<String>) {
-        self.has_ended = reason.is_none() && self.is_paused_by_owner();
+        self.has_ended = reason.is_none() && matches!(self.state, State::Open);
         if !self.has_ended {
             self.destroy(CloseReason::Remote(reason));
+        }
+    }
+
+    /// Sends nothing more, and goes on reading: [`LinkOutput::Finished`] follows. The link is over once the remote end does
+    /// the same. One with channels is closed.
+    pub fn finish(&mut self, now: Instant) {
+        if matches!(self.reading, Reading::Channels(_)) {
+            self.close();
+        } else if self.own == Flow::Open {
+            self.set_keep_alive(None, now);
+            self.own = Flow::Ending;
         }
     }
 
@@ -438,6 +479,14 @@ impl Link {
                     self.destroy(CloseReason::Remote(None));
                     return self.fail();
                 }
+                Ok(None) if self.remote == Flow::Ending && self.ahead.is_none() && !self.is_held() => {
+                    self.remote = Flow::Ended;
+                    if matches!(self.reading, Reading::Channels(_)) || self.own == Flow::Ended {
+                        self.destroy(CloseReason::Remote(None));
+                        return self.fail();
+                    }
+                    return Some(LinkOutput::Ended);
+                }
                 Ok(None) => self.collect(now),
                 Err(reason) => {
                     self.destroy(reason);
@@ -452,6 +501,15 @@ impl Link {
             && let Some(bytes) = self.transmit()
         {
             return Some(LinkOutput::Transmit(bytes));
+        }
+        if self.own == Flow::Ending && self.pending() == 0 {
+            self.own = Flow::Ended;
+            if self.remote == Flow::Ended {
+                // What both have ended is over in order, and the transport is told so.
+                self.state = State::Closed;
+                return Some(LinkOutput::Closed { reason: CloseReason::Local });
+            }
+            return Some(LinkOutput::Finished);
         }
         let writable = self.is_writable();
         if self.full != writable {
@@ -778,6 +836,69 @@ mod tests {
             assert_eq!(pair.outputs[1][1..=messages.into()], (0..messages).map(message).collect::<Vec<_>>());
             assert_eq!(pair.outputs[1].last(), over);
             assert_eq!(pair.outputs[1].len(), 2 + usize::from(messages));
+        }
+    }
+
+    #[test]
+    fn one_end_finishes_and_reads_on() {
+        let now = Instant::EPOCH;
+        let message = |text: &'static str| LinkOutput::Message(Bytes::from_static(text.as_bytes()));
+        let mut pair = Pair::with(|options| options.keep_alive = Some(Duration::from_secs(5)));
+        pair.run();
+        pair.links[0].read_messages();
+        pair.links[0].send(b"question", now);
+        pair.links[0].finish(now);
+        pair.run();
+        assert_eq!(pair.outputs[0].last(), Some(&LinkOutput::Finished));
+        assert!(!pair.links[0].send(b"more", now));
+        assert_eq!(pair.links[0].poll_timeout(), None);
+
+        // The question comes before its end, and only to an owner that takes it.
+        pair.links[1].handle_end();
+        pair.run();
+        assert_eq!(pair.outputs[1].len(), 1);
+        pair.links[1].read_messages();
+        pair.run();
+        assert_eq!(pair.outputs[1][1..], [message("question"), LinkOutput::Ended]);
+
+        for text in [&b"answer"[..], b"rest"] {
+            assert!(pair.links[1].send(text, now));
+        }
+        pair.run();
+        assert_eq!(pair.outputs[0][2..], [message("answer"), message("rest")]);
+
+        pair.links[1].send(b"last", now);
+        pair.links[1].finish(now);
+        pair.run();
+        assert_eq!(pair.outputs[1].last(), Some(&LinkOutput::Closed { reason: CloseReason::Local }));
+        // What came before the end is read, also when the transport is gone already.
+        pair.links[0].handle_end();
+        pair.links[0].handle_closed(None);
+        pair.run();
+        let over = LinkOutput::Closed { reason: CloseReason::Remote(None) };
+        assert_eq!(pair.outputs[0][4..], [message("last"), over]);
+    }
+
+    #[test]
+    fn channels_end_both_ways_at_once() {
+        for starts_late in [false, true] {
+            let mut pair = Pair::new();
+            pair.run();
+            if starts_late {
+                pair.links[1].handle_end();
+                pair.run();
+                assert_eq!(pair.outputs[1].last(), Some(&LinkOutput::Ended));
+            }
+            pair.links[1].mux_mut();
+            pair.links[1].handle_end();
+            pair.run();
+            let over = LinkOutput::Closed { reason: CloseReason::Remote(None) };
+            assert_eq!(pair.outputs[1].last(), Some(&over));
+
+            pair.links[0].mux_mut();
+            pair.links[0].finish(Instant::EPOCH);
+            pair.run();
+            assert_eq!(pair.outputs[0].last(), Some(&LinkOutput::Closed { reason: CloseReason::Local }));
         }
     }
 

@@ -186,6 +186,9 @@ impl Engine {
             Input::Credit { link, bytes } => {
                 self.with_link(link, |entry| entry.link.handle_credit(bytes));
             }
+            Input::LinkEnded { link } => {
+                self.with_link(link, |entry| entry.link.handle_end());
+            }
             Input::LinkClosed { link, reason } => {
                 self.with_link(link, |entry| {
                     entry.is_gone = true;
@@ -363,6 +366,15 @@ impl Engine {
             return;
         }
         self.with_link(link, |entry| entry.link.close());
+    }
+
+    /// Sends nothing more on a link that is read message by message, and goes on reading: [`Output::FinishLink`] follows
+    /// where the transport is the host's. The link is over once the remote end does the same. Any other link is closed.
+    pub fn finish_link(&mut self, link: LinkId, now: Instant) {
+        if self.close_dialling(link) {
+            return;
+        }
+        self.with_link(link, |entry| entry.link.finish(now));
     }
 
     /// Breaks a link off: what was sent and is not on its way is dropped.

@@ -9,7 +9,7 @@ use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
-use crate::collections::BTreeMap;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::crypto::KeyPair;
 use crate::dht_relay::detour::Detour;
 use crate::dht_relay::messages::LookupResult;
@@ -157,6 +157,8 @@ pub(super) struct RelayEntry {
     pub(super) detours: BTreeMap<StreamId, Detour>,
     /// Streams whose link is closed and whose bytes are not all here yet, and how long they may take.
     pub(super) ending: BTreeMap<StreamId, Instant>,
+    /// Streams that are read, and written to no more once everything is on its way through the relays.
+    pub(super) finishing: BTreeSet<StreamId>,
     queries: BTreeMap<QueryId, RequestId>,
     /// Where the relay takes questions; absent once it has said that it takes none.
     asking: Option<ChannelId>,
@@ -225,6 +227,7 @@ impl Engine {
             streams: BTreeMap::new(),
             detours: BTreeMap::new(),
             ending: BTreeMap::new(),
+            finishing: BTreeSet::new(),
             queries: BTreeMap::new(),
             asking,
             questions: BTreeMap::new(),
@@ -653,14 +656,14 @@ impl Engine {
                 });
             }
             ClientEvent::End { stream } => {
-                // Upstream's streams end both ways at once.
                 if let Some(link) = entry.streams.get(&stream).copied() {
-                    self.with_link(link, |entry| entry.link.handle_closed(None));
+                    self.with_link(link, |entry| entry.link.handle_end());
                 }
             }
             ClientEvent::Closed { stream, error } => {
                 entry.detours.remove(&stream);
                 entry.ending.remove(&stream);
+                entry.finishing.remove(&stream);
                 entry.unread.remove(&stream);
                 let Some(link) = entry.streams.remove(&stream) else { return };
                 let reason = error.map(|error| error.to_string());

@@ -205,6 +205,11 @@ impl Engine {
                         return;
                     }
                 }
+                LinkOutput::Ended => self.emit(Event::LinkEnded { link: id }),
+                LinkOutput::Finished => match entry.carrier {
+                    Some(carrier) => self.finish_carrier(carrier, now),
+                    None => self.outputs.push_back(Output::FinishLink { link: id }),
+                },
                 LinkOutput::Closed { reason } => return self.link_closed(id, reason, now),
             }
         }

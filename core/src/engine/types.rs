@@ -72,6 +72,11 @@ pub enum Input {
         /// Bytes that left it since the last time.
         bytes: u64,
     },
+    /// A link's transport brings nothing more, and still takes bytes.
+    LinkEnded {
+        /// Which link.
+        link: LinkId,
+    },
     /// A link's transport is gone. Not after [`Output::CloseLink`].
     LinkClosed {
         /// Which link.
@@ -106,6 +111,11 @@ pub enum Output {
         store: StoreId,
         /// What to do.
         intent: Intent,
+    },
+    /// End our side of a link's transport once everything before is on its way: nothing more is written, and it is read on.
+    FinishLink {
+        /// Which link.
+        link: LinkId,
     },
     /// Close a link's transport once everything before is on its way; nothing follows.
     CloseLink {
@@ -361,6 +371,12 @@ pub enum Event {
         link: LinkId,
         /// Which way.
         path: LinkPath,
+    },
+    /// The remote end of a link that is read message by message writes nothing more; the link can be written to until
+    /// [`Engine::finish_link`](super::Engine::finish_link).
+    LinkEnded {
+        /// Which link.
+        link: LinkId,
     },
     /// A link is over.
     LinkClosed {

@@ -79,6 +79,7 @@ impl Host {
                     }
                     self.disks.get_mut(&store).unwrap().waiting.push_back(intent);
                 }
+                Output::FinishLink { .. } => {}
                 Output::CloseLink { link, .. } => self.closed.push(link),
                 Output::Event(Event::Done { request, result }) => {
                     assert!(self.done.insert(request, result).is_none(), "{request:?} is done twice");

@@ -210,6 +210,7 @@ impl Keeper {
                 let _ = self.engine.start_channels(link);
                 log::line(Level::Debug, "mirror: a peer", &[("key", &log::key(&remote_public_key))]);
             }
+            Event::LinkEnded { link } => self.engine.close_link(link),
             Event::LinkClosed { link, .. } => drop(self.peers.remove(&link)),
             Event::DiscoveryKey { link, discovery_key } => self.wanted_by(link, &discovery_key, now),
             Event::RemoteChannel { link, open, protocol, key } => {

@@ -316,7 +316,7 @@ impl Host {
                     self.store = store;
                     self.logs.handle(intent);
                 }
-                Output::CloseLink { .. } => {}
+                Output::FinishLink { .. } | Output::CloseLink { .. } => {}
                 Output::Event(Event::Relay(RelayEvent::Closed { relay, .. })) => {
                     if self.line.as_ref().is_some_and(|line| line.relay == relay) {
                         self.hang_up();

@@ -407,6 +407,7 @@ impl Peer {
                         let _ = disk.send(intent);
                     }
                 }
+                Output::FinishLink { .. } => {}
                 Output::CloseLink { link, .. } => {
                     self.links.remove(&link);
                 }

@@ -19,6 +19,9 @@ export class Bridge extends Duplex {
   bytesTransmitted = 0
   #link: LinkHandle | null = null
   #closed = false
+  /** Nothing more is written to this side, or to the other. */
+  #ended = false
+  #finished = false
   /** Bytes read by nobody yet: the engine gets credit for them once they are. */
   #unread = 0
   #waiting: { data: Uint8Array | null, done: (error?: Error | null) => void } | null = null
@@ -56,6 +59,13 @@ export class Bridge extends Duplex {
     if (this.push(userBytes(bytes))) this.#grant()
   }
 
+  /** @internal Nothing more travels that way. */
+  finished (): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.push(null)
+  }
+
   /** @internal The link is over, and nothing more travels. */
   unlinked (): void {
     this.#closed = true
@@ -63,7 +73,7 @@ export class Bridge extends Duplex {
     const waiting = this.#waiting
     this.#waiting = null
     waiting?.done(null)
-    this.push(null)
+    this.finished()
   }
 
   override _read (done: (error: Error | null) => void): void {
@@ -83,7 +93,8 @@ export class Bridge extends Duplex {
     const waiting = this.#waiting
     this.#waiting = null
     waiting?.done(new Error('Stream destroyed'))
-    this.noiseStream.rawClosed(this)
+    // What ended both ways has brought everything, and the stream may still be read.
+    if (!this.#ended || !this.#finished) this.noiseStream.rawClosed(this)
   }
 
   #receive (data: Uint8Array | null, done: (error?: Error | null) => void): void {
@@ -94,7 +105,8 @@ export class Bridge extends Duplex {
     }
     const link = this.#link
     if (data === null) {
-      call((engine) => { engine.linkEnded(link) })
+      this.#ended = true
+      call((engine) => { engine.linkHalfEnded(link) })
     } else {
       this.bytesReceived += data.byteLength
       call((engine) => { engine.linkBytes(link, data) })

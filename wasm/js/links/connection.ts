@@ -88,6 +88,10 @@ export class Connection extends Duplex<ConnectionEvents> {
   #over = false
   /** The engine keeps what comes, because nobody here takes it. */
   #stopped = false
+  /** The other end writes nothing more, or this end does not. */
+  #ended = false
+  #finished = false
+  #finalDone: ((error: Error | null) => void) | null = null
   #mux: Mux | null = null
   #findDirect: ((connection: Connection, mux: Mux) => DirectPath) | null
   #direct: DirectPath | null = null
@@ -273,15 +277,22 @@ export class Connection extends Duplex<ConnectionEvents> {
     else done(null)
   }
 
+  // The other end may go on writing.
   override _final (done: (error: Error | null) => void): void {
-    this.#close()
-    done(null)
+    this.#finished = true
+    const link = this.#link
+    if (link === null || this.#over) return done(null)
+    // Once both have ended, the stream is over, and what was written is to have left by then.
+    if (this.#ended) this.#finalDone = done
+    call((engine) => { engine.finishLink(link) })
+    if (!this.#ended) done(null)
   }
 
   override _predestroy (): void {
     const error = getStreamError(this as never) ?? null
     this.#settleOpen(error ?? new Error('Stream destroyed'))
     this.#continue(new Error('Stream destroyed'))
+    this.#settleFinal()
     this.#close()
     if (this.#bridge && !this.#over) this.#bridge.destroy(error)
   }
@@ -355,6 +366,13 @@ export class Connection extends Duplex<ConnectionEvents> {
       case 'path':
         this.#direct?.moved(...rest as ['relay' | 'direct', string | undefined])
         break
+      case 'link-ended':
+        this.#ended = true
+        this.push(null)
+        break
+      case 'link-finish':
+        this.#bridge?.finished()
+        break
       case 'link-close':
       case 'link-closed':
         this.#onclosed(rest[0] as Failure | null)
@@ -410,6 +428,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#direct?.destroy()
     this.#mux?.unlinked()
     this.#continue(null)
+    this.#settleFinal()
     if (failure && !this.destroying) {
       const error = streamError(failure)
       this.#bridge?.destroy(error)
@@ -421,7 +440,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (!this.connected || this.#mux !== null) {
       this.destroy()
     } else {
-      this.push(null)
+      if (!this.#ended) this.push(null)
       this.end(null)
     }
   }
@@ -430,7 +449,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (this.#link === null || this.#over) return
     const link = this.#link
     // What is destroyed is over at the other end, too, even if nobody reads there.
-    const isBroken = this.destroying && this.#bridge === null
+    const isBroken = this.destroying && this.#bridge === null && !(this.#ended && this.#finished)
     call((engine) => {
       if (isBroken) engine.breakLink(link)
       else engine.closeLink(link)
@@ -453,6 +472,12 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (this.#mux !== null || this.#over) return
     const link = this.#link!
     call((engine) => { engine.linkReadMessages(link) })
+  }
+
+  #settleFinal (): void {
+    const done = this.#finalDone
+    this.#finalDone = null
+    done?.(null)
   }
 
   #settleOpen (error: Error | null): void {

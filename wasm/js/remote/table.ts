@@ -20,8 +20,8 @@ function methods (makes: Makes, handles: readonly number[], names: string): Arra
 export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('nothing', first, `
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
-    coreSetRecovering coreRelease coreGuard coreAdmit corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkReadMessages linkStopMessages linkStartChannels
-    closeLink breakLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay relayPing acceptConnection coreTellSignature
+    coreSetRecovering coreRelease coreGuard coreAdmit corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkHalfEnded linkReadMessages linkStopMessages linkStartChannels
+    closeLink breakLink finishLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay relayPing acceptConnection coreTellSignature
     denyConnection cancel writeToReply closeQuestion expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `

@@ -53,7 +53,7 @@ impl Host {
                     self.engine.handle_input(Input::Credit { link, bytes: bytes.len() as u64 }, self.now);
                 }
                 Output::Event(Event::Done { request, result }) => self.answers.push((request, result.ok())),
-                Output::Event(_) | Output::CloseLink { .. } => {}
+                Output::Event(_) | Output::FinishLink { .. } | Output::CloseLink { .. } => {}
                 Output::Idle { .. } => return,
             }
         }
