@@ -467,8 +467,7 @@ suiteOfPairs('range destroy after done', async (t, { replicate, createA, createB
   replicate(a, b, t)
   const r = b.download()
   t.is(typeof r.ready, 'function')
-  await sleep(80)
-  t.is(b.contiguousLength, 2)
+  await eventually(() => b.contiguousLength === 2)
   const p = r.done()
   r.destroy()
   await p.then(
