@@ -299,3 +299,16 @@ sameBees('histories that go on, and end with their bee', async ({ createBee, not
   await bee.close()
   note(await last)
 })
+
+sameBees('what is kept of blocks, in memory of its own', async ({ createBee, note }) => {
+  const bee = await createBee(text)
+  for (const letter of letters) await bee.put(letter, letter + letter)
+  await collect(bee.createReadStream())
+  for (const seq of [5, 9]) {
+    const [key, node] = [bee._keyCache.get(seq), bee._nodeCache.get(seq)]
+    note(seq, key, node.key, node.value, key.buffer.byteLength < 500, node.key.buffer.byteLength < 500)
+  }
+  note(bee._keyCache.get(100), bee._nodeCache.get(100))
+  await bee.core.truncate(6)
+  note(bee._keyCache.get(9), bee._nodeCache.get(9))
+})

@@ -64,6 +64,23 @@ export class Blocks {
   }
 }
 
+/** What is in the cache, for programs that look: a key, or a whole node, by its block; null when it is not there. */
+export class CacheView<T> {
+  readonly #blocks: Blocks
+  readonly #pick: (entry: RawEntry) => T
+
+  constructor (blocks: Blocks, pick: (entry: RawEntry) => T) {
+    this.#blocks = blocks
+    this.#pick = pick
+  }
+
+  get (seq: number): T | null {
+    const cache = this.#blocks.of(this.#blocks.core)
+    const found = look((engine) => new engine.BeeWalk(cache, seq + 1).getBySeq(seq)) as RawEntry | null | undefined | false
+    return found ? this.#pick(found) : null
+  }
+}
+
 /** Takes a step of a walk until it ends, and gives it the blocks that it stops for. */
 export async function take<T> (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, step: () => T | undefined | false, hooks: Hooks = {}): Promise<T> {
   const loading = new Map<number, Promise<void>>()

@@ -10,7 +10,7 @@ import { ReadyResource } from '../support/ready-resource.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import type { GetOptions, ReplicateOptions, UpdateOptions } from '../hypercore/options.js'
 import { Batch, type BatchOptions, type EncodingOptions, type PutOptions } from './batch.js'
-import { Blocks, type Entry } from './blocks.js'
+import { Blocks, CacheView, type Entry } from './blocks.js'
 import { clearUnlinked, type ClearUnlinkedOptions } from './clear.js'
 import { codec, EMPTY, encodeRange, prefixed, SEPARATOR, type BeeCodec, type BeeEncoding } from './encodings.js'
 import { HyperbeeExtension } from './extension.js'
@@ -93,6 +93,10 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
   readonly _sub: boolean
   /** @internal */
   readonly blocks: Blocks
+  /** @internal Keys by block, once it is open. */
+  _keyCache: CacheView<Uint8Array> | null = null
+  /** @internal Keys and values by block, once it is open. */
+  _nodeCache: CacheView<{ key: Uint8Array, value: Uint8Array | null }> | null = null
   /** @internal Reads and batches that are open. */
   readonly _batches: Batch[] = []
   /** @internal */
@@ -314,6 +318,8 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     // Also when the core is open: a snapshot has no version before it is ready.
     await this.core.ready()
     if (this._checkout === -1) this._checkout = Math.max(1, this.core.length)
+    this._keyCache = new CacheView(this.blocks, ([, key]) => userBytes(key))
+    this._nodeCache = new CacheView(this.blocks, ([, key, value]) => ({ key: userBytes(key), value: value && userBytes(value) }))
   }
 
   /** @internal */

@@ -31,7 +31,7 @@ export function count (stats: TransferStats, speed: Speedometer, bytes: number):
   stats.blocks++
   stats.totalBytes += bytes
   stats.monitoringBytes += bytes
-  stats.percentage = Math.round((stats.blocks / stats.targetBlocks) * 10000) / 100
+  stats.percentage = Math.round((stats.blocks / stats.targetBlocks) * 100 * 100) / 100
 }
 
 export class Monitor extends EventEmitter<{ update: [] }> {
