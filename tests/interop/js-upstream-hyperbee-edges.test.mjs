@@ -312,3 +312,19 @@ sameBees('what is kept of blocks, in memory of its own', async ({ createBee, not
   await bee.core.truncate(6)
   note(bee._keyCache.get(9), bee._nodeCache.get(9))
 })
+
+sameBees('an extension of the program\'s own is asked', async ({ create, Hyperbee, note }) => {
+  const writer = new Hyperbee(await create({ keyPair }), text)
+  for (let i = 0; i < 60; i++) await writer.put(`k${i}`, `v${i}`)
+  await writer.core.clear(0, 40)
+  const asked = []
+  const extension = {
+    get: (version, key) => { asked.push(['get', version, key]) },
+    iterator: ({ version, gt, gte, lt, lte, limit, reverse }) => { asked.push(['iterator', version, gt, gte, lt, lte, limit, reverse]) }
+  }
+  const bee = new Hyperbee(writer.core.session(), { ...text, extension })
+  note(bee.extension === extension, bee.sub('x').extension === extension)
+  for (const call of [() => bee.get('k1', { timeout: 5 }), () => bee.peek({ gt: 'k1' }, { timeout: 5 }), () => collect(bee.createReadStream({ gte: 'k2', lt: 'k5', reverse: true, limit: 7 }, { timeout: 5 }))]) note((await outcomeOf(call)).error?.code, asked.splice(0))
+  for (const call of [() => bee.get('k1', { timeout: 5, extension: false }), () => collect(bee.createReadStream({}, { timeout: 5, extension: false }))]) note((await outcomeOf(call)).error?.code, asked.splice(0))
+  await bee.close()
+})

@@ -6,7 +6,7 @@ import type { Extension } from '../hypercore/extension.js'
 import type { Peer } from '../hypercore/peer.js'
 import { takeLocal } from './blocks.js'
 import type { Hyperbee } from './hyperbee.js'
-import type { RangeIterator } from './iterators.js'
+import type { RangeIterator, RangeSnapshot } from './iterators.js'
 
 /** Questions that are answered at once; more are left unanswered, as a hint may be. */
 const MAX_ANSWERS = 32
@@ -54,6 +54,12 @@ export class Lookup {
   end (): void {
     this.#extension.lookups.delete(this)
   }
+}
+
+/** Asks peers for hints; one of a program's own takes the place of ours. */
+export interface BeeExtension {
+  get (version: number, key: Uint8Array): void
+  iterator (place: RangeSnapshot): void
 }
 
 /** The extension "hyperbee" of a core, shared by all views of a bee. */

@@ -13,7 +13,7 @@ import { Batch, type BatchOptions, type EncodingOptions, type PutOptions } from 
 import { Blocks, CacheView, type Entry } from './blocks.js'
 import { clearUnlinked, type ClearUnlinkedOptions } from './clear.js'
 import { codec, EMPTY, encodeRange, prefixed, SEPARATOR, type BeeCodec, type BeeEncoding } from './encodings.js'
-import { HyperbeeExtension } from './extension.js'
+import { HyperbeeExtension, type BeeExtension } from './extension.js'
 import {
   DiffIterator, first, HistoryIterator, RangeIterator, streamOf, type BeeStream, type Difference, type HistoryEntry, type HistoryOptions, type RangeOptions
 } from './iterators.js'
@@ -29,12 +29,6 @@ export interface Metadata {
 export interface Header {
   protocol: string
   metadata: { contentFeed: Uint8Array | null, userData: Uint8Array | null } | null
-}
-
-/** Asks peers for hints; one of a program's own takes the place of ours. */
-export interface BeeExtension {
-  get (version: number, key: Uint8Array): void
-  iterator (...question: any[]): void
 }
 
 export interface HyperbeeOptions extends EncodingOptions {
@@ -178,7 +172,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     const keyEncoding = given.keyEncoding ? codec(given.keyEncoding) : this.keyEncoding
     const encoded = encodeRange(keyEncoding, given, this._sub)
     const batch = new Batch(this, this.makeSnapshot(), null, given)
-    return new RangeIterator(batch, null, encoded, extension as HyperbeeExtension | null)
+    return new RangeIterator(batch, null, encoded, extension)
   }
 
   /** The entries of a range, in the order of their keys. */
@@ -357,4 +351,4 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
   }
 }
 
-export type { BeeEncoding }
+export type { BeeEncoding, BeeExtension }

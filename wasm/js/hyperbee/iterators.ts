@@ -7,7 +7,7 @@ import { look } from '../runtime.js'
 import type { Batch } from './batch.js'
 import { finalEntry, take, type Entry, type ReadOptions } from './blocks.js'
 import { engineBounds, type Bounds, type Encoding } from './encodings.js'
-import { ENTRIES_PER_QUESTION, HyperbeeExtension } from './extension.js'
+import { ENTRIES_PER_QUESTION, HyperbeeExtension, type BeeExtension } from './extension.js'
 
 export interface RangeOptions<K = any> extends Bounds<K>, ReadOptions {
   /** The last key first. */
@@ -74,12 +74,12 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
   #walk: BeeWalkHandle | null = null
   #version = 0
   #isBegun = false
-  #extension: HyperbeeExtension | null
+  #extension: HyperbeeExtension | BeeExtension | null
   /** Entries until peers are asked again. */
   #quiet = 0
 
   /** @internal The bounds are encoded already. */
-  constructor (batch: Batch, encoding: Encoding | null, options: RangeOptions = {}, extension: HyperbeeExtension | null = null) {
+  constructor (batch: Batch, encoding: Encoding | null, options: RangeOptions = {}, extension: HyperbeeExtension | BeeExtension | null = null) {
     this.batch = batch
     this.encoding = encoding ?? batch.encoding
     this.#options = options
@@ -150,7 +150,8 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
   #ask (): void {
     if (this.#extension === null || this.#quiet > 0) return
     this.#quiet = ENTRIES_PER_QUESTION
-    this.#extension.iterator(this, this.#version)
+    if (this.#extension instanceof HyperbeeExtension) this.#extension.iterator(this, this.#version)
+    else this.#extension.iterator(this.snapshot(this.#version))
   }
 }
 
