@@ -196,3 +196,41 @@ test('a file of a drive and its entry are stored in one transaction, in the orde
   assert.equal(found.oneByOne, 10)
   assert.deepEqual(found.right, ['made', '', 3_000_000, ...Array(20).fill(true)])
 })
+
+test('bytes that are there and cannot be read are an error, and not the end of the log', async (t) => {
+  const { url } = await servePackage(t)
+  const { page, problems } = await openPage(await startBrowser(t), url)
+  await page.evaluate(async () => {
+    const { default: Hypercore } = await import('/hypertab/browser/hypercore.js')
+    const { indexedDb } = await import('/hypertab/browser/storage.js')
+    const core = new Hypercore(indexedDb('unread'))
+    for (let value = 0; value < 5; value++) await core.append(new Uint8Array(200_000).fill(value))
+  })
+  // A log that was not closed is read again when it opens.
+  await page.reload()
+
+  const found = await page.evaluate(async () => {
+    const { default: Hypercore } = await import('/hypertab/browser/hypercore.js')
+    const { indexedDb } = await import('/hypertab/browser/storage.js')
+    const { arrayBuffer } = Blob.prototype
+    let refused = 0
+    Blob.prototype.arrayBuffer = function () {
+      refused++
+      return Promise.reject(new DOMException('not now', 'NotReadableError'))
+    }
+    let core = new Hypercore(indexedDb('unread'))
+    const failure = await core.ready().then(() => core.length, (error) => error.cause?.code ?? error.code)
+    await core.close().catch(() => {})
+    Blob.prototype.arrayBuffer = arrayBuffer
+
+    core = new Hypercore(indexedDb('unread'))
+    await core.ready()
+    const right = []
+    for (let value = 0; value < core.length; value++) right.push((await core.get(value)).every((byte) => byte === value))
+    await core.close()
+    return { refused: refused > 0, failure, right }
+  })
+
+  assert.deepEqual(problems, [])
+  assert.deepEqual(found, { refused: true, failure: 'STORAGE_READ_FAILED', right: Array(5).fill(true) })
+})

@@ -32,10 +32,11 @@ export const PATIENCE_MS = 60_000
  * @property {(url: string) => Promise<EnginePage>} open
  * @property {() => Promise<EngineBrowser>} crash ends its processes, or for WebKit those of its pages, without a word; what it
  *   resolves to has the same stored data
+ * @property {() => Promise<void>} [makeRoom] gives back some of what the quota leaves no room for, where that is a disk that is full
  */
 
 /**
- * How each is started; `quota` is in bytes, where an engine can be told it.
+ * How each is started; `quota` is in bytes.
  *
  * @type {Record<string, (t: import('node:test').TestContext, options?: { profile?: string, quota?: number }) => Promise<EngineBrowser>>}
  */

@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { rm } from 'node:fs/promises'
 
 import { WebSocketServer } from 'ws'
 
@@ -15,7 +16,6 @@ const PATIENCE_MS = 60_000
 
 /** Starts it, see `engines`; the pages it opens have to be ones of servePackage. */
 export async function startWebKit (t, { profile = temporaryFolder(t), quota } = {}) {
-  if (quota !== undefined) throw new Error('WebKit cannot be told a quota')
   const program = await ensureOther('WebKit')
   const display = await startDisplay(t)
   const driver = await startDriver(t)
@@ -33,7 +33,8 @@ export async function startWebKit (t, { profile = temporaryFolder(t), quota } = 
       const opened = driver.next()
       const address = `${url}/?driver=${encodeURIComponent(driver.url)}`
       if (child === null) {
-        child = spawn(program, ['--javascript-can-open-windows-automatically=true', address], {
+        const [command, args] = onDisk(quota, profile, [program, '--javascript-can-open-windows-automatically=true', address])
+        child = spawn(command, args, {
           env: {
             ...process.env,
             DISPLAY: display,
@@ -55,12 +56,27 @@ export async function startWebKit (t, { profile = temporaryFolder(t), quota } = 
       pages.push(page)
       return page
     },
+    async makeRoom () {
+      // Its disk is in nobody else's sight but this one's.
+      await rm(`/proc/${child.pid}/root${profile}/${BALLAST}`)
+    },
     async crash () {
       await kill()
       return await startWebKit(t, { profile })
     }
   }
 }
+
+/** A disk of its own, in memory, for whoever is in the new namespace: WebKit cannot be told a quota. Something else takes some of it. */
+function onDisk (quota, profile, [program, ...args]) {
+  if (quota === undefined) return [program, args]
+  const script = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && head -c "$3" /dev/zero > "$2/$4" && shift 4 && exec "$@"'
+  const sizes = [String(quota + BALLAST_BYTES), profile, String(BALLAST_BYTES), BALLAST]
+  return ['unshare', ['--user', '--map-root-user', '--mount', 'sh', '-c', script, 'sh', ...sizes, program, ...args]]
+}
+
+const BALLAST = 'something-else'
+const BALLAST_BYTES = 8 << 20
 
 /** A page that has connected; see EnginePage. */
 class Page {

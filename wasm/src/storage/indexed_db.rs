@@ -30,7 +30,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::failure_of;
-use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, make_rows};
+use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, make_rows, takes_blobs};
 
 const LOG: &str = "log";
 const META: &str = "meta";
@@ -100,7 +100,7 @@ impl IndexedDb {
             gathering: RefCell::default(),
             fetching: RefCell::default(),
             fence: Cell::default(),
-            takes_blobs: Cell::new(true),
+            takes_blobs: Cell::new(takes_blobs()),
         })
     }
 
@@ -121,7 +121,10 @@ impl IndexedDb {
             }
             DeviceOp::ReadHeaders { .. } => self.read_headers(&database).await.map_err(read_failure),
             DeviceOp::Read { parts, .. } => self.read(&database, parts).await,
-            DeviceOp::Replay { from, len, .. } => replay(&database, from, len).await.map_err(read_failure),
+            DeviceOp::Replay { from, len, .. } => {
+                let values = replay(&database, from, len).await.map_err(read_failure)?;
+                Ok(DeviceReply::Bytes(vec![join(bytes_of_rows(values).await?)]))
+            }
             DeviceOp::Write { records, durable, header, free, .. } => {
                 self.write(&database, Write { records, durable, header, free, passed: None }).await
             }
@@ -151,7 +154,7 @@ impl IndexedDb {
                     // Private windows of some browsers keep no blobs.
                     StorageFailure::WriteFailed if has_blobs => self.takes_blobs.set(false),
                     failure => {
-                        self.takes_blobs.set(true);
+                        self.takes_blobs.set(takes_blobs());
                         return Err(failure);
                     }
                 },
@@ -207,7 +210,10 @@ impl IndexedDb {
         let Some(fetch) = self.gathering.borrow_mut().take() else { return };
         self.fetching.borrow_mut().push(Rc::clone(&fetch));
         let addresses = fetch.addresses();
-        let found = rows(database, &addresses).await.map_err(read_failure);
+        let found = match rows(database, &addresses).await {
+            Ok(values) => bytes_of_rows(values).await,
+            Err(error) => Err(read_failure(error)),
+        };
         self.fetching.borrow_mut().retain(|other| !Rc::ptr_eq(other, &fetch));
         if let Ok(found) = &found {
             let mut recent = self.recent.borrow_mut();
@@ -229,7 +235,7 @@ fn cut(row: &Row, part: Part) -> Result<Bytes, StorageFailure> {
 }
 
 /// Gets rows, all in flight at once.
-async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Row>>, Error> {
+async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<JsValue>>, Error> {
     let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
     let mut requests = Vec::with_capacity(addresses.len());
     {
@@ -243,23 +249,26 @@ async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<Row>>
     for request in requests {
         values.push(request.await?);
     }
-    Ok(bytes_of_rows(values).await)
+    Ok(values)
 }
 
-async fn replay(database: &Database, from: u64, len: u64) -> Result<DeviceReply, Error> {
+async fn replay(database: &Database, from: u64, len: u64) -> Result<Vec<Option<JsValue>>, Error> {
     let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
     let range = from as f64..(from + len) as f64;
     let request =
         transaction.object_store(LOG)?.get_all::<JsValue>().with_query::<f64, _>(range).primitive()?;
     let _end = end(transaction).await;
-    let values = request.await?.map(|value| value.map(Some)).collect::<Result<Vec<_>, _>>()?;
+    request.await?.map(|value| value.map(Some)).collect()
+}
+
+fn join(rows: Vec<Option<Row>>) -> Bytes {
     let mut joined = Vec::new();
-    for row in bytes_of_rows(values).await.into_iter().flatten() {
+    for row in rows.into_iter().flatten() {
         let at = joined.len();
         joined.resize(at + row.length() as usize, 0);
         row.copy_to(&mut joined[at..]);
     }
-    Ok(DeviceReply::Bytes(vec![Bytes::from(joined)]))
+    Bytes::from(joined)
 }
 
 /// Makes this owner the last one.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use hypertab_core::collections::BTreeMap;
 use hypertab_core::error::StorageFailure;
-use js_sys::{Array, Promise, Uint8Array};
+use js_sys::{Array, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
@@ -38,6 +38,16 @@ extern "C" {
 /// adds, but copy and compress what comes as an array first, in this realm; it takes twice as long.
 const LARGE: usize = 60 << 10;
 
+/// Whether this browser may be given blobs: on a disk that is full, WebKit stores the beginning of one and says that it is stored.
+pub(super) fn takes_blobs() -> bool {
+    let get =
+        |object: &JsValue, name: &str| Reflect::get(object, &JsValue::from_str(name)).unwrap_or_default();
+    let agent = get(&get(&js_sys::global(), "navigator"), "userAgent").as_string().unwrap_or_default();
+    // Not by `contains`, whose search is 4 kB of what a page loads.
+    let says = |name: &[u8]| agent.as_bytes().windows(name.len()).any(|part| part == name);
+    !says(b"AppleWebKit/") || says(b"Chrome/")
+}
+
 /// Whether a browser makes a file of a row.
 pub(super) fn is_large(bytes: &Bytes) -> bool {
     bytes.len() >= LARGE
@@ -56,7 +66,11 @@ pub(super) fn make_rows(records: &[(u64, Bytes)], takes_blobs: bool) -> Vec<(u64
 }
 
 /// Reads rows as they come from the database. A row without bytes is none.
-pub(super) async fn bytes_of_rows(values: Vec<Option<JsValue>>) -> Vec<Option<Row>> {
+///
+/// # Errors
+///
+/// Fails when bytes that are there are not given: whoever took the row for none would write over it.
+pub(super) async fn bytes_of_rows(values: Vec<Option<JsValue>>) -> Result<Vec<Option<Row>>, StorageFailure> {
     enum Found {
         Row(Option<Row>),
         Blob(Promise),
@@ -69,13 +83,26 @@ pub(super) async fn bytes_of_rows(values: Vec<Option<JsValue>>) -> Vec<Option<Ro
     };
     let found: Vec<Found> = values.into_iter().map(begin).collect();
     let mut rows = Vec::with_capacity(found.len());
+    let mut is_lacking = false;
     for found in found {
         rows.push(match found {
             Found::Row(row) => row,
-            Found::Blob(buffer) => JsFuture::from(buffer).await.ok().map(|buffer| Uint8Array::new(&buffer)),
+            Found::Blob(buffer) => match JsFuture::from(buffer).await {
+                Ok(buffer) => Some(Uint8Array::new(&buffer)),
+                // The others are waited for all the same: a failure that nobody takes is an error of the page.
+                Err(error) => {
+                    is_lacking |= !is_gone(&error);
+                    None
+                }
+            },
         });
     }
-    rows
+    if is_lacking { Err(StorageFailure::ReadFailed) } else { Ok(rows) }
+}
+
+/// Whether the file of a blob is lost.
+fn is_gone(error: &JsValue) -> bool {
+    error.dyn_ref::<web_sys::DomException>().is_some_and(|exception| exception.name() == "NotFoundError")
 }
 
 /// Bytes of rows kept in memory.
