@@ -1,7 +1,5 @@
 // What swarms do, with upstream's class and with ours: the same programs, the same notes.
 
-import { randomBytes } from 'node:crypto'
-
 import { sleep } from './support/assertions.mjs'
 import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
 import { sameSwarms } from './support/same-swarms.mjs'
@@ -258,7 +256,7 @@ sameSwarms('destroyed while connected', async ({ create, note }) => {
     const [server, client] = [create(), create()]
     const [accepted, dialled] = [watch(server), watch(client)]
     // One of its own: what is destroyed by force stays announced.
-    const topic = randomBytes(32)
+    const topic = Buffer.from(crypto.getRandomValues(new Uint8Array(32)))
     await join(server, topic, { client: false })
     client.join(topic, { server: false })
     await eventually(() => dialled.length === 1 && accepted.length === 1)
