@@ -1,6 +1,6 @@
 //! Multiples of the base point, which every signature needs one of.
 //!
-//! They come from a table, in a third of the time. It is made when it is first needed: as a constant it would be a
+//! They come from a table, in less than half the time. It is made when it is first needed: as a constant it would be a
 //! tenth of what a page loads of the engine.
 //!
 //! Source: Bernstein, Duif, Lange, Schwabe and Yang, "High-speed high-security signatures" (2012), section 4.
