@@ -331,7 +331,11 @@ impl Ledger {
         bytes: usize,
         now: Instant,
     ) -> Result<(), (usize, Full)> {
-        let accounts = |peer: &Native| [Id::Address(peer.address), Id::Key(peer.key), Id::Total];
+        let quotas = self.quotas;
+        let accounts = |peer: &Native| {
+            let ids = [Id::Address(peer.address), Id::Key(peer.key), Id::Total];
+            ids.into_iter().filter(move |id| quotas.of(id.scope()).bounds_bytes())
+        };
         for (at, peer) in peers.iter().enumerate() {
             for id in accounts(peer) {
                 self.may_forward(id, at, now).map_err(|full| (at, full))?;
@@ -340,7 +344,7 @@ impl Ledger {
         let bytes = bytes as u64;
         for (at, peer) in peers.iter().enumerate() {
             for id in accounts(peer) {
-                let quota = *self.quotas.of(id.scope());
+                let quota = quotas.of(id.scope());
                 let account = self.account(id, now);
                 account.touched = now;
                 if let Some((rate, bucket)) = quota.byte_rate().zip(account.bytes.get_mut(at)) {
@@ -442,6 +446,10 @@ impl Quota {
     fn lookup_rate(&self) -> Option<Rate> {
         let per_minute = self.lookups_per_minute?;
         Some(Rate { burst: per_minute, per_second: per_minute, seconds: 60 })
+    }
+
+    fn bounds_bytes(&self) -> bool {
+        self.bytes_per_second.is_some() || self.bytes_per_day.is_some()
     }
 
     fn byte_rate(&self) -> Option<Rate> {
@@ -686,6 +694,10 @@ mod tests {
         assert_eq!(ledger.forward([native(4), native(1)], 1, later), Err((1, Full::Spent(Scope::Address))));
         assert_eq!(ledger.forward([native(3), native(4)], 1500, later), Ok(()));
         assert_eq!(ledger.forward([native(1), native(4)], 1, now + DAY), Ok(()));
+
+        let mut ledger = Ledger::new(NONE);
+        assert_eq!(ledger.forward([native(1), native(2)], usize::MAX, now), Ok(()));
+        assert_eq!(ledger.len(), 0, "nothing is remembered that bounds nothing");
     }
 
     #[test]
