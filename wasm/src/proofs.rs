@@ -43,7 +43,7 @@ pub fn core_verify_fully_remote(core: u32, proof: JsValue) -> Result<f64, JsErro
         };
         let request = runtime.own_request();
         let verified = verified
-            .map(|head| head_object(&head).into())
+            .map(|head| head_object(&head))
             .map_err(|error| failure(error.code(), &error.to_string()));
         runtime.push_event(done(request, verified));
         request
