@@ -260,6 +260,26 @@ fn a_peer_that_cannot_prove_what_it_has_hears_of_our_length_again() {
 }
 
 #[test]
+fn a_peer_that_announces_blocks_beyond_its_length_hears_of_ours_again() {
+    let mut node = Node::active(reader_at(5), 1);
+    node.add_peer(1);
+    // Upstream does not tell of a head that it cannot prove.
+    node.receive(1, Message::Sync(sync(0, 5, 5)));
+    node.receive(1, Message::Range(Range { drop: false, start: 0, length: 5 }));
+    assert_eq!(node.replicator.poll_timeout(), None);
+    node.receive(1, Message::Range(Range { drop: false, start: 8, length: 1 }));
+    node.take_sent();
+
+    node.now += Duration::from_secs(1);
+    node.replicator.handle_timeout(&node.log, node.now);
+    node.pump();
+    assert!(matches!(node.take_sent()[..], [Message::Sync(Sync { length: 5, .. })]));
+    node.receive(1, Message::Sync(sync(0, 9, 5)));
+
+    assert_eq!(requests(&node.take_sent())[0].what, upgrade(5, 4));
+}
+
+#[test]
 fn whoever_has_got_the_whole_log_tells_the_peers_that_are_behind() {
     let mut node = Node::active(reader_at(8), 1);
     node.add_peer(1);

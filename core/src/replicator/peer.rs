@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) remote_synced: bool,
     /// The length of ours that it has seen.
     pub(super) length_acked: u64,
+    /// The end of what it announced since it last told its length.
+    pub(super) announced: u64,
     pub(super) blocks: RemoteBlocks,
 
     pub(super) serving: Serving,
@@ -94,6 +96,7 @@ impl Peer {
             remote_allow_push: false,
             remote_synced: false,
             length_acked: 0,
+            announced: 0,
             blocks: RemoteBlocks::new(local.length()),
             serving: Serving::default(),
             wants: LocalWants::new(unit(options)),

@@ -38,6 +38,7 @@ impl Replicator {
         peer.remote_synced = true;
         peer.remote_fork = sync.fork;
         peer.remote_length = sync.length;
+        peer.announced = 0;
         peer.remote_can_upgrade = sync.can_upgrade;
         peer.remote_uploading = sync.uploading;
         peer.remote_downloading = sync.downloading;
@@ -95,6 +96,7 @@ impl Replicator {
             self.actions.push_back(Action::Event(ReplicatorEvent::RemoteContiguousLength { length }));
         }
         if !range.drop {
+            peer.announced = peer.announced.max(range.start.saturating_add(range.length));
             self.remind_soon(id, local, now);
             self.retry(id);
             self.update_peer(id, local, now);

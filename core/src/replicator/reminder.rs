@@ -1,8 +1,9 @@
-//! Asking again a peer that has more and cannot prove it.
+//! Asking again a peer that has more than it can prove, or says that it has.
 //!
-//! Whether a peer can prove the rest of its log to us depends on the nodes that it holds, and it says so when a head changes. Upstream does not look again
-//! when the blocks that bring the nodes have come (hypercore 11.35, `lib/replicator.js`, `_shouldUpdateCanUpgrade`), but it does whenever
-//! it hears of our head. Without a reminder the log of a peer between two others stays where it is until somebody appends.
+//! Whether a peer can prove the rest of its log to us depends on the nodes that it holds. Upstream looks when a head changes; if it finds that it
+//! cannot, it does not even say that its head changed, and it does not look again when the blocks come that bring the nodes (hypercore 11.35,
+//! `lib/replicator.js`, `signalUpgrade`). But it looks whenever it hears of our head. Without a reminder the log of a peer between two others
+//! stays where it is until somebody appends.
 
 use crate::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ impl Default for Reminder {
 }
 
 impl Replicator {
-    /// Sees to it that a peer is reminded, if it has more than it can prove.
+    /// Sees to it that a peer is reminded, if it has more than it can prove, or than it says.
     pub(super) fn remind_later(&mut self, id: PeerId, local: &dyn Local, now: Instant) {
         let is_stuck = self.peers.get(&id).is_some_and(|peer| is_stuck(peer, local));
         if is_stuck && self.wants_upgrades() {
@@ -76,7 +77,9 @@ impl Replicator {
 
 fn is_stuck(peer: &Peer, local: &dyn Local) -> bool {
     let can_ask = peer.remote_can_upgrade && peer.length_acked == local.length();
-    peer.remote_synced && peer.remote_fork == local.fork() && peer.remote_length > local.length() && !can_ask
+    let has_more = peer.remote_fork == local.fork() && peer.remote_length > local.length();
+    let has_untold = peer.announced > peer.remote_length.max(local.length());
+    peer.remote_synced && ((has_more && !can_ask) || has_untold)
 }
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
