@@ -1,9 +1,10 @@
 // WebKit's small browser on a screen in memory. Its own automation forgets what pages store, so that pages are driven over a
 // WebSocket instead: the blank page of servePackage runs what it is sent.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 
 import { WebSocketServer } from 'ws'
 
@@ -72,8 +73,17 @@ function onDisk (quota, profile, [program, ...args]) {
   if (quota === undefined) return [program, args]
   const script = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && head -c "$3" /dev/zero > "$2/$4" && shift 4 && exec "$@"'
   const sizes = [String(quota + BALLAST_BYTES), profile, String(BALLAST_BYTES), BALLAST]
-  return ['unshare', ['--user', '--map-root-user', '--mount', 'sh', '-c', script, 'sh', ...sizes, program, ...args]]
+  return ['unshare', [...NAMESPACE ?? [], 'sh', '-c', script, 'sh', ...sizes, program, ...args]]
 }
+
+/** What makes such a namespace here, if anything does: some systems let nobody have a user's, others no container mount. */
+const NAMESPACE = [['--user', '--map-root-user', '--mount'], ['--mount']].find((flags) => {
+  const script = 'mount -t tmpfs tmpfs "$1"'
+  return spawnSync('unshare', [...flags, 'sh', '-c', script, 'sh', tmpdir()], { stdio: 'ignore' }).status === 0
+})
+
+/** Why a quota cannot be given; false when it can. */
+export const noQuota = NAMESPACE ? false : 'A disk of its own takes a mount namespace (unshare --mount).'
 
 const BALLAST = 'something-else'
 const BALLAST_BYTES = 8 << 20
