@@ -1,12 +1,13 @@
 //! What this machine can do at most: single steps, and workloads reduced to what cannot be left out of them.
 
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use hypertab_core::crypto::{self, KeyPair, Node};
-use hypertab_core::secret_stream::cipher::{Push, Tag};
+use hypertab_core::secret_stream::cipher::{OVERHEAD, Pull, Push, Tag};
 use hypertab_core::storage::log_store::SyncFile as _;
 
 use crate::disk_file::DiskFile;
@@ -105,6 +106,47 @@ fn floors(file: &dyn Fn() -> PathBuf, block: &dyn Fn(u32, usize) -> Bytes, out: 
         }
     });
     out("limit-drive-put-8k", 2000.0 / seconds, "files/s");
+    out("limit-replicate-64k", replicate([file(), file()], block), "MB/s");
+}
+
+/// Two ends on this machine: one reads blocks from a file, seals and sends them, the other opens, hashes and writes them.
+fn replicate([source, copy]: [PathBuf; 2], block: &dyn Fn(u32, usize) -> Bytes) -> f64 {
+    const COUNT: u32 = 1000;
+    const SIZE: usize = 65536;
+    let open = |path: PathBuf| DiskFile::open(&path).expect("a file");
+    let (mut source, mut copy) = (open(source), open(copy));
+    for at in 0..COUNT {
+        source.write_at(u64::from(at) * SIZE as u64, &block(at, SIZE)).expect("room");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let sending = std::thread::spawn(move || {
+        let mut socket = TcpStream::connect(address).expect("loopback");
+        let (mut push, mut frame) = (Push::new(&[1; 32], &[2; 24]), vec![0; SIZE + OVERHEAD]);
+        for at in 0..COUNT {
+            source.read_at(u64::from(at) * SIZE as u64, &mut frame[1..=SIZE]).expect("written before");
+            push.seal(Tag::MESSAGE, &mut frame);
+            socket.write_all(&frame).expect("connected");
+        }
+    });
+    let (mut socket, _) = listener.accept().expect("a connection");
+    let mut pull = Pull::new(&[1; 32], &[2; 24]);
+    let mut frames = vec![vec![0; SIZE + OVERHEAD]; 4];
+    let seconds = timed(|| {
+        for start in (0..COUNT).step_by(frames.len()) {
+            for frame in &mut frames {
+                socket.read_exact(frame).expect("connected");
+                pull.open(frame).expect("sealed by the other end");
+            }
+            let bodies: Vec<&[u8]> = frames.iter().map(|frame| &frame[1..=SIZE]).collect();
+            std::hint::black_box(crypto::leaf_hashes(&bodies));
+            for (at, body) in (start..).zip(bodies) {
+                copy.write_at(u64::from(at) * SIZE as u64, body).expect("room");
+            }
+        }
+    });
+    sending.join().expect("the sender does not fail");
+    f64::from(COUNT) * SIZE as f64 / seconds / 1e6
 }
 
 fn batches(block: &dyn Fn(u32, usize) -> Bytes, count: u32, batch: u32, size: usize) -> Vec<Vec<Bytes>> {
@@ -160,7 +202,6 @@ fn timed(run: impl FnOnce()) -> f64 {
 }
 
 fn transport() -> f64 {
-    use std::io::{Read as _, Write as _};
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
     let total = 512_u64 << 20;
