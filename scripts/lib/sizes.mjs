@@ -21,7 +21,7 @@ import { root } from './run.mjs'
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 392_500 },
+  'engine (wasm)': { budget: 250_000, ceiling: 390_500 },
   index: { ceiling: 127_200 },
   hypercore: { ceiling: 76_400 },
   corestore: { ceiling: 80_400 },

@@ -5,7 +5,7 @@ import test from 'node:test'
 
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
 
-const LENGTH = 100_000
+const LENGTH = 70_000
 
 /**
  * Runs on a page: the same random steps with a core in a store that somebody else has, and with one in the memory of this page. Returns
@@ -37,7 +37,7 @@ async function compare ([entry, name, length, steps]) {
   }
   for (let step = 0; step < steps; step++) {
     // Many near each other, at the start, at the edges of pages.
-    const start = [random(length), random(50), 32_768 * random(4) - random(5), 64_000 + random(200)][random(4)]
+    const start = [random(length), random(50), 32_768 * random(3) - random(5), 50_000 + random(200)][random(4)]
     const first = Math.max(0, Math.min(length - 1, start))
     const end = Math.min(length, first + 1 + random(60))
     for (const core of [elsewhere, local]) {
@@ -78,7 +78,7 @@ async function compare ([entry, name, length, steps]) {
     return [...await snapshot.treeHash()].join()
   }))
   if (hashes[0] !== hashes[1]) differences.push(`treeHash of a snapshot: ${hashes}`)
-  const missing = await Promise.all([elsewhere, local].map(async (core) => [await core.missingNodes(2 * 77_777), await core.has(0, length), await core.seek(100_000)].join()))
+  const missing = await Promise.all([elsewhere, local].map(async (core) => [await core.missingNodes(2 * 55_555), await core.has(0, length), await core.seek(100_000)].join()))
   if (missing[0] !== missing[1]) differences.push(`missingNodes: ${missing}`)
 
   for (const stream of streams) stream.destroy()
@@ -100,13 +100,13 @@ test('the blocks that are here, proofs and hashes: in a tab that works through a
   })
   const { page } = await openPage(context, url)
 
-  const other = await page.evaluate(compare, ['index', 'shared', LENGTH, 150])
-  assert.deepEqual(other, { differences: [], isOwner: false, pages: 4 })
-  const worker = await page.evaluate(compare, ['worker', null, LENGTH, 60])
+  const other = await page.evaluate(compare, ['index', 'shared', LENGTH, 60])
+  assert.deepEqual(other, { differences: [], isOwner: false, pages: 3 })
+  const worker = await page.evaluate(compare, ['worker', null, LENGTH, 25])
   assert.deepEqual(worker.differences, [])
   // The worker itself works through the other tab.
   const { page: third } = await openPage(context, url)
-  const both = await third.evaluate(compare, ['worker', 'shared', LENGTH, 40])
+  const both = await third.evaluate(compare, ['worker', 'shared', LENGTH, 20])
   assert.deepEqual(both.differences, [])
 })
 

@@ -3,7 +3,7 @@
 //! Nothing here calls user code: events are collected, and JavaScript fetches them once the engine has nothing more
 //! to do.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, RefMut};
 
 use hypertab_core::collections::BTreeMap;
 use hypertab_core::engine::{
@@ -24,7 +24,8 @@ use crate::socket::{QUEUE_LIMIT, Socket, SocketEvent};
 use crate::storage::Backend;
 
 thread_local! {
-    static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    /// Once there is one, it stays.
+    static RUNTIME: Cell<Option<&'static RefCell<Runtime>>> = const { Cell::new(None) };
 }
 
 #[wasm_bindgen]
@@ -91,66 +92,72 @@ pub(crate) struct Runtime {
 pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|_| JsError::new("this environment has no source of randomness"))?;
-    RUNTIME.with_borrow_mut(|runtime| {
-        if runtime.is_some() {
-            return Err(JsError::new("the engine is started already"));
-        }
-        *runtime = Some(Runtime {
-            engine: {
-                let mut engine = Engine::new(Config::with_unix_millis(unix_millis()), seed, now());
-                engine.expose_channels();
-                engine
-            },
-            backends: BTreeMap::new(),
-            closing: BTreeMap::new(),
-            suspended: BTreeMap::new(),
-            commits: Vec::new(),
-            awaits_turn: false,
-            writes: 0,
-            restless: BTreeMap::new(),
-            under_way: BTreeMap::new(),
-            barrier: Barrier::default(),
-            sockets: BTreeMap::new(),
-            imports: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            events: Vec::new(),
-            wake,
-            set_timer,
-            timer: None,
-            cancel_codes: BTreeMap::new(),
-            next_request: -1.0,
-            memory: Memory::default(),
-        });
-        Ok(())
-    })
+    if RUNTIME.get().is_some() {
+        return Err(JsError::new("the engine is started already"));
+    }
+    let runtime = Runtime {
+        engine: {
+            let mut engine = Engine::new(Config::with_unix_millis(unix_millis()), seed, now());
+            engine.expose_channels();
+            engine
+        },
+        backends: BTreeMap::new(),
+        closing: BTreeMap::new(),
+        suspended: BTreeMap::new(),
+        commits: Vec::new(),
+        awaits_turn: false,
+        writes: 0,
+        restless: BTreeMap::new(),
+        under_way: BTreeMap::new(),
+        barrier: Barrier::default(),
+        sockets: BTreeMap::new(),
+        imports: BTreeMap::new(),
+        waiting: BTreeMap::new(),
+        events: Vec::new(),
+        wake,
+        set_timer,
+        timer: None,
+        cancel_codes: BTreeMap::new(),
+        next_request: -1.0,
+        memory: Memory::default(),
+    };
+    RUNTIME.set(Some(Box::leak(Box::new(RefCell::new(runtime)))));
+    Ok(())
 }
 
 /// Runs a command and everything that follows from it.
 pub(crate) fn with<R>(command: impl FnOnce(&mut Runtime) -> R) -> Result<R, JsError> {
-    RUNTIME.with_borrow_mut(|runtime| {
-        let runtime = runtime.as_mut().ok_or_else(|| JsError::new("the engine is not started"))?;
-        let result = command(runtime);
-        runtime.drain();
-        Ok(result)
-    })
+    let mut runtime = enter()?;
+    let result = command(&mut runtime);
+    leave(runtime);
+    Ok(result)
 }
 
 /// Looks at the engine without giving it anything to do.
 pub(crate) fn look<R>(look: impl FnOnce(&mut Runtime) -> R) -> Result<R, JsError> {
-    RUNTIME.with_borrow_mut(|runtime| {
-        runtime.as_mut().map(look).ok_or_else(|| JsError::new("the engine is not started"))
-    })
+    enter().map(|mut runtime| look(&mut runtime))
+}
+
+// What every export does before and after its own is here once: they are two hundred.
+#[inline(never)]
+fn enter() -> Result<RefMut<'static, Runtime>, JsError> {
+    let runtime = RUNTIME.get().ok_or_else(|| JsError::new("the engine is not started"))?;
+    Ok(runtime.borrow_mut())
+}
+
+#[inline(never)]
+fn leave(mut runtime: RefMut<'static, Runtime>) {
+    runtime.drain();
 }
 
 /// As [`with`], from a task of this module: JavaScript is told when there is something to fetch.
 pub(crate) fn with_wake(task: impl FnOnce(&mut Runtime)) {
-    let wake = RUNTIME.with_borrow_mut(|runtime| {
-        let runtime = runtime.as_mut()?;
-        let was_quiet = runtime.events.is_empty();
-        task(runtime);
-        runtime.drain();
-        (was_quiet && !runtime.events.is_empty()).then(|| runtime.wake.clone())
-    });
+    let Ok(mut runtime) = enter() else { return };
+    let was_quiet = runtime.events.is_empty();
+    task(&mut runtime);
+    runtime.drain();
+    let wake = (was_quiet && !runtime.events.is_empty()).then(|| runtime.wake.clone());
+    drop(runtime);
     if let Some(wake) = wake {
         // It only schedules a fetch; nothing can be done about a failure here.
         let _ = wake.call0(&JsValue::NULL);

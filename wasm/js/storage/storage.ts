@@ -459,11 +459,11 @@ export class Storage {
     } catch (error) {
       if (failures !== this.#failures) return
       this.#isMoving = false
-      if (store !== null && rounds < ROUNDS && isTakenOver(error)) {
-        // Before anything was open in it, somebody else had it.
+      if (store !== null && rounds < ROUNDS && (isTakenOver(error) || hasMovedOn(error))) {
+        // Before anything was open in it, somebody else had it, or it moved on.
         unlisten('store', store)
-        const { code, message, cause } = error
-        return await this.#failed({ code, message, cause }, rounds + 1)
+        const { code, message } = error
+        return await this.#failed(isTakenOver(error) ? { code, message, cause: error.cause } : { code, message }, rounds + 1)
       }
       lost(failure)
     }
@@ -482,6 +482,10 @@ export class Storage {
       if (release) this.#opener.release?.()
     }
   }
+}
+
+function hasMovedOn (error: unknown): error is Error & { code: string } {
+  return (error as { code?: string }).code === MOVED.code
 }
 
 /** Whether the store belongs to somebody else by now. */
