@@ -21,7 +21,7 @@ import { root } from './run.mjs'
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 390_500 },
+  'engine (wasm)': { budget: 250_000, ceiling: 388_500 },
   index: { ceiling: 127_200 },
   hypercore: { ceiling: 76_400 },
   corestore: { ceiling: 80_400 },
@@ -32,13 +32,13 @@ export const limits = {
   'blind-peering': { ceiling: 52_900 },
   hyperswarm: { ceiling: 61_400 },
   dht: { ceiling: 56_400 },
-  protomux: { ceiling: 47_900 },
+  protomux: { ceiling: 48_100 },
   storage: { ceiling: 43_400 },
   level: { ceiling: 60_400 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_000 },
   worker: { ceiling: 127_200 },
-  'worker-host': { ceiling: 42_000 },
+  'worker-host': { ceiling: 42_200 },
   'service-worker': { ceiling: 8_500 }
 }
 
