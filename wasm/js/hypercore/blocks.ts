@@ -274,7 +274,7 @@ export abstract class BlockSession extends Session {
   }
 
   #checkSnapshot (index: number): void {
-    const available = Math.min(this._compatLength, this._snapshot!.length)
+    const available = Math.min(this._snapshot!.compat, this._snapshot!.length)
     if (index < available) return
     throw HypercoreError.SNAPSHOT_NOT_AVAILABLE(
       `snapshot at index ${index} not available (max compat length ${available})`,

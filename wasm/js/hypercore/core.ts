@@ -26,6 +26,7 @@ import { copyPrologue } from './prologue.js'
 import { hasSmallWants } from './features.js'
 import { attachRenamed } from './renamed.js'
 import { Replicator } from './replicator.js'
+import { SnapshotState } from './snapshot-state.js'
 import { State } from './state.js'
 import { UserDataStream, type UserDataRange } from './user-data.js'
 
@@ -90,6 +91,8 @@ export class Core {
   keyPair: KeyPair | null = null
   /** Open branches and atomic states. */
   readonly states = new Map<CoreHandle, State>()
+  /** Snapshots of them, and of the log. */
+  readonly pictures = new Set<SnapshotState>()
   /** The store that it is in, once opening. */
   store: StoreHandle = 0
   /** Shared with whoever has the core. */
@@ -223,6 +226,11 @@ export class Core {
   /** The log itself; a branch has its own. */
   get state (): State {
     return this.#state ??= new State(this, null)
+  }
+
+  /** @internal */
+  takePicture (state: State): SnapshotState {
+    return new SnapshotState(state)
   }
 
   /** The records of the log as they are stored; null before it is open. */
@@ -571,7 +579,7 @@ export class Core {
     this.#resuming = null
     this.#isMoving = false
     this.replicator.resumed()
-    for (const session of this.allSessions()) session.onreopen()
+    for (const picture of this.pictures) picture.shown.id = null
     if (this.#preupdate !== null) this.preupdate = this.#preupdate
     this.#resumed!.resolve()
     // What peers tell would have to be stored, so there are none until there is room.
@@ -640,9 +648,9 @@ export class Core {
         break
       case 'truncate':
         this.state.tell(() => {
+          for (const picture of this.pictures) picture.shorten(rest[0] as number, picture.live === this.state)
           this.#emit((session) => {
-            const isOwn = session.state === this.state
-            if (isOwn || session.isFixed) session.ontruncate(rest[0] as number, rest[1] as number, isOwn)
+            if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number)
           })
           this.#updateGroup()
         })

@@ -1,7 +1,6 @@
 // What a session of a core is: its fields, and how it opens and closes.
 
 import { HypercoreError } from '../errors.js'
-import { call } from '../runtime.js'
 import { fromUtf8, isBytes } from '../support/bytes.js'
 import { EventEmitter } from '../support/emitter.js'
 import { resolveEncoding, type CompactEncoding } from '../support/encoding.js'
@@ -19,6 +18,7 @@ import type { Peer } from './peer.js'
 import type { Proof } from './proof.js'
 import type { Replicator } from './replicator.js'
 import { clearRequests, type ActiveRequests } from './requests.js'
+import type { Shown, SnapshotState } from './snapshot-state.js'
 import type { State } from './state.js'
 
 export type HypercoreEvents = {
@@ -83,9 +83,8 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   /** @internal */
   preload: Promise<Partial<HypercoreOptions>> | null = null
   /** @internal */
-  _snapshot: { length: number, byteLength: number, fork: number, hash: Uint8Array, id: number | null, intact: number, users: number } | null = null
-  /** @internal Blocks that the log still shares with the snapshot. */
-  _compatLength = Infinity
+  _snapshot: Shown | null = null
+  #picture: SnapshotState | null = null
   /** @internal */
   _marking = false
 
@@ -135,7 +134,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
   get signedLength (): number {
     if (!this.opened) return 0
-    return this._snapshot ? Math.min(this._snapshot.length, this._compatLength, this.core!.length) : this.state!.signedLength()
+    return this._snapshot ? Math.min(this._snapshot.length, this._snapshot.compat, this.core!.length) : this.state!.signedLength()
   }
 
   get byteLength (): number {
@@ -209,22 +208,14 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     this.emit('migrate', this.key!)
   }
 
-  /** @internal The engine has the core anew, and knows nothing of snapshots. */
-  onreopen (): void {
-    if (this._snapshot) this._snapshot.id = null
-  }
-
   /** @internal */
   onappend (): void {
     if (this.opened && !this._snapshot) this.emit('append')
   }
 
   /** @internal */
-  ontruncate (ancestors: number, fork: number, isOwn = true): void {
-    if (this._snapshot) {
-      this._compatLength = Math.min(this._compatLength, ancestors)
-      if (isOwn) this._snapshot.intact = Math.min(this._snapshot.intact, ancestors)
-    } else if (this.opened) this.emit('truncate', ancestors, fork)
+  ontruncate (ancestors: number, fork: number): void {
+    if (this.opened && !this._snapshot) this.emit('truncate', ancestors, fork)
   }
 
   [Symbol.for('nodejs.util.inspect.custom')] (_depth?: number, options: InspectOptions = {}): string {
@@ -308,18 +299,21 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       await core.lockExclusive()
     }
     // At once where it can be: a snapshot is of the log as it is now.
-    this.state = options.name || options.atom ? await this.#openState(options) : (parent?.state ?? core.state).ref()
-    this.state.sessions.push(this.self)
-    if (parent !== null && parent._snapshot) {
-      this._snapshot = parent._snapshot
-      this._snapshot.users++
-      this._compatLength = parent._compatLength
+    const state = options.name || options.atom ? await this.#openState(options) : (parent?.state ?? core.state).ref()
+    if (parent !== null && parent.#picture) {
+      this.#picture = parent.#picture.ref()
     } else if (this.snapshotted) {
-      this.#takeSnapshot()
+      this.#picture = state.picture()
     }
+    this._snapshot = this.#picture?.shown ?? null
+    // A session of a snapshot that has a name looks at its branch.
+    const shown: State = this.#picture && state.live === this.#picture.live ? this.#picture.ref() : state.ref()
+    void state.unref()
+    this.state = shown
+    shown.sessions.push(this.self)
     for (const [key, value] of Object.entries(options.userData ?? {})) {
       const bytes = isBytes(value) ? value : fromUtf8(value)
-      await this.state.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
+      await shown.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
     }
     if (options.manifest) await core.setManifest(options.manifest)
     core.replicator.updateActivity(this._active ? 1 : 0)
@@ -349,9 +343,12 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
   async #leaveState (): Promise<void> {
     const { state } = this
+    const picture = this.#picture
     const index = state?.sessions.indexOf(this.self) ?? -1
     if (index === -1) return
+    this.#picture = null
     state!.sessions.splice(index, 1)
+    await picture?.unref()
     await state!.unref()
   }
 
@@ -390,7 +387,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     core.replicator.updateFindingPeers(-this._findingPeers)
     this._findingPeers = 0
     if (!core.closed) core.replicator.updateActivity(this._active ? -1 : 0)
-    this.#releaseSnapshot()
     const leaving = core.closed ? null : this.#leaveState().catch(() => {})
     if (this.exclusive) core.unlockExclusive()
     if (this.state?.from || !core.hasSession()) await leaving
@@ -401,19 +397,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     core.checkIfIdle()
     this.closed = true
     this.emit('close')
-  }
-
-  #takeSnapshot (): void {
-    const core = this.state!
-    const taken = call((engine) => engine.coreSnapshot(core.handle))
-    this._snapshot = { length: taken.length, byteLength: taken.byteLength, fork: taken.fork, hash: taken.hash ?? core.hash(), id: taken.snapshot, intact: taken.length, users: 1 }
-    this._compatLength = Math.min(taken.length, this.core!.length)
-  }
-
-  #releaseSnapshot (): void {
-    const id = this._snapshot?.id
-    if (id == null || --this._snapshot!.users > 0 || this.core!.closed) return
-    call((engine) => { engine.coreCloseSnapshot(this.state!.handle, id) })
   }
 
   #isWritable (): boolean {

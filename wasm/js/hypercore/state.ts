@@ -7,12 +7,14 @@ import { call, listen, look, request, Request, unlisten } from '../runtime.js'
 import { isElsewhere } from '../remote/table.js'
 import { equal, fromUtf8, isBytes } from '../support/bytes.js'
 import { CoreStorage } from '../storage/core-storage.js'
+import type { StoredHead } from '../storage/records.js'
 import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, treeHash } from './lib/merkle-tree.js'
 import { Mutex } from './mutex.js'
 import type { TreeNode } from './proof.js'
+import type { SnapshotState } from './snapshot-state.js'
 import { waitForRecovery } from './recovery.js'
 
 /** How a branch is committed. */
@@ -41,7 +43,7 @@ export class State {
   readonly atom: Atom | null
   #handle: CoreHandle | null
   #mutex: Mutex | null = null
-  readonly sessions: Hypercore[] = []
+  readonly sessions: Hypercore[]
   /** The signature that a program got, and what it was. */
   private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
   /** Serialises appends whose blocks are encrypted by a program. */
@@ -54,15 +56,18 @@ export class State {
   #openings = 1
 
   /** @internal The log itself has its core's handle. */
-  constructor (core: Core, handle: CoreHandle | null, from: State | null = null, name: string | null = null, atom: Atom | null = null) {
+  constructor (core: Core, handle: CoreHandle | null, from: State | null = null, name: string | null = null, atom: Atom | null = null, sessions: Hypercore[] = []) {
     this.core = core
     this.#handle = handle
     this.from = from
     this.name = name
     this.atom = atom
+    this.sessions = sessions
     this.storage = new CoreStorage(this)
   }
 
+  /** @internal The state itself; that which a snapshot shows. */
+  get live (): State { return this }
   get handle (): CoreHandle { return this.#handle ?? this.core.handle }
   get length (): number { return this.#handle === null ? this.core.length : look((engine) => engine.coreLength(this.handle)) }
   /** @internal Its length once what has begun is stored. */
@@ -145,8 +150,13 @@ export class State {
     return this.core.fork
   }
 
-  isSnapshot (): boolean {
+  isSnapshot (): this is SnapshotState {
     return false
+  }
+
+  /** @internal The head that a snapshot shows. */
+  get shownHead (): StoredHead | null {
+    return null
   }
 
   /** Blocks that are in the log, or are read there. */
@@ -204,7 +214,7 @@ export class State {
   /** Takes the blocks of a branch in and signs them; null when it does not continue the log. */
   async commit (source: State, { length, treeLength, keyPair, signature }: CommitOptions): Promise<{ length: number, byteLength: number } | null> {
     if (!this.isDefault()) throw HypercoreError.ASSERTION('Can only commit into default state', this.core.discoveryKey)
-    if (source.core !== this.core || source === this) throw HypercoreError.ASSERTION('Cannot commit across cores', this.core.discoveryKey)
+    if (source.core !== this.core || source.live === this) throw HypercoreError.ASSERTION('Cannot commit across cores', this.core.discoveryKey)
     const committing = this.request<{ length: number, byteLength: number } | null>((core, engine) => engine.coreCommit(core, source.handle, {
       ...(length === undefined ? {} : { length }),
       ...(treeLength === undefined || treeLength === -1 ? {} : { treeLength }),
@@ -225,8 +235,14 @@ export class State {
   }
 
   /** A picture of it, which has to be given up by `unref()`. */
-  async snapshot (): Promise<Picture> {
-    return new Picture(this)
+  async snapshot (): Promise<SnapshotState> {
+    await this.core.resuming
+    return this.picture()
+  }
+
+  /** @internal */
+  picture (): SnapshotState {
+    return this.core.takePicture(this.live)
   }
 
   /** What it is now. */
@@ -375,64 +391,15 @@ export class State {
   #onevent (kind: string, rest: unknown[]): void {
     if (kind !== 'append' && kind !== 'truncate') return
     this.tell(() => {
+      if (kind === 'truncate') {
+        for (const picture of this.core.pictures) {
+          if (picture.live === this) picture.shorten(rest[0] as number, true)
+        }
+      }
       for (const session of [...this.sessions].reverse()) {
         if (kind === 'append') session.onappend()
         else session.ontruncate(rest[0] as number, rest[1] as number)
       }
     })
-  }
-}
-
-/** A state as it was once. */
-export class Picture {
-  readonly core: Core
-  readonly name: string | null
-  readonly length: number
-  readonly byteLength: number
-  readonly fork: number
-  readonly #state: State
-  readonly #id: number
-  #references = 1
-
-  /** @internal */
-  constructor (state: State) {
-    const taken = call((engine) => engine.coreSnapshot(state.handle))
-    this.core = state.core
-    this.name = state.name
-    this.length = taken.length
-    this.byteLength = taken.byteLength
-    this.fork = taken.fork
-    this.#id = taken.snapshot
-    this.#state = state.ref()
-  }
-
-  isSnapshot (): boolean {
-    return true
-  }
-
-  isDefault (): boolean {
-    return false
-  }
-
-  flushedLength (): number {
-    return this.length
-  }
-
-  /** The block as it is stored, also when the log was cut meanwhile; null when it is not here. */
-  async get (index: number): Promise<Uint8Array | null> {
-    if (index >= this.length) return null
-    const block = await this.#state.request<Uint8Array | null>((core, engine) => engine.coreGet(core, index, { wait: false, snapshot: this.#id })).promise
-    return block ? userBytes(block) : null
-  }
-
-  ref (): this {
-    this.#references++
-    return this
-  }
-
-  unref (): void {
-    if (--this.#references > 0) return
-    if (!this.core.closed) call((engine) => { engine.coreCloseSnapshot(this.#state.handle, this.#id) })
-    void this.#state.unref()
   }
 }

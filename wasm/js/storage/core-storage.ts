@@ -84,11 +84,17 @@ export class CoreRX {
   }
 
   getSessions (): Promise<StoredSession[] | null> { return this.#fields('sessions') }
-  getHead (): Promise<StoredHead | null> { return this.#fields('head') }
+  getHead (): Promise<StoredHead | null> {
+    return this.#state.shownHead ? this.#shown(this.#state.shownHead) : this.#fields('head')
+  }
+
   getDependency (): Promise<StoredDependency | null> { return this.#fields('dependency') }
   getGroup (): Promise<{ key: Uint8Array, pointer: number } | null> { return this.#fields('group') }
   getHints (): Promise<StoredHints | null> { return this.#fields('hints') }
-  getBlock (index: number): Promise<Uint8Array | null> { return this.#get('block', index) }
+  getBlock (index: number): Promise<Uint8Array | null> {
+    return this.#state.isSnapshot() ? this.#shown(this.#state.get(index)) : this.#get('block', index)
+  }
+
 
   async getBitfieldPage (index: number): Promise<Uint8Array | null> {
     const stored = await this.#get('page', index)
@@ -126,6 +132,11 @@ export class CoreRX {
   destroy (): void {
     this.#isOver = true
     for (const { reject } of this.#waiting.splice(0)) reject(new Error('Batch is destroyed'))
+  }
+
+  async #shown<T> (value: T | Promise<T>): Promise<T> {
+    if (this.#isOver) throw new Error('Batch is destroyed')
+    return await value
   }
 
   #get (kind: string, key: RecordName[1] = null): Promise<Uint8Array | null> {
@@ -223,12 +234,14 @@ export class CoreStorage {
   /** The store that it is in. */
   get store (): Storage { return this.#state.core.db }
   get atom (): Atom | null { return this.#state.atom }
-  readonly snapshotted = false
+  /** Whether it is that of a snapshot: blocks and head are what they were. */
+  get snapshotted (): boolean { return this.#state.isSnapshot() }
   readonly readOnly = false
 
   /** How many blocks are stored elsewhere; -1 for a log, which has all of its own. */
   getDependencyLength (): number {
-    return this.#state.isDefault() ? -1 : this.#state.flushedLength()
+    const { live } = this.#state
+    return live.isDefault() ? -1 : live.flushedLength()
   }
 
   read (_fork?: number): CoreRX {
@@ -236,6 +249,7 @@ export class CoreStorage {
   }
 
   write (): CoreTX {
+    if (this.snapshotted) throw new Error('Cannot write to a snapshot')
     return new CoreTX(this.#state)
   }
 
@@ -275,6 +289,23 @@ export class CoreStorage {
       // The next key there can be.
       return [entries, more && last ? concat([last, new Uint8Array(1)]) : null]
     }, ([key, value]) => ({ key: userBytes(key), value: userBytes(value) }), PAGE)
+  }
+
+  /** The storage as it is now, to be closed. */
+  snapshot (): CoreStorage {
+    const { storage } = this.#state.picture()
+    storage.#holds++
+    return storage
+  }
+
+  /** The storage of a branch that starts over from a head, to be closed; null is the head that there is. */
+  async createSession (name: string, head: { length: number } | null): Promise<CoreStorage> {
+    const length = head?.length ?? this.#state.length
+    if (length > this.#state.length) throw new Error('Invalid head passed, ahead of core')
+    const branch = await this.#state.branch(name, true)
+    branch.storage.#holds++
+    if (length < branch.length) await branch.cut(length, { fork: branch.fork })
+    return branch.storage
   }
 
   /** The storage of the branch of a name, to be closed; null when there is none. */
