@@ -545,7 +545,7 @@ export class Core {
     this.#resuming.catch(() => {})
     for (const session of this.allSessions()) {
       const { state } = session
-      if (state !== this.state && (!isMoving || state?.isInAtom)) void session.close({ error }).catch(() => {})
+      if (state?.live !== this.state && (!isMoving || state?.isInAtom)) void session.close({ error }).catch(() => {})
     }
     for (const id of [...this.#peers.keys()]) this.#removePeer(id)
     unlisten('core', handle, this.#onevent)
