@@ -23,7 +23,7 @@ import { root } from './run.mjs'
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 388_500 },
   index: { ceiling: 127_200 },
-  hypercore: { ceiling: 76_400 },
+  hypercore: { ceiling: 76_700 },
   corestore: { ceiling: 80_400 },
   hyperbee: { ceiling: 50_400 },
   hyperblobs: { ceiling: 45_400 },
