@@ -54,9 +54,12 @@ await new Promise((resolve) => socket.bind(0, victim, resolve))
 const liar = new DHT({ bootstrap, host: hostile, firewalled: false })
 await liar.fullyBootstrapped()
 liar.remoteAddress = () => ({ host: victim, port: socket.address().port })
-// It says nothing on its streams: what comes from its own address before the dial is done would be believed instead.
-const server = liar.createServer({ shareLocalAddress: false, createSecretStream: () => new EventEmitter() })
-await server.listen()
+// What it says from its own address before the dial is done is believed instead, so one of its servers says nothing on its streams. Which of the two
+// fools the relay is a matter of who is faster.
+const silent = liar.createServer({ shareLocalAddress: false, createSecretStream: () => new EventEmitter() })
+const loud = liar.createServer({ shareLocalAddress: false }, (stream) => { stream.on('error', () => {}) })
+await silent.listen(DHT.keyPair())
+await loud.listen()
 
 const friend = new DHT({ bootstrap, host: honestHost, firewalled: false })
 await friend.fullyBootstrapped()
@@ -77,7 +80,10 @@ const figure = (name) => relayFigure({ url }, name)
 const withheld = () => figure('udp_dropped_total{reason="unanswered_out"}')
 // Until the victim would get more than it may, and a while longer.
 while (await withheld() === 0 && Date.now() - start < PATIENCE_MS) {
-  for (let dial = 0; dial < 50; dial++) attacker.connect(server.publicKey, { keyPair: DHT.keyPair() }).on('error', () => {})
+  for (let dial = 0; dial < 50; dial++) {
+    const { publicKey } = dial % 2 === 0 ? silent : loud
+    attacker.connect(publicKey, { keyPair: DHT.keyPair() }).on('error', () => {})
+  }
   await sleep(50)
 }
 await sleep(2000)
