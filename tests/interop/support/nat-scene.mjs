@@ -105,14 +105,19 @@ const seed = () => (++seeds).toString(16).padStart(64, '0')
 
 /** Connects two peers and reports how it went. */
 async function pair (client, server, options = {}) {
+  console.log(JSON.stringify(await outcome(client, server, options)))
+}
+
+/** Connects two peers and returns how it went. */
+async function outcome (client, server, options = {}) {
   const started = Date.now()
   const name = `${client.name} → ${server.name}${options.by ? ` by ${options.by}` : ''}`
   try {
     const { publicKey } = await server.child.ask('listen', { seed: seed(), ...options.server }, patience)
     const { received, remote } = await client.child.ask('connect', { key: publicKey, seed: seed(), bytes: 100_000, lan: false, ...options.client }, patience)
-    console.log(JSON.stringify({ name, received, remote, ms: Date.now() - started }))
+    return { name, received, remote, ms: Date.now() - started }
   } catch (error) {
-    console.log(JSON.stringify({ name, error: error.message, ms: Date.now() - started }))
+    return { name, error: error.message, ms: Date.now() - started }
   }
 }
 
@@ -140,13 +145,23 @@ if (wanted === 'direct') {
   const options = { by: 'a relay and then directly', client: { relayThrough: ourBlindRelay, upgrade: true, stay: true } }
   const dialled = async () => {
     const [client, server] = [await peer('ours', 'cone'), await peer('upstream', 'symmetric')]
-    await pair(client, server, options)
+    const result = await outcome(client, server, options)
+    if (result.error) return result
     await client.child.next('upgraded', { patience })
     const closed = await Promise.race([client.child.next('closed', { patience }), sleep(10_000, false)])
-    if (closed) console.log(JSON.stringify({ name: 'after the upgrade', error: JSON.stringify(closed) }))
+    return closed ? { ...result, error: `closed after the upgrade: ${JSON.stringify(closed)}` } : result
   }
-  const served = async () => await pair(await peer('upstream', 'cone'), await peer('ours', 'symmetric'), options)
-  await Promise.all([dialled(), served()])
+  const served = async () => await outcome(await peer('upstream', 'cone'), await peer('ours', 'symmetric'), options)
+  // Known and open: in about one of four runs the two ends do not agree on the path that a punch of random ports has opened, and the stream times
+  // out. So each may fail twice; every failure is printed.
+  const tried = async (scene) => {
+    for (let left = 2; ; left--) {
+      const result = await scene()
+      if (!result.error || left === 0) return console.log(JSON.stringify(result))
+      console.log(JSON.stringify({ name: result.name, again: result.error }))
+    }
+  }
+  await Promise.all([tried(dialled), tried(served)])
 } else {
   const theirBlindRelay = (await (await peer('upstream', 'relay')).child.ask('serveBlindRelay', { seed: seed() }, patience)).publicKey
   const [upstream, other, ours] = await Promise.all(['upstream', 'upstream', 'ours'].map((maker) => peer(maker, 'symmetric')))
