@@ -15,7 +15,7 @@ use crate::hypercore::bitfield::BitChange;
 use crate::hypercore::branch::{Base, Change};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::CoreEvent;
-use crate::storage::{Intent, Op, Outcome, ReadId, ReadTicket, StorageFailure, StoreId, View};
+use crate::storage::{Intent, Op, Outcome, Picture, ReadId, ReadTicket, StorageFailure, StoreId, View};
 
 use super::Engine;
 use super::cores::{CoreEntry, Reader, StoreEntry};
@@ -27,6 +27,7 @@ pub(super) struct Atom {
     pub(super) parent: StoreId,
     view: View,
     reads: BTreeMap<ReadTicket, Merging>,
+    scans: BTreeMap<ReadTicket, Scanning>,
     /// A core with changes is gone, so they cannot be handed over.
     is_broken: bool,
 }
@@ -36,6 +37,22 @@ pub(super) struct Atom {
 struct Merging {
     read: ReadId,
     known: Vec<Option<Option<Bytes>>>,
+}
+
+/// A scan that waits for the store below, and what the atom knows of its keys.
+#[derive(Debug)]
+struct Scanning {
+    scan: ReadId,
+    picture: Picture,
+    reverse: bool,
+    limit: u32,
+}
+
+impl Atom {
+    /// Returns what it holds.
+    pub(super) fn contents(&self) -> View {
+        self.view.snapshot()
+    }
 }
 
 /// What makes a core the second one over its log.
@@ -57,10 +74,17 @@ impl Twin {
         Self { parent, base, bits: Vec::new(), cut: None, is_changed: false }
     }
 
+    /// Takes note that there is something to hand over.
+    pub(super) fn note_change(&mut self) {
+        self.is_changed = true;
+    }
+
     /// Takes note of what the core did.
     pub(super) fn note(&mut self, event: &CoreEvent) {
         let (start, end, value) = match *event {
-            CoreEvent::Appended { start, length, .. } => (start, start.saturating_add(length), true),
+            CoreEvent::Appended { start, length, .. } | CoreEvent::Gained { start, length } => {
+                (start, start.saturating_add(length), true)
+            }
             CoreEvent::Truncated { ancestors, old_length, .. } => {
                 self.cut = Some(self.cut.map_or(ancestors, |cut| cut.min(ancestors)));
                 (ancestors, old_length, false)
@@ -82,7 +106,8 @@ impl Engine {
     /// closed as a store, and what was not flushed is gone.
     pub fn create_atom(&mut self, parent: StoreId) -> StoreId {
         let id = self.create_store();
-        let atom = Atom { parent, view: View::default(), reads: BTreeMap::new(), is_broken: false };
+        let view = View::default();
+        let atom = Atom { parent, view, reads: BTreeMap::new(), scans: BTreeMap::new(), is_broken: false };
         if let Some(entry) = self.stores.get_mut(&id) {
             entry.atom = Some(atom);
         }
@@ -99,9 +124,20 @@ impl Engine {
             }
             // Nobody else sees it.
             Intent::Claim { id, .. } => machine.handle_outcome(Outcome::Committed(id)),
-            // Nothing scans an atom: its cores are copies of open ones.
-            Intent::Scan { id, .. } => {
-                machine.handle_outcome(Outcome::ReadFailed { id, failure: StorageFailure::Missing });
+            Intent::Scan { id: scan, start, end, reverse, limit } => {
+                let picture = atom.view.picture(&start, &end);
+                let parent = atom.parent;
+                match self.stores.get_mut(&parent) {
+                    Some(below) => {
+                        let ticket = below.machine.scan(start, end, reverse, limit);
+                        below.reads.insert(ticket, Reader::Atom(id));
+                        self.dirty_stores.insert(parent);
+                        if let Some(StoreEntry { atom: Some(atom), .. }) = self.stores.get_mut(&id) {
+                            atom.scans.insert(ticket, Scanning { scan, picture, reverse, limit });
+                        }
+                    }
+                    None => self.fail_atom_read(id, scan),
+                }
             }
             Intent::Read { id: read, keys } => {
                 let values: Vec<_> = keys.iter().map(|key| atom.view.get(key)).collect();
@@ -114,11 +150,7 @@ impl Engine {
                 }
                 let parent = atom.parent;
                 let Some(below) = self.stores.get_mut(&parent) else {
-                    let failure = StorageFailure::Missing;
-                    if let Some(entry) = self.stores.get_mut(&id) {
-                        entry.machine.handle_outcome(Outcome::ReadFailed { id: read, failure });
-                    }
-                    return;
+                    return self.fail_atom_read(id, read);
                 };
                 let ticket = below.machine.read(unknown);
                 below.reads.insert(ticket, Reader::Atom(id));
@@ -130,6 +162,28 @@ impl Engine {
         }
     }
 
+    fn fail_atom_read(&mut self, atom: StoreId, read: ReadId) {
+        if let Some(entry) = self.stores.get_mut(&atom) {
+            entry.machine.handle_outcome(Outcome::ReadFailed { id: read, failure: StorageFailure::Missing });
+        }
+    }
+
+    /// Takes what the store below an atom answered to a scan.
+    pub(super) fn handle_atom_entries(
+        &mut self,
+        id: StoreId,
+        ticket: ReadTicket,
+        entries: Vec<(Bytes, Bytes)>,
+        more: bool,
+    ) {
+        self.dirty_stores.insert(id);
+        let Some(StoreEntry { machine, atom: Some(atom), .. }) = self.stores.get_mut(&id) else { return };
+        let Some(Scanning { scan, picture, reverse, limit }) = atom.scans.remove(&ticket) else { return };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (entries, more) = picture.merge(entries, more, reverse, limit);
+        machine.handle_outcome(Outcome::Scan { id: scan, entries, more });
+    }
+
     /// Takes what the store below an atom answered.
     pub(super) fn handle_atom_values(
         &mut self,
@@ -139,6 +193,10 @@ impl Engine {
     ) {
         self.dirty_stores.insert(id);
         let Some(StoreEntry { machine, atom: Some(atom), .. }) = self.stores.get_mut(&id) else { return };
+        if let Some(Scanning { scan, .. }) = atom.scans.remove(&ticket) {
+            let failure = result.err().unwrap_or(StorageFailure::Corrupted);
+            return machine.handle_outcome(Outcome::ReadFailed { id: scan, failure });
+        }
         let Some(Merging { read, known }) = atom.reads.remove(&ticket) else { return };
         machine.handle_outcome(match result {
             Ok(values) => {

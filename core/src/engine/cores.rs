@@ -446,6 +446,7 @@ impl Engine {
                 }
                 LocalChange::Truncated { length: ancestors, old_length }
             }
+            CoreEvent::Gained { start, length } => LocalChange::Gained { start, length },
             CoreEvent::Dropped { start, length } => LocalChange::Dropped { start, length },
             CoreEvent::Manifest { is_remote } => {
                 self.emit(Event::Manifest { core: id });
@@ -615,6 +616,10 @@ impl Engine {
                 StoreEvent::Entries { ticket, entries, more } => {
                     let core = match store.reads.remove(&ticket) {
                         Some(Reader::Core(core)) => core,
+                        Some(Reader::Atom(atom)) => {
+                            self.handle_atom_entries(atom, ticket, entries, more);
+                            continue;
+                        }
                         Some(Reader::Query(request)) => {
                             self.run_query(id, request, Some(Found::Entries(entries, more)));
                             continue;

@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::hypercore::branch::State;
 use crate::hypercore::branching::BranchOptions;
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::{CommitOptions, Committing, Value, Work};
@@ -321,6 +322,31 @@ impl Engine {
         self.next_flow();
     }
 
+    fn fail_flow(&mut self, error: Error) {
+        if let Some(running) = &mut self.running {
+            running.failed = Some(error);
+        }
+    }
+
+    /// Returns the store of a core, or that below its atom.
+    fn store_of(&self, core: CoreId) -> Option<StoreId> {
+        let store = self.cores.get(&core)?.store;
+        let atom = self.stores.get(&store).and_then(|entry| entry.atom.as_ref());
+        Some(atom.map_or(store, |atom| atom.parent))
+    }
+
+    /// Returns the state of a log for another core to read, with what is in an atom that the other one does not see.
+    fn state_for(&self, source: CoreId, reader: CoreId) -> Option<State> {
+        let entry = self.cores.get(&source)?;
+        let state = entry.open().map(Core::state)?;
+        let is_same = self.cores.get(&reader)?.store == entry.store;
+        let atom = self.stores.get(&entry.store).and_then(|store| store.atom.as_ref());
+        Some(match atom.filter(|_| !is_same) {
+            Some(atom) => state.within(atom.contents()),
+            None => state,
+        })
+    }
+
     /// Does what the cores are held for.
     fn work(&mut self, now: Instant) {
         let Some(running) = &mut self.running else { return };
@@ -347,27 +373,22 @@ impl Engine {
             }
             Flow::Commit { target, source, options, .. } => {
                 let (target, source, options) = (*target, *source, CommitOptions::clone(options));
-                let Some(state) = self.cores.get(&source).and_then(CoreEntry::open).map(Core::state) else {
-                    return running.failed = Some(Error::Closed);
+                let Some(state) = self.state_for(source, target) else {
+                    return self.fail_flow(Error::Closed);
                 };
                 if target == source {
-                    return running.failed =
-                        Some(Error::InvalidOperation("a log cannot be committed to itself"));
+                    return self.fail_flow(Error::InvalidOperation("a log cannot be committed to itself"));
                 }
                 self.submit_step(target, Work::Commit(Box::new(Committing { source: state, options })));
             }
             Flow::Prologue { target, source, .. } => {
                 let (target, source) = (*target, *source);
-                let [from, to] = [source, target].map(|core| self.cores.get(&core));
-                let state = from.and_then(CoreEntry::open).map(Core::state);
-                let is_near = from.map(|entry| entry.store) == to.map(|entry| entry.store);
-                match state.filter(|_| is_near && target != source) {
+                let is_near = target != source && self.store_of(source) == self.store_of(target);
+                match self.state_for(source, target).filter(|_| is_near) {
                     Some(state) => self.submit_step(target, Work::CopyPrologue(Box::new(state))),
-                    None => {
-                        running.failed = Some(Error::InvalidOperation(
-                            "a prologue is copied from a log of the same store",
-                        ));
-                    }
+                    None => self.fail_flow(Error::InvalidOperation(
+                        "a prologue is copied from a log of the same store",
+                    )),
                 }
             }
             Flow::CatchUp { branch, source, length, .. } => {
@@ -423,6 +444,10 @@ impl Engine {
         let Some(core) = self.cores.get(&source).and_then(CoreEntry::open) else { return };
         let start = options.tree_length.unwrap_or(core.shared_length());
         let length = options.length.unwrap_or(core.tree().length);
+        // In an atom, the branch outside learns when it is flushed that it shares more.
+        if let Some(twin) = self.cores.get_mut(&source).and_then(|entry| entry.twin.as_mut()) {
+            twin.note_change();
+        }
         self.submit_step(source, Work::Rebase { start, length });
     }
 }

@@ -3,6 +3,7 @@
 //! Source: hypercore 11.35, `lib/session-state.js`, `commit`, `_overwrite` and `_oncommit`; `lib/core.js`,
 //! `_validateCommit`.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
@@ -12,7 +13,7 @@ use crate::collections::BTreeMap;
 use crate::compact_encoding::Encode;
 use crate::crypto::{KeyPair, Node};
 use crate::flat_tree;
-use crate::storage::{Durability, Op, Party, Store};
+use crate::storage::{Durability, Op, Party, Store, View};
 
 use super::bitfield::BitChange;
 use super::core::{Core, Step, put};
@@ -110,7 +111,8 @@ impl Core {
             return Step::Failed(CoreError::InvalidOperation("the manifest has no prologue"));
         };
         let length = prologue.length;
-        if source.tree.length < length || self.tip.length >= length {
+        let is_grown = self.tip.length >= length;
+        if source.tree.length < length || (is_grown && !self.bitfield.has_unset(0, length)) {
             return Step::Done(Value::Done);
         }
         let wanted = RefCell::default();
@@ -121,7 +123,8 @@ impl Core {
         let roots = roots_at(&nodes, length);
         let inner = flat_tree::full_roots(length).flat_map(|root| below(root, 0));
         let found: Vec<Node> = inner.filter_map(|index| nodes.node(index).ok().flatten()).collect();
-        let blocks = (0..length).filter_map(|index| {
+        let lacking = (0..length).filter(|&index| self.bitfield.has_unset(index, index.saturating_add(1)));
+        let blocks = lacking.filter_map(|index| {
             let block = loaded.value(store, layers.block(index), &wanted).ok()??;
             Some((index, block))
         });
@@ -143,12 +146,18 @@ impl Core {
         for (index, value) in blocks {
             ops.push(Op::Put { key: self.keys.block(index), value });
             self.set_bits(index, index + 1, true);
+            // A log that peers have proved to be longer only lacks blocks.
+            if is_grown {
+                self.open.events.push(CoreEvent::Gained { start: index, length: 1 });
+            }
         }
-        self.tip = tree;
-        self.signer = None;
+        if !is_grown {
+            self.tip = tree;
+            self.signer = None;
+            self.open.has_head = true;
+            self.open.events.push(CoreEvent::Appended { start: 0, length: whole, calls: 1 });
+        }
         self.stage(store, ops, Durability::Strict);
-        self.open.has_head = true;
-        self.open.events.push(CoreEvent::Appended { start: 0, length: whole, calls: 1 });
         Step::Staged(Value::Done)
     }
 
@@ -240,13 +249,13 @@ impl Core {
     /// Returns what another core over this log can take over.
     pub fn state(&self) -> State {
         let manifest = self.manifest().cloned();
-        State { tree: self.tip.clone(), layers: self.layers.clone(), manifest }
+        State { tree: self.tip.clone(), layers: self.layers.clone(), manifest, unflushed: None }
     }
 
     /// Takes over what a second core over this log made of it. Only while held and nothing is staged. What it wrote is staged by
     /// [`stage_ops`](Self::stage_ops).
     pub fn adopt(&mut self, change: Change, store: &mut Store) {
-        let Change { state: State { tree, layers, manifest }, bits, cut, signer } = change;
+        let Change { state: State { tree, layers, manifest, .. }, bits, cut, signer } = change;
         let old_length = self.tip.length;
         let kept = cut.map_or(old_length, |cut| cut.min(old_length));
         if kept < old_length {
@@ -314,9 +323,21 @@ pub struct State {
     pub tree: Tree,
     layers: Layers,
     manifest: Option<Manifest>,
+    /// What an atom holds, of which the store does not know.
+    unflushed: Option<Arc<View>>,
 }
 
 impl State {
+    /// Returns the state with what the atom holds that it is in.
+    #[must_use]
+    pub fn within(self, atom: View) -> Self {
+        Self { unflushed: Some(Arc::new(atom)), ..self }
+    }
+
+    pub(super) fn unflushed(&self) -> Option<&Arc<View>> {
+        self.unflushed.as_ref()
+    }
+
     pub(super) fn layers(&self) -> &Layers {
         &self.layers
     }

@@ -512,7 +512,8 @@ impl Core {
         } else {
             self.ready.push_back(id);
         }
-        self.jobs.insert(id, Job { work, loaded: ReadSet::default(), epoch: self.epoch, asked: Vec::new() });
+        let loaded = ReadSet::with(work.unflushed().cloned());
+        self.jobs.insert(id, Job { work, loaded, epoch: self.epoch, asked: Vec::new() });
         id
     }
 

@@ -2,12 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use crate::crypto::KeyPair;
 use crate::id::Hash;
+use crate::storage::View;
 
 use super::branch::State;
 use super::conflict::Verdict;
@@ -178,6 +180,15 @@ pub enum Work {
 }
 
 impl Work {
+    /// Returns what an atom holds of the log that the work reads.
+    pub(super) fn unflushed(&self) -> Option<&Arc<View>> {
+        match self {
+            Self::Commit(commit) => commit.source.unflushed(),
+            Self::CopyPrologue(source) => source.unflushed(),
+            _ => None,
+        }
+    }
+
     /// Whether it waits for those submitted before it.
     pub(super) fn is_ordered(&self) -> bool {
         matches!(
@@ -372,6 +383,13 @@ pub enum CoreEvent {
         fork: u64,
         /// Whether a peer proved it, rather than we.
         is_reorg: bool,
+    },
+    /// Blocks below the head were stored.
+    Gained {
+        /// First of them.
+        start: u64,
+        /// How many.
+        length: u64,
     },
     /// Blocks were dropped.
     Dropped {

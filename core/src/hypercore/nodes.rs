@@ -1,5 +1,6 @@
 //! The stored nodes of one core, as far as they are in memory.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::ops::Range;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use crate::compact_encoding::Decode;
 use crate::crypto::Node;
 use crate::id::Hash;
-use crate::storage::Store;
+use crate::storage::{Store, View};
 
 use super::layers::Layers;
 use super::merkle_tree::{Missing, NodeSource};
@@ -83,11 +84,17 @@ impl NodeCache {
 pub(super) struct ReadSet {
     /// The hash of the block that the job brings, if it was computed in advance.
     pub(super) leaf: Option<Hash>,
+    /// What an atom holds of the log that the job reads: nobody else knows better.
+    unflushed: Option<Arc<View>>,
     /// In the order of keys: most jobs read one or a few.
     values: Vec<(Bytes, Option<Bytes>)>,
 }
 
 impl ReadSet {
+    pub(super) fn with(unflushed: Option<Arc<View>>) -> Self {
+        Self { unflushed, ..Self::default() }
+    }
+
     pub(super) fn insert(&mut self, key: Bytes, value: Option<Bytes>) {
         match self.place(&key) {
             Ok(at) => self.values[at].1 = value,
@@ -110,6 +117,9 @@ impl ReadSet {
         key: Bytes,
         wanted: &RefCell<Vec<Bytes>>,
     ) -> Result<Option<Bytes>, Missing> {
+        if let Some(unflushed) = self.unflushed.as_ref().and_then(|view| view.get(&key)) {
+            return Ok(unflushed);
+        }
         if let Some(staged) = store.peek(&key) {
             return Ok(staged);
         }

@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 pub use crate::error::StorageFailure;
 pub use memory::MemoryStore;
+pub use overlay::Picture;
 pub use run::Run;
 pub use store::{Party, ReadTicket, Store, StoreEvent};
 pub use view::View;

@@ -10,7 +10,7 @@ use super::run::Run;
 use super::{Batch, CommitId, Durability, Op};
 
 /// The newest unconfirmed change of each key, and the ranges deleted meanwhile.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Overlay {
     entries: BTreeMap<Bytes, Entry>,
     /// Where the last change went: keys of a batch come in order.
@@ -32,14 +32,14 @@ pub(super) struct Group {
     ranges: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     at: Position,
     /// `None` is a deletion.
     value: Option<Bytes>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct DeletedRange {
     at: Position,
     start: Bytes,
@@ -55,7 +55,7 @@ struct Position {
 
 /// The part of an overlay that concerns one scan, kept while storage answers.
 #[derive(Debug, Default)]
-pub(super) struct Picture {
+pub struct Picture {
     entries: BTreeMap<Bytes, Option<Bytes>>,
     deleted: Vec<(Bytes, Bytes)>,
 }
@@ -170,7 +170,7 @@ impl Overlay {
 
 impl Picture {
     /// Merges a host's answer with what it could not know. `more` says that the host left entries out.
-    pub(super) fn merge(
+    pub fn merge(
         mut self,
         stored: Vec<(Bytes, Bytes)>,
         more: bool,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::overlay::{Group, Overlay};
+use super::overlay::{Group, Overlay, Picture};
 use super::{Batch, CommitId, Op};
 
 /// Changes in memory, over a store that does not know of them.
@@ -31,6 +31,16 @@ impl View {
     /// Returns the value of a key: `None` when only the store knows, `Some(None)` when it is deleted.
     pub fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
         self.overlay.get(key)
+    }
+
+    /// Returns what the store does not know about the keys `start..end`.
+    pub fn picture(&self, start: &Bytes, end: &Bytes) -> Picture {
+        self.overlay.picture(start, end)
+    }
+
+    /// Returns the changes as they are now, for somebody who reads.
+    pub fn snapshot(&self) -> Self {
+        Self { overlay: self.overlay.clone(), group: Group::new(CommitId(0)) }
     }
 
     /// Takes all changes out, in order.

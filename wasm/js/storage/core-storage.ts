@@ -319,6 +319,36 @@ export class CoreStorage {
     return storage
   }
 
+  /** The storage of the same log in an atom, cut to a head, to be closed. */
+  async createAtomicSession (atom: Atom, head: { length: number, fork: number } | null): Promise<CoreStorage> {
+    const state = await this.#state.atomic(atom)
+    state.storage.#holds++
+    if (head !== null && head.length < state.length) await state.cut(head.length, { fork: head.fork })
+    return state.storage
+  }
+
+  /** Deletes all branches. Sessions of them should be closed. */
+  async deleteSessions (): Promise<void> {
+    const rx = this.read()
+    const stored = rx.getSessions()
+    rx.tryFlush()
+    for (const { name } of await stored ?? []) {
+      // What is damaged has no name any more, either.
+      const branch = await this.resumeSession(name).catch(() => null)
+      if (!branch) continue
+      const tx = branch.write()
+      tx.deleteBlockRange(0, -1)
+      tx.deleteTreeNodeRange(0, -1)
+      tx.deleteBitfieldPageRange(0, -1)
+      tx.deleteHead()
+      await tx.flush()
+      await branch.close()
+    }
+    const tx = this.write()
+    tx.setSessions([])
+    await tx.flush()
+  }
+
   /** Ends what {@link resumeSession} began; the storage of a session closes with it. */
   async close (): Promise<void> {
     if (this.#holds === 0) return
