@@ -35,7 +35,7 @@ const MISSING = {
   'peer.remoteBitfield': ['set', 'setRange', 'insert', 'clear'],
   // Where records are is decided by each store: there is no RocksDB, no pointer and no file of a device.
   'state.storage': ['db', 'core', 'view', 'treeCache', 'dependencies', 'getDependency', 'setDependencyHead', 'updateDependencyLength', 'findDependencyIndex',
-    'atomize', 'createAtomicSession', 'deleteSessions'],
+    'atomize'],
   'storage.read': ['core', 'read', 'view', 'treeCache', 'fork', 'stats'],
   'storage.write': ['core', 'db', 'view', 'changes', 'putGroupUpdate', 'deleteGroupUpdate'],
   atom: ['db', 'view', 'flushedPromise', 'preflushes', 'flushes'],
