@@ -258,6 +258,64 @@ fn forwarded_streams_keep_everything_but_the_id() {
 }
 
 #[test]
+fn forwarded_packets_wait_for_a_peer_that_has_not_come() {
+    let now = Instant::EPOCH;
+    let mut relay = Udx::new(Options::default(), [4; 32]);
+    let (left, right) = (Address::new([1, 1, 1, 1], 1), Address::new([2, 2, 2, 2], 2));
+    let [a, b] = [0, 1].map(|_| relay.open(StreamOptions::default(), now).unwrap());
+    relay.relay_to(a, b).unwrap();
+    relay.relay_to(b, a).unwrap();
+    relay.connect(a, Remote { socket: SocketId(7), address: left, id: 1 }, now).unwrap();
+    for seq in 0..100 {
+        let mut packet = Vec::new();
+        Header { kind: Kind::DATA, id: a.0, window: 9, seq, ack: 0 }.encode(&mut packet);
+        packet.push(seq as u8);
+        relay.handle_datagram(SocketId(7), left, &packet, now);
+    }
+    let mut out = Vec::new();
+    assert!(relay.poll_transmit(64, &mut out, now).is_none());
+
+    relay.connect(b, Remote { socket: SocketId(7), address: right, id: 2 }, now).unwrap();
+
+    let transmit = relay.poll_transmit(64, &mut out, now).unwrap();
+    assert_eq!((transmit.to, transmit.segment), (right, 21));
+    let forwarded: Vec<_> = out.chunks(21).map(|packet| Packet::decode(packet).unwrap().header).collect();
+    assert_eq!(forwarded.len(), 16, "an initial window, and no more");
+    let expected = |seq| Header { kind: Kind::DATA, id: 2, window: 9, seq, ack: 0 };
+    assert_eq!(forwarded, (0..16).map(expected).collect::<Vec<_>>());
+    assert!(relay.poll_transmit(64, &mut out, now).is_none());
+}
+
+#[test]
+fn a_stream_that_forwards_ends_without_a_word() {
+    let now = Instant::EPOCH;
+    let mut relay = Udx::new(Options::default(), [4; 32]);
+    let peer = Address::new([1, 1, 1, 1], 1);
+    let [a, b] = [1, 2].map(|remote_id| {
+        let id = relay.open(StreamOptions::default(), now).unwrap();
+        relay.connect(id, Remote { socket: SocketId(7), address: peer, id: remote_id }, now).unwrap();
+        id
+    });
+    relay.relay_to(a, b).unwrap();
+    let mut packet = Vec::new();
+    Header { kind: Kind::DATA, id: a.0, window: 9, seq: 0, ack: 0 }.encode(&mut packet);
+    let mut out = Vec::new();
+
+    relay.destroy(a).unwrap();
+    assert!(relay.poll_transmit(16, &mut out, now).is_none());
+    assert_eq!(relay.poll_event(now), Some((a, Event::Stream(StreamEvent::Closed(Close::Destroyed)))));
+    assert_eq!(relay.poll_event(now), None);
+    assert!(
+        !relay.handle_datagram(SocketId(7), peer, &packet, now),
+        "forgotten, and no answer to what comes late"
+    );
+    assert!(relay.poll_transmit(16, &mut out, now).is_none());
+
+    relay.destroy(b).unwrap();
+    assert!(relay.poll_transmit(16, &mut out, now).is_some(), "one that does not forward says so");
+}
+
+#[test]
 fn hostile_packets_change_nothing_but_their_own_stream() {
     for seed in 0..40 {
         let mut random = Random(seed);

@@ -107,6 +107,8 @@ pub struct Udx {
     buried: VecDeque<(Instant, StreamId)>,
     /// Retransmissions of streams that are gone.
     retransmits: u64,
+    /// Bytes of all packets that wait to be forwarded.
+    waiting: usize,
 }
 
 /// Figures of all streams.
@@ -129,6 +131,8 @@ struct Entry {
     allowed: VecDeque<(SocketId, Address)>,
     strays: VecDeque<Stray>,
     forwards_to: Option<StreamId>,
+    /// Packets to forward once it is known where to.
+    waiting: Vec<Vec<u8>>,
     /// The timer in the set; earlier than necessary at times.
     armed: Option<Instant>,
     is_ready: bool,
@@ -171,6 +175,7 @@ impl Udx {
             graves: BTreeMap::new(),
             buried: VecDeque::new(),
             retransmits: 0,
+            waiting: 0,
         }
     }
 
@@ -215,6 +220,7 @@ impl Udx {
                 allowed: VecDeque::new(),
                 strays: VecDeque::new(),
                 forwards_to: None,
+                waiting: Vec::new(),
                 armed: None,
                 is_ready: false,
                 is_eventful: false,
@@ -235,6 +241,11 @@ impl Udx {
         }
         entry.remote = Some(remote);
         entry.stream.connect(remote.id);
+        let waiting = core::mem::take(&mut entry.waiting);
+        self.waiting -= waiting.iter().map(Vec::len).sum::<usize>();
+        for datagram in waiting {
+            self.forward(id, datagram);
+        }
         self.replay(id, remote.socket, remote.address, now);
         self.touch(id);
         Ok(())
@@ -328,13 +339,19 @@ impl Udx {
         Ok(())
     }
 
-    /// Forgets a stream at once and tells the peer.
+    /// Forgets a stream at once and tells the peer, unless it forwards: as libudx, such a stream ends without a word, because its
+    /// peers may have found another way meanwhile, and the last word would end their stream there too.
     ///
     /// # Errors
     ///
     /// [`Misuse::Unknown`].
     pub fn destroy(&mut self, id: StreamId) -> Result<(), Misuse> {
-        self.entry(id)?.stream.destroy();
+        let entry = self.entry(id)?;
+        if entry.forwards_to.is_some() {
+            entry.stream.vanish();
+        } else {
+            entry.stream.destroy();
+        }
         self.touch(id);
         Ok(())
     }
@@ -446,19 +463,29 @@ impl Udx {
             if packet.header.kind.has(Kind::DESTROY) {
                 entry.stream.reset();
             }
-            self.forward(target, datagram);
+            self.forward(target, datagram.to_vec());
         } else {
             entry.stream.handle_packet(&packet, now);
         }
         self.touch(id);
     }
 
-    fn forward(&mut self, target: StreamId, datagram: &[u8]) {
-        let remote = self.streams.get(&target).and_then(|entry| entry.remote);
-        if let Some(remote) = remote.filter(|_| self.outgoing.len() < MAX_OUTGOING) {
-            let mut bytes = datagram.to_vec();
-            replace_id(&mut bytes, remote.id);
-            self.outgoing.push_back((remote.socket, remote.address, bytes));
+    /// Passes a packet on. Where the target's peer has not come yet, the first ones wait for it: it would take their sender a
+    /// second or two to send them again.
+    fn forward(&mut self, target: StreamId, mut datagram: Vec<u8>) {
+        let Some(entry) = self.streams.get_mut(&target) else { return };
+        match entry.remote {
+            Some(remote) if self.outgoing.len() < MAX_OUTGOING => {
+                replace_id(&mut datagram, remote.id);
+                self.outgoing.push_back((remote.socket, remote.address, datagram));
+            }
+            None if entry.waiting.len() < MAX_STRAY_PACKETS
+                && self.waiting + datagram.len() <= MAX_WAITING =>
+            {
+                self.waiting += datagram.len();
+                entry.waiting.push(datagram);
+            }
+            _ => {}
         }
     }
 
@@ -636,8 +663,12 @@ impl Udx {
         }
         let Some(entry) = self.streams.remove(&id) else { return };
         self.retransmits += entry.stream.stats().retransmits;
+        self.waiting -= entry.waiting.iter().map(Vec::len).sum::<usize>();
         if let Some(armed) = entry.armed {
             self.timers.remove(&(armed, id));
+        }
+        if entry.forwards_to.is_some() {
+            return;
         }
         if let (Some(remote), Some(farewell)) = (entry.remote, entry.stream.farewell()) {
             self.graves.insert(id, Grave { remote, farewell });
@@ -757,6 +788,9 @@ const MAX_STRAYS: usize = 4;
 
 /// Packets kept per address that waits for a verdict: the initial congestion window and some repeats.
 const MAX_STRAY_PACKETS: usize = 16;
+
+/// Bytes of packets that wait for the peers of the streams that they are forwarded to, in all.
+const MAX_WAITING: usize = 4 << 20;
 
 /// How long a closed stream answers its peer; libudx gives up after 13 s.
 const LINGER: Duration = Duration::from_secs(15);

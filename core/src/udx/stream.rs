@@ -180,6 +180,12 @@ impl Stream {
         }
     }
 
+    /// Forgets the stream at once and tells the peer nothing: what it forwarded may go on by another way.
+    pub(super) fn vanish(&mut self) {
+        self.destroy();
+        self.is_destroy_due = false;
+    }
+
     /// Queues an unordered message that may get lost; returns false when it was dropped, because it is longer
     /// than [`MAX_PAYLOAD`] or too many wait.
     pub fn send_message(&mut self, message: Bytes) -> bool {

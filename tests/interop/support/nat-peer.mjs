@@ -39,17 +39,16 @@ const commands = {
   },
 
   /**
-   * Dials, sends so many bytes, and wants them back; with `upgrade`, again once the stream has left the relay that it began
-   * at, and the relay knows it no longer.
+   * Dials, sends so many bytes, and wants them back; with `leaves`, again once the stream has left the relay of that host,
+   * and the relay knows it no longer.
    */
-  async connect ({ key, seed, bytes, relayThrough, upgrade = false }) {
+  async connect ({ key, seed, bytes, relayThrough, leaves }) {
     const keyPair = UpstreamDHT.keyPair(Buffer.from(seed, 'hex'))
     const stream = dht.connect(Buffer.from(key, 'hex'), { keyPair, ...through(relayThrough), localConnection: false })
     let received = await echo(stream, bytes)
-    const first = stream.rawStream?.remoteHost
-    if (upgrade) {
-      for (const started = Date.now(); stream.rawStream.remoteHost === first; await sleep(100)) {
-        if (Date.now() - started > PATIENCE_MS) throw new Error(`still goes to ${first}`)
+    if (leaves) {
+      for (const started = Date.now(); stream.rawStream.remoteHost === leaves; await sleep(100)) {
+        if (Date.now() - started > PATIENCE_MS) throw new Error(`still goes to ${leaves}`)
       }
       await sleep(RELAY_LINGER_MS)
       received += await echo(stream, bytes)
