@@ -22,24 +22,24 @@ import { root } from './run.mjs'
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 390_000 },
-  index: { ceiling: 127_200 },
-  hypercore: { ceiling: 76_700 },
-  corestore: { ceiling: 80_700 },
-  hyperbee: { ceiling: 50_400 },
-  hyperblobs: { ceiling: 45_400 },
-  hyperdrive: { ceiling: 99_800 },
-  'mirror-drive': { ceiling: 44_900 },
-  'blind-peering': { ceiling: 52_900 },
-  hyperswarm: { ceiling: 61_400 },
+  'engine (wasm)': { budget: 250_000, ceiling: 372_500 },
+  index: { ceiling: 126_900 },
+  hypercore: { ceiling: 76_500 },
+  corestore: { ceiling: 80_500 },
+  hyperbee: { ceiling: 50_100 },
+  hyperblobs: { ceiling: 45_100 },
+  hyperdrive: { ceiling: 99_600 },
+  'mirror-drive': { ceiling: 44_500 },
+  'blind-peering': { ceiling: 52_400 },
+  hyperswarm: { ceiling: 61_100 },
   dht: { ceiling: 56_400 },
-  protomux: { ceiling: 48_100 },
-  storage: { ceiling: 43_400 },
+  protomux: { ceiling: 47_800 },
+  storage: { ceiling: 43_100 },
   level: { ceiling: 60_400 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_000 },
   worker: { ceiling: 127_200 },
-  'worker-host': { ceiling: 42_200 },
+  'worker-host': { ceiling: 41_900 },
   'service-worker': { ceiling: 8_500 }
 }
 

@@ -10,34 +10,24 @@
 //! takes half the time of one of two, and are taken away many at a time because taking one away takes longer than adding it.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::ops::{Range, RangeInclusive};
-use std::pin::Pin;
+use std::ops::Range;
 use std::rc::Rc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use hypertab_core::error::StorageFailure;
 use hypertab_core::storage::Owner;
 use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
-use indexed_db_futures::database::Database;
-use indexed_db_futures::error::{Error, UnexpectedDataError};
-use indexed_db_futures::prelude::*;
-use indexed_db_futures::transaction::{
-    Transaction, TransactionDurability, TransactionMode, TransactionOptions,
-};
-use js_sys::Uint8Array;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
+use super::database::{Database, KeyRange, Mode, Request, Stores, Transaction, has_failed, keys};
 use super::failure_of;
 use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, make_rows, takes_blobs};
 
-const LOG: &str = "log";
-const META: &str = "meta";
 /// The keys in `meta` of the owner, of the number of its claim, and of what is written only to force to the disk what was before.
-const OWNER: u8 = 2;
-const CLAIM: u8 = 3;
-const SYNC: u8 = 4;
+const OWNER: f64 = 2.0;
+const CLAIM: f64 = 3.0;
+const SYNC: f64 = 4.0;
 /// Numbers of writes that may stand in `log` before they are taken away.
 const NUMBERS: f64 = 256.0;
 /// Writes for which the number of a claim is kept: an owner that has been asleep for longer than that is no longer refused.
@@ -47,7 +37,7 @@ const CLAIMS: usize = 64;
 
 /// The rows of one store.
 pub(crate) struct IndexedDb {
-    database: RefCell<Option<Database>>,
+    database: RefCell<Option<Rc<Database>>>,
     recent: RefCell<RecentRows>,
     /// What the next transaction that reads will fetch, while it gathers addresses.
     gathering: RefCell<Option<Rc<Fetch>>>,
@@ -76,26 +66,22 @@ impl Fence {
     }
 
     /// The keys of the numbers after one and up to another.
-    fn keys(after: f64, to: f64) -> RangeInclusive<f64> {
-        Fence::key(to)..=Fence::key(after + 1.0)
+    fn keys(after: f64, to: f64) -> KeyRange {
+        keys(Fence::key(to), Fence::key(after))
     }
 }
 
 impl IndexedDb {
     pub(crate) async fn open(name: &str) -> Result<Self, JsError> {
-        let database = Database::open(name)
-            .with_version(1_u8)
-            .with_on_upgrade_needed(|_, database| {
-                database.create_object_store(LOG).build()?;
-                database.create_object_store(META).build()?;
-                Ok(())
-            })
-            .await
-            .map_err(|error| {
-                JsError::new(&format!("this browser does not let us open IndexedDB: {error}"))
-            })?;
+        let database = Database::open(name).await.map_err(|error| {
+            let said = error.dyn_ref::<web_sys::DomException>().map(web_sys::DomException::message);
+            JsError::new(&format!(
+                "this browser does not let us open IndexedDB: {}",
+                said.as_deref().unwrap_or("it has none")
+            ))
+        })?;
         Ok(IndexedDb {
-            database: RefCell::new(Some(database)),
+            database: RefCell::new(Some(Rc::new(database))),
             recent: RefCell::default(),
             gathering: RefCell::default(),
             fetching: RefCell::default(),
@@ -116,13 +102,15 @@ impl IndexedDb {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
         match op {
             DeviceOp::Claim { owner, .. } => {
-                self.fence.set(Some(claim(&database, owner).await.map_err(write_failure)?));
+                self.fence.set(Some(claim(&database, owner).await?));
                 Ok(DeviceReply::Written)
             }
-            DeviceOp::ReadHeaders { .. } => self.read_headers(&database).await.map_err(read_failure),
+            DeviceOp::ReadHeaders { .. } => {
+                self.read_headers(&database).await.map_err(|error| read_failure(&error))
+            }
             DeviceOp::Read { parts, .. } => self.read(&database, parts).await,
             DeviceOp::Replay { from, len, .. } => {
-                let values = replay(&database, from, len).await.map_err(read_failure)?;
+                let values = replay(&database, from, len).await.map_err(|error| read_failure(&error))?;
                 Ok(DeviceReply::Bytes(vec![join(bytes_of_rows(values).await?)]))
             }
             DeviceOp::Write { records, durable, header, free, .. } => {
@@ -150,14 +138,12 @@ impl IndexedDb {
             match write.carry_out(database, fence.last, rows).await {
                 Ok(()) => return Ok(DeviceReply::Written),
                 Err(_) if is_taken(database, fence).await => return Err(StorageFailure::Fenced),
-                Err(error) => match write_failure(error) {
-                    // Private windows of some browsers keep no blobs.
-                    StorageFailure::WriteFailed if has_blobs => self.takes_blobs.set(false),
-                    failure => {
-                        self.takes_blobs.set(takes_blobs());
-                        return Err(failure);
-                    }
-                },
+                // Private windows of some browsers keep no blobs.
+                Err(StorageFailure::WriteFailed) if has_blobs => self.takes_blobs.set(false),
+                Err(failure) => {
+                    self.takes_blobs.set(takes_blobs());
+                    return Err(failure);
+                }
             }
         }
     }
@@ -165,17 +151,21 @@ impl IndexedDb {
     /// Returns once everything that was answered before is on the disk.
     pub(crate) async fn sync(&self) -> Result<(), StorageFailure> {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
-        sync(&database).await.map_err(write_failure)
+        sync(&database).await
     }
 
-    async fn read_headers(&self, database: &Database) -> Result<DeviceReply, Error> {
-        let [first, second] = read_meta(database, [0.0, 1.0]).await?;
-        Ok(DeviceReply::Headers([bytes_of(first).unwrap_or_default(), bytes_of(second).unwrap_or_default()]))
+    async fn read_headers(&self, database: &Database) -> Result<DeviceReply, JsValue> {
+        let transaction = database.begin(Stores::Meta, Mode::Read)?;
+        let meta = transaction.meta()?;
+        let headers = [meta.get(0.0)?, meta.get(1.0)?];
+        transaction.end().await?;
+        let [first, second] = headers.map(|header| header.result().map(bytes_of));
+        Ok(DeviceReply::Headers([first?.unwrap_or_default(), second?.unwrap_or_default()]))
     }
 
     async fn read(
         self: &Rc<Self>,
-        database: &Database,
+        database: &Rc<Database>,
         parts: Vec<Part>,
     ) -> Result<DeviceReply, StorageFailure> {
         let mut pieces = vec![Bytes::new(); parts.len()];
@@ -193,13 +183,13 @@ impl IndexedDb {
     }
 
     /// Joins the transaction that fetches a row, or begins one that takes whatever else is asked for in this turn.
-    fn fetch(self: &Rc<Self>, database: &Database, address: u64) -> Rc<Fetch> {
+    fn fetch(self: &Rc<Self>, database: &Rc<Database>, address: u64) -> Rc<Fetch> {
         if let Some(fetch) = self.fetching.borrow().iter().find(|fetch| fetch.has(address)) {
             return Rc::clone(fetch);
         }
         let mut gathering = self.gathering.borrow_mut();
         let fetch = gathering.get_or_insert_with(|| {
-            let (this, database) = (Rc::clone(self), database.clone());
+            let (this, database) = (Rc::clone(self), Rc::clone(database));
             Fetch::begin(move || async move { this.fetch_gathered(&database).await })
         });
         fetch.add(address);
@@ -212,7 +202,7 @@ impl IndexedDb {
         let addresses = fetch.addresses();
         let found = match rows(database, &addresses).await {
             Ok(values) => bytes_of_rows(values).await,
-            Err(error) => Err(read_failure(error)),
+            Err(error) => Err(read_failure(&error)),
         };
         self.fetching.borrow_mut().retain(|other| !Rc::ptr_eq(other, &fetch));
         if let Ok(found) = &found {
@@ -235,30 +225,20 @@ fn cut(row: &Row, part: Part) -> Result<Bytes, StorageFailure> {
 }
 
 /// Gets rows, all in flight at once.
-async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<Option<JsValue>>, Error> {
-    let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
-    let mut requests = Vec::with_capacity(addresses.len());
-    {
-        let store = transaction.object_store(LOG)?;
-        for &address in addresses {
-            requests.push(store.get::<JsValue, _, _>(address as f64).primitive()?);
-        }
-    }
-    let _end = end(transaction).await;
-    let mut values = Vec::with_capacity(requests.len());
-    for request in requests {
-        values.push(request.await?);
-    }
-    Ok(values)
+async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<JsValue>, JsValue> {
+    let transaction = database.begin(Stores::Log, Mode::Read)?;
+    let log = transaction.log()?;
+    let requests = addresses.iter().map(|&address| log.get(address as f64));
+    let requests: Vec<Request> = requests.collect::<Result<_, _>>()?;
+    transaction.end().await?;
+    requests.iter().map(Request::result).collect()
 }
 
-async fn replay(database: &Database, from: u64, len: u64) -> Result<Vec<Option<JsValue>>, Error> {
-    let transaction = database.transaction(LOG).with_mode(TransactionMode::Readonly).build()?;
-    let range = from as f64..(from + len) as f64;
-    let request =
-        transaction.object_store(LOG)?.get_all::<JsValue>().with_query::<f64, _>(range).primitive()?;
-    let _end = end(transaction).await;
-    request.await?.map(|value| value.map(Some)).collect()
+async fn replay(database: &Database, from: u64, len: u64) -> Result<Vec<JsValue>, JsValue> {
+    let transaction = database.begin(Stores::Log, Mode::Read)?;
+    let request = transaction.log()?.get_all(&keys(from as f64, (from + len) as f64))?;
+    transaction.end().await?;
+    Ok(Array::from(&request.result()?).iter().collect())
 }
 
 fn join(rows: Vec<Option<Row>>) -> Bytes {
@@ -272,43 +252,50 @@ fn join(rows: Vec<Option<Row>>) -> Bytes {
 }
 
 /// Makes this owner the last one.
-async fn claim(database: &Database, owner: Owner) -> Result<Fence, Error> {
-    let mut failed: Option<(f64, Error)> = None;
+async fn claim(database: &Database, owner: Owner) -> Result<Fence, StorageFailure> {
+    let mut failed: Option<(f64, StorageFailure)> = None;
     for _ in 0..CLAIMS {
-        let (found, claim, last) = read_owner(database).await?;
+        let (found, claim, last) = read_owner(database).await.map_err(|error| read_failure(&error))?;
         // Only when it has to be: a store that is full opens for reading.
         if found.as_deref() == Some(&owner.0) {
             return Ok(Fence { owner, last, removed: claim });
         }
         match failed {
-            Some((before, error)) if before == last => return Err(error),
+            Some((before, failure)) if before == last => return Err(failure),
             // Somebody else was faster.
             _ => {}
         }
         let next = last + 1.0;
         match become_owner(database, owner, claim, last).await {
             Ok(()) => return Ok(Fence { owner, last: next, removed: next }),
-            Err(error) => failed = Some((last, error)),
+            Err(failure) => failed = Some((last, failure)),
         }
     }
-    Err(failed.map_or(UnexpectedDataError::TransactionAborted.into(), |(_, error)| error))
+    Err(failed.map_or(StorageFailure::WriteFailed, |(_, failure)| failure))
 }
 
 /// Fails, and writes nothing, when there was a number after `last`.
-async fn become_owner(database: &Database, owner: Owner, claim: f64, last: f64) -> Result<(), Error> {
-    let transaction = database.transaction([LOG, META]).with_mode(TransactionMode::Readwrite).build()?;
-    let (log, meta) = (transaction.object_store(LOG)?, transaction.object_store(META)?);
-    let next = last + 1.0;
-    log.add(JsValue::TRUE).with_key(Fence::key(next)).primitive()?;
-    if last > claim {
-        log.delete(Fence::keys(claim, last)).primitive()?;
-    }
-    if next > KEPT {
-        log.delete(Fence::keys(0.0, next - KEPT)).primitive()?;
-    }
-    meta.put(JsValue::from(Uint8Array::from(&owner.0[..]))).with_key(OWNER).primitive()?;
-    meta.put(JsValue::from_f64(next)).with_key(CLAIM).primitive()?;
-    transaction.commit().await
+async fn become_owner(
+    database: &Database,
+    owner: Owner,
+    claim: f64,
+    last: f64,
+) -> Result<(), StorageFailure> {
+    write(database, Stores::Both, Mode::Relaxed, |transaction| {
+        let (log, meta) = (transaction.log()?, transaction.meta()?);
+        let next = last + 1.0;
+        let mut requests = vec![log.add(&JsValue::TRUE, Fence::key(next))?];
+        if last > claim {
+            requests.push(log.delete(&Fence::keys(claim, last))?);
+        }
+        if next > KEPT {
+            requests.push(log.delete(&keys(Fence::key(next - KEPT), 0.0))?);
+        }
+        requests.push(meta.put(&Uint8Array::from(&owner.0[..]), OWNER)?);
+        requests.push(meta.put(&JsValue::from_f64(next), CLAIM)?);
+        Ok(requests)
+    })
+    .await
 }
 
 /// Whether the store is another's by now.
@@ -317,51 +304,15 @@ async fn is_taken(database: &Database, fence: Fence) -> bool {
 }
 
 /// Reads, at one moment, who the owner is, the number of its claim, and the last number.
-async fn read_owner(database: &Database) -> Result<(Option<Bytes>, f64, f64), Error> {
-    let transaction = database.transaction([LOG, META]).with_mode(TransactionMode::Readonly).build()?;
-    let (log, meta) = (transaction.object_store(LOG)?, transaction.object_store(META)?);
-    let owner = meta.get::<JsValue, _, _>(OWNER).primitive()?;
-    let claim = meta.get::<JsValue, _, _>(CLAIM).primitive()?;
-    let lowest = log.get_all_keys::<JsValue>().with_query::<f64, _>(..0.0).with_limit(1).primitive()?;
-    drop((log, meta));
-    let _end = end(transaction).await;
-    let number = |value: Option<JsValue>| value.and_then(|value| value.as_f64());
-    let claim = number(claim.await?).unwrap_or(0.0);
-    let last = number(lowest.await?.next().transpose()?).map_or(claim, |key| claim.max(-key));
-    Ok((bytes_of(owner.await?), claim, last))
-}
-
-async fn read_meta<const N: usize>(
-    database: &Database,
-    keys: [f64; N],
-) -> Result<[Option<JsValue>; N], Error> {
-    let transaction = database.transaction(META).with_mode(TransactionMode::Readonly).build()?;
-    let mut requests = Vec::with_capacity(N);
-    {
-        let meta = transaction.object_store(META)?;
-        for key in keys {
-            requests.push(meta.get::<JsValue, _, _>(key).primitive()?);
-        }
-    }
-    let _end = end(transaction).await;
-    let mut found = [const { None }; N];
-    for (found, request) in found.iter_mut().zip(requests) {
-        *found = request.await?;
-    }
-    Ok(found)
-}
-
-/// Says that a transaction will be asked for no more than it was, so that its end needs nobody here. What this returns is kept until
-/// the answers are there: a transaction that is dropped takes its listeners along.
-async fn end<'a>(transaction: Transaction<'a>) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>> {
-    let mut commit: Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>> = Box::pin(transaction.commit());
-    poll_fn(|context| {
-        // Only begins: nobody waits for the end of what reads.
-        let _ = commit.as_mut().poll(context);
-        Poll::Ready(())
-    })
-    .await;
-    commit
+async fn read_owner(database: &Database) -> Result<(Option<Bytes>, f64, f64), JsValue> {
+    let transaction = database.begin(Stores::Both, Mode::Read)?;
+    let (log, meta) = (transaction.log()?, transaction.meta()?);
+    let (owner, claim) = (meta.get(OWNER)?, meta.get(CLAIM)?);
+    let lowest = log.get_keys(&keys(f64::NEG_INFINITY, 0.0), 1)?;
+    transaction.end().await?;
+    let claim = claim.result()?.as_f64().unwrap_or(0.0);
+    let lowest = Array::from(&lowest.result()?).get(0).as_f64();
+    Ok((bytes_of(owner.result()?), claim, lowest.map_or(claim, |key| claim.max(-key))))
 }
 
 /// What one transaction writes.
@@ -371,7 +322,7 @@ struct Write {
     header: Option<(u8, Bytes)>,
     free: Vec<Range<u64>>,
     /// Keys of numbers that are to go.
-    passed: Option<RangeInclusive<f64>>,
+    passed: Option<KeyRange>,
 }
 
 impl Write {
@@ -381,64 +332,68 @@ impl Write {
         database: &Database,
         number: f64,
         rows: Vec<(u64, JsValue)>,
-    ) -> Result<(), Error> {
-        let stores: &[&str] = if self.header.is_some() { &[LOG, META] } else { &[LOG] };
-        let transaction = begin_write(database, stores, self.durable)?;
-        let log = transaction.object_store(LOG)?;
-        log.add(JsValue::TRUE).with_key(Fence::key(number)).primitive()?;
-        for (address, row) in rows {
-            log.put(row).with_key(address as f64).primitive()?;
-        }
-        if let Some((place, bytes)) = &self.header {
-            let meta = transaction.object_store(META)?;
-            meta.put(JsValue::from(Uint8Array::from(&bytes[..]))).with_key(*place).primitive()?;
-        }
-        for range in &self.free {
-            log.delete(range.start as f64..range.end as f64).primitive()?;
-        }
-        if let Some(passed) = &self.passed {
-            log.delete(passed.clone()).primitive()?;
-        }
-        transaction.commit().await
+    ) -> Result<(), StorageFailure> {
+        let stores = if self.header.is_some() { Stores::Both } else { Stores::Log };
+        let mode = if self.durable { Mode::Strict } else { Mode::Relaxed };
+        write(database, stores, mode, |transaction| {
+            let log = transaction.log()?;
+            let mut requests = vec![log.add(&JsValue::TRUE, Fence::key(number))?];
+            for (address, row) in rows {
+                requests.push(log.put(&row, address as f64)?);
+            }
+            if let Some((place, bytes)) = &self.header {
+                requests.push(transaction.meta()?.put(&Uint8Array::from(&bytes[..]), f64::from(*place))?);
+            }
+            for range in &self.free {
+                requests.push(log.delete(&keys(range.start as f64, range.end as f64))?);
+            }
+            if let Some(passed) = &self.passed {
+                requests.push(log.delete(passed)?);
+            }
+            Ok(requests)
+        })
+        .await
     }
 }
 
 /// What is on the disk once a transaction is, browsers leave to the log of their database: everything before but the files of large
 /// rows, which are there already.
-async fn sync(database: &Database) -> Result<(), Error> {
-    let transaction = begin_write(database, &[META], true)?;
-    transaction.object_store(META)?.put(JsValue::TRUE).with_key(SYNC).primitive()?;
-    transaction.commit().await
+async fn sync(database: &Database) -> Result<(), StorageFailure> {
+    write(database, Stores::Meta, Mode::Strict, |transaction| {
+        Ok(vec![transaction.meta()?.put(&JsValue::TRUE, SYNC)?])
+    })
+    .await
 }
 
-fn begin_write<'a>(database: &'a Database, stores: &[&str], durable: bool) -> Result<Transaction<'a>, Error> {
-    let mut options = TransactionOptions::new();
-    options.set_durability(if durable {
-        TransactionDurability::Strict
-    } else {
-        TransactionDurability::Relaxed
-    });
-    database.transaction(stores).with_mode(TransactionMode::Readwrite).with_options(options).build()
-}
-
-fn bytes_of(value: Option<JsValue>) -> Option<Bytes> {
-    value?.dyn_into::<Uint8Array>().ok().map(|array| Bytes::from(array.to_vec()))
-}
-
-fn read_failure(error: Error) -> StorageFailure {
-    failure_of(exception_name(&error).as_deref(), StorageFailure::ReadFailed)
-}
-
-fn write_failure(error: Error) -> StorageFailure {
-    // Browsers find at the commit that there is no room, when all requests have succeeded.
-    if matches!(error, Error::MissingData(UnexpectedDataError::TransactionAborted)) {
-        return StorageFailure::Full;
+/// Carries out one transaction that writes.
+async fn write(
+    database: &Database,
+    stores: Stores,
+    mode: Mode,
+    ask: impl FnOnce(&Transaction<'_>) -> Result<Vec<Request>, JsValue>,
+) -> Result<(), StorageFailure> {
+    let begun = database.begin(stores, mode).and_then(|transaction| Ok((ask(&transaction)?, transaction)));
+    let (requests, transaction) = begun.map_err(|error| write_failure(&error))?;
+    match transaction.end().await {
+        Ok(()) => Ok(()),
+        Err(error) if requests.iter().any(has_failed) => Err(write_failure(&error)),
+        // Browsers find at the commit that there is no room, when all requests have succeeded.
+        Err(_) => Err(StorageFailure::Full),
     }
-    failure_of(exception_name(&error).as_deref(), StorageFailure::WriteFailed)
 }
 
-fn exception_name(error: &Error) -> Option<String> {
-    let Error::DomException(exception) = error else { return None };
-    let value: &JsValue = exception.as_ref();
-    value.dyn_ref::<web_sys::DomException>().map(web_sys::DomException::name)
+fn bytes_of(value: JsValue) -> Option<Bytes> {
+    value.dyn_into::<Uint8Array>().ok().map(|array| Bytes::from(array.to_vec()))
+}
+
+fn read_failure(error: &JsValue) -> StorageFailure {
+    failure_of(exception_name(error).as_deref(), StorageFailure::ReadFailed)
+}
+
+fn write_failure(error: &JsValue) -> StorageFailure {
+    failure_of(exception_name(error).as_deref(), StorageFailure::WriteFailed)
+}
+
+fn exception_name(error: &JsValue) -> Option<String> {
+    error.dyn_ref::<web_sys::DomException>().map(web_sys::DomException::name)
 }

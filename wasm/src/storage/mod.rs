@@ -1,5 +1,6 @@
 //! Where a store's bytes are: memory, a file with synchronous access, or IndexedDB.
 
+mod database;
 mod file;
 mod indexed_db;
 mod rows;

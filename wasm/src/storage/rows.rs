@@ -70,16 +70,15 @@ pub(super) fn make_rows(records: &[(u64, Bytes)], takes_blobs: bool) -> Vec<(u64
 /// # Errors
 ///
 /// Fails when bytes that are there are not given: whoever took the row for none would write over it.
-pub(super) async fn bytes_of_rows(values: Vec<Option<JsValue>>) -> Result<Vec<Option<Row>>, StorageFailure> {
+pub(super) async fn bytes_of_rows(values: Vec<JsValue>) -> Result<Vec<Option<Row>>, StorageFailure> {
     enum Found {
         Row(Option<Row>),
         Blob(Promise),
     }
     // All are on their way before the first is waited for.
-    let begin = |value: Option<JsValue>| match value.map(JsCast::dyn_into::<Blob>) {
-        Some(Ok(blob)) => Found::Blob(blob.array_buffer()),
-        Some(Err(value)) => Found::Row(value.dyn_into().ok()),
-        None => Found::Row(None),
+    let begin = |value: JsValue| match value.dyn_into::<Blob>() {
+        Ok(blob) => Found::Blob(blob.array_buffer()),
+        Err(value) => Found::Row(value.dyn_into().ok()),
     };
     let found: Vec<Found> = values.into_iter().map(begin).collect();
     let mut rows = Vec::with_capacity(found.len());
