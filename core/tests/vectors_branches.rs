@@ -67,7 +67,7 @@ fn play(host: &mut Host, cores: &mut BTreeMap<String, CoreId>, step: &Value) {
                 host.settled(closed).unwrap();
             }
             let overwrite = step["overwrite"].as_bool().unwrap_or(false);
-            let options = BranchOptions { name: on.clone(), overwrite };
+            let options = BranchOptions { name: on.clone(), overwrite, ..BranchOptions::default() };
             let (branch, opened) = host.engine.open_branch(cores[&text("from")], options);
             host.settled(opened).unwrap();
             if let Some(length) = step["checkout"].as_u64() {

@@ -22,9 +22,9 @@ import { root } from './run.mjs'
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 372_500 },
+  'engine (wasm)': { budget: 250_000, ceiling: 373_000 },
   index: { ceiling: 126_900 },
-  hypercore: { ceiling: 76_500 },
+  hypercore: { ceiling: 76_800 },
   corestore: { ceiling: 80_500 },
   hyperbee: { ceiling: 50_100 },
   hyperblobs: { ceiling: 45_100 },

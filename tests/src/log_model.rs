@@ -370,7 +370,7 @@ impl World {
     fn branch(&mut self) {
         self.settle_writer();
         let (now, mut state) = (self.now, self.state());
-        let options = BranchOptions { name: "beside".into(), overwrite: true };
+        let options = BranchOptions { name: "beside".into(), overwrite: true, ..BranchOptions::default() };
         let (branch, request) = self.writer.engine.open_branch(self.writer.core, options);
         assert_eq!(self.writer.ask(request, now), Ok(Response::Opened), "{}", self.label());
         let mut beside = state.blocks.clone();

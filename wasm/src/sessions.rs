@@ -15,10 +15,10 @@ fn opened((core, request): (CoreId, RequestId)) -> Array {
     Array::of2(&core.0.into(), &number(request.0).into())
 }
 
-/// Opens a branch of a core. Returns the core of the branch and the request.
+/// Opens a branch of a core; `moved` when the store has moved meanwhile. Returns the core of the branch and the request.
 #[wasm_bindgen(js_name = openBranch)]
-pub fn open_branch(parent: u32, name: String, overwrite: bool) -> Result<Array, JsError> {
-    let options = BranchOptions { name, overwrite };
+pub fn open_branch(parent: u32, name: String, overwrite: bool, moved: bool) -> Result<Array, JsError> {
+    let options = BranchOptions { name, overwrite, moved };
     with(|runtime| opened(runtime.engine.open_branch(CoreId(parent), options)))
 }
 

@@ -12,14 +12,14 @@ use bytes::Bytes;
 
 use crate::collections::BTreeMap;
 use crate::hypercore::bitfield::BitChange;
-use crate::hypercore::branch::{Base, Change};
+use crate::hypercore::branch::{Base, Change, Tally};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::CoreEvent;
 use crate::storage::{Intent, Op, Outcome, Picture, ReadId, ReadTicket, StorageFailure, StoreId, View};
 
 use super::Engine;
 use super::cores::{CoreEntry, Reader, StoreEntry};
-use super::types::{CoreId, Error};
+use super::types::{CoreId, Error, Event};
 
 /// What makes a store an atom.
 #[derive(Debug)]
@@ -66,12 +66,13 @@ pub(super) struct Twin {
     bits: Vec<BitChange>,
     /// The shortest that it was cut to since then.
     cut: Option<u64>,
+    tally: Option<Tally>,
     is_changed: bool,
 }
 
 impl Twin {
     pub(super) fn new(parent: CoreId, base: Base) -> Self {
-        Self { parent, base, bits: Vec::new(), cut: None, is_changed: false }
+        Self { parent, base, bits: Vec::new(), cut: None, tally: None, is_changed: false }
     }
 
     /// Takes note that there is something to hand over.
@@ -82,15 +83,18 @@ impl Twin {
     /// Takes note of what the core did.
     pub(super) fn note(&mut self, event: &CoreEvent) {
         let (start, end, value) = match *event {
-            CoreEvent::Appended { start, length, .. } | CoreEvent::Gained { start, length } => {
+            CoreEvent::Appended { start, length, .. } => {
+                Tally::count_appends(&mut self.tally, start, length);
                 (start, start.saturating_add(length), true)
             }
+            CoreEvent::Gained { start, length } => (start, start.saturating_add(length), true),
             CoreEvent::Truncated { ancestors, old_length, .. } => {
                 self.cut = Some(self.cut.map_or(ancestors, |cut| cut.min(ancestors)));
+                Tally::count_cut(&mut self.tally, ancestors);
                 (ancestors, old_length, false)
             }
             CoreEvent::Dropped { start, length } => (start, start.saturating_add(length), false),
-            CoreEvent::Manifest { .. } => return self.is_changed = true,
+            CoreEvent::Manifest { .. } | CoreEvent::Upgraded => return self.is_changed = true,
             _ => return,
         };
         self.is_changed = true;
@@ -245,13 +249,11 @@ impl Engine {
             return Err(Error::InvalidOperation("a session of the atom was closed before it was flushed"));
         }
         let store = atom.parent;
-        let changed: Vec<(CoreId, CoreId)> = self
-            .twins(id)
-            .into_iter()
-            .filter(|(twin, _)| {
+        let (changed, unchanged): (Vec<(CoreId, CoreId)>, Vec<_>) =
+            self.twins(id).into_iter().partition(|(twin, _)| {
                 self.cores.get(twin).and_then(|entry| entry.twin.as_ref()).is_some_and(|twin| twin.is_changed)
-            })
-            .collect();
+            });
+        let mut silent: Vec<CoreId> = unchanged.into_iter().map(|(_, parent)| parent).collect();
         for (twin, parent) in &changed {
             let base = self.cores.get(twin).and_then(|entry| entry.twin.as_ref()).map(|twin| &twin.base);
             let parent = self.cores.get(parent).and_then(CoreEntry::open).ok_or(Error::Closed)?;
@@ -277,7 +279,8 @@ impl Engine {
                 continue;
             };
             let bits = core::mem::take(&mut twin.bits);
-            let mut change = Change { state, bits, cut: twin.cut.take(), signer: None };
+            let tally = twin.tally.take();
+            let mut change = Change { state, bits, cut: twin.cut.take(), tally, signer: None };
             twin.is_changed = false;
             let base = twin.base.clone();
             let Some(below) = self.stores.get_mut(&store) else { continue };
@@ -285,6 +288,13 @@ impl Engine {
             // What came to the log meanwhile is in nobody's way: as upstream, the atom has the last word.
             if !open.is_at(&base) {
                 open.give_way(&base.tree, &mut change, &mut below.machine);
+            }
+            let old_length = open.tree().length;
+            if !open.is_branch()
+                && change.cut.is_none_or(|cut| cut >= old_length)
+                && change.state.tree.length == old_length
+            {
+                silent.push(*parent);
             }
             open.adopt(change, &mut below.machine);
             let base = open.base();
@@ -301,6 +311,10 @@ impl Engine {
         if let Some((open, _)) = holder.and_then(|core| self.cores.get_mut(&core)).and_then(CoreEntry::parts)
         {
             open.stage_ops(ops, &mut below.machine);
+        }
+        // As upstream, every log of the atom tells of the flush, whether there is more of it or not.
+        for core in silent {
+            self.emit(Event::CoreAppend { core });
         }
         self.dirty_stores.insert(store);
         self.dirty_cores.extend(holder);

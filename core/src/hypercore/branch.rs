@@ -255,17 +255,25 @@ impl Core {
     /// Takes over what a second core over this log made of it. Only while held and nothing is staged. What it wrote is staged by
     /// [`stage_ops`](Self::stage_ops).
     pub fn adopt(&mut self, change: Change, store: &mut Store) {
-        let Change { state: State { tree, layers, manifest, .. }, bits, cut, signer } = change;
+        let Change { state: State { tree, layers, manifest, .. }, bits, cut, tally, signer } = change;
         let old_length = self.tip.length;
         let kept = cut.map_or(old_length, |cut| cut.min(old_length));
         if kept < old_length {
             self.cut(kept);
-            let event =
-                CoreEvent::Truncated { ancestors: kept, old_length, fork: tree.fork, is_reorg: false };
+        }
+        let grown = tree.length.saturating_sub(kept);
+        let (told_cut, is_growth_told) = if self.is_branch() {
+            let cut = tally.filter(|tally| tally.is_cut && tally.start < old_length);
+            (cut.map(|tally| tally.start), cut.is_none_or(|tally| tally.appends > 0))
+        } else {
+            (Some(kept).filter(|kept| *kept < old_length), grown > 0)
+        };
+        if let Some(ancestors) = told_cut {
+            let event = CoreEvent::Truncated { ancestors, old_length, fork: tree.fork, is_reorg: false };
             self.open.events.push(event);
         }
-        if let Some(length) = tree.length.checked_sub(kept).filter(|length| *length > 0) {
-            self.open.events.push(CoreEvent::Appended { start: kept, length, calls: 1 });
+        if is_growth_told {
+            self.open.events.push(CoreEvent::Appended { start: kept, length: grown, calls: 1 });
         }
         if self.manifest().is_none()
             && let Some(manifest) = manifest
@@ -303,6 +311,36 @@ pub struct Base {
     cuts: u64,
 }
 
+/// What sessions of a branch are told of an atom that is flushed. It counts as upstream does, which forgets a cut when all that was
+/// appended after it is cut again, and leaves out what a branch gets by catching up.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    is_cut: bool,
+    start: u64,
+    appends: u64,
+}
+
+impl Tally {
+    /// Counts blocks that were appended.
+    pub fn count_appends(tally: &mut Option<Self>, start: u64, length: u64) {
+        match tally {
+            Some(tally) => tally.appends = tally.appends.saturating_add(length),
+            None => *tally = Some(Self { is_cut: false, start, appends: length }),
+        }
+    }
+
+    /// Counts a cut to a length.
+    pub fn count_cut(tally: &mut Option<Self>, length: u64) {
+        *tally = match *tally {
+            Some(Self { is_cut, start, .. }) if length > start => {
+                Some(Self { is_cut, start, appends: length - start })
+            }
+            Some(Self { start, .. }) if length == start => None,
+            _ => Some(Self { is_cut: true, start: length, appends: 0 }),
+        };
+    }
+}
+
 /// What a second core over a log made of it.
 #[derive(Debug)]
 pub struct Change {
@@ -312,6 +350,8 @@ pub struct Change {
     pub bits: Vec<BitChange>,
     /// The shortest that it was cut to.
     pub cut: Option<u64>,
+    /// What sessions of a branch are told.
+    pub tally: Option<Tally>,
     /// Signs the head anew.
     pub signer: Option<KeyPair>,
 }

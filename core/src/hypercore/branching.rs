@@ -29,6 +29,9 @@ pub struct BranchOptions {
     pub name: String,
     /// Starts over from the head of its parent.
     pub overwrite: bool,
+    /// The store has moved under those who have it open: it has the fork that it had. Otherwise a branch that is found again has
+    /// that of its parent, as upstream's.
+    pub moved: bool,
 }
 
 /// A branch being opened.
@@ -129,11 +132,13 @@ impl Opening {
             layers = layers.branch(own.map_or(chain.own, |above| above.data), dependency.length);
         }
         parts.layers = layers;
-        let prologue = parts.tree.prologue;
-        match chain.head.flatten() {
+        let Tree { prologue, fork, .. } = parts.tree;
+        let head = chain.head.flatten().filter(|head| head.length > 0 || branching.options.moved);
+        let head = head.map(|head| if branching.options.moved { head } else { Head { fork, ..head } });
+        match head {
             Some(head) if head.length > 0 => Ok(self.read_roots(parts, head, store)),
             head => {
-                parts.tree = Tree::empty(head.map_or(0, |head| head.fork), prologue);
+                parts.tree = Tree::empty(head.map_or(fork, |head| head.fork), prologue);
                 self.finish(parts)
             }
         }

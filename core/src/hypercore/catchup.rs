@@ -74,8 +74,8 @@ impl Core {
             let event = CoreEvent::Truncated { ancestors: shared, old_length, fork, is_reorg: false };
             self.open.events.push(event);
         }
-        if let Some(count) = length.checked_sub(shared).filter(|count| *count > 0) {
-            self.open.events.push(CoreEvent::Appended { start: shared, length: count, calls: 1 });
+        if length > shared {
+            self.open.events.push(CoreEvent::Upgraded);
         }
         Step::Staged(Value::Done)
     }

@@ -192,7 +192,7 @@ export class State {
     for (;;) {
       while (this.core.resuming) await this.core.resuming
       try {
-        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite)), name, null)
+        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false)), name, null)
       } catch (error) {
         if (!this.core.isMoving) throw error
       }
@@ -306,6 +306,7 @@ export class State {
     const [old, to] = [this.length, target.state!]
     const isCut = length < old
     const next = await to.branch(this.name!, false)
+    const before = next.sessions.length
     try {
       const fork = Math.max(isCut ? this.fork + 1 : this.fork, next.fork)
       if (next.length > length || next.fork < fork) await next.truncate(length, fork)
@@ -318,6 +319,8 @@ export class State {
         if (isCut) session.emit('truncate', old, fork)
         if (length > old) session.emit('append')
       }
+      // In the order in which they were before.
+      next.sessions.push(...next.sessions.splice(before).reverse())
     } finally {
       await next.unref()
     }
@@ -329,7 +332,7 @@ export class State {
     if (this.#handle === null || this.isInAtom) return
     unlisten('core', this.#handle)
     states.delete(this.#handle)
-    const [handle, id] = call((engine) => engine.openBranch(this.from!.handle, this.name!, false))
+    const [handle, id] = call((engine) => engine.openBranch(this.from!.handle, this.name!, false, true))
     this.#handle = handle
     this.#openings = 1
     states.set(handle, this)
