@@ -4,6 +4,7 @@
 //   npm run bench:browser -- smooth   only whether a page stays smooth while 262 MB replicate in a worker; --gigabyte for more
 //   npm run bench:relay         the relay, beside upstream's; --tabs 1000,10000 for how many idle tabs
 //   npm run bench:udx           one UDX stream, ours and upstream's at either end
+//   npm run bench:udx -- fair   one of either beside a TCP stream in the same queue (root on Linux); the congestion control of TCP may follow
 //
 // Prints one table with the medians and their ratio. Machines differ and are noisy: read the ratios.
 
@@ -30,7 +31,7 @@ await main(async () => {
   await ensureNpm()
   if (args[0] === 'browser') return await benchPackage(rounds, args.slice(1))
   if (args[0] === 'relay') return await benchRelay(rounds, args.slice(1))
-  if (args[0] === 'udx') return await benchUdx(rounds)
+  if (args[0] === 'udx') return await (args[1] === 'fair' ? benchFairness(rounds, args.slice(2)) : benchUdx(rounds))
   say('building the bench')
   const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
   const ours = executables.get('hypertab-bench') ?? ''
@@ -109,6 +110,13 @@ async function benchUdx (rounds) {
   for (const [name, figure] of figures) {
     console.log(`| ${[name, ...columns.map((pair) => short(median(figure[pair]))), figure.unit].join(' | ')} |`)
   }
+}
+
+/** A stream of ours, and one of upstream's in turn, beside one of TCP. */
+async function benchFairness (rounds, control) {
+  process.env.HYPERTAB_PROGRAMS ??= await buildNativePrograms()
+  const bench = join(root, 'tests', 'bench', 'fairness.mjs')
+  printSides('streams that share a path', await inTurn(rounds, ['ours', 'upstream'].map((side) => [side, [bench, side, ...control]])))
 }
 
 /** Both relays in turn, each with the same load, and with upstream's clients and a peer of upstream's. */

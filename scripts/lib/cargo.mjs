@@ -41,6 +41,7 @@ export const nativePrograms = {
   'hypertab-relay': 'hypertab-relay',
   'dht-node': 'hypertab-tests',
   'hypertab-peer': 'hypertab-tests',
+  'ip-path': 'hypertab-tests',
   'relay-load': 'hypertab-tests',
   'udx-path': 'hypertab-tests',
   'udx-peer': 'hypertab-tests'

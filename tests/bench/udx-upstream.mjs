@@ -1,4 +1,5 @@
-// One stream of udx-native, driven like `udx-peer`: JSON lines `{ id, do, … }` in, `{ id, result }` and events out.
+// One stream of udx-native, driven like `udx-peer`: JSON lines `{ id, do, … }` in, `{ id, result }` and events out. `--host=ADDRESS` is bound instead of
+// loopback.
 
 import { createInterface } from 'node:readline'
 
@@ -8,7 +9,8 @@ const CHUNK = Buffer.alloc(65_536)
 
 const udx = new UDX()
 const socket = udx.createSocket()
-socket.bind(0, '127.0.0.1')
+const host = process.argv.find((argument) => argument.startsWith('--host='))?.slice(7) ?? '127.0.0.1'
+socket.bind(0, host)
 const stream = udx.createStream(1 + Math.floor(Math.random() * 1e9))
 let received = 0
 stream.on('data', (data) => { received += data.byteLength })
@@ -17,7 +19,7 @@ stream.on('error', (error) => say({ event: 'error', message: error.message }))
 
 const commands = {
   open: () => ({ port: socket.address().port, stream: stream.id }),
-  connect: ({ port, remote }) => { stream.connect(socket, remote, port, '127.0.0.1') },
+  connect: ({ port, remote, host = '127.0.0.1' }) => { stream.connect(socket, remote, port, host) },
   send: ({ bytes }) => { void send(bytes) }
 }
 createInterface({ input: process.stdin }).on('line', (line) => {

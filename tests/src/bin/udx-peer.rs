@@ -3,7 +3,7 @@
 //! | command | fields | result |
 //! | --- | --- | --- |
 //! | `open` | | `{ port, stream }` |
-//! | `connect` | `stream`, `port`, `remote` | |
+//! | `connect` | `stream`, `port`, `remote`, `host` | |
 //! | `send` | `stream`, `bytes`, `end` | writes bytes of a known pattern as fast as the stream takes them |
 //! | `message` | `stream`, `text` | |
 //! | `hold` | `stream`, `limit` | reads on without consuming, with a window of `limit` bytes |
@@ -13,11 +13,11 @@
 //! Events: `incoming` (accepted at once), `data` (first bytes), `message`, `end` with the bytes received and
 //! whether they kept to the pattern, `close` with the reason.
 //!
-//! `--plain` sends and receives one datagram per call of the kernel; `--bare` sends zeros and looks at nothing, for figures.
+//! `--host=ADDRESS` is bound instead of loopback. `--plain` sends and receives one datagram per call of the kernel; `--bare` sends zeros and looks at nothing, for figures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, IoSliceMut, Write};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Instant as Clock;
 
 use bytes::Bytes;
@@ -43,7 +43,8 @@ async fn main() -> std::io::Result<()> {
         }
     });
     let has = |wanted: &str| std::env::args().any(|arg| arg == wanted);
-    let mut peer = Peer::bind(has("--plain"), has("--bare")).await?;
+    let host = std::env::args().find_map(|arg| arg.strip_prefix("--host=")?.parse().ok());
+    let mut peer = Peer::bind(host.unwrap_or(Ipv4Addr::LOCALHOST), has("--plain"), has("--bare")).await?;
     loop {
         peer.drive()?;
         let wake = peer.udx.poll_timeout().map(|at| at.duration_since(peer.now()));
@@ -96,8 +97,8 @@ struct Transfer {
 }
 
 impl Peer {
-    async fn bind(is_plain: bool, is_bare: bool) -> std::io::Result<Self> {
-        let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    async fn bind(host: Ipv4Addr, is_plain: bool, is_bare: bool) -> std::io::Result<Self> {
+        let socket = UdpSocket::bind((host, 0)).await?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER);
@@ -273,7 +274,9 @@ impl Peer {
                 json!({ "port": self.port, "stream": id.0 })
             }),
             "connect" => {
-                let address = Address::new([127, 0, 0, 1], u16::try_from(number("port")).unwrap_or(0));
+                let host = command["host"].as_str().and_then(|host| host.parse().ok());
+                let host: Ipv4Addr = host.unwrap_or(Ipv4Addr::LOCALHOST);
+                let address = Address::new(host.octets(), u16::try_from(number("port")).unwrap_or(0));
                 let remote = u32::try_from(number("remote")).unwrap_or(0);
                 self.udx
                     .connect(id, Remote { socket: SocketId(0), address, id: remote }, now)
