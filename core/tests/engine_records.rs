@@ -24,6 +24,21 @@ fn heads_say_when_they_were_stored() {
 }
 
 #[test]
+fn heads_follow_a_clock_that_was_set() {
+    let mut host = Host::new(1);
+    host.engine = Engine::new(Config::with_unix_millis(1_700_000_000_000), [1; 32], host.now);
+    let store = host.store(MemoryStore::new());
+    let core = host.open(store, OpenCore::default());
+    host.append(core, &[b"a"]);
+    host.engine.set_unix_millis(1_800_000_000_000);
+    host.append(core, &[b"b"]);
+
+    let head = read(&mut host, DataKeys { data: 0 }.head()).unwrap();
+
+    assert_eq!(Head::from_slice(&head).unwrap().timestamp, 1_800_000_000_000 + host.now.as_micros() / 1000);
+}
+
+#[test]
 fn a_group_knows_which_of_its_cores_changed_when() {
     let mut host = Host::new(1);
     host.engine = Engine::new(Config::with_unix_millis(1_700_000_000_000), [1; 32], host.now);

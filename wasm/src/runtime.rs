@@ -39,9 +39,11 @@ pub(crate) fn now() -> Instant {
     Instant::from_micros((performance_now().max(0.0) * 1000.0) as u64)
 }
 
-/// Milliseconds of Unix time when the page or process started.
+/// Milliseconds of Unix time when the page or process started, as the clock on the wall has it now.
+///
+/// Whole milliseconds of both clocks, so that the engine comes to what `Date.now()` says, and not to one less.
 fn unix_millis() -> u64 {
-    (js_sys::Date::now() - performance_now()).max(0.0) as u64
+    (js_sys::Date::now() - performance_now().floor()).max(0.0) as u64
 }
 
 /// A store that does nothing for now. The engine asks for one commit and a few reads at once, so little waits.
@@ -225,6 +227,8 @@ impl Runtime {
 
     /// Carries out what the engine wants until it wants nothing more.
     fn drain(&mut self) {
+        // The other clock stands still while a computer sleeps, and this one can be set.
+        self.engine.set_unix_millis(unix_millis());
         loop {
             match self.engine.poll_output(now()) {
                 output @ (Output::Transmit { .. }

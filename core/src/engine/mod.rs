@@ -404,6 +404,11 @@ impl Engine {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// Sets what time it was at [`Instant::EPOCH`], in milliseconds of Unix time: what is stored from now on counts from there. 0 for unknown.
+    pub fn set_unix_millis(&mut self, unix_millis: u64) {
+        self.config.unix_millis = unix_millis;
+    }
+
     fn next_id(&mut self) -> u32 {
         self.last_id += 1;
         self.last_id
