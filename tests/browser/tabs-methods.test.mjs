@@ -104,6 +104,10 @@ test('the blocks that are here, proofs and hashes: in a tab that works through a
   assert.deepEqual(other, { differences: [], isOwner: false, pages: 3 })
   const worker = await page.evaluate(compare, ['worker', null, LENGTH, 25])
   assert.deepEqual(worker.differences, [])
+  // The worker itself works through the other tab.
+  const { page: third } = await openPage(context, url)
+  const both = await third.evaluate(compare, ['worker', 'shared', LENGTH, 20])
+  assert.deepEqual(both.differences, [])
 })
 
 test('a writer that works through another tab sees what it cleared and truncated, and so does who opens it later', async (t) => {

@@ -4,8 +4,7 @@
 import type { CoreHandle, LinkHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { homeOfLinks } from '../remote/router.js'
-import { homeOf } from '../remote/table.js'
+import { placeOf, placeOfLinks } from '../remote/router.js'
 import { call, look, request } from '../runtime.js'
 import { equal, toHex } from '../support/bytes.js'
 import { Channel, type ChannelCarrier, type ChannelOptions } from './channel.js'
@@ -33,7 +32,7 @@ interface Attached {
 const REPLICATION = 'hypercore/alpha'
 
 /** The one for each Protomux of upstream's, or of ours whose link is in another engine than the cores. */
-const adopted = new WeakMap<object, Map<number, Mux>>()
+const adopted = new WeakMap<object, Map<string, Mux>>()
 
 /** The cores and channels of one stream. There is one mux for each. */
 export class Mux implements ChannelCarrier {
@@ -43,7 +42,7 @@ export class Mux implements ChannelCarrier {
   /** Upstream's mux, where a program put one on the stream first. */
   readonly foreign: ForeignMux | null
   /** Which engine its link is in. */
-  readonly #home: number
+  readonly #place: string
   corked = 0
   drained = true
   #link: LinkHandle | null = null
@@ -62,10 +61,10 @@ export class Mux implements ChannelCarrier {
   readonly #linked: Promise<void>
   #settleLinked!: () => void
 
-  private constructor (stream: Connection | SecretStreamLike, foreign: ForeignMux | null = null, home = homeOfLinks()) {
+  private constructor (stream: Connection | SecretStreamLike, foreign: ForeignMux | null = null, place = placeOfLinks()) {
     this.stream = stream
     this.foreign = foreign
-    this.#home = home
+    this.#place = place
     this.#linked = new Promise((resolve) => { this.#settleLinked = resolve })
   }
 
@@ -94,13 +93,13 @@ export class Mux implements ChannelCarrier {
     return (value as { isProtomux?: unknown } | null)?.isProtomux === true
   }
 
-  static #beside (foreign: ForeignMux, home = homeOfLinks(), near?: CoreHandle): Mux {
+  static #beside (foreign: ForeignMux, place = placeOfLinks(), near?: CoreHandle): Mux {
     let muxes = adopted.get(foreign)
     if (!muxes) adopted.set(foreign, muxes = new Map())
-    let mux = muxes.get(home)
+    let mux = muxes.get(place)
     if (!mux || mux.destroyed) {
-      mux = new Mux(foreign.stream as Connection | SecretStreamLike, foreign, home)
-      muxes.set(home, mux)
+      mux = new Mux(foreign.stream as Connection | SecretStreamLike, foreign, place)
+      muxes.set(place, mux)
       carryOn(foreign, mux, near)
     }
     return mux
@@ -182,10 +181,10 @@ export class Mux implements ChannelCarrier {
   /** Replicates a core on the stream, from its opening on. */
   attach (core: CoreHandle, attached: Attached): void {
     if (this.#over || this.#cores.has(core)) return
-    const home = homeOf(core)
-    if (home !== this.#home) {
+    const place = placeOf(core)
+    if (place !== this.#place) {
       // The channels of its engine become channels here, as they would on a Protomux of upstream's.
-      const beside = Mux.#beside(this.foreign ?? this as unknown as ForeignMux, home, core)
+      const beside = Mux.#beside(this.foreign ?? this as unknown as ForeignMux, place, core)
       beside.attach(core, { muxOpened: () => { attached.muxOpened() }, muxOver: () => { attached.muxOver(this) } })
       const arriving = beside.#arrived(core).finally(() => { this.#arriving.delete(arriving) })
       this.#arriving.add(arriving)
@@ -195,7 +194,7 @@ export class Mux implements ChannelCarrier {
     this.foreign?.pair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) }, async () => {
       await this.#linked
       this.#attach(core)
-      if (home !== 0) await this.#arrived(core)
+      if (place !== '0') await this.#arrived(core)
     })
     this.#attach(core)
   }
@@ -271,9 +270,11 @@ export class Mux implements ChannelCarrier {
     if (this.#cores.has(core)) await request((engine) => engine.coreUpdate(core, { wait: false })).catch(() => {})
   }
 
-  /** @internal Whether this is the mux of a link of the engine. */
+  /** @internal Whether this is the mux of a link of the engine, or of one beside that link. */
   isOn (link: LinkHandle): boolean {
-    return this.#link === link
+    if (this.#link === link) return true
+    for (const mux of adopted.get(this.foreign ?? this)?.values() ?? []) if (mux.#link === link) return true
+    return false
   }
 
   /** @internal The engine has a link for the stream now. */
@@ -356,8 +357,8 @@ export class Mux implements ChannelCarrier {
 
   /** The one in whose engine a core is that is not in the engine of this one's link. */
   #of (core: CoreHandle): Mux | null {
-    const home = homeOf(core)
-    return home === this.#home ? null : adopted.get(this.foreign ?? this)?.get(home) ?? null
+    const place = placeOf(core)
+    return place === this.#place ? null : adopted.get(this.foreign ?? this)?.get(place) ?? null
   }
 
   #attach (core: CoreHandle): void {

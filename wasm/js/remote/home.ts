@@ -3,9 +3,9 @@
 // The border of the engine is what travels, not the classes: calls go there in order, each naming what it makes, so that
 // none has to be waited for; what an answer at once needs is kept here, and comes before the events that tell of it.
 
-import type { CoreHandle, EngineEvent, LinkHandle, RequestHandle, StoreHandle } from '../binding.js'
-import { HypertabError } from '../errors.js'
-import { deliver, expect, recordName } from '../runtime.js'
+import type { CoreHandle, EngineEvent, Failure, LinkHandle, RequestHandle, StoreHandle } from '../binding.js'
+import { fromFailure, HypertabError } from '../errors.js'
+import { deliver, expect, listen, recordName, unlisten } from '../runtime.js'
 import { BlockBits } from './block-bits.js'
 import { MOVED, type Call, type Calls, type CoreState, type News, type StorageKind } from './messages.js'
 import type { Port } from './port.js'
@@ -17,6 +17,7 @@ const FULL = 1 << 20
 
 /** What is known of a core before it is open. */
 const UNKNOWN: CoreState = {
+  place: 0,
   key: new Uint8Array(0),
   discoveryKey: new Uint8Array(0),
   manifest: null,
@@ -98,14 +99,24 @@ export class Home {
   async openStorage (kind: StorageKind, name: string): Promise<StoreHandle> {
     const store = this.#handle()
     this.#stores.set(store, true)
+    // It may be told with the answer already that the store is gone.
+    let failure: Failure | null = null
+    const failed = (_kind: string, rest: unknown[]) => { failure = rest[0] as Failure }
+    listen('store', store, failed)
     try {
       const isRecorded = await this.ask<boolean>('openStorage', [kind, name], store)
-      if (this.#over) throw new HypertabError(MOVED.code, MOVED.message)
+      if (failure === null && this.#over) failure = MOVED
+      if (failure !== null) {
+        expect(this.perform('closeStore', [store]) as RequestHandle, () => {})
+        throw fromFailure(failure, null)
+      }
       this.#stores.set(store, isRecorded)
       return store
     } catch (error) {
       this.#stores.delete(store)
       throw error
+    } finally {
+      unlisten('store', store, failed)
     }
   }
 
@@ -152,11 +163,16 @@ export class Home {
         if (name === 'openRelay') this.#relays.add(handle)
         if (name === 'relayListen') this.#servers.add(handle)
         if (name === 'relayAsk') this.#questions.add(handle)
-        if (name === 'openLink') args = [{ ...args[0] as object, near: undefined }]
+        if (name === 'openLink') args = [this.#withNear(args[0] as { near?: CoreHandle })]
         this.#call(name, this.#relative(args, method.handles), [handle])
         return handle
       }
     }
+  }
+
+  /** Where a core is: 0 for the engine there, else the number of the one that it works through. */
+  placeOf (core: CoreHandle): number {
+    return this.#cores.get(core)?.place ?? 0
   }
 
   /** It is gone: whatever is here moves, and what was asked there is asked again. */
@@ -209,6 +225,11 @@ export class Home {
   // Handles are told without saying where they are.
   #relative (args: unknown[], positions: readonly number[]): unknown[] {
     return args.map((arg, at) => positions.includes(at) ? this.#rel(arg as number) : arg)
+  }
+
+  // What is near a core of another engine is made there.
+  #withNear ({ near, ...options }: { near?: CoreHandle }): object {
+    return near !== undefined && this.placeOf(near) !== 0 ? { ...options, near: this.#rel(near) } : options
   }
 
   #rel (handle: number): number {

@@ -22,6 +22,8 @@ export interface News {
 
 /** What is known of a core wherever it is used. */
 export interface CoreState {
+  /** Where it is: 0 for the engine that tells of it, else the number of the one there that this works through. */
+  place: number
   key: Uint8Array
   discoveryKey: Uint8Array
   manifest: Uint8Array | null
@@ -53,6 +55,25 @@ export type StorageKind = 'indexed-db' | 'opfs' | 'memory'
 
 /** A request was given up because the engine that had it is gone: it is to be asked again where the store is now. */
 export const MOVED: Failure = { code: 'STORAGE_MOVED', message: 'the store is open elsewhere now' }
+
+/** Whether that is why something failed. */
+export function hasMoved (error: unknown): error is Error & { code: string } {
+  return (error as { code?: unknown } | null)?.code === MOVED.code
+}
+
+/** The code of a write that the store refused, because it has a new owner. */
+export const TAKEN_OVER = 'STORAGE_TAKEN_OVER'
+
+/** Whether a write was refused, or an opening in vain, because the store belongs to somebody else by now. */
+export function isTakenOver (error: unknown): error is Error & { code: string } {
+  return (error as { cause?: { code?: unknown } | null } | null)?.cause?.code === TAKEN_OVER
+}
+
+/** What is told of an error. */
+export function asFailure (error: Error & { code?: string }, code = 'STORAGE_FAILED'): Failure {
+  const { message, cause } = error as { message: string, cause?: { code?: string, message: string } }
+  return { code: error.code ?? code, message, ...(cause?.code === undefined ? {} : { cause: { code: cause.code, message: cause.message } }) }
+}
 
 /** Name of what records that a write was done. */
 export const RECORDS = 'hypertab/done/'

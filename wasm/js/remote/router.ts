@@ -1,6 +1,6 @@
 // The engine as the classes see it, where some of what they use is in an engine elsewhere.
 
-import type { Engine } from '../binding.js'
+import type { CoreHandle, Engine } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { useEngine } from '../runtime.js'
 import type { Home } from './home.js'
@@ -31,9 +31,15 @@ export function homeOfEverything (): Home | null {
   return everything
 }
 
-/** The number of the engine in which links are made. */
-export function homeOfLinks (): number {
-  return everything?.number ?? 0
+/** The engine in which links are made. */
+export function placeOfLinks (): string {
+  return everything ? `${everything.number}/0` : '0'
+}
+
+/** Which engine a core is in: another one of this realm, or one that such a one works through. */
+export function placeOf (core: CoreHandle): string {
+  const number = homeOf(core)
+  return number === 0 ? '0' : `${number}/${homes[number]?.placeOf(core) ?? 0}`
 }
 
 /** What makes a handle out of another. */

@@ -4,9 +4,9 @@ import type { CoreHandle, Engine, EngineEvent, Failure, LinkHandle, PeerStatus, 
 import { call, expect, listen, look, unlisten, type EventHandler } from '../runtime.js'
 import type { Storage } from '../storage/storage.js'
 import { ToldBits, type BitsSource } from './block-bits.js'
-import { MOVED, type Call, type Calls, type CoreState, type News, type StorageKind } from './messages.js'
+import { asFailure, isTakenOver, MOVED, type Call, type Calls, type CoreState, type News, type StorageKind } from './messages.js'
 import type { Port } from './port.js'
-import { METHODS } from './table.js'
+import { homeOf, METHODS } from './table.js'
 import { setActive, setFindingPeers, withdrawWishes } from './wishes.js'
 
 /** Where the storages come from that are opened for others. */
@@ -36,6 +36,7 @@ interface OpenCore {
 
 interface OpenStorage {
   storage: Storage
+  hasMoved: boolean
   unwatch: () => void
 }
 
@@ -48,6 +49,8 @@ export class RemoteSession {
   #handles = new Map<number, number>()
   #cores = new Map<number, OpenCore>()
   #storages = new Map<number, OpenStorage>()
+  /** Those that moved and were closed there, until they are opened again: who is the next owner is not to change with each. */
+  #moving = new Set<Storage>()
   #requests = new Map<number, RequestHandle>()
   /** Links, relays and servers. */
   #others = new Map<number, { domain: Domain, real: number, handler: EventHandler }>()
@@ -98,6 +101,7 @@ export class RemoteSession {
       storage.release().catch(() => {})
     }
     this.#storages.clear()
+    this.#letMovedGo()
     this.onend()
   }
 
@@ -143,6 +147,11 @@ export class RemoteSession {
       case 'coreGet': {
         const options = args[2] as { wait: boolean, snapshot?: number }
         if (options.snapshot !== undefined) real[2] = { ...options, snapshot: this.#real(options.snapshot) }
+        break
+      }
+      case 'openLink': {
+        const options = args[0] as { near?: number }
+        if (options.near !== undefined) real[0] = { ...options, near: this.#real(options.near) }
         break
       }
       case 'openRelay': {
@@ -322,35 +331,38 @@ export class RemoteSession {
     const open = async () => {
       const storage = await this.#host.open(kind, name)
       const handle = await storage.acquire()
-      if (this.#over) return await storage.release()
+      if (this.#over || this.#moving.delete(storage)) await storage.release()
+      if (this.#over) return
       this.#handles.set(store, handle)
       const unwatch = storage.watch({
-        letGo: async (failure, isMoving) => { await this.#lostStorage(store, isMoving ? MOVED : failure) },
+        letGo: async (failure, isMoving) => { await this.#lostStorage(store, isMoving ? MOVED : failure, isMoving) },
         resume: async () => {},
         close: async () => { await this.#lostStorage(store, MOVED) },
         lost: (failure) => { void this.#lostStorage(store, failure) }
       })
-      this.#storages.set(store, { storage, unwatch })
+      this.#storages.set(store, { storage, unwatch, hasMoved: false })
       this.#done(request, null, this.#host.isRecorded(storage))
     }
-    open().catch((error: Error & { code?: string }) => {
-      this.#done(request, { code: error.code ?? 'STORAGE_NOT_AVAILABLE', message: error.message }, undefined)
+    open().catch((error: Error) => {
+      this.#done(request, isTakenOver(error) ? MOVED : asFailure(error, 'STORAGE_NOT_AVAILABLE'), undefined)
     })
   }
 
   #destroyStorage (kind: StorageKind, name: string, request: number): void {
     const { destroy } = this.#host
     if (!destroy) throw new Error('only who has a store can delete it')
+    this.#letMovedGo()
     destroy(kind, name).then(
       () => { this.#done(request, null, undefined) },
-      (error: Error & { code?: string }) => { this.#done(request, { code: error.code ?? 'STORAGE_NOT_AVAILABLE', message: error.message }, undefined) }
+      (error: Error) => { this.#done(request, asFailure(error, 'STORAGE_NOT_AVAILABLE'), undefined) }
     )
   }
 
-  async #lostStorage (store: StoreHandle, failure: Failure): Promise<void> {
+  async #lostStorage (store: StoreHandle, failure: Failure, hasMoved = false): Promise<void> {
     const open = this.#storages.get(store)
     if (!open || this.#over) return
     open.unwatch()
+    open.hasMoved = hasMoved
     this.#tell(['store-failed', store, failure])
     const closing: Array<Promise<void>> = []
     for (const [name, core] of [...this.#cores]) {
@@ -366,6 +378,11 @@ export class RemoteSession {
     await Promise.all(closing)
   }
 
+  #letMovedGo (): void {
+    for (const storage of this.#moving) storage.release().catch(() => {})
+    this.#moving.clear()
+  }
+
   #closeStorage (store: number, request: number): void {
     const open = this.#storages.get(store)
     this.#storages.delete(store)
@@ -376,13 +393,15 @@ export class RemoteSession {
       return this.#expect(request, call((engine) => engine.closeStore(real)), undefined)
     }
     open.unwatch()
-    open.storage.release().then(() => { this.#done(request, null, undefined) }, (error: Error & { code?: string }) => {
-      this.#done(request, { code: error.code ?? 'STORAGE_FAILED', message: error.message }, undefined)
-    })
+    if (open.hasMoved && !this.#moving.has(open.storage)) {
+      this.#moving.add(open.storage)
+      return this.#done(request, null, undefined)
+    }
+    open.storage.release().then(() => { this.#done(request, null, undefined) }, (error: Error) => { this.#done(request, asFailure(error), undefined) })
   }
 
   #linkName (link: LinkHandle): number {
-    return this.#linkNames.get(link) ?? -link - 1
+    return this.#linkNames.get(link) ?? (link < 0 ? link : -link - 1)
   }
 
   #tell (event: EngineEvent, bytes?: unknown): void {
@@ -445,6 +464,7 @@ export class RemoteSession {
     }
     if (!('key' in told)) {
       look((engine) => {
+        change.place = homeOf(real)
         change.key = engine.coreKey(real)
         change.discoveryKey = engine.coreDiscoveryKey(real)
         change.keyPair = engine.coreKeyPair(real) ?? null

@@ -26,7 +26,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeTakeIn storeDropIncoming storeInfos storeCores storeAliases storeGroup
-    storeGroupUpdates storeBranches storeRecords coreImportBytes closeCore coreAppend coreGet coreUpdate coreSeek coreTruncate coreClear coreDownload
+    storeGroupUpdates storeBranches storeRecords closeCore coreAppend coreGet coreUpdate coreSeek coreTruncate coreClear coreDownload
     coreTreeHash coreSetUserData coreUserData coreProof coreApplyProof coreMark coreClearMarks coreUnmarked coreAudit flushAtom
     coreUserDataList coreLocalList coreHold coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes coreVerifyFullyRemote
     relayLookup relayAnnounce relayUnannounce closeServer`),
@@ -38,7 +38,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('answer', first, `
     coreKey coreDiscoveryKey coreManifest corePublicKey coreHasSecretKey coreKeyPair coreIsCompat coreLength coreFork coreByteLength
     coreContiguousLength coreRemoteContiguousLength coreHas corePeers coreTraffic coreDetours coreFindBlock coreCountBlocks coreBlocksPage coreDownloads coreRoots coreSignature
-    coreIsLost coreGroup coreRecovering coreSharedLength coreSnapshot coreChangedPages coreImportRange linkStats linkSend
+    coreIsLost coreGroup coreRecovering coreSharedLength coreSnapshot coreChangedPages linkStats linkSend
     openChannel`),
   ...methods('answer', both, 'channelSend')
 ])
