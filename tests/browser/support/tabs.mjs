@@ -76,3 +76,110 @@ export const ends = {
     }
   }
 }
+
+/**
+ * Runs on a page: goes on using a store in every way, several at once: a log that all append to, bees, drives, snapshots, branches, and
+ * cores that open and close. Whatever fails is kept as `failures`.
+ */
+export async function keepBusy ([entry, name, seed]) {
+  const { Corestore, Hyperbee, Hyperdrive } = await import(`/hypertab/browser/${entry}.js`)
+  globalThis.failures = []
+  globalThis.stopped = false
+  const store = globalThis.store = new Corestore('shared')
+  const core = globalThis.core = store.get({ name: 'log', valueEncoding: 'utf-8' })
+  await core.ready()
+  let state = seed
+  const below = (bound) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor(state / 2 ** 32 * bound)
+  }
+  const bee = new Hyperbee(store.get({ name: 'bee' }), { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
+  const drive = new Hyperdrive(store.namespace(name))
+  let count = 0
+  const same = (found, expected, what) => { if (found !== expected) failures.push(`${what}: ${found} instead of ${expected}`) }
+  const jobs = {
+    async append () {
+      const text = `${name}:${count++}`
+      const { length } = await core.append(text)
+      await acknowledge(text, length)
+    },
+    async get () {
+      if (core.length > 0) same(typeof await core.get(below(core.length)), 'string', 'a block')
+    },
+    async snapshot () {
+      const { length } = core
+      const snapshot = core.snapshot({ valueEncoding: 'utf-8' })
+      await snapshot.ready()
+      if (snapshot.length < length) failures.push(`a snapshot is shorter than ${length}`)
+      if (length > 0) same(typeof await snapshot.get(below(length)), 'string', 'a block of a snapshot')
+      await snapshot.close()
+    },
+    async openAndClose () {
+      const other = store.get({ name: `${name}-${below(5)}`, valueEncoding: 'utf-8' })
+      await other.ready()
+      const { length } = await other.append('x')
+      same(await other.get(length - 1), 'x', 'a block of another core')
+      await other.close()
+    },
+    async session () {
+      const session = core.session()
+      await session.ready()
+      await session.close()
+    },
+    async userData () {
+      const value = `${below(1000)}`
+      await core.setUserData(name, value)
+      same(new TextDecoder().decode(await core.getUserData(name)), value, 'user data')
+    },
+    async put () {
+      const key = `${name}/${below(20)}`
+      const value = `${below(1000)}`
+      await bee.put(key, value)
+      same((await bee.get(key))?.value, value, 'an entry')
+    },
+    async batch () {
+      const batch = bee.batch()
+      for (let i = 0; i < 3; i++) await batch.put(`${name}/batch/${i}`, `${i}`)
+      await batch.flush()
+      same((await bee.get(`${name}/batch/2`))?.value, '2', 'an entry of a batch')
+    },
+    async list () {
+      let last = ''
+      for await (const { key } of bee.createReadStream({ gt: `${name}/`, lt: `${name}0` })) {
+        if (key <= last) failures.push(`${key} comes after ${last}`)
+        last = key
+      }
+    },
+    async file () {
+      const path = `/${below(3)}.bin`
+      const size = 1 + below(100_000)
+      await drive.put(path, new Uint8Array(size))
+      same((await drive.get(path)).byteLength, size, 'a file')
+    }
+  }
+  const busy = async (names) => {
+    while (!stopped) {
+      const job = names[below(names.length)]
+      try {
+        await jobs[job]()
+      } catch (error) {
+        failures.push(`${job}: ${error?.code} ${error?.stack ?? error}`)
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    }
+  }
+  // What reads back what it wrote is not to overtake itself.
+  globalThis.working = Promise.all([
+    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['put', 'batch', 'list'], ['file']
+  ].map(busy))
+}
+
+/** Runs on a page: ends it, and resolves to what failed and to all that the log has. */
+export async function stopBusy () {
+  globalThis.stopped = true
+  await working
+  const texts = []
+  await core.update()
+  for (let index = 0; index < core.length; index++) texts.push(await core.get(index, { wait: false }))
+  return { failures, texts }
+}

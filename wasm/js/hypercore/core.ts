@@ -3,6 +3,7 @@
 import type { CoreHandle, Failure, KeyPair, OpenCoreOptions, StoreHandle } from '../binding.js'
 import { fromFailure, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
+import { hasMoved } from '../remote/messages.js'
 import { forgetWishes, setFindingPeers } from '../remote/wishes.js'
 import { call, isReady, listen, look, ready, request, Request, unlisten } from '../runtime.js'
 import { equal, toHex } from '../support/bytes.js'
@@ -19,9 +20,9 @@ import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree.js'
 import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
-import { nameNewCore, openOptions } from './opening.js'
+import { closeCore, nameNewCore, openOptions } from './opening.js'
 import { Peer } from './peer.js'
-import { forEngine, fromEngine, type EngineProof, type Proof } from './proof.js'
+import { forEngine, fromEngine, type EngineProof, type Proof, type TreeNode } from './proof.js'
 import { copyPrologue } from './prologue.js'
 import { hasSmallWants } from './features.js'
 import { attachRenamed } from './renamed.js'
@@ -67,6 +68,17 @@ export interface CoreHeader {
   tree: { fork: number, length: number, rootHash: Uint8Array | null, signature: Uint8Array | null }
   group: { key: Uint8Array } | null
   hints: { reorgs: never[], contiguousLength: number, remoteContiguousLength: number, recovering: number }
+}
+
+/** What the log was when its store was closed to be opened again. */
+interface FrozenHead {
+  length: number
+  byteLength: number
+  fork: number
+  contiguousLength: number
+  remoteContiguousLength: number
+  roots: TreeNode[]
+  signature: Uint8Array | null
 }
 
 /** The core behind one or more sessions. */
@@ -120,7 +132,7 @@ export class Core {
   #refusal: Error | null = null
   #acquired = false
   /** What the log was when its store was closed to be opened again. */
-  #frozen: { length: number, byteLength: number, fork: number, contiguousLength: number, remoteContiguousLength: number } | null = null
+  #frozen: FrozenHead | null = null
   #resuming: Promise<void> | null = null
   #isFull = false
   #isMoving = false
@@ -196,6 +208,10 @@ export class Core {
   get fork (): number { return this.#frozen?.fork ?? look((engine) => engine.coreFork(this.handle)) }
   get contiguousLength (): number { return this.#frozen?.contiguousLength ?? look((engine) => engine.coreContiguousLength(this.handle)) }
   get remoteContiguousLength (): number { return this.#frozen?.remoteContiguousLength ?? look((engine) => engine.coreRemoteContiguousLength(this.handle)) }
+
+  /** @internal Full roots of the tree of the log, and what signs them. */
+  get roots (): TreeNode[] { return this.#frozen?.roots ?? look((engine) => engine.coreRoots(this.handle)) }
+  get signature (): Uint8Array | null { return this.#frozen ? this.#frozen.signature : look((engine) => engine.coreSignature(this.handle)) ?? null }
 
   /** @internal Resolves when the store is open again; null while it is open. */
   get resuming (): Promise<void> | null {
@@ -460,13 +476,16 @@ export class Core {
         await new Request<void>(() => id, null, this).promise
         return handle
       } catch (error) {
-        if (!this.db.isMoving) throw error
+        const { isMoving } = this.db
+        if (!isMoving && !hasMoved(error)) throw error
         unlisten('core', handle, this.#onevent)
         this.#handle = null
+        const before = store
         await this.db.release()
         this.#acquired = false
         store = this.store = await this.db.acquire()
         this.#acquired = true
+        if (store === before && !isMoving) throw error
       }
     }
   }
@@ -540,7 +559,8 @@ export class Core {
       return
     }
     const { handle, length, byteLength, fork, contiguousLength, remoteContiguousLength } = this
-    this.#frozen = { length, byteLength, fork, contiguousLength, remoteContiguousLength }
+    const [roots, signature] = look((engine) => [engine.coreRoots(handle), engine.coreSignature(handle) ?? null])
+    this.#frozen = { length, byteLength, fork, contiguousLength, remoteContiguousLength, roots, signature }
     this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
     this.#resuming.catch(() => {})
     for (const session of this.allSessions()) {
@@ -623,7 +643,7 @@ export class Core {
     for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()
     try {
-      await request((engine) => engine.closeCore(handle))
+      await closeCore(handle)
     } finally {
       unlisten('core', handle, this.#onevent)
       forgetWishes(handle, this.replicator)

@@ -1,7 +1,9 @@
 // What the engine has to know to open a core.
 
-import type { OpenCoreOptions } from '../binding.js'
+import type { CoreHandle, OpenCoreOptions } from '../binding.js'
 import { HypercoreError } from '../errors.js'
+import { hasMoved } from '../remote/messages.js'
+import { request } from '../runtime.js'
 import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey, keyPair } from '../support/crypto.js'
 import { createManifest, encodeManifest, isCompat, manifestKey, singleSigner } from './manifest.js'
@@ -42,6 +44,15 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
   if (options.incoming !== undefined) opening.incoming = options.incoming
   if (options.alias) opening.alias = options.alias
   return opening
+}
+
+/** Has the engine close a core, or a branch of one. With the engine that had its store, it is gone already. */
+export async function closeCore (core: CoreHandle): Promise<void> {
+  try {
+    await request((engine) => engine.closeCore(core))
+  } catch (error) {
+    if (!hasMoved(error)) throw error
+  }
 }
 
 /** Names a core that is made while others are made in the same store: each of them is one of its own. */

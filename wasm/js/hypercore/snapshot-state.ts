@@ -4,7 +4,7 @@
 
 import type { CoreHandle } from '../binding.js'
 import { userBytes } from '../platform.js'
-import { call, look } from '../runtime.js'
+import { call } from '../runtime.js'
 import type { StoredHead } from '../storage/records.js'
 import type { Atom, ForeignAtom } from './atom.js'
 import type { TreeNode } from './proof.js'
@@ -37,10 +37,13 @@ export class SnapshotState extends State {
   constructor (live: State) {
     super(live.core, null, live.from, live.name, live.atom, live.sessions)
     this.#live = live.ref()
-    const { snapshot, length, byteLength, fork, hash } = call((engine) => engine.coreSnapshot(live.handle))
+    // Once the store is open again, the engine has the core anew.
+    const { snapshot, length, byteLength, fork, hash } = this.core.resuming
+      ? { snapshot: null, length: live.length, byteLength: live.byteLength, fork: live.fork, hash: null }
+      : call((engine) => engine.coreSnapshot(live.handle))
     this.shown = { length, byteLength, fork, hash: hash ?? live.hash(), id: snapshot, intact: length, compat: Math.min(length, this.core.length) }
     this.#roots = live.roots
-    this.#signature = look((engine) => engine.coreSignature(live.handle)) ?? null
+    this.#signature = live.signed
     this.core.pictures.add(this)
   }
 

@@ -4,6 +4,7 @@ import type { CoreHandle, KeyPair } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, look, request, Request, unlisten } from '../runtime.js'
+import { hasMoved } from '../remote/messages.js'
 import { isElsewhere } from '../remote/table.js'
 import { equal, fromUtf8, isBytes } from '../support/bytes.js'
 import { CoreStorage } from '../storage/core-storage.js'
@@ -11,6 +12,7 @@ import type { StoredHead } from '../storage/records.js'
 import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
+import { closeCore } from './opening.js'
 import { MerkleTreeBatch, treeHash } from './lib/merkle-tree.js'
 import { Mutex } from './mutex.js'
 import type { TreeNode } from './proof.js'
@@ -100,18 +102,24 @@ export class State {
 
   /** Full roots of the tree. */
   get roots (): TreeNode[] {
-    return look((engine) => engine.coreRoots(this.handle)).map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) }))
+    const roots = this.#handle === null ? this.core.roots : look((engine) => engine.coreRoots(this.handle))
+    return roots.map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) }))
   }
 
   /** What peers are told that signs the head; a program may change its bytes, also in place. Nothing of that is stored. */
   get signature (): Uint8Array | null {
-    const signature = look((engine) => engine.coreSignature(this.handle))
+    const signature = this.signed
     if (!signature) return null
     const { handed } = this
     if (handed && equal(handed.of, signature)) return handed.bytes
     const bytes = userBytes(signature)
     this.handed = { of: signature.slice(), bytes }
     return bytes
+  }
+
+  /** @internal The same, as the engine has it. */
+  get signed (): Uint8Array | null {
+    return this.#handle === null ? this.core.signature : look((engine) => engine.coreSignature(this.handle)) ?? null
   }
 
   set signature (signature: Uint8Array | null) {
@@ -194,7 +202,7 @@ export class State {
       try {
         return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false)), name, null)
       } catch (error) {
-        if (!this.core.isMoving) throw error
+        if (!this.core.isMoving && (!hasMoved(error) || this.core.closing !== null)) throw error
       }
     }
   }
@@ -294,7 +302,7 @@ export class State {
     if (this.isDefault()) throw new Error('Cannot catchup signed state')
     const { core } = this
     try {
-      await new Request<void>((engine) => engine.coreCatchUp(this.handle, core.handle, length), core.resuming).promise
+      await this.request<void>((handle, engine) => engine.coreCatchUp(handle, core.handle, length)).promise
     } catch (error) {
       if ((error as HypercoreError).code !== 'INVALID_OPERATION') throw error
       throw HypercoreError.INVALID_OPERATION('Invalid catchup length, tree nodes not available', core.discoveryKey)
@@ -368,7 +376,7 @@ export class State {
     const { handle } = this
     unlisten('core', handle)
     this.core.states.delete(handle)
-    for (; this.#openings > 0; this.#openings--) await request((engine) => engine.closeCore(handle))
+    for (; this.#openings > 0; this.#openings--) await closeCore(handle)
     this.atom?.release()
     await this.from.unref()
   }

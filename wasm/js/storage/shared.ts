@@ -1,8 +1,8 @@
 // How a store opens that tabs and workers share: here, through another of them, or in the worker that has everything.
 
 import type { StoreHandle } from '../binding.js'
-import type { HypertabError } from '../errors.js'
-import { MOVED, type StorageKind } from '../remote/messages.js'
+import { HypertabError } from '../errors.js'
+import { hasMoved, type StorageKind } from '../remote/messages.js'
 import { homeOfEverything } from '../remote/router.js'
 import { lockName, SharedPlace, type PlaceOpener } from '../tabs/place.js'
 import { WriteLocks } from '../tabs/write-locks.js'
@@ -15,8 +15,8 @@ export function sharedOpener (kind: StorageKind, name: string, here: PlaceOpener
   return SharedPlace.isPossible ? new SharedPlace(kind, name, here) : new LoneOpener(kind, name, here)
 }
 
-/** How often a store is asked for that is on the move. */
-const ROUNDS = 8
+/** How long it takes until a store is asked for again that moved once more meanwhile, in milliseconds. */
+const PAUSE = 20
 
 /** Opens the store in the worker that has everything. */
 class ElsewhereOpener implements StoreOpener {
@@ -32,12 +32,15 @@ class ElsewhereOpener implements StoreOpener {
 
   // It may move to or from another tab just then.
   async open (): Promise<StoreHandle> {
-    for (let round = 1; ; round++) {
+    const home = homeOfEverything()!
+    for (;;) {
+      if (home.over) throw new HypertabError('ENGINE_FAILED', 'the worker of the engine is gone')
       try {
-        return await homeOfEverything()!.openStorage(this.#kind, this.#name)
+        return await home.openStorage(this.#kind, this.#name)
       } catch (error) {
-        if ((error as HypertabError).code !== MOVED.code || round === ROUNDS) throw error
+        if (!hasMoved(error)) throw error
       }
+      await new Promise((resolve) => { setTimeout(resolve, PAUSE) })
     }
   }
 

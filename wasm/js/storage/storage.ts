@@ -4,7 +4,7 @@ import type { Engine, Failure, RequestHandle, StoreHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
 import { Atom } from '../hypercore/atom.js'
 import { userBytes } from '../platform.js'
-import { MOVED } from '../remote/messages.js'
+import { asFailure, hasMoved, isTakenOver, MOVED, TAKEN_OVER } from '../remote/messages.js'
 import { call, listen, ready, request, unlisten } from '../runtime.js'
 import {
   exportLog, type ExportedCore, type RecordKind, type StoredBranches, type StoredRecord
@@ -13,11 +13,11 @@ import {
   pages, userFields, userInfo, type Alias, type EntryStream, type GroupUpdateOptions, type InfoOptions, type Page, type StoredAuth, type StoredCore, type StoredInfo
 } from './records.js'
 
-/** The code of a write that the store refused, because it has a new owner. */
-const TAKEN_OVER = 'STORAGE_TAKEN_OVER'
-
 /** How often a store that was just taken over is opened again because somebody else seems to have it. */
 const ROUNDS = 4
+
+/** For how long that counts, in milliseconds: who had the store before is done with it by then. */
+const DISPUTE = 10_000
 
 /** The files of a hypercore 10. */
 export interface LegacyFiles {
@@ -102,6 +102,8 @@ export class Storage {
   /** It is being opened where others have it. */
   #isMoving = false
   #failures = 0
+  #disputes = 0
+  #disputed = 0
   #looking: Promise<Uint8Array | null> | null = null
 
   constructor (name: string, opener: StoreOpener, { keepOpen = false, readOnly = false } = {}) {
@@ -184,9 +186,18 @@ export class Storage {
   async acquire (): Promise<StoreHandle> {
     this.#users++
     try {
-      if (this.#closing !== null) await this.#closing
-      this.#store ??= this.#open()
-      return await this.#store
+      for (;;) {
+        if (this.#closing !== null) await this.#closing
+        const opening: Promise<StoreHandle> = this.#store ??= this.#open()
+        // It may move once more meanwhile.
+        const isStale = () => this.#store !== null && this.#store !== opening
+        try {
+          const store = await opening
+          if (!isStale()) return store
+        } catch (error) {
+          if (!isStale()) throw error
+        }
+      }
     } catch (error) {
       this.#users--
       throw error
@@ -369,12 +380,7 @@ export class Storage {
   /** Lets what is under way end, and starts nothing more until {@link resume}: whatever is asked meanwhile waits. */
   async suspend ({ log = () => {} }: { log?: (message: string) => unknown } = {}): Promise<void> {
     await log('Suspending hypercore storage...')
-    const store = await this.acquire()
-    try {
-      await request((engine) => engine.suspendStore(store))
-    } finally {
-      await this.release()
-    }
+    await this.#ask((engine, store) => engine.suspendStore(store))
     await log('db suspended')
   }
 
@@ -408,7 +414,7 @@ export class Storage {
       try {
         return await request<T>((engine) => command(engine, store))
       } catch (error) {
-        if (!this.#isMoving && (error as HypertabError).code !== MOVED.code) throw error
+        if (!this.#isMoving && !hasMoved(error)) throw error
       } finally {
         await this.release()
       }
@@ -445,7 +451,7 @@ export class Storage {
     const failures = ++this.#failures
     const letting = Promise.all(watchers.map((watcher) => watcher.letGo(failure, isMoving)))
     const reopened = letting.then(async () => {
-      if (isTaken && !(await isMoved.call(this.#opener)) && rounds === 0) throw new HypertabError(failure.code, failure.message)
+      if (isTaken && !(await isMoved.call(this.#opener)) && rounds === 0 && !this.#isDisputed()) throw new HypertabError(failure.code, failure.message)
       await this.#close(failed, false).catch((error: Error) => { if (!isMoving) throw error })
       return await this.#open(reopen)
     })
@@ -459,14 +465,23 @@ export class Storage {
     } catch (error) {
       if (failures !== this.#failures) return
       this.#isMoving = false
-      if (store !== null && rounds < ROUNDS && (isTakenOver(error) || hasMovedOn(error))) {
+      if (store === null && this.#store === reopened) this.#store = null
+      if (store !== null && rounds < ROUNDS && (isTakenOver(error) || hasMoved(error))) {
         // Before anything was open in it, somebody else had it, or it moved on.
         unlisten('store', store)
-        const { code, message } = error
-        return await this.#failed(isTakenOver(error) ? { code, message, cause: error.cause } : { code, message }, rounds + 1)
+        return await this.#failed(asFailure(error), rounds + 1)
       }
-      lost(failure)
+      // That it moved says less than why it could not be opened where it is.
+      lost(isMoving && (error as Partial<HypertabError>).code !== undefined ? asFailure(error as HypertabError) : failure)
     }
+  }
+
+  // Whoever was opening the store when this realm was given it may have been slower, and have it now without a lock: it is taken back.
+  #isDisputed (): boolean {
+    const now = performance.now()
+    if (now - this.#disputed > DISPUTE) this.#disputes = 0
+    this.#disputed = now
+    return ++this.#disputes <= ROUNDS
   }
 
   async #close (opening: Promise<StoreHandle>, release = true): Promise<void> {
@@ -475,20 +490,11 @@ export class Storage {
       await request((engine) => engine.closeStore(store))
     } catch (error) {
       // Whoever had it is gone: it is closed there.
-      if ((error as HypertabError).code !== MOVED.code) throw error
+      if (!hasMoved(error)) throw error
     } finally {
       unlisten('store', store)
       this.#isOpen = false
       if (release) this.#opener.release?.()
     }
   }
-}
-
-function hasMovedOn (error: unknown): error is Error & { code: string } {
-  return (error as { code?: string }).code === MOVED.code
-}
-
-/** Whether the store belongs to somebody else by now. */
-function isTakenOver (error: unknown): error is Error & { code: string, cause: { code: string, message: string } } {
-  return (error as { cause?: { code?: string } }).cause?.code === TAKEN_OVER
 }

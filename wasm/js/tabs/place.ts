@@ -5,9 +5,8 @@
 // write then is refused by the store itself, which belongs to a new owner.
 
 import type { StoreHandle } from '../binding.js'
-import type { HypertabError } from '../errors.js'
 import { Home } from '../remote/home.js'
-import { MOVED, type StorageKind } from '../remote/messages.js'
+import { hasMoved, isTakenOver, MOVED, type StorageKind } from '../remote/messages.js'
 import { channelPort } from '../remote/port.js'
 import { routeCalls } from '../remote/router.js'
 import { RemoteSession } from '../remote/session.js'
@@ -19,6 +18,9 @@ import { WriteLocks } from './write-locks.js'
 /** How often an owner is asked whether it is there, in milliseconds, and for how long it may be silent. */
 const ASK_EVERY = 150
 const PATIENCE = 500
+
+/** How often an owner opens a store that somebody else seems to have. */
+const ROUNDS = 4
 
 /** How long the first answer of an owner is waited for: it may be starting. */
 const FIRST_PATIENCE = 1500
@@ -84,18 +86,15 @@ export class SharedPlace implements StoreOpener {
   async open (): Promise<StoreHandle> {
     for (;;) {
       const held = this.#held ?? await tryLock(lockName(this.#kind, this.#name))
-      if (held) return await this.#own(held)
-      const store = await this.#join()
+      const store = await (held ? this.#own(held) : this.#join())
       if (store !== null) return store
     }
   }
 
   /** Opens the store once more, wherever it is now. */
   async reopen (): Promise<StoreHandle> {
-    if (this.#member?.home?.over) {
-      this.#member.end()
-      this.#member = null
-    }
+    this.#member?.end()
+    this.#member = null
     return await (this.#owner && this.#held ? this.#here.open() : this.open())
   }
 
@@ -125,7 +124,8 @@ export class SharedPlace implements StoreOpener {
     return await this.#locks.acquire(topic, this.#owner !== null && this.#owner.isAlone)
   }
 
-  async #own (held: Held): Promise<StoreHandle> {
+  // Null when it was taken away meanwhile.
+  async #own (held: Held): Promise<StoreHandle | null> {
     this.#held = held
     let store: StoreHandle | null = null
     const owner = this.#owner = new Owner(this.#kind, this.#name, this.#storage!, this.#locks)
@@ -135,11 +135,16 @@ export class SharedPlace implements StoreOpener {
       owner.end()
       if (store !== null) deliver([['store-failed', store, MOVED]])
     }
-    try {
-      store = await this.#here.open()
-    } catch (error) {
-      if (this.#owner === owner) this.release()
-      throw error
+    for (let round = 1; store === null; round++) {
+      try {
+        store = await this.#here.open()
+      } catch (error) {
+        if (this.#owner !== owner && isTakenOver(error)) return null
+        // The one before may still have been taking it, too.
+        if (this.#owner === owner && isTakenOver(error) && round < ROUNDS) continue
+        if (this.#owner === owner) this.release()
+        throw error
+      }
     }
     if (this.#owner === owner) owner.opened()
     // Taken away while it was being opened.
@@ -164,7 +169,7 @@ export class SharedPlace implements StoreOpener {
     } catch (error) {
       member.end()
       this.#member = null
-      if ((error as HypertabError).code === MOVED.code) return null
+      if (hasMoved(error)) return null
       throw error
     }
   }
@@ -254,6 +259,7 @@ class Member {
   #decide: (home: Home | null) => void = () => {}
   #over = false
   #stealing = false
+  #lost = false
 
   constructor (kind: StorageKind, name: string) {
     this.#kind = kind
@@ -289,7 +295,8 @@ class Member {
   }
 
   #hear (word: Word): void {
-    if ('owner' in word && (word.say === 'owner' || word.to === this.#id) && (this.#owner ?? word.owner) === word.owner) {
+    // Also of a new one, which is still opening the store.
+    if ('owner' in word && (word.say === 'owner' || word.to === this.#id)) {
       this.#heard = performance.now()
       this.#ticked = 0
     }
@@ -314,6 +321,7 @@ class Member {
 
   /** The owner is gone. */
   #lose (): void {
+    this.#lost = true
     clearInterval(this.#timer)
     this.home?.die()
   }
@@ -324,14 +332,31 @@ class Member {
     this.#ticked++
     if (silence < ASK_EVERY) return
     const patience = this.home === null ? FIRST_PATIENCE : PATIENCE
-    if (silence > patience && this.#ticked > patience / ASK_EVERY / 2 && !this.#stealing) return this.#steal()
+    if (silence > patience && this.#ticked > patience / ASK_EVERY / 2 && !this.#stealing) void this.#steal()
     this.#say({ say: 'ask', from: this.#id })
   }
 
-  #steal (): void {
+  // Several may have lost patience: whoever comes next finds another owner there.
+  async #steal (): Promise<void> {
     this.#stealing = true
-    this.#waits.abort()
-    holdLock(lockName(this.#kind, this.#name), { steal: true }, (held) => { this.#gotLock(held) })
+    const heard = this.#heard
+    const take = async () => {
+      if (this.#over) return
+      this.#say({ say: 'ask', from: this.#id })
+      await new Promise((resolve) => { setTimeout(resolve, ASK_EVERY) })
+      if (this.#over || this.#lost || this.#heard !== heard) return
+      this.#waits.abort()
+      await new Promise<void>((resolve) => {
+        const got = (held: Held) => {
+          this.#gotLock(held)
+          resolve()
+        }
+        holdLock(lockName(this.#kind, this.#name), { steal: true }, got).catch(() => { resolve() })
+      })
+    }
+    // Whoever is ahead may be frozen by now, too.
+    await navigator.locks.request(`hypertab-steal:${this.#kind}:${this.#name}`, { signal: AbortSignal.timeout(FIRST_PATIENCE) }, take).catch(take)
+    this.#stealing = false
   }
 
   #say (word: Word): void {
