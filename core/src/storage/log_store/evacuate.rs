@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::commit::{INLINE, is_inline};
 use super::leaf::{Pointer, Slot};
 use super::record::{self, Kind};
 use super::segments::SEGMENT;
-use super::{DeviceOp, INLINE, Job, LogStore, is_inline, leaf_parts};
+use super::{DeviceOp, Job, LogStore, leaf_parts};
 use crate::collections::BTreeSet;
 use crate::storage::{Batch, Op};
 

@@ -12,6 +12,8 @@
 //! Lu et al., "WiscKey: separating keys from values in SSD-conscious storage" (2016).
 
 mod checkpoint;
+mod commit;
+mod device;
 mod evacuate;
 mod file;
 mod index;
@@ -24,114 +26,27 @@ mod segments;
 mod tests;
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::Bytes;
 
 use self::checkpoint::Checkpoint;
+use self::commit::op_key_len;
 use self::evacuate::Evacuation;
-use self::index::{LeafCache, Memtable, StoredRun};
-use self::leaf::{Leaf, Pointer, Slot};
+use self::index::{LeafCache, Memtable};
+use self::leaf::{Leaf, Slot};
 use self::manifest::Fence;
 use self::record::Kind;
 use self::recovery::Recovery;
 use self::segments::{SEGMENT, Segments};
 use crate::collections::BTreeMap;
 use crate::error::StorageFailure;
-use crate::storage::run::{Packed, Run};
-use crate::storage::{Batch, CommitId, Durability, Intent, Op, Outcome, Owner, ReadId};
+use crate::storage::{Batch, CommitId, Durability, Intent, Outcome, Owner, ReadId};
 
+pub use self::device::{DeviceOp, DeviceReply, Part};
 pub use self::file::{FileStore, SyncFile};
 pub use self::manifest::HEADER_LEN;
-
-/// What the machine asks of its device. Each op has an `id` that the answer repeats.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeviceOp {
-    /// Note that the store is this owner's: a write of whoever was it before fails from now on.
-    Claim {
-        /// Repeated by [`DeviceReply::Written`].
-        id: u64,
-        /// Whose writes happen.
-        owner: Owner,
-    },
-    /// Give both headers, as written last into each place; an absent one is empty.
-    ReadHeaders {
-        /// Repeated by [`DeviceReply::Headers`].
-        id: u64,
-    },
-    /// Give the bytes of each part. Answered by [`DeviceReply::Bytes`], in order.
-    Read {
-        /// Repeated by the answer.
-        id: u64,
-        /// Pieces of records; any number of them, each inside one record.
-        parts: Vec<Part>,
-    },
-    /// Give `len` bytes of the log from an address on, fewer where it ends. A table gives the records from `from`
-    /// to before `from + len`, joined, if there is one that starts at `from`; more than `len` bytes do no harm.
-    Replay {
-        /// Repeated by [`DeviceReply::Bytes`] with one element, empty when nothing is there.
-        id: u64,
-        /// Address of the first byte.
-        from: u64,
-        /// Bytes wanted.
-        len: u64,
-    },
-    /// Append records, in order and as one transaction where the device has them, unless the store was claimed by
-    /// another owner since: then nothing is written, and [`StorageFailure::Fenced`] is the answer.
-    Write {
-        /// Repeated by [`DeviceReply::Written`].
-        id: u64,
-        /// Records with their addresses, which rise. Adjacent ones may be written at once.
-        records: Vec<(u64, Bytes)>,
-        /// Whether the records must be on the disk, not just in the system's cache, before the answer.
-        durable: bool,
-        /// A new header with its place (0 or 1): written, and made durable, once the records are durable.
-        header: Option<(u8, Bytes)>,
-        /// Ranges of the log that nothing refers to once this op is done.
-        free: Vec<Range<u64>>,
-    },
-}
-
-impl DeviceOp {
-    /// The id that the reply repeats.
-    pub const fn id(&self) -> u64 {
-        let (DeviceOp::Claim { id, .. }
-        | DeviceOp::ReadHeaders { id }
-        | DeviceOp::Read { id, .. }
-        | DeviceOp::Replay { id, .. }
-        | DeviceOp::Write { id, .. }) = self;
-        *id
-    }
-}
-
-/// A piece of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
-    /// Address of the record.
-    pub record: u64,
-    /// Bytes from the record's start.
-    pub offset: u32,
-    /// Bytes wanted.
-    pub len: u32,
-}
-
-/// What a device answers.
-#[derive(Debug, Clone)]
-pub enum DeviceReply {
-    /// To [`DeviceOp::ReadHeaders`].
-    Headers([Bytes; 2]),
-    /// To [`DeviceOp::Read`] and [`DeviceOp::Replay`].
-    Bytes(Vec<Bytes>),
-    /// To [`DeviceOp::Write`].
-    Written,
-    /// To a [`DeviceOp::Write`] with a header: the records are written, and the rest goes on while other ops are carried
-    /// out. [`Written`](Self::Written) follows. Only for devices that keep what is written afterwards even if the rest fails.
-    Placed,
-    /// To any op that failed.
-    Failed(StorageFailure),
-}
 
 /// The machine. The device carries out its ops in the order given, or as if. Drain [`poll_op`](Self::poll_op) and [`poll_outcome`](Self::poll_outcome) after every call.
 #[derive(Debug)]
@@ -223,13 +138,9 @@ enum Job {
     Moved,
 }
 
-/// Values up to this many bytes stand beside their key.
-const INLINE: usize = 160;
 /// A commit's records fill segments: what a table is given in few rows it takes far sooner. What is left of a segment is not worth a
 /// record when it has fewer bytes than this.
 const RECORD_LEAST: u64 = 128 << 10;
-/// Operations of one record that room is made for in advance.
-const MAX_PLACED: usize = 4096;
 /// Estimated bytes of newer entries that start a checkpoint.
 const MEMTABLE_LIMIT: usize = 8 << 20;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
@@ -619,42 +530,6 @@ impl LogStore {
         self.segments.release()
     }
 
-    /// Cuts a batch into records, and makes the index say where its values will be.
-    fn encode_commit(&mut self, batch: Batch, records: &mut Vec<(u64, Bytes)>) {
-        let mut left: usize = batch.ops.iter().map(op_size).sum();
-        let mut ops = batch.ops.into_iter();
-        // The op that comes next, and how many values of it, if it is a run, are written.
-        let mut next = ops.next().map(|op| (op, 0));
-        loop {
-            let target = self.record_room();
-            let mut bytes = record::begin_in(self.spare.pop().unwrap_or_default(), left.min(target));
-            let mut placed = Vec::with_capacity((ops.len() + 1).min(MAX_PLACED));
-            while let Some((op, from)) = next.take() {
-                let room = (bytes.len() > record::HEADER).then(|| target.saturating_sub(bytes.len()));
-                let Some(part) = fitting(&op, from, target, room) else {
-                    next = Some((op, from));
-                    break;
-                };
-                next = match &op {
-                    Op::PutRun(run) if part.end < run.keys().count() => {
-                        Some((Op::PutRun(Arc::clone(run)), part.end))
-                    }
-                    _ => ops.next().map(|op| (op, 0)),
-                };
-                let value_at = record::push_op(&mut bytes, &op, &part);
-                placed.push(Placed { op, part, value_at });
-            }
-            left = left.saturating_sub(bytes.len());
-            let address = self.place(bytes.len() as u64);
-            self.seal(&mut bytes, if next.is_none() { Kind::Commit } else { Kind::Part }, address);
-            self.apply(placed, address);
-            records.push((address, Bytes::from(bytes)));
-            if next.is_none() {
-                return;
-            }
-        }
-    }
-
     /// Bytes that the next record of a commit may have.
     fn record_room(&self) -> usize {
         let left = SEGMENT - self.tail % SEGMENT;
@@ -670,78 +545,6 @@ impl LogStore {
         let address = self.segments.place(self.tail, len);
         self.tail = Segments::after(address, len);
         address
-    }
-
-    /// Makes the index show the operations of the record at `address`.
-    fn apply(&mut self, placed: Vec<Placed>, address: u64) {
-        // Keys and small values are copied into one buffer: slices would keep the whole batch in memory.
-        let mut bytes = Vec::with_capacity(placed.iter().map(|placed| kept_len(&placed.op)).sum());
-        for Placed { op, .. } in &placed {
-            match op {
-                Op::Put { key, value } => {
-                    bytes.extend_from_slice(key);
-                    bytes.extend_from_slice(if value.len() <= INLINE { &value[..] } else { &[] });
-                }
-                Op::Delete { key } => bytes.extend_from_slice(key),
-                Op::DeleteRange { start, end } => {
-                    bytes.extend_from_slice(start);
-                    bytes.extend_from_slice(end);
-                }
-                Op::PutRun(_) => {}
-            }
-        }
-        let mut kept = Bytes::from(bytes);
-        let mut keep = |bytes: Bytes| kept.split_to(bytes.len());
-        for Placed { op, part, value_at } in placed {
-            let replaced = match op {
-                Op::Put { key, value } => {
-                    let key = keep(key);
-                    let slot = if value.len() <= INLINE {
-                        Slot::Inline(keep(value))
-                    } else {
-                        let len = u32::try_from(value.len()).expect("blocks are bounded");
-                        self.segments.add_live(address, u64::from(len));
-                        let offset = u32::try_from(value_at).expect("records are bounded");
-                        Slot::Pointer(Pointer { record: address, offset, len })
-                    };
-                    self.memtable.insert(key, Some(slot))
-                }
-                Op::Delete { key } => self.memtable.insert(keep(key), None),
-                Op::DeleteRange { start, end } => {
-                    let (start, end) = (keep(start), keep(end));
-                    let replaced = self.memtable.clear(start, end);
-                    replaced.iter().for_each(|slot| self.forget(slot));
-                    None
-                }
-                Op::PutRun(run) => {
-                    self.apply_run(&run, &part, address, value_at);
-                    None
-                }
-            };
-            if let Some(slot) = replaced {
-                self.forget(&slot);
-            }
-        }
-    }
-
-    fn apply_run(&mut self, run: &Run, part: &Range<usize>, address: u64, value_at: usize) {
-        let mut end = 0_u32;
-        let ends = part.clone().map(|at| {
-            end += u32::try_from(run.bytes(at).len()).expect("records are bounded");
-            end
-        });
-        let ends: Vec<u32> = ends.collect();
-        let stored = if is_inline(run, part) {
-            let mut bytes = Vec::with_capacity(end as usize);
-            run.pieces(part.clone()).for_each(|piece| bytes.extend_from_slice(piece));
-            StoredRun::Inline(Packed { bytes: bytes.into(), ends })
-        } else {
-            self.segments.add_live(address, u64::from(end));
-            let offset = u32::try_from(value_at).expect("records are bounded");
-            StoredRun::Log { record: address, offset, ends }
-        };
-        let replaced = self.memtable.insert_run(run.keys().part(part), stored);
-        replaced.iter().for_each(|slot| self.forget(slot));
     }
 
     /// Counts a slot's value as dead.
@@ -788,70 +591,3 @@ fn leaf_parts(records: &[(u64, u32)]) -> Vec<Part> {
     let whole = |&(record, len): &(u64, u32)| Part { record, offset: 0, len: len + record::HEADER as u32 };
     records.iter().map(whole).collect()
 }
-
-/// An operation that stands in a record.
-#[derive(Debug)]
-struct Placed {
-    op: Op,
-    /// Of a run: the positions of its values that stand there.
-    part: Range<usize>,
-    /// Where its value, or the first of them, stands in the record.
-    value_at: usize,
-}
-
-/// What of an operation comes next, if it fits into what is left of a record; an empty record takes at least something, and
-/// of a run no more than fits.
-fn fitting(op: &Op, from: usize, target: usize, room: Option<usize>) -> Option<Range<usize>> {
-    let Op::PutRun(run) = op else { return room.is_none_or(|room| op_size(op) <= room).then_some(0..0) };
-    let empty = target.saturating_sub(record::HEADER);
-    let mut left = room.unwrap_or(empty).saturating_sub(FRAMING + run.keys().prefix().len());
-    let fits = |at: &usize| {
-        let size = RUN_FRAMING + run.bytes(*at).len();
-        let fits = size <= left || (room.is_none() && *at == from);
-        left = left.saturating_sub(size);
-        fits
-    };
-    let end = from + (from..run.keys().count()).take_while(fits).count();
-    (end > from).then_some(from..end)
-}
-
-/// Whether values of a run stand in the index: all of them or none.
-fn is_inline(run: &Run, part: &Range<usize>) -> bool {
-    part.clone().all(|at| run.bytes(at).len() <= INLINE)
-}
-
-fn op_key_len(op: &Op) -> usize {
-    match op {
-        Op::Put { key, .. } | Op::Delete { key } => key.len(),
-        Op::PutRun(run) => run.keys().key(run.keys().count() - 1).len(),
-        Op::DeleteRange { start, end } => start.len().max(end.len()),
-    }
-}
-
-/// Bytes of an operation that stay in memory.
-fn kept_len(op: &Op) -> usize {
-    match op {
-        Op::Put { key, value } if value.len() > INLINE => key.len(),
-        Op::Put { key, value } => key.len() + value.len(),
-        Op::PutRun(_) => 0,
-        Op::Delete { key } => key.len(),
-        Op::DeleteRange { start, end } => start.len() + end.len(),
-    }
-}
-
-/// Upper bound of an encoded operation.
-fn op_size(op: &Op) -> usize {
-    FRAMING
-        + match op {
-            Op::Put { key, value } => key.len() + value.len(),
-            Op::PutRun(run) => run.keys().prefix().len() + RUN_FRAMING * run.keys().count() + run.len(),
-            Op::Delete { key } => key.len(),
-            Op::DeleteRange { start, end } => start.len() + end.len(),
-        }
-}
-
-/// Most bytes of an encoded operation besides keys and values.
-const FRAMING: usize = 28;
-
-/// Most bytes of a value's length.
-const RUN_FRAMING: usize = 9;

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
+use super::commit::{Placed, op_key_len};
 use super::manifest::{self, Header};
 use super::record::{self, Kind};
 use super::segments::{SEGMENT, Segments};
-use super::{DeviceOp, DeviceReply, Job, LogStore, MAX_KEY, Part, Phase, Placed, op_key_len};
+use super::{DeviceOp, DeviceReply, Job, LogStore, MAX_KEY, Part, Phase};
 use crate::error::StorageFailure;
 use crate::storage::Op;
 
