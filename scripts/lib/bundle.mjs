@@ -10,17 +10,8 @@ import { Failure, root } from './run.mjs'
 const source = join(root, 'wasm', 'js')
 const dist = join(root, 'wasm', 'dist')
 
-/** The entry points of the package; those for Node also answer `require`. */
-const entries = (own) => ({
-  index: join(source, 'index.ts'),
-  storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
-  react: join(source, 'entries', 'react.ts'),
-  ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
-})
-
-/** Entry points that only browsers have. */
-const inBrowsers = Object.fromEntries(['worker', 'worker-host', 'service-worker', 'inspector'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
+/** Entry points that also answer `require`, of Node and of bundlers; types come from those without. */
+const own = join(source, 'entries', 'require')
 
 /** What programs import from inside upstream's package. */
 const partsOfHypercore = [
@@ -29,6 +20,18 @@ const partsOfHypercore = [
     'audit', 'caps', 'copy-prologue', 'default-encryption', 'fully-remote-proof', 'info', 'merkle-tree', 'multisig', 'streams', 'verifier'
   ].map((name) => `lib/${name}`)
 ]
+
+/** The entry points of the package. */
+const entries = {
+  index: join(source, 'index.ts'),
+  storage: join(source, 'entries', 'storage.ts'),
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
+  react: join(source, 'entries', 'react.ts'),
+  ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
+}
+
+/** Entry points that only browsers have. */
+const inBrowsers = Object.fromEntries(['worker', 'worker-host', 'service-worker', 'inspector'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
 
 function firstOf (...paths) {
   return paths.find((path) => existsSync(path))
@@ -59,13 +62,13 @@ export async function bundleApi () {
         minifySyntax: true,
         minifyWhitespace: true,
         minifyIdentifiers: true,
-        entryPoints: { ...entries(join(source, 'entries')), ...inBrowsers },
+        entryPoints: { ...entries, ...inBrowsers },
         ...forBrowsers,
         outdir: join(dist, 'browser')
       }),
       esbuild.build({
         ...common,
-        entryPoints: { ...entries(join(source, 'entries', 'node')), localdrive: join(source, 'entries', 'node', 'localdrive.ts') },
+        entryPoints: { ...entries, 'hypercore/lib/caps': join(source, 'entries', 'lib', 'caps.node.ts'), localdrive: join(own, 'localdrive.ts') },
         platform: 'node',
         outdir: join(dist, 'node'),
         external: ['ws', 'react', 'abstract-level'],

@@ -26,7 +26,7 @@ export const CORES = [
 ]
 export const STORES = [
   'js-readme', 'js-upstream-corestore', 'js-upstream-corestore-details', 'js-upstream-corestore-groups', 'js-upstream-corestore-upkeep', 'js-upstream-drive-remote', 'js-upstream-drive-replicate',
-  'js-upstream-hyperbee', 'js-upstream-hyperbee-edges', 'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperblobs-edges', 'js-upstream-hyperdrive', 'js-upstream-hyperdrive-edges'
+  'js-upstream-atoms', 'js-upstream-hyperbee', 'js-upstream-hyperbee-edges', 'js-upstream-hyperbee-watch', 'js-upstream-hyperblobs', 'js-upstream-hyperblobs-edges', 'js-upstream-hyperdrive', 'js-upstream-hyperdrive-edges'
 ]
 
 /** Programs over swarms, which need a network. */

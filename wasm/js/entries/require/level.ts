@@ -1,4 +1,4 @@
-// For Node, whose require() gives what is exported by this name.
+// For require(), of Node and of bundlers, which gives what is exported by this name.
 
 import { BeeLevel } from '../level.js'
 

@@ -1,4 +1,4 @@
-// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
+// For require(), of Node and of bundlers, which gives what is exported by this name: the class itself, as upstream's packages do.
 
 import { HypercoreError } from '../errors.js'
 

@@ -1,5 +1,0 @@
-// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
-
-import { Hyperbee } from '../hyperbee.js'
-
-export { Hyperbee as default, Hyperbee, Hyperbee as 'module.exports' }

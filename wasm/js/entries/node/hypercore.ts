@@ -1,5 +1,0 @@
-// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
-
-import { Hypercore } from '../hypercore.js'
-
-export { Hypercore as default, Hypercore, Hypercore as 'module.exports' }

@@ -1,5 +1,0 @@
-// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
-
-import { Info } from '../../lib/info.js'
-
-export { Info as default, Info, Info as 'module.exports' }

@@ -1,5 +1,0 @@
-// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
-
-import { Localdrive } from '../localdrive.js'
-
-export { Localdrive as default, Localdrive, Localdrive as 'module.exports' }

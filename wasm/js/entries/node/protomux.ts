@@ -1,5 +1,0 @@
-// For Node, whose require() gives what is exported by this name: the class itself, as upstream's packages do.
-
-import { Protomux } from '../protomux.js'
-
-export { Protomux as default, Protomux, Protomux as 'module.exports' }
