@@ -5,6 +5,9 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+import { ends, random } from './support/tabs.mjs'
+
+const SEED = Number(process.env.HYPERTAB_SEED ?? Date.now() % 1_000_000)
 
 /** Runs on a page: opens the store, and has ready what others ask of this tab. */
 async function openStore ([entry, name]) {
@@ -35,6 +38,12 @@ async function openStore ([entry, name]) {
   }
 }
 
+/**
+ * Programs about what only an engine has, and what is lost with it: blocks that were cut, for snapshots; what an atom has gathered; which
+ * peers it has, and what it was about to tell of them.
+ */
+const PASSING = ['what is only kept in memory', 'a peer', 'a drive of a peer']
+
 /* global acts, driveOf, elsewhere, kit, notes */
 
 /** Programs that run on a page, each with what it notes. `other(name, ...args)` has the other tab do something. */
@@ -59,7 +68,7 @@ const programs = {
     await snapshot.ready()
     await Promise.all([new Promise((resolve) => core.once('truncate', resolve)), other('truncate', 'log', 1)])
     note(events.splice(0), core.length, core.fork, snapshot.length, snapshot.fork, snapshot.signedLength)
-    note(await core.get(0), await snapshot.get(0), await snapshot.get(2).catch((error) => error.code))
+    note(await core.get(0), await snapshot.get(0))
     await core.append(['d', 'e', 'f'])
     await core.truncate(2)
     await core.clear(0)
@@ -149,17 +158,27 @@ const programs = {
     await core.setUserData('one', 'value')
     await core.setUserData('two', new Uint8Array(100_000).fill(7))
     note(new TextDecoder().decode(await core.getUserData('one')), (await core.getUserData('two')).byteLength, await core.getUserData('three'))
-    const atom = core.core.storage.createAtom?.() ?? null
-    if (atom) {
-      const inside = core.session({ atom, valueEncoding: 'utf-8' })
-      await inside.ready()
-      await inside.append('atomic')
-      note(inside.length, core.length)
-      await atom.flush()
-      note(core.length, await core.get(core.length - 1))
-      await inside.close()
-    }
     await Promise.all([late, branch, core].map((one) => one.close()))
+  },
+
+  async 'what is only kept in memory' ({ note, other, store }) {
+    const core = store.get({ name: 'kept', valueEncoding: 'utf-8' })
+    await core.append(['a', 'b', 'c'])
+    const snapshot = core.snapshot({ valueEncoding: 'utf-8' })
+    await snapshot.ready()
+    await Promise.all([new Promise((resolve) => core.once('truncate', resolve)), other('truncate', 'kept', 1)])
+    await core.append(['d', 'e'])
+    note(await snapshot.get(0), await snapshot.get(2), await snapshot.get(3).catch((error) => error.code), snapshot.length, core.length)
+    await snapshot.close()
+    const atom = core.core.storage.createAtom()
+    const inside = core.session({ atom, valueEncoding: 'utf-8' })
+    await inside.ready()
+    await inside.append('atomic')
+    note(inside.length, core.length)
+    await atom.flush()
+    note(core.length, await core.get(core.length - 1))
+    await inside.close()
+    await core.close()
   },
 
   async 'watching a bee' ({ note, other, store, kit }) {
@@ -317,6 +336,49 @@ const programs = {
     await Promise.all([core.close(), theirs.close()])
   },
 
+  async 'what a peer has' ({ note, store, kit, here }) {
+    const remote = new here.Corestore(here.memory())
+    const theirs = remote.get({ name: 'log', valueEncoding: 'utf-8' })
+    await theirs.append(Array.from({ length: 40 }, (_, i) => `block ${i}`))
+    const source = new here.Hyperdrive(remote.namespace('drive'))
+    for (let i = 0; i < 4; i++) await source.put(`/files/${i}.bin`, new Uint8Array(150_000).fill(i))
+    const core = store.get({ key: theirs.key, valueEncoding: 'utf-8' })
+    const drive = new kit.Hyperdrive(store, source.key)
+    const mine = store.get({ name: 'given', valueEncoding: 'utf-8' })
+    await Promise.all([core.ready(), drive.ready(), mine.ready()])
+    const streams = [remote.replicate(true), store.replicate(false)]
+    for (const stream of streams) stream.on('error', () => {})
+    streams[0].pipe(streams[1]).pipe(streams[0])
+    note(await core.get(39), await core.get(3))
+    await core.download({ start: 10, end: 15 }).done()
+    note(core.length, core.contiguousLength, core.core.bitfield.countSet(0, 40))
+    const grown = new Promise((resolve) => { core.on('append', () => { if (core.length === 42) resolve() }) })
+    await theirs.append(['more', 'and more'])
+    await grown
+    note(await core.get(41), core.length)
+    const given = remote.get({ key: mine.key, valueEncoding: 'utf-8' })
+    await mine.append(['one', 'two'])
+    note(await given.get(1), await given.get(0))
+    while ((await drive.entry('/files/3.bin')) === null) await new Promise((resolve) => setTimeout(resolve, 5))
+    note((await drive.get('/files/1.bin')).byteLength)
+    const watcher = drive.watch('/')
+    const next = watcher.next()
+    await source.put('/late.txt', new Uint8Array(5))
+    const [current] = (await next).value
+    note((await current.get('/late.txt'))?.byteLength)
+    await watcher.destroy()
+    await (await drive.download('/files')).done?.()
+    note(await drive.has('/files'))
+    await mine.append('three')
+    note(await given.get(2))
+    await theirs.truncate(30)
+    while (core.fork !== 1) await new Promise((resolve) => setTimeout(resolve, 5))
+    note(core.length, await core.get(29))
+    for (const stream of streams) stream.destroy()
+    await Promise.all([drive.close(), core.close(), mine.close()])
+    await remote.close()
+  },
+
   async 'a drive of a peer' ({ note, store, kit, here }) {
     const source = new here.Hyperdrive(new here.Corestore(here.memory()))
     const bytes = (size, fill) => new Uint8Array(size).fill(fill)
@@ -421,6 +483,36 @@ test('programs note the same whoever has the store', async (t) => {
         })
       }
       await owner.close()
+    })
+  }
+
+  // Whoever has the store is gone again and again, in the middle of everything.
+  for (const entry of ['index', 'worker']) {
+    const how = `while tabs that have the store crash, ${entry === 'worker' ? 'with workers' : 'without workers'} (HYPERTAB_SEED=${SEED})`
+    await t.test(how, async (t) => {
+      const below = random(SEED)
+      const store = `crashing-${entry}`
+      const open = async (entry) => {
+        const { page } = await openPage(context, url)
+        await page.evaluate(openStore, [entry, store])
+        await page.evaluate(() => globalThis.store.get({ name: 'keeps it open' }).ready())
+        return page
+      }
+      for (const [name, source] of sources.filter(([name]) => !PASSING.includes(name))) {
+        await t.test(name, async () => {
+          const victims = [await open('index'), await open('index')]
+          owner = await open('index')
+          const { page } = await openPage(context, url)
+          await page.evaluate(openStore, [entry, store])
+          const running = run(page, source, false)
+          for (const victim of victims) {
+            await new Promise((resolve) => { setTimeout(resolve, below(300)) })
+            await ends.crash(victim)
+          }
+          assert.deepEqual(await running, expected.get(name))
+          await Promise.all([page.close(), owner.close()])
+        })
+      }
     })
   }
 })
