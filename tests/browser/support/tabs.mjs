@@ -95,6 +95,10 @@ export async function keepBusy ([entry, name, seed]) {
   }
   const bee = new Hyperbee(store.get({ name: 'bee' }), { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
   const drive = new Hyperdrive(store.namespace(name))
+  const own = store.get({ name: `${name}-own` })
+  const branch = own.session({ name: 'branch' })
+  await branch.ready()
+  const lengths = new Map([[own, 0], [branch, 0]])
   let count = 0
   const same = (found, expected, what) => { if (found !== expected) failures.push(`${what}: ${found} instead of ${expected}`) }
   const jobs = {
@@ -102,6 +106,12 @@ export async function keepBusy ([entry, name, seed]) {
       const text = `${name}:${count++}`
       const { length } = await core.append(text)
       await acknowledge(text, length)
+    },
+    async appendAlone () {
+      for (const [log, length] of lengths) {
+        lengths.set(log, length + 1)
+        same((await log.append('x')).length, length + 1, `the length of a ${log === own ? 'log' : 'branch'}`)
+      }
     },
     async get () {
       if (core.length > 0) same(typeof await core.get(below(core.length)), 'string', 'a block')
@@ -170,7 +180,7 @@ export async function keepBusy ([entry, name, seed]) {
   }
   // What reads back what it wrote is not to overtake itself.
   globalThis.working = Promise.all([
-    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['put', 'batch', 'list'], ['file']
+    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['appendAlone'], ['put', 'batch', 'list'], ['file']
   ].map(busy))
 }
 

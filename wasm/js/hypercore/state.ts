@@ -3,7 +3,7 @@
 import type { CoreHandle, KeyPair } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { call, listen, look, request, Request, unlisten } from '../runtime.js'
+import { call, listen, look, request, Request, unlisten, type Subject } from '../runtime.js'
 import { hasMoved } from '../remote/messages.js'
 import { isElsewhere } from '../remote/table.js'
 import { equal, fromUtf8, isBytes } from '../support/bytes.js'
@@ -54,6 +54,8 @@ export class State {
   #untold: Array<() => void> = []
   #withholding = 0
   #references = 0
+  /** What writes are recorded in: a branch has records of its own. */
+  readonly #subject: Subject
   /** How often the engine was asked to open it. */
   #openings = 1
 
@@ -66,6 +68,13 @@ export class State {
     this.atom = atom
     this.sessions = sessions
     this.storage = new CoreStorage(this)
+    const handleOf = () => this.handle
+    this.#subject = {
+      get discoveryKey () { return core.discoveryKey },
+      get resuming () { return core.resuming },
+      get isMoving () { return core.isMoving },
+      get handle () { return handleOf() }
+    }
   }
 
   /** @internal The state itself; that which a snapshot shows. */
@@ -192,7 +201,7 @@ export class State {
   }
 
   request<T> (command: Parameters<Core['request']>[0]): Request<T> {
-    return new Request<T>((engine) => command(this.handle, engine), this.core.resuming, this.core)
+    return new Request<T>((engine) => command(this.handle, engine), this.core.resuming, this.#subject)
   }
 
   /** Opens a branch, the one of this name if there is one. */
