@@ -137,3 +137,68 @@ for (const way of ['close', 'crash']) {
     t.diagnostic(`${answered.size} answered, ${ended[0].texts.length} stored`)
   })
 }
+
+/** Runs on a page: opens a log, a branch that all tabs have open, and a bee that is watched. */
+async function openShared (entry) {
+  const { Corestore, Hyperbee } = await import(`/hypertab/browser/${entry}.js`)
+  globalThis.store = new Corestore('shared')
+  globalThis.core = store.get({ name: 'log', valueEncoding: 'utf-8' })
+  await core.ready()
+  globalThis.branch = core.session({ name: 'branch', valueEncoding: 'utf-8' })
+  await branch.ready()
+  globalThis.appends = []
+  branch.on('append', () => { appends.push(branch.length) })
+  globalThis.bee = new Hyperbee(store.get({ name: 'bee' }), { keyEncoding: 'utf-8', valueEncoding: 'utf-8' })
+  await bee.ready()
+  globalThis.changes = []
+  globalThis.watcher = bee.watch()
+  void (async () => { for await (const [current] of watcher) changes.push(current.version) })()
+}
+
+test('tabs with workers share a branch and a bee, also when the one that has the store closes it and comes back', { timeout: 60_000 }, async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const pages = []
+  for (let i = 0; i < 3; i++) {
+    const { page } = await openPage(context, url)
+    await page.evaluate(openShared, 'worker')
+    pages.push(page)
+  }
+  let expected = 0
+  let version = 1
+  /** All of them write to both at once; everybody sees and hears of it. */
+  const write = async (pages) => {
+    const lengths = await Promise.all(pages.map((page, at) => page.evaluate(async (at) => {
+      const lengths = []
+      for (let i = 0; i < 5; i++) {
+        lengths.push((await branch.append(`${at}/${i}`)).length)
+        await bee.put(`${at}/${i}`, 'value')
+      }
+      return lengths
+    }, at)))
+    const all = Array.from({ length: 5 * pages.length }, (_, i) => expected + i + 1)
+    assert.deepEqual(lengths.flat().sort((a, b) => a - b), all)
+    expected += all.length
+    version += all.length
+    const seen = await Promise.all(pages.map((page) => page.evaluate(async ([length, version]) => {
+      while (branch.length < length || appends.at(-1) !== length || changes.at(-1) !== version) await new Promise((resolve) => setTimeout(resolve, 5))
+      const texts = []
+      for (let index = 0; index < branch.length; index++) texts.push(await branch.get(index))
+      const keys = []
+      for await (const { key } of bee.createReadStream()) keys.push(key)
+      return { texts, keys, length: core.length, version: bee.version, isOrdered: appends.every((length, at) => at === 0 || length >= appends[at - 1]) }
+    }, [expected, version])))
+    for (const other of seen) assert.deepEqual(other, seen[0])
+    assert.equal(seen[0].texts.length, expected)
+    assert.ok(seen[0].isOrdered)
+    assert.equal(seen[0].length, 0)
+  }
+
+  await write(pages)
+  await pages[0].evaluate(() => store.close())
+  await write(pages.slice(1))
+  await pages[0].evaluate(openShared, 'worker')
+  await write(pages)
+  await pages[1].close()
+  await write([pages[0], pages[2]])
+})
