@@ -316,6 +316,29 @@ fn a_stream_that_forwards_ends_without_a_word() {
 }
 
 #[test]
+fn a_first_flight_that_is_lost_is_sent_again_from_its_start() {
+    let mut now = Instant::EPOCH;
+    let mut udx = Udx::new(Options::default(), [4; 32]);
+    let peer = Address::new([1, 1, 1, 1], 1);
+    let id = udx.open(StreamOptions::default(), now).unwrap();
+    udx.connect(id, Remote { socket: SocketId(0), address: peer, id: 9 }, now).unwrap();
+    udx.write(id, Bytes::from_static(&[1; 100_000])).unwrap();
+    let mut out = Vec::new();
+    while udx.poll_transmit(1, &mut out, now).is_some() {}
+
+    let transmit = loop {
+        now = udx.poll_timeout().unwrap();
+        udx.handle_timeout(now);
+        if let Some(transmit) = udx.poll_transmit(1, &mut out, now) {
+            break transmit;
+        }
+    };
+
+    assert_eq!(Packet::decode(&out[..transmit.segment]).unwrap().header.seq, 0);
+    assert_eq!(now, Instant::EPOCH + Duration::from_secs(1));
+}
+
+#[test]
 fn hostile_packets_change_nothing_but_their_own_stream() {
     for seed in 0..40 {
         let mut random = Random(seed);

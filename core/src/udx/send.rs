@@ -162,7 +162,8 @@ impl Sender {
             timeout_at: None,
             window_probe_at: None,
             pace_at: None,
-            may_probe: true,
+            // Without a measured round trip the time-out is as soon, and sends what is missing first instead of last.
+            may_probe: false,
             is_probe_due: false,
             is_window_probe_due: false,
             timeouts: 0,
