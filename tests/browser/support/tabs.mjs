@@ -63,12 +63,16 @@ export const ends = {
     cdp.send('Page.crash').catch(() => {})
     await new Promise((resolve) => page.once('crash', resolve))
   },
-  /** Resolves to what wakes it. */
+  /** As browsers freeze, between two tasks: stopped inside of one, it would keep a transaction that it is about to end. Resolves to what wakes it. */
   async freeze (page) {
     const cdp = await page.context().newCDPSession(page)
     await cdp.send('Debugger.enable')
     const paused = new Promise((resolve) => cdp.once('Debugger.paused', resolve))
-    await cdp.send('Debugger.pause')
+    await page.evaluate(() => {
+      setTimeout(() => {
+        debugger
+      })
+    })
     await paused
     return async () => {
       await cdp.send('Debugger.resume')
