@@ -76,6 +76,14 @@ for (const [engine, start] of Object.entries(engines)) {
 }
 
 for (const engine of ['firefox', 'webkit']) {
+  test(`${engine}: a write that finds its store taken stores nothing, and is made again once the store is back`, async (t) => {
+    const { url } = await servePackage(t)
+    const page = await (await engines[engine](t)).open(url)
+    const { ends, blocks } = await page.evaluate(writeTaken)
+    assert.deepEqual(ends, ['abort'])
+    assert.deepEqual(blocks, ['before', 'after'])
+  })
+
   test(`${engine}: a full disk is an error that loses nothing`, { skip: engine === 'webkit' && noQuota }, async (t) => {
     const { url } = await servePackage(t)
     const browser = await engines[engine](t, { quota: 24 * 1024 * 1024 })
@@ -160,6 +168,42 @@ async function readAlone (key) {
   for (let index = 0; index < core.length; index++) blocks.push(await core.get(index, { wait: false }))
   await core.close()
   return blocks
+}
+
+/** Writes to a store that somebody else has claimed. Returns how transactions ended in which something failed, and what there is. */
+async function writeTaken () {
+  const { Hypercore, indexedDB: storeIn } = await import('/hypertab/browser/index.js')
+  const core = new Hypercore(storeIn('taken'), { valueEncoding: 'utf-8' })
+  await core.append('before')
+  const database = await new Promise((resolve, reject) => {
+    const request = indexedDB.open('taken')
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
+  const ask = (question) => new Promise((resolve, reject) => {
+    const transaction = database.transaction(['log', 'meta'], 'readwrite')
+    const request = question(transaction.objectStore('log'), transaction.objectStore('meta'))
+    transaction.oncomplete = () => resolve(request.result)
+    transaction.onabort = () => reject(transaction.error)
+  })
+  const [lowest] = await ask((log) => log.getAllKeys())
+  const owner = await ask((log, meta) => meta.get(2))
+  // The number of the next write, as whoever claims the store takes it.
+  await ask((log, meta) => {
+    meta.put(owner.map((byte) => 255 - byte), 2)
+    return log.add(true, lowest - 1)
+  })
+  const ends = []
+  const { transaction } = IDBDatabase.prototype
+  IDBDatabase.prototype.transaction = function (...args) {
+    const begun = transaction.apply(this, args)
+    let failed = false
+    begun.addEventListener('error', () => { failed = true })
+    for (const end of ['complete', 'abort']) begun.addEventListener(end, () => { if (failed) ends.push(end) })
+    return begun
+  }
+  await core.append('after')
+  return { ends, blocks: [await core.get(0), await core.get(1)] }
 }
 
 /** Reads everything back; block n says n. */

@@ -9,6 +9,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::DomException;
 
+use super::rows::agent_says;
+
 #[wasm_bindgen]
 extern "C" {
     type Factory;
@@ -52,9 +54,6 @@ extern "C" {
     fn create_object_store(this: &Connection, name: &JsValue) -> Result<JsValue, JsValue>;
 
     type RawTransaction;
-
-    #[wasm_bindgen(method, getter)]
-    fn error(this: &RawTransaction) -> JsValue;
 
     #[wasm_bindgen(method, setter)]
     fn set_oncomplete(this: &RawTransaction, handler: &Function);
@@ -110,7 +109,7 @@ pub(super) enum Stores {
 }
 
 /// What a transaction does.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Mode {
     Read,
     /// Writes; the end does not wait for the disk.
@@ -129,6 +128,8 @@ pub(super) struct Database {
     write: JsValue,
     relaxed: JsValue,
     strict: JsValue,
+    /// Told early that there is no more to do, Firefox stores the rest of a transaction when a request of it fails that is not the last.
+    stores_rest: bool,
 }
 
 impl Database {
@@ -170,6 +171,7 @@ impl Database {
             write: JsValue::from_str("readwrite"),
             relaxed: options("relaxed")?,
             strict: options("strict")?,
+            stores_rest: agent_says([b"Firefox/"]) == [true],
         })
     }
 
@@ -185,18 +187,19 @@ impl Database {
             Stores::Meta => &self.meta,
             Stores::Both => &self.both,
         };
-        let (mode, options) = match mode {
+        let (name, options) = match mode {
             Mode::Read => (&self.read, &JsValue::UNDEFINED),
             Mode::Relaxed => (&self.write, &self.relaxed),
             Mode::Strict => (&self.write, &self.strict),
         };
-        Ok(Transaction { database: self, raw: self.connection.transaction(stores, mode, options)? })
+        Ok(Transaction { database: self, mode, raw: self.connection.transaction(stores, name, options)? })
     }
 }
 
 /// A transaction under way.
 pub(super) struct Transaction<'a> {
     database: &'a Database,
+    mode: Mode,
     raw: RawTransaction,
 }
 
@@ -209,28 +212,37 @@ impl Transaction<'_> {
         self.raw.object_store(&self.database.meta)
     }
 
-    /// Says that there is no more to do, and waits until all of it is done.
+    /// Says that there is no more to do than these requests, and waits until all of it is done.
     ///
     /// # Errors
     ///
-    /// Fails when nothing of it is done, with what the browser says; null when it says nothing.
-    pub(super) async fn end(self) -> Result<(), JsValue> {
+    /// Fails when nothing is written, with what the first request that failed says; with nothing when none did.
+    pub(super) async fn end(self, requests: &[&Request]) -> Result<(), Option<JsValue>> {
+        // First of all: whatever stops this realm in between makes the next owner wait.
+        if self.mode == Mode::Read || requests.len() == 1 || !self.database.stores_rest {
+            self.raw.commit().map_err(Some)?;
+        }
         let ended = Promise::new(&mut |resolve, reject| {
             self.raw.set_oncomplete(&resolve);
             self.raw.set_onabort(&reject);
         });
-        self.raw.commit()?;
-        JsFuture::from(ended).await.map(drop).map_err(|_| self.raw.error())
+        let is_done = JsFuture::from(ended).await.is_ok();
+        match requests.iter().find_map(|request| failure(request)) {
+            Some(error) => Err(Some(error)),
+            None if is_done => Ok(()),
+            None => Err(None),
+        }
     }
+}
+
+/// What a request failed with, unless it was because its transaction did.
+fn failure(request: &Request) -> Option<JsValue> {
+    let error = request.error().unwrap_or_default();
+    let is_own = error.dyn_ref::<DomException>().is_some_and(|error| error.name() != "AbortError");
+    is_own.then_some(error)
 }
 
 /// Keys from one to before another.
 pub(super) fn keys(from: f64, to: f64) -> KeyRange {
     KeyRange::bound(from, to, false, true)
-}
-
-/// Whether a request failed by itself, and not because its transaction did.
-pub(super) fn has_failed(request: &Request) -> bool {
-    let error = request.error().unwrap_or_default();
-    error.dyn_ref::<DomException>().is_some_and(|error| error.name() != "AbortError")
 }

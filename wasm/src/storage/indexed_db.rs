@@ -20,7 +20,7 @@ use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::database::{Database, KeyRange, Mode, Request, Stores, Transaction, has_failed, keys};
+use super::database::{Database, KeyRange, Mode, Request, Stores, Transaction, keys};
 use super::failure_of;
 use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, make_rows, takes_blobs};
 
@@ -157,9 +157,9 @@ impl IndexedDb {
     async fn read_headers(&self, database: &Database) -> Result<DeviceReply, JsValue> {
         let transaction = database.begin(Stores::Meta, Mode::Read)?;
         let meta = transaction.meta()?;
-        let headers = [meta.get(0.0)?, meta.get(1.0)?];
-        transaction.end().await?;
-        let [first, second] = headers.map(|header| header.result().map(bytes_of));
+        let (first, second) = (meta.get(0.0)?, meta.get(1.0)?);
+        read(transaction, &[&first, &second]).await?;
+        let [first, second] = [first, second].map(|header| header.result().map(bytes_of));
         Ok(DeviceReply::Headers([first?.unwrap_or_default(), second?.unwrap_or_default()]))
     }
 
@@ -224,20 +224,25 @@ fn cut(row: &Row, part: Part) -> Result<Bytes, StorageFailure> {
     Ok(Bytes::from(row.subarray(part.offset, end).to_vec()))
 }
 
+/// Waits for what a transaction reads.
+async fn read(transaction: Transaction<'_>, requests: &[&Request]) -> Result<(), JsValue> {
+    transaction.end(requests).await.map_err(Option::unwrap_or_default)
+}
+
 /// Gets rows, all in flight at once.
 async fn rows(database: &Database, addresses: &[u64]) -> Result<Vec<JsValue>, JsValue> {
     let transaction = database.begin(Stores::Log, Mode::Read)?;
     let log = transaction.log()?;
     let requests = addresses.iter().map(|&address| log.get(address as f64));
     let requests: Vec<Request> = requests.collect::<Result<_, _>>()?;
-    transaction.end().await?;
+    read(transaction, &requests.iter().collect::<Vec<_>>()).await?;
     requests.iter().map(Request::result).collect()
 }
 
 async fn replay(database: &Database, from: u64, len: u64) -> Result<Vec<JsValue>, JsValue> {
     let transaction = database.begin(Stores::Log, Mode::Read)?;
     let request = transaction.log()?.get_all(&keys(from as f64, (from + len) as f64))?;
-    transaction.end().await?;
+    read(transaction, &[&request]).await?;
     Ok(Array::from(&request.result()?).iter().collect())
 }
 
@@ -309,7 +314,7 @@ async fn read_owner(database: &Database) -> Result<(Option<Bytes>, f64, f64), Js
     let (log, meta) = (transaction.log()?, transaction.meta()?);
     let (owner, claim) = (meta.get(OWNER)?, meta.get(CLAIM)?);
     let lowest = log.get_keys(&keys(f64::NEG_INFINITY, 0.0), 1)?;
-    transaction.end().await?;
+    read(transaction, &[&owner, &claim, &lowest]).await?;
     let claim = claim.result()?.as_f64().unwrap_or(0.0);
     let lowest = Array::from(&lowest.result()?).get(0).as_f64();
     Ok((bytes_of(owner.result()?), claim, lowest.map_or(claim, |key| claim.max(-key))))
@@ -374,12 +379,11 @@ async fn write(
 ) -> Result<(), StorageFailure> {
     let begun = database.begin(stores, mode).and_then(|transaction| Ok((ask(&transaction)?, transaction)));
     let (requests, transaction) = begun.map_err(|error| write_failure(&error))?;
-    match transaction.end().await {
-        Ok(()) => Ok(()),
-        Err(error) if requests.iter().any(has_failed) => Err(write_failure(&error)),
+    transaction.end(&requests.iter().collect::<Vec<_>>()).await.map_err(|error| match error {
+        Some(error) => write_failure(&error),
         // Browsers find at the commit that there is no room, when all requests have succeeded.
-        Err(_) => Err(StorageFailure::Full),
-    }
+        None => StorageFailure::Full,
+    })
 }
 
 fn bytes_of(value: JsValue) -> Option<Bytes> {

@@ -40,12 +40,17 @@ const LARGE: usize = 60 << 10;
 
 /// Whether this browser may be given blobs: on a disk that is full, WebKit stores the beginning of one and says that it is stored.
 pub(super) fn takes_blobs() -> bool {
+    let [is_webkit, is_chrome] = agent_says([b"AppleWebKit/", b"Chrome/"]);
+    !is_webkit || is_chrome
+}
+
+/// Whether the browser has these names.
+pub(super) fn agent_says<const N: usize>(names: [&[u8]; N]) -> [bool; N] {
     let get =
         |object: &JsValue, name: &str| Reflect::get(object, &JsValue::from_str(name)).unwrap_or_default();
     let agent = get(&get(&js_sys::global(), "navigator"), "userAgent").as_string().unwrap_or_default();
     // Not by `contains`, whose search is 4 kB of what a page loads.
-    let says = |name: &[u8]| agent.as_bytes().windows(name.len()).any(|part| part == name);
-    !says(b"AppleWebKit/") || says(b"Chrome/")
+    names.map(|name| agent.as_bytes().windows(name.len()).any(|part| part == name))
 }
 
 /// Whether a browser makes a file of a row.
