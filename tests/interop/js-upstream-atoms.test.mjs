@@ -170,3 +170,23 @@ sameWithBoth('storage in an atom', async ({ create, note }) => {
   note(await core.getUserData('key'))
   await made.close()
 })
+
+sameWithBothStores('blocks that a manifest fixes need no key', async ({ create, createA, createB, replicate, note }) => {
+  const source = create(null, unsafe).get({ name: 'source' })
+  await source.append(['a', 'b', 'c'])
+  const manifest = { version: 2, hash: 'blake2b', allowPatch: false, quorum: 0, signers: [], prologue: { hash: await source.treeHash(3), length: 3 }, userData: null, linked: null }
+  const [here, there] = [createA(null, { primaryKey: Buffer.alloc(32, 2), unsafe: true }), createB(null, { primaryKey: Buffer.alloc(32, 3), unsafe: true })]
+  const core = here.get({ manifest, active: false })
+  await core.ready()
+  note(core.key, core.writable, core.length)
+  note(await core.append(['a', 'b', 'c']).catch(({ code }) => code))
+  note(await core.append(['a'], { writable: true }).catch(({ code }) => code), core.length)
+  note(await core.append(['a', 'b', 'c', 'd'], { writable: true, maxLength: 3 }), core.length)
+  note(await core.append(['a', 'b', 'c'], { writable: true, maxLength: 3 }))
+  note(lengths(core), await texts(core))
+  const clone = there.get(core.key)
+  await clone.ready()
+  replicate(here, there)
+  note((await clone.get(2)).toString(), lengths(clone))
+  note(await clone.append(['a', 'b', 'c'], { writable: true, maxLength: 3 }), lengths(clone))
+})

@@ -41,6 +41,7 @@ class Participant {
         for (const { value } of nodes) {
           if (value.add) await host.addWriter(b4a.from(value.add, 'hex'), { indexer: value.indexer !== false })
           else if (value.remove) await host.removeWriter(b4a.from(value.remove, 'hex'))
+          else if (value.anchor) await host.createAnchor()
           else {
             await view.list.append(value)
             await batch.put(value.key, value)
@@ -155,6 +156,8 @@ async function play (t, classes, options = {}) {
   await converged()
   await confirmed(6)
   await same()
+  await b.base.append({ anchor: true })
+  await converged()
 
   // Apart, everybody writes on.
   await unlink()

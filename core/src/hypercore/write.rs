@@ -35,12 +35,20 @@ impl Core {
             return Step::Park;
         }
         let key_pair = self.signing_pair(options.key_pair.as_ref());
-        if self.is_frozen() || !self.can_sign(key_pair.as_ref(), options.signature.as_ref()) {
-            return Step::Failed(CoreError::NotWritable);
-        }
+        let can_sign = self.can_sign(key_pair.as_ref(), options.signature.as_ref());
+        // Blocks that the manifest fixes need nobody's signature.
+        let is_fixed =
+            !can_sign && self.tip.prologue.is_some_and(|prologue| self.tip.length < prologue.length);
         let length = self.tip.length;
         let count = blocks.len() as u64;
-        if blocks.is_empty() || options.max_length.is_some_and(|max| length.saturating_add(count) > max) {
+        // A peer may have brought them meanwhile.
+        if options.max_length.is_some_and(|max| length.saturating_add(count) > max) {
+            return self.staged_already(self.staged_head());
+        }
+        if self.is_frozen() || !(can_sign || is_fixed) {
+            return Step::Failed(CoreError::NotWritable);
+        }
+        if blocks.is_empty() {
             return self.staged_already(self.staged_head());
         }
         let padding = if options.encryption.is_some() { PADDING } else { 0 };
@@ -51,7 +59,9 @@ impl Core {
         if !store.has_room(bytes) {
             return Step::Park;
         }
-        if let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store) {
+        if !is_fixed
+            && let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store)
+        {
             return Step::Failed(error);
         }
 
@@ -66,7 +76,11 @@ impl Core {
         let mut batch = TreeBatch::new(self.tip.clone());
         batch.append_all(&blocks);
         batch.tree.signature.clone_from(&options.signature);
-        if batch.tree.prologue.is_some_and(|prologue| batch.tree.length < prologue.length) {
+        let breaks_prologue = batch.tree.prologue.is_some_and(|prologue| {
+            let is_other = || batch.tree.length != prologue.length || batch.tree.tree_hash() != prologue.hash;
+            batch.tree.length < prologue.length || (is_fixed && is_other())
+        });
+        if breaks_prologue {
             return Step::Failed(CoreError::InvalidOperation("append is not consistent with the prologue"));
         }
         if let Err(error) = self.check_signature(&batch.tree) {
