@@ -55,13 +55,24 @@ pub(crate) struct Relay {
 /// How the task of a link is woken.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
+    /// The client wants to go on with this link instead.
+    claimed: Cell<Option<LinkId>>,
+    /// It does.
+    pub(crate) claim: Notify,
+    /// How many WebSockets have carried the link: only the last one does.
+    pub(crate) turn: Cell<u64>,
+    /// Another one carries it.
+    pub(crate) replaced: Notify,
+    /// When it was opened.
+    pub(crate) opened: Cell<Option<tokio::time::Instant>>,
+    guest: RefCell<Option<Rc<Guest>>>,
     /// The session has frames, may be read again, or is to be closed.
     pub(crate) waker: Notify,
     /// The client has introduced itself.
     pub(crate) introduced: Notify,
     pub(crate) key: Cell<Option<[u8; 32]>>,
     is_served: Cell<bool>,
-    account: [u8; 16],
+    account: Cell<[u8; 16]>,
 }
 
 impl Hub {
@@ -153,7 +164,7 @@ impl Hub {
         let machine = self.driver.machine.borrow();
         let mut slots = machine.slots.values();
         let slot = slots.find(|slot| slot.is_served.get() && slot.key.get() == Some(*key));
-        slot.map(|slot| slot.account).ok_or(mirror::Refusal::Denied)
+        slot.map(|slot| slot.account.get()).ok_or(mirror::Refusal::Denied)
     }
 
     /// Lets a client in, or says why not.
@@ -161,17 +172,19 @@ impl Hub {
         &self,
         head: &Head,
         address: std::net::IpAddr,
-    ) -> Result<(Guest, LinkId, Rc<Slot>), Denial> {
+    ) -> Result<(Rc<Guest>, LinkId, Rc<Slot>), Denial> {
         if self.is_draining.get() {
             return Err(Denial::Draining);
         }
         if self.bans.borrow().is_banned(&account(address), access::unix_seconds()) {
             return Err(Denial::Banned);
         }
-        let guest = judge(&self.settings().access, head, address)?;
+        let guest = Rc::new(judge(&self.settings().access, head, address)?);
         let now = self.driver.now();
         let opened = self.driver.machine.borrow_mut().open_link(account(address), guest.permissions, now);
         let (link, slot) = opened.map_err(Denial::Full)?;
+        slot.guest.replace(Some(Rc::clone(&guest)));
+        slot.opened.set(Some(tokio::time::Instant::now()));
         add(&self.metrics.links, 1);
         Ok((guest, link, slot))
     }
@@ -210,17 +223,22 @@ impl Hub {
         }
     }
 
+    /// Reports whether a guest is served by its key.
+    async fn is_welcome(&self, guest: &Guest, key: &[u8; 32]) -> bool {
+        let access = &self.settings().access;
+        if !serves_key(access, guest, key) {
+            return false;
+        }
+        let Some(url) = &access.callback else { return true };
+        ask(url, access.callback_timeout, guest, key).await.unwrap_or_else(|why| {
+            log::line(Level::Error, "the callback does not decide", &[("why", &why)]);
+            false
+        })
+    }
+
     /// Decides about the key of a guest.
     pub(crate) async fn introduce(&self, link: LinkId, guest: &Guest, key: [u8; 32]) {
-        let access = &self.settings().access;
-        let mut is_welcome = serves_key(access, guest, &key);
-        if let Some(url) = access.callback.as_ref().filter(|_| is_welcome) {
-            let answer = ask(url, access.callback_timeout, guest, &key).await;
-            is_welcome = answer.unwrap_or_else(|why| {
-                log::line(Level::Error, "the callback does not decide", &[("why", &why)]);
-                false
-            });
-        }
+        let is_welcome = self.is_welcome(guest, &key).await;
         let now = self.driver.now();
         {
             let machine = &mut *self.driver.machine.borrow_mut();
@@ -236,6 +254,77 @@ impl Hub {
         }
         let shown = log::key(&key);
         log::line(Level::Debug, "introduced", &[("link", &link.0), ("served", &is_welcome), ("key", &shown)]);
+        self.driver.pump();
+    }
+
+    /// Decides whether a guest goes on with the link that it claims; returns that link if so. The guest's own is over then.
+    pub(crate) async fn resume(
+        &self,
+        link: LinkId,
+        slot: &Slot,
+        guest: &Rc<Guest>,
+    ) -> Option<(LinkId, Rc<Slot>)> {
+        let of = slot.claimed.take()?;
+        let claimed = self.driver.machine.borrow().slots.get(&of).map(Rc::clone);
+        let is_same =
+            |claimed: &Rc<Slot>| claimed.guest.borrow().as_ref().is_some_and(|own| own.is_same(guest));
+        let key = claimed.as_ref().filter(|claimed| is_same(claimed)).and_then(|claimed| claimed.key.get());
+        let is_welcome = match key {
+            Some(key) => !self.is_draining.get() && self.is_welcome(guest, &key).await,
+            None => false,
+        };
+        let now = self.driver.now();
+        let resumed = {
+            let machine = &mut *self.driver.machine.borrow_mut();
+            match claimed.filter(|_| is_welcome) {
+                Some(claimed) => machine.bridge.resume(link, of, now).then_some(claimed),
+                None => {
+                    machine.bridge.deny_resume(link, now);
+                    None
+                }
+            }
+        };
+        if let Some(resumed) = &resumed {
+            self.driver.machine.borrow_mut().slots.remove(&link);
+            resumed.guest.replace(Some(Rc::clone(guest)));
+            resumed.account.set(account(guest.address));
+            resumed.turn.set(resumed.turn.get() + 1);
+            resumed.replaced.notify_waiters();
+        }
+        let is_resumed = resumed.is_some();
+        log::line(
+            Level::Debug,
+            "link claimed",
+            &[("link", &of.0), ("by", &link.0), ("resumed", &is_resumed)],
+        );
+        self.driver.pump();
+        Some((of, resumed?))
+    }
+
+    /// Keeps a link whose WebSocket broke for its client, or ends it.
+    pub(crate) fn lose_link(&self, link: LinkId) {
+        let now = self.driver.now();
+        {
+            let machine = &mut *self.driver.machine.borrow_mut();
+            if self.is_draining.get() || !machine.bridge.hold_link(link, now) {
+                machine.close_link(link, now);
+            }
+        }
+        self.driver.pump();
+    }
+
+    /// Ends a link.
+    pub(crate) fn close_link(&self, link: LinkId) {
+        let now = self.driver.now();
+        self.driver.machine.borrow_mut().close_link(link, now);
+        self.driver.pump();
+    }
+
+    /// Lets nobody in and nobody come back from here on.
+    pub(crate) fn start_draining(&self) {
+        self.is_draining.set(true);
+        let now = self.driver.now();
+        self.driver.machine.borrow_mut().bridge.drop_held(now);
         self.driver.pump();
     }
 
@@ -295,7 +384,7 @@ impl Relay {
         now: Instant,
     ) -> Result<(LinkId, Rc<Slot>), Full> {
         let id = self.bridge.open_link(account, permissions, now)?;
-        let slot = Rc::new(Slot { account, ..Slot::default() });
+        let slot = Rc::new(Slot { account: Cell::new(account), ..Slot::default() });
         self.slots.insert(id, Rc::clone(&slot));
         Ok((id, slot))
     }
@@ -377,6 +466,13 @@ impl Machine for Relay {
                         slot.introduced.notify_one();
                     }
                 }
+                BridgeEvent::Resuming(link, of) => {
+                    if let Some(slot) = self.slots.get(&link) {
+                        slot.claimed.set(Some(of));
+                        slot.claim.notify_one();
+                    }
+                }
+                BridgeEvent::Expired(link) => drop(self.slots.remove(&link)),
                 BridgeEvent::BlindRelayAnnounced => {
                     log::line(Level::Info, "the blind relay is announced", &[])
                 }

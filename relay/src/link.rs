@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use hypertab_core::dht_relay::{self, LinkId, Refusal, Way};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use crate::access::Guest;
@@ -17,40 +17,57 @@ use crate::hub::{Hub, Slot};
 use crate::log;
 use crate::socket::Socket;
 
-/// Runs a link until either side closes it.
+/// Runs a link until either side closes it, or another WebSocket carries it; or goes on with one that the client claims.
 pub(crate) async fn run(
     socket: Socket,
     hub: &Rc<Hub>,
-    guest: Guest,
-    (id, slot): (LinkId, &Rc<Slot>),
-    stopped: watch::Receiver<bool>,
+    guest: Rc<Guest>,
+    (mut id, mut slot): (LinkId, Rc<Slot>),
+    mut stopped: watch::Receiver<bool>,
 ) {
     let max_message = usize::try_from(hub.settings().message_size.0).unwrap_or(usize::MAX);
     let socket = ServerBuilder::new()
         .limits(Limits::default().max_payload_len(Some(max_message)))
         .config(Config::default().flush_threshold(FLUSH_THRESHOLD).frame_size(usize::MAX))
         .serve(socket);
-    let (sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
     hub.driver.pump();
     let shown = log::address(guest.address);
     log::line(Level::Debug, "link opened", &[("link", &id.0), ("address", &shown)]);
-    let link = Link { hub, id, slot, guest, resumed: Notify::new() };
-    link.run(sink, stream, stopped).await;
+    loop {
+        let turn = slot.turn.get();
+        let link = Link { hub, id, slot: &slot, turn, guest: &guest, resumed: Notify::new() };
+        match link.run(&mut sink, &mut stream, &mut stopped).await {
+            End::Resume(next) => (id, slot) = next,
+            // What carries the link now ends it, whatever else has happened here at the same moment.
+            _ if !link.is_own() => {
+                return log::line(Level::Debug, "link went on elsewhere", &[("link", &id.0)]);
+            }
+            // Boxed, as is what comes once in the life of a link: thousands of others are waiting meanwhile.
+            end => return Box::pin(link.end(end, sink, stream)).await,
+        }
+    }
 }
 
 struct Link<'a> {
     hub: &'a Rc<Hub>,
     id: LinkId,
     slot: &'a Rc<Slot>,
-    guest: Guest,
+    /// Which of the WebSockets this is that have carried the link.
+    turn: u64,
+    guest: &'a Rc<Guest>,
     /// The session may be read again.
     resumed: Notify,
 }
 
 /// How a link ends.
 enum End {
-    /// The client is gone.
+    /// The client is gone, and has not said so.
     Gone,
+    /// Another WebSocket of the client's carries the link.
+    Replaced,
+    /// This one carries another link from here on.
+    Resume((LinkId, Rc<Slot>)),
     /// With a close frame of ours.
     Close(u16, &'static str),
     /// For a reason that is counted.
@@ -62,18 +79,27 @@ enum End {
 impl Link<'_> {
     async fn run(
         &self,
-        mut sink: SplitSink<WebSocketStream<Socket>, Message>,
-        mut stream: SplitStream<WebSocketStream<Socket>>,
-        mut stopped: watch::Receiver<bool>,
-    ) {
-        let end = tokio::select! {
-            end = self.read(&mut stream) => end,
-            end = self.write(&mut sink) => end,
+        sink: &mut SplitSink<WebSocketStream<Socket>, Message>,
+        stream: &mut SplitStream<WebSocketStream<Socket>>,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> End {
+        tokio::select! {
+            () = self.slot.replaced.notified() => End::Replaced,
+            end = self.read(stream) => end,
+            end = self.write(sink) => end,
             end = self.live() => end,
             _ = stopped.wait_for(|is_stopped| *is_stopped) => {
                 End::Close(dht_relay::CloseCode::GoingAway.code(), "the relay stops")
             }
-        };
+        }
+    }
+
+    async fn end(
+        &self,
+        end: End,
+        mut sink: SplitSink<WebSocketStream<Socket>, Message>,
+        mut stream: SplitStream<WebSocketStream<Socket>>,
+    ) {
         let end = match end {
             End::Refuse(refusal) => {
                 self.hub.refused(refusal, self.guest.address);
@@ -86,16 +112,20 @@ impl Link<'_> {
             other => other,
         };
         let why = match &end {
-            End::Gone => "the client is gone",
+            End::Gone | End::Replaced | End::Resume(_) => "the client is gone",
             End::Refused => "what came is no WebSocket, or too large",
             End::Close(_, "") | End::Refuse(_) => "the client closed it",
             End::Close(_, reason) => reason,
         };
         log::line(Level::Debug, "link closed", &[("link", &self.id.0), ("why", &why)]);
+        match end {
+            End::Gone => self.hub.lose_link(self.id),
+            _ => self.hub.close_link(self.id),
+        }
         // What comes in meanwhile has to be read: bytes left unread would make the close itself get lost.
         let farewell = async {
             match end {
-                End::Gone | End::Refuse(_) => {}
+                End::Gone | End::Replaced | End::Resume(_) | End::Refuse(_) => {}
                 End::Close(code, reason) => {
                     let close = Message::close(CloseCode::try_from(code).ok(), reason);
                     if sink.send(close).await.is_ok() {
@@ -115,22 +145,34 @@ impl Link<'_> {
 
     /// Decides about the client once it has introduced itself, and waits for the end of the link's life.
     async fn live(&self) -> End {
-        let most = [self.guest.life, self.hub.settings().max_life].into_iter().flatten().min();
+        let now = Instant::now();
+        let own = self.guest.life.map(|life| now + life);
+        // A link gets no older by going on over another WebSocket.
+        let most = self.hub.settings().max_life.map(|life| self.slot.opened.get().unwrap_or(now) + life);
         let introduced = async {
             self.slot.introduced.notified().await;
             if let Some(key) = self.slot.key.get() {
-                self.hub.introduce(self.id, &self.guest, key).await;
+                Box::pin(self.hub.introduce(self.id, self.guest, key)).await;
             }
             std::future::pending::<()>().await;
         };
+        let claimed = async {
+            loop {
+                self.slot.claim.notified().await;
+                if let Some(next) = Box::pin(self.hub.resume(self.id, self.slot, self.guest)).await {
+                    return next;
+                }
+            }
+        };
         let over = async {
-            match most {
-                Some(life) => sleep(life).await,
+            match [own, most].into_iter().flatten().min() {
+                Some(at) => sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = introduced => End::Gone,
+            next = claimed => End::Resume(next),
             () = over => End::Refuse(Refusal::Expired),
             refusal = self.barred() => End::Refuse(refusal),
         }
@@ -142,14 +184,22 @@ impl Link<'_> {
         loop {
             // The hub outlives its links.
             let _ = revised.changed().await;
-            if self.hub.is_unwelcome(&self.guest, self.slot.key.get()) {
+            if self.hub.is_unwelcome(self.guest, self.slot.key.get()) {
                 return Refusal::KeyDenied;
             }
         }
     }
 
+    /// Returns whether the link is this WebSocket's: one whose client has another is not heard any more.
+    fn is_own(&self) -> bool {
+        self.slot.turn.get() == self.turn
+    }
+
     /// Hands a frame to the session.
     fn take(&self, frame: bytes::Bytes) {
+        if !self.is_own() {
+            return;
+        }
         let now = self.hub.driver.now();
         self.hub.driver.machine.borrow_mut().bridge.handle_frame(self.id, frame, now);
         self.hub.driver.pump();
@@ -197,6 +247,9 @@ impl Link<'_> {
             self.resumed.notify_one();
             loop {
                 let now = self.hub.driver.now();
+                if !self.is_own() {
+                    return End::Replaced;
+                }
                 let frame = self.hub.driver.machine.borrow_mut().bridge.poll_frame(self.id, now);
                 let Some(frame) = frame else { break };
                 let len = frame.len();

@@ -112,7 +112,25 @@ impl Metrics {
             flag(now.is_bootstrapped && !now.is_draining),
         );
         page.one("connections_total", "counter", "TCP connections accepted", as_f64(self.connections.get()));
-        page.one("links", "gauge", "WebSockets open", figures.links as f64);
+        page.one("links", "gauge", "Links, those that are held included", figures.links as f64);
+        page.one(
+            "links_held",
+            "gauge",
+            "Links whose WebSocket broke and whose client may come back",
+            figures.held as f64,
+        );
+        page.one(
+            "resumed_total",
+            "counter",
+            "Links that went on over another WebSocket",
+            as_f64(counters.resumed),
+        );
+        page.one(
+            "resume_expired_total",
+            "counter",
+            "Links whose client did not come back in time",
+            as_f64(counters.resume_expired),
+        );
         page.one("links_total", "counter", "WebSockets opened", as_f64(self.links.get()));
         page.one("streams", "gauge", "Streams between clients and peers", as_f64(figures.streams));
         page.one("streams_half_open", "gauge", "Streams that are not open yet", as_f64(figures.half_open));

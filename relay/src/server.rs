@@ -135,7 +135,7 @@ pub async fn serve(
             }
         }
         // Whoever asks meanwhile is told to go elsewhere, and /readyz says so to balancers.
-        hub.is_draining.set(true);
+        hub.start_draining();
         log::line(Level::Info, "draining", &[("links", &hub.snapshot().figures.links)]);
         let deadline = Instant::now() + hub.settings().drain;
         loop {
@@ -283,12 +283,10 @@ async fn welcome(stream: TcpStream, peer: IpAddr, place: Place, stopped: watch::
         Ok((guest, id, slot)) => {
             let is_open = timeout(ANSWER_TIMEOUT, http::write_upgrade(&mut socket, &head)).await;
             drop(place);
-            if let Ok(Ok(())) = is_open {
-                link::run(socket, &hub, guest, (id, &slot), stopped).await;
+            match is_open {
+                Ok(Ok(())) => link::run(socket, &hub, guest, (id, slot), stopped).await,
+                _ => hub.close_link(id),
             }
-            let now = hub.driver.now();
-            hub.driver.machine.borrow_mut().close_link(id, now);
-            hub.driver.pump();
         }
         Err(denial) => {
             hub.denied(denial, address);

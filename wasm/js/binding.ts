@@ -323,6 +323,10 @@ export interface Engine {
 
   openRelay (socket: unknown, publicKey: Uint8Array, secretKey: Uint8Array): RelayHandle
   closeRelay (relay: RelayHandle): void
+  /** Goes on with a relay that was interrupted. */
+  resumeRelay (relay: RelayHandle, socket: unknown): boolean | undefined
+  /** Takes the socket of a relay for broken. */
+  interruptRelay (relay: RelayHandle): void
   relayPing (relay: RelayHandle): void
   relayLookup (relay: RelayHandle, topic: Uint8Array): RequestHandle
   relayAnnounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle

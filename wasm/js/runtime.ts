@@ -47,6 +47,8 @@ const DOMAINS: Record<string, Domain> = {
   'channel-closed': 'link',
   'relay-opened': 'relay',
   'relay-round-trip': 'relay',
+  'relay-interrupted': 'relay',
+  'relay-resumed': 'relay',
   'relay-closed': 'relay',
   listening: 'server',
   connection: 'server',

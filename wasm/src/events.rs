@@ -203,6 +203,13 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
         RelayEvent::RoundTrip { relay, elapsed } => {
             event!("relay-round-trip", relay.0, elapsed.as_secs_f64() * 1000.0)
         }
+        RelayEvent::Interrupted { relay, reason, grace } => event!(
+            "relay-interrupted",
+            relay.0,
+            grace.as_secs_f64() * 1000.0,
+            reason.map_or(JsValue::NULL, JsValue::from)
+        ),
+        RelayEvent::Resumed { relay } => event!("relay-resumed", relay.0),
         RelayEvent::Closed { relay, reason } => event!(
             "relay-closed",
             relay.0,

@@ -26,6 +26,32 @@ pub fn close_relay(relay: u32) -> Result<(), JsError> {
     with(|runtime| runtime.engine.close_relay(RelayId(relay)))
 }
 
+/// Goes on with a relay that was interrupted, over another socket. Returns whether it was.
+#[wasm_bindgen(js_name = resumeRelay)]
+pub fn resume_relay(relay: u32, socket: WebSocket) -> Result<bool, JsError> {
+    with(|runtime| match runtime.engine.resume_relay(RelayId(relay)) {
+        Ok(link) => {
+            runtime.add_socket(link, socket);
+            true
+        }
+        Err(_) => {
+            // It is of no use to anybody else.
+            let _ = socket.close();
+            false
+        }
+    })
+}
+
+/// Takes the socket of a relay for broken.
+#[wasm_bindgen(js_name = interruptRelay)]
+pub fn interrupt_relay(relay: u32) -> Result<(), JsError> {
+    with(|runtime| {
+        if let Ok(link) = runtime.engine.control_link(RelayId(relay)) {
+            runtime.socket_closed(link, "no sign of life from the relay".into(), true);
+        }
+    })
+}
+
 /// Runs a command that fails on a relay that is gone.
 fn command<T>(
     run: impl FnOnce(&mut Runtime) -> Result<T, hypertab_core::engine::Misuse>,

@@ -209,17 +209,24 @@ impl Runtime {
             }
             SocketEvent::Message(bytes) => self.input(Input::Bytes { link, bytes: bytes.into() }),
             SocketEvent::Drained(bytes) => self.input(Input::Credit { link, bytes }),
-            SocketEvent::Closed(reason) => {
-                self.waiting.remove(&link);
-                if self.sockets.remove(&link).is_some() {
-                    self.input(Input::LinkClosed { link, reason: Some(reason) });
-                }
-            }
+            SocketEvent::Closed { reason, is_broken } => self.socket_closed(link, reason, is_broken),
+        }
+    }
+
+    /// A socket is gone, or is no longer believed in.
+    pub(crate) fn socket_closed(&mut self, link: LinkId, reason: String, is_broken: bool) {
+        self.waiting.remove(&link);
+        if self.sockets.remove(&link).is_some() {
+            let reason = Some(reason);
+            self.input(match is_broken {
+                true => Input::LinkLost { link, reason },
+                false => Input::LinkClosed { link, reason },
+            });
         }
     }
 
     pub(crate) fn input(&mut self, input: Input) {
-        if let Input::LinkClosed { link, .. } = &input {
+        if let Input::LinkClosed { link, .. } | Input::LinkLost { link, .. } = &input {
             self.barrier.forget_link(*link);
         }
         self.engine.handle_input(input, now());

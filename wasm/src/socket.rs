@@ -16,6 +16,9 @@ pub(crate) const QUEUE_LIMIT: u64 = 1 << 20;
 /// How often a full queue is looked at, in milliseconds.
 const POLL_INTERVAL: u32 = 4;
 
+/// Status of a socket that nobody closed.
+const BROKEN: u16 = 1006;
+
 /// What happens to a socket.
 pub(crate) enum SocketEvent {
     /// It may be used, and takes this many bytes.
@@ -24,8 +27,8 @@ pub(crate) enum SocketEvent {
     Message(Vec<u8>),
     /// Bytes left for the network: as many more may be sent.
     Drained(u64),
-    /// It is gone; nothing more happens.
-    Closed(String),
+    /// It is gone; nothing more happens. Whether it broke, rather than being closed at the other end.
+    Closed { reason: String, is_broken: bool },
 }
 
 /// An open socket. Dropping it closes it.
@@ -67,7 +70,8 @@ impl Socket {
         let on_close = {
             let notify = Rc::clone(&notify);
             Closure::<dyn FnMut(CloseEvent)>::new(move |event: CloseEvent| {
-                notify(SocketEvent::Closed(close_reason(event.code(), event.reason())));
+                let is_broken = event.code() == BROKEN;
+                notify(SocketEvent::Closed { reason: close_reason(event.code(), event.reason()), is_broken });
             })
         };
         // An error says nothing, on purpose of the browsers; the close event that follows says little more.
@@ -148,7 +152,7 @@ fn close_reason(code: u16, reason: String) -> String {
     match (code, reason.is_empty()) {
         (_, false) => reason,
         (1000 | 1001, true) => "the relay closed the connection".into(),
-        (1006, true) => "the relay cannot be reached".into(),
+        (BROKEN, true) => "the relay cannot be reached".into(),
         (1008, true) => "the relay refused us".into(),
         (1012 | 1013, true) => "the relay is restarting or busy".into(),
         (code, true) => format!("the connection to the relay ended (code {code})"),

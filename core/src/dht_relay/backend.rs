@@ -109,6 +109,10 @@ pub struct Counters {
     pub excess_out: u64,
     /// Bytes of packets between native peers that were forwarded unread.
     pub forwarded: u64,
+    /// Links that their clients went on with over another WebSocket.
+    pub resumed: u64,
+    /// Links that were held for clients that did not come back.
+    pub resume_expired: u64,
     /// Requests, and packets between native peers, turned down, by what there was too much of and whose account was full.
     pub turned_down: BTreeMap<(&'static str, &'static str), u64>,
 }

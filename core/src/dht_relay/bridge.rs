@@ -10,9 +10,10 @@ use super::backend::{Counters, Port, Routes};
 use super::limits::{Limits, Permissions, Refusal};
 use super::quota::{Charge, Full, Ledger, Native, Quotas, Way};
 use super::reach::{Reach, Verdict};
+use super::resume::{Ticket, Token};
 use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
-use crate::crypto::{KeyPair, blake2b_256_keyed};
+use crate::crypto::{KeyPair, blake2b_256, blake2b_256_keyed};
 use crate::dht::rpc::{SocketId, Transmit};
 use crate::dht::{
     ConnectionId, Endpoint, EndpointOptions, Event, Finished, Misuse, OperationId, ServerId, Signee,
@@ -54,6 +55,11 @@ pub enum BridgeEvent {
     /// The client of this link says that this is its key, which nothing proves yet: [`Bridge::admit`] it or
     /// [`Bridge::refuse`] it. Nothing is done for it before.
     Introduced(LinkId, [u8; 32]),
+    /// The client of the first link wants to go on with the second one: [`Bridge::resume`] it or
+    /// [`Bridge::deny_resume`]. Its WebSocket carries nothing else meanwhile.
+    Resuming(LinkId, LinkId),
+    /// This link was held, and its client has not come back: there is none.
+    Expired(LinkId),
     /// Native peers find the blind relay that was started with [`Bridge::serve_blind_relay`].
     BlindRelayAnnounced,
     /// Look at this link: it has frames, may be read again, or is to be closed.
@@ -65,6 +71,8 @@ pub enum BridgeEvent {
 pub struct Figures {
     /// Links.
     pub links: usize,
+    /// Those among them that are held for clients that are away.
+    pub held: usize,
     /// Streams.
     pub streams: u64,
     /// Streams among them that are not open.
@@ -97,6 +105,11 @@ pub struct Bridge {
     blind: Option<ServerId>,
     /// Seeds what clients need that give their keys away; absent where those are refused.
     custody: Option<[u8; 32]>,
+    /// Seeds what clients come back with.
+    tickets: [u8; 32],
+    /// Links by the hash of what their clients come back with.
+    claims: BTreeMap<[u8; 32], LinkId>,
+    held: BTreeSet<LinkId>,
     routes: Routes,
     ledger: Ledger,
     counters: Counters,
@@ -123,6 +136,9 @@ impl Bridge {
             relay_through: options.relay_through,
             blind: None,
             custody: options.allows_custodial.then(|| blake2b_256_keyed(&seed, &[b"hypertab/custody"])),
+            tickets: blake2b_256_keyed(&seed, &[b"hypertab/relay-resume"]),
+            claims: BTreeMap::new(),
+            held: BTreeSet::new(),
             routes: Routes::default(),
             ledger: Ledger::new(options.quotas),
             counters: Counters::default(),
@@ -142,6 +158,13 @@ impl Bridge {
         self.custody.map(|seed| blake2b_256_keyed(&seed, &[&link.0.to_le_bytes()]))
     }
 
+    /// Returns what the client of a link may come back with, if links are held here.
+    fn ticket(&self, link: LinkId) -> Option<Ticket> {
+        let grace = self.limits.resume_grace?;
+        let token = Token(blake2b_256_keyed(&self.tickets, &[&link.0.to_le_bytes()]));
+        Some(Ticket { token, grace })
+    }
+
     /// Returns the node and what runs on it.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -159,7 +182,8 @@ impl Bridge {
 
     /// Adds up what there is at the moment. Takes time in proportion to the links.
     pub fn figures(&self) -> Figures {
-        let mut figures = Figures { links: self.links(), accounts: self.ledger.len(), ..Figures::default() };
+        let (held, accounts) = (self.held.len(), self.ledger.len());
+        let mut figures = Figures { links: self.links(), held, accounts, ..Figures::default() };
         for session in self.sessions.values() {
             let [streams, half_open, servers, topics] = session.usage();
             figures.streams += streams;
@@ -213,7 +237,12 @@ impl Bridge {
         let link = LinkId(self.next_link);
         self.ledger.open(link, address, now)?;
         self.next_link += 1;
-        self.sessions.insert(link, Session::new(self.limits, permissions, self.custody_seed(link), now));
+        let ticket = self.ticket(link);
+        if let Some(ticket) = &ticket {
+            self.claims.insert(blake2b_256(&[&ticket.token.0]), link);
+        }
+        let session = Session::new(self.limits, permissions, self.custody_seed(link), ticket, now);
+        self.sessions.insert(link, session);
         self.touch(link);
         Ok(link)
     }
@@ -223,7 +252,7 @@ impl Bridge {
     pub fn open_own_link(&mut self, now: Instant) -> LinkId {
         let link = LinkId(self.next_link);
         self.next_link += 1;
-        self.sessions.insert(link, Session::new(OWN_LIMITS, Permissions::ALL, None, now));
+        self.sessions.insert(link, Session::new(OWN_LIMITS, Permissions::ALL, None, None, now));
         self.own.insert(link);
         self.touch(link);
         link
@@ -237,7 +266,10 @@ impl Bridge {
     /// Answers [`BridgeEvent::Introduced`] with yes, within the account of the key.
     pub fn admit(&mut self, link: LinkId, public_key: [u8; 32], now: Instant) {
         match self.ledger.introduce(link, public_key, now) {
-            Ok(()) => self.with_session(link, now, |session, port| session.admit(port, now)),
+            Ok(()) => {
+                self.make_way(link, now);
+                self.with_session(link, now, |session, port| session.admit(port, now));
+            }
             Err(Full::Links(_)) => self.refuse(link, Refusal::TooManyLinks, now),
             Err(Full::Rate(_)) => self.refuse(link, Refusal::TooFast, now),
             Err(Full::Spent(_)) => self.refuse(link, Refusal::DaySpent, now),
@@ -264,15 +296,85 @@ impl Bridge {
     /// Ends a link, whose WebSocket is closed.
     pub fn close_link(&mut self, link: LinkId, now: Instant) {
         self.with_session(link, now, |session, port| session.close(port));
-        if let Some(session) = self.sessions.remove(&link)
-            && let Some(at) = session.armed
-        {
+        let session = self.sessions.remove(&link);
+        if let Some(at) = session.as_ref().and_then(|session| session.armed) {
             self.timers.remove(&(at, link));
+        }
+        if let Some(token) = session.as_ref().and_then(Session::token) {
+            self.claims.remove(&blake2b_256(&[token]));
         }
         self.woken.remove(&link);
         self.own.remove(&link);
+        self.held.remove(&link);
         self.ledger.close(link);
         self.drain(now);
+    }
+
+    /// Keeps a link whose WebSocket broke, for a client that goes on with it, and reports whether that is of use; otherwise
+    /// [close](Self::close_link) it. A link that is kept has no frames, and ends by [`BridgeEvent::Expired`].
+    pub fn hold_link(&mut self, link: LinkId, now: Instant) -> bool {
+        let has_room = self.held.len() < MAX_HELD;
+        let session = self.sessions.get_mut(&link).filter(|_| has_room);
+        let is_held = session.is_some_and(|session| session.hold(now));
+        if is_held {
+            self.held.insert(link);
+            self.ledger.set_held(link, true);
+            self.arm(link);
+        }
+        is_held
+    }
+
+    /// Ends the links that are held.
+    pub fn drop_held(&mut self, now: Instant) {
+        for link in core::mem::take(&mut self.held) {
+            self.expire(link, now);
+        }
+    }
+
+    /// Answers [`BridgeEvent::Resuming`] with yes: the WebSocket of the first link carries the second one from here on, and
+    /// that of the second one, if there still is one, is to be closed. The first link is over then. Returns false where that
+    /// cannot be, and tells the client.
+    pub fn resume(&mut self, link: LinkId, of: LinkId, now: Instant) -> bool {
+        let count = self.sessions.get(&link).and_then(Session::claimed_count);
+        let claimed = self.sessions.get(&of).zip(count).filter(|(session, count)| session.can_resume(*count));
+        let Some((received, count)) = claimed.map(|(session, count)| (session.received(), count)) else {
+            self.deny_resume(link, now);
+            return false;
+        };
+        let Some(session) = self.sessions.get_mut(&link) else { return false };
+        let permissions = session.permissions();
+        let Some(first) = session.answer_claim(received) else { return false };
+        self.held.remove(&of);
+        self.ledger.set_held(of, false);
+        self.ledger.move_link(of, link, now);
+        self.close_link(link, now);
+        self.counters.resumed += 1;
+        self.with_session(of, now, |session, _| session.resume(count, first, permissions, now));
+        self.touch(of);
+        true
+    }
+
+    /// Answers [`BridgeEvent::Resuming`] with no.
+    pub fn deny_resume(&mut self, link: LinkId, now: Instant) {
+        self.with_session(link, now, |session, _| session.reject_claim());
+    }
+
+    /// Ends a link whose client has not come back.
+    fn expire(&mut self, link: LinkId, now: Instant) {
+        self.counters.resume_expired += 1;
+        self.events.push_back(BridgeEvent::Expired(link));
+        self.close_link(link, now);
+    }
+
+    /// Ends links that are held and without which a new one would not be beyond the bounds: most likely its client had them.
+    fn make_way(&mut self, link: LinkId, now: Instant) {
+        loop {
+            let ledger = &self.ledger;
+            let in_the_way = self.held.iter().filter(|held| ledger.is_in_the_way(**held, link));
+            let oldest = in_the_way.min_by_key(|held| self.sessions.get(held).and_then(Session::held_until));
+            let Some(oldest) = oldest.copied() else { return };
+            self.expire(oldest, now);
+        }
     }
 
     /// Returns the next frame for a link. Call only while there is room for it.
@@ -339,6 +441,10 @@ impl Bridge {
                 session.armed = None;
             }
             self.with_session(link, now, |session, port| session.handle_timeout(port, now));
+            let held_until = self.sessions.get(&link).and_then(Session::held_until);
+            if held_until.is_some_and(|until| until <= now) {
+                self.expire(link, now);
+            }
         }
         self.drain(now);
     }
@@ -384,8 +490,17 @@ impl Bridge {
         if let Some(key) = session.poll_introduction() {
             self.events.push_back(BridgeEvent::Introduced(link, key));
         }
+        if let Some(token) = session.poll_claim() {
+            match self.claims.get(&blake2b_256(&[token])) {
+                Some(of) if *of != link => self.events.push_back(BridgeEvent::Resuming(link, *of)),
+                _ => session.reject_claim(),
+            }
+        }
         self.ledger.set_usage(link, session.usage());
         let is_refused = session.refusal().is_some() && !was_refused;
+        if is_refused {
+            session.cut_hold(now);
+        }
         if session.has_frame() || is_refused || (was_paused && !session.is_paused()) {
             self.woken.insert(link);
         }
@@ -565,6 +680,9 @@ impl Bridge {
         }
     }
 }
+
+/// Links that are held at once: beyond that they end with their WebSocket.
+const MAX_HELD: usize = 1024;
 
 /// Bounds of the host's own links: it paces itself, and reads whatever it is told at once.
 const OWN_LIMITS: Limits = Limits {

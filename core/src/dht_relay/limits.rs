@@ -32,6 +32,8 @@ pub struct Limits {
     pub answer_timeout: Duration,
     /// How long a peer may take nothing while the client sends to it. Longer would hold up all other streams of the link.
     pub blocked_timeout: Duration,
+    /// How long a link is held whose WebSocket broke, for a client that goes on with it; `None` holds none.
+    pub resume_grace: Option<Duration>,
 }
 
 impl Limits {
@@ -50,6 +52,7 @@ impl Limits {
         idle_timeout: Duration::from_secs(45),
         answer_timeout: Duration::from_secs(10),
         blocked_timeout: Duration::from_secs(30),
+        resume_grace: Some(Duration::from_secs(10)),
     };
 }
 

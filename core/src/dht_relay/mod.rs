@@ -23,9 +23,11 @@ pub mod queries;
 mod quota;
 #[cfg(feature = "dht")]
 mod reach;
+pub mod resume;
 #[cfg(feature = "dht")]
 mod session;
 pub mod signing;
+mod window;
 
 #[cfg(feature = "dht")]
 pub use backend::Counters;
@@ -40,6 +42,7 @@ pub use credit::{CREDIT_PROTOCOL, Credit};
 pub use limits::{CloseCode, Limits, Permissions, Refusal};
 #[cfg(feature = "dht")]
 pub use quota::{Charge, Full, Quota, Quotas, Resource, Scope, Way};
+pub(crate) use window::Window;
 
 /// Name of the channel.
 pub const PROTOCOL: &str = "@hyperswarm/dht-relay";

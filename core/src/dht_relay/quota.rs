@@ -183,11 +183,15 @@ pub(super) struct Ledger {
 struct Entry {
     accounts: Vec<Id>,
     usage: Usage,
+    /// Its client is away.
+    is_held: bool,
 }
 
 #[derive(Debug)]
 struct Account {
     links: u64,
+    /// Those among them whose client is away. Whoever comes may be one of them, so as many more may come.
+    held: u64,
     usage: Usage,
     openings: Bucket,
     lookups: Bucket,
@@ -224,7 +228,7 @@ impl Ledger {
             self.enter(id, now);
             accounts.push(id);
         }
-        self.links.insert(link, Entry { accounts, usage: [0; 4] });
+        self.links.insert(link, Entry { accounts, usage: [0; 4], is_held: false });
         Ok(())
     }
 
@@ -241,7 +245,52 @@ impl Ledger {
         Ok(())
     }
 
+    /// Notes that the client of a link is away, or is back.
+    pub(super) fn set_held(&mut self, link: LinkId, is_held: bool) {
+        let Some(entry) = self.links.get_mut(&link).filter(|entry| entry.is_held != is_held) else { return };
+        entry.is_held = is_held;
+        for id in &entry.accounts {
+            if let Some(account) = self.accounts.get_mut(id) {
+                account.held = if is_held { account.held + 1 } else { account.held.saturating_sub(1) };
+            }
+        }
+    }
+
+    /// Returns whether a link is in an account that has more links than it may have with another one, which is held.
+    pub(super) fn is_in_the_way(&self, held: LinkId, of: LinkId) -> bool {
+        let (Some(held), Some(entry)) = (self.links.get(&held), self.links.get(&of)) else { return false };
+        let is_over = |id: &&Id| {
+            let links = self.accounts.get(id).map_or(0, |account| account.links);
+            self.quota(id.scope()).links.is_some_and(|limit| links > limit)
+        };
+        held.is_held
+            && entry
+                .accounts
+                .iter()
+                .any(|id| !matches!(id, Id::Link(_)) && is_over(&id) && held.accounts.contains(id))
+    }
+
+    /// Moves a link to the address of another one.
+    pub(super) fn move_link(&mut self, link: LinkId, to: LinkId, now: Instant) {
+        let is_address = |id: &&Id| matches!(id, Id::Address(_));
+        let new = self.links.get(&to).and_then(|entry| entry.accounts.iter().find(is_address).copied());
+        let Some((new, entry)) = new.zip(self.links.get_mut(&link)) else { return };
+        let (usage, is_held) = (entry.usage, u64::from(entry.is_held));
+        let Some(place) = entry.accounts.iter_mut().find(|id| is_address(&&**id)) else { return };
+        let old = core::mem::replace(place, new);
+        if let Some(account) = self.accounts.get_mut(&old) {
+            account.links = account.links.saturating_sub(1);
+            account.held = account.held.saturating_sub(is_held);
+            shift(&mut account.usage, usage, [0; 4]);
+        }
+        let account = self.account(new, now);
+        account.links += 1;
+        account.held += is_held;
+        shift(&mut account.usage, [0; 4], usage);
+    }
+
     pub(super) fn close(&mut self, link: LinkId) {
+        self.set_held(link, false);
         let Some(entry) = self.links.remove(&link) else { return };
         for id in entry.accounts {
             if let Some(account) = self.accounts.get_mut(&id) {
@@ -372,7 +421,7 @@ impl Ledger {
     fn may_open(&mut self, id: Id, now: Instant) -> Result<(), Full> {
         let (scope, quota) = (id.scope(), *self.quotas.of(id.scope()));
         let account = self.account(id, now);
-        if quota.links.is_some_and(|limit| account.links >= limit) {
+        if quota.links.is_some_and(|limit| account.links >= limit.saturating_add(account.held)) {
             return Err(Full::Links(scope));
         }
         if quota.link_rate().is_some_and(|rate| !account.openings.has(rate, now)) {
@@ -462,6 +511,7 @@ impl Account {
     fn new(now: Instant) -> Self {
         Self {
             links: 0,
+            held: 0,
             usage: [0; 4],
             openings: Bucket::new(now),
             lookups: Bucket::new(now),

@@ -174,6 +174,8 @@ pub struct Link {
     stats: LinkStats,
     /// Bytes that the transport takes; below zero by what the last frame was too long.
     credit: i64,
+    /// Longest frame that may go to the transport now.
+    room: usize,
     /// The owner has seen, or could have seen, that there is no room.
     full: bool,
     state: State,
@@ -263,6 +265,7 @@ impl Link {
             queued: 0,
             stats: LinkStats::default(),
             credit: INITIAL_CREDIT,
+            room: usize::MAX,
             full: false,
             state: State::Open,
         }
@@ -385,6 +388,22 @@ impl Link {
         self.credit = self.credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// Notes that the owner has written so many bytes to the transport itself.
+    pub(super) fn spend(&mut self, bytes: usize) {
+        self.credit = self.credit.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Lets frames of up to this length go to the transport.
+    pub(super) fn set_room(&mut self, bytes: usize) {
+        self.room = bytes;
+    }
+
+    /// Notes that the transport is gone and that another one follows: nothing goes out until there is room again.
+    pub(super) fn interrupt(&mut self) {
+        self.credit = INITIAL_CREDIT;
+        self.room = 0;
+    }
+
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let (false, Layer::Secret(stream)) = (self.has_ended, &mut self.layer) {
@@ -441,7 +460,8 @@ impl Link {
 
     /// Returns whether what is sent leaves at once. Whoever sends bulk waits for [`LinkOutput::Writable`] otherwise.
     pub fn is_writable(&self) -> bool {
-        i64::try_from(self.pending()).is_ok_and(|pending| pending < self.credit)
+        let pending = self.pending();
+        pending < self.room && i64::try_from(pending).is_ok_and(|pending| pending < self.credit)
     }
 
     /// Returns whether reading has stopped. A transport that can pause should, and poll this after each drain.
@@ -498,6 +518,7 @@ impl Link {
             return self.fail();
         }
         if self.credit > 0
+            && self.outbox.front().is_some_and(|frame| frame.len() <= self.room)
             && let Some(bytes) = self.transmit()
         {
             return Some(LinkOutput::Transmit(bytes));

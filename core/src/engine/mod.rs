@@ -45,6 +45,7 @@ mod local;
 mod relay;
 mod replication;
 mod requests;
+mod resume;
 mod sessions;
 mod stores;
 pub mod types;
@@ -181,6 +182,12 @@ impl Engine {
     pub fn handle_input(&mut self, input: Input, now: Instant) {
         match input {
             Input::Bytes { link, bytes } => {
+                let relay = self.links.get(&link).and_then(|entry| entry.relay);
+                let bytes = match relay {
+                    Some(relay) => self.control_bytes(relay, bytes, now),
+                    None => Some(bytes),
+                };
+                let Some(bytes) = bytes else { return };
                 self.with_link(link, |entry| entry.link.handle_bytes(bytes, now));
             }
             Input::Credit { link, bytes } => {
@@ -195,6 +202,7 @@ impl Engine {
                     entry.link.handle_closed(reason);
                 });
             }
+            Input::LinkLost { link, reason } => self.link_lost(link, reason, now),
             Input::Storage { store, outcome } => {
                 if let Some(entry) = self.stores.get_mut(&store) {
                     entry.machine.handle_outcome(outcome);

@@ -14,6 +14,7 @@ use crate::crypto::KeyPair;
 use crate::dht_relay::detour::Detour;
 use crate::dht_relay::messages::LookupResult;
 use crate::dht_relay::queries::{QUERY_PROTOCOL, Question, Reply, WriteEnd};
+use crate::dht_relay::resume::RESUME_PROTOCOL;
 use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryError, QueryId, StreamId};
 use crate::id::PublicKey;
 use crate::noise::Session;
@@ -22,6 +23,7 @@ use crate::time::{Duration, Instant};
 
 use super::link::Link;
 use super::replication::LinkEntry;
+use super::resume::Resumption;
 use super::types::{
     CloseReason, Error, Event, LinkId, LinkOptions, Misuse, RequestId, Response, Role, Security, Transport,
 };
@@ -58,6 +60,21 @@ pub enum RelayEvent {
         relay: RelayId,
         /// After so long.
         elapsed: Duration,
+    },
+    /// The connection to the relay broke, and the relay holds what runs through it for a while. Give it another one by
+    /// [`resume_relay`](Engine::resume_relay); what is asked of the relay meanwhile waits.
+    Interrupted {
+        /// Which.
+        relay: RelayId,
+        /// Why; `None` if the host does not know.
+        reason: Option<String>,
+        /// How long there is to come back.
+        grace: Duration,
+    },
+    /// The relay goes on where it was interrupted: nothing is lost.
+    Resumed {
+        /// Which.
+        relay: RelayId,
     },
     /// The relay is of no further use. Its links, queries and servers have ended before.
     Closed {
@@ -146,7 +163,8 @@ pub enum RelayEvent {
 #[derive(Debug)]
 pub(super) struct RelayEntry {
     pub(super) client: Client,
-    control: LinkId,
+    pub(super) control: LinkId,
+    pub(super) resumption: Resumption,
     channel: Option<ChannelId>,
     /// Where the relay hears what was read; absent once it has said that it does not listen.
     credit: Option<ChannelId>,
@@ -213,14 +231,15 @@ impl Engine {
         let seed = self.next_seed();
         let channels = self.with_link(control, |entry| {
             entry.relay = Some(id);
-            [dht_relay::PROTOCOL, dht_relay::CREDIT_PROTOCOL, QUERY_PROTOCOL].map(|protocol| {
-                entry.link.mux_mut().open(&OpenChannel { protocol, ..OpenChannel::default() })
-            })
+            [dht_relay::PROTOCOL, dht_relay::CREDIT_PROTOCOL, QUERY_PROTOCOL, RESUME_PROTOCOL].map(
+                |protocol| entry.link.mux_mut().open(&OpenChannel { protocol, ..OpenChannel::default() }),
+            )
         });
-        let [channel, credit, asking] = channels.unwrap_or_default();
+        let [channel, credit, asking, resuming] = channels.unwrap_or_default();
         let entry = RelayEntry {
             client: Client::new(public_key, seed, now),
             control,
+            resumption: Resumption::new(resuming),
             channel,
             credit,
             unread: BTreeMap::new(),
@@ -245,7 +264,9 @@ impl Engine {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
         entry.is_closing = true;
         let control = entry.control;
-        self.close_link(control);
+        if !self.close_interrupted(relay, CloseReason::Local) {
+            self.close_link(control);
+        }
     }
 
     /// Asks a relay for a sign of life: [`RelayEvent::RoundTrip`] follows, once for all that ask meanwhile.
@@ -451,8 +472,11 @@ impl Engine {
 
     /// Takes an event of a control link's channels.
     pub(super) fn handle_control(&mut self, relay: RelayId, event: MuxEvent, now: Instant) {
-        let Some(entry) = self.relays.get_mut(&relay) else { return };
         self.dirty_relays.insert(relay);
+        if self.handle_resumption(relay, &event) {
+            return;
+        }
+        let Some(entry) = self.relays.get_mut(&relay) else { return };
         match event {
             MuxEvent::Closed { channel } if Some(channel) == entry.credit => entry.credit = None,
             MuxEvent::Opened { channel, .. } | MuxEvent::Message { channel, .. }
@@ -498,6 +522,7 @@ impl Engine {
             entry.client.handle_timeout(now);
             self.dirty_relays.insert(relay);
             self.wake_detours(relay, now);
+            self.wake_resumption(relay, now);
         }
     }
 
@@ -523,9 +548,11 @@ impl Engine {
             }
         }
         self.tell_read(id);
+        self.tell_received(id);
         let Some(entry) = self.relays.get_mut(&id) else { return };
         let detours = entry.detours.values().filter_map(Detour::poll_timeout);
-        let next = detours.chain(entry.ending.values().copied()).chain(entry.client.poll_timeout()).min();
+        let next = detours.chain(entry.ending.values().copied()).chain(entry.client.poll_timeout());
+        let next = next.chain(entry.resumption.poll_timeout()).min();
         self.wakes.set(Sleeper::Relay(id), next);
         // Sending gives credit back, which is an event too.
         while let Some(event) = self.relays.get_mut(&id).and_then(|entry| entry.client.poll_event()) {

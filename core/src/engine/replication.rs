@@ -178,9 +178,14 @@ impl Engine {
             }
             let Some(output) = entry.link.poll_output(now) else { break };
             match output {
-                LinkOutput::Transmit(bytes) => match entry.carrier {
-                    Some(carrier) => self.carry(carrier, bytes, now),
-                    None => self.outputs.push_back(Output::Transmit { link: id, bytes }),
+                LinkOutput::Transmit(bytes) => match (entry.carrier, entry.relay) {
+                    (Some(carrier), _) => self.carry(carrier, bytes, now),
+                    (None, relay) => {
+                        if let Some(relay) = relay {
+                            self.control_sent(id, relay, &bytes);
+                        }
+                        self.outputs.push_back(Output::Transmit { link: id, bytes });
+                    }
                 },
                 LinkOutput::Opened { public_key, remote_public_key, handshake_hash } => {
                     self.emit(Event::LinkOpened { link: id, public_key, remote_public_key, handshake_hash });

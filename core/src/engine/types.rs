@@ -84,6 +84,14 @@ pub enum Input {
         /// Why, if the host knows.
         reason: Option<String>,
     },
+    /// A link's transport broke, rather than being closed at the other end. A relay may go on with the link over another
+    /// one, see [`Engine::resume_relay`](super::Engine::resume_relay); any other link is closed.
+    LinkLost {
+        /// Which link.
+        link: LinkId,
+        /// Why, if the host knows.
+        reason: Option<String>,
+    },
     /// A store answered.
     Storage {
         /// Which store.

@@ -48,6 +48,13 @@ pub(crate) enum Denial {
     Full(Full),
 }
 
+impl Guest {
+    /// Reports whether both came with the same right to be here.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.token_id, self.key, &self.origin) == (&other.token_id, other.key, &other.origin)
+    }
+}
+
 impl Denial {
     /// Returns the HTTP status, without the version.
     pub(crate) const fn status(self) -> &'static str {

@@ -381,6 +381,12 @@ fn per_link() -> Vec<Setting> {
             limits.blocked_timeout
         ),
         one!("per-link.write-timeout", "TIME", "until a client that takes nothing is gone", write_timeout),
+        one!(
+            "per-link.resume-grace",
+            "TIME",
+            "for which the streams of a client whose WebSocket broke wait for it",
+            limits.resume_grace
+        ),
         one!("per-link.max-life", "TIME", "after which a client has to connect again", max_life),
     ]
 }

@@ -30,6 +30,10 @@ export type DHTEvents = {
   'relay-open': [url: string]
   /** The relay is gone; the next attempt begins in `retry` milliseconds. */
   'relay-close': [url: string, error: Error, retry: number]
+  /** The connection to the relay broke. It is made again within `grace` milliseconds, and nothing ends, or the relay is gone. */
+  'relay-interrupted': [url: string, error: Error, grace: number]
+  /** The relay goes on where it was interrupted. */
+  'relay-resumed': [url: string]
   'server-error': [error: Error, server: Server]
 }
 
@@ -108,6 +112,11 @@ export class DHT extends EventEmitter<DHTEvents> {
         open()
         this.#onopen(url)
       },
+      interrupted: (url, error, grace) => { this.emit('relay-interrupted', url, error, grace) },
+      resumed: (url) => {
+        this.emit('relay-resumed', url)
+        this.emit('network-update')
+      },
       close: (url, error, retry) => {
         for (const server of this.servers) server.relayClosed()
         this.emit('relay-close', url, error, retry)
@@ -127,7 +136,7 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Whether a relay is connected. */
   get online (): boolean {
-    return this.relay.handle !== null
+    return this.relay.handle !== null && !this.relay.interrupted
   }
 
   get listening (): Set<Server> {

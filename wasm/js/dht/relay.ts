@@ -1,5 +1,5 @@
-// The connection to a relay, kept up: the next of the list when one is lost, and again, with pauses that grow once all
-// of them have failed.
+// The connection to a relay, kept up: the same relay once more when the connection broke and the relay holds what ran over
+// it; else the next of the list, and again, with pauses that grow once all of them have failed.
 
 import type { Failure, RelayHandle } from '../binding.js'
 import { HypertabError } from '../errors.js'
@@ -17,10 +17,23 @@ const PATIENCE = 20_000
 /** How long a relay may take to answer before the next is tried, in milliseconds. */
 const OPENING = 10_000
 
+/** Longest pause between two attempts to come back to a relay, and how long one may take, in milliseconds. */
+const LONGEST_RETURN = 1600
+const RETURNING = 3000
+
+/** Attempts to come back before another relay of the list is better than this one. */
+const RETURNS = 5
+
+/** How long a relay may take to answer once the network has changed, in milliseconds. */
+const PROOF = 2000
+
 export interface RelayEvents {
   /** An attempt begins. */
   connecting (url: string): void
   open (url: string): void
+  /** The connection broke, and the relay holds what ran over it for `grace` milliseconds. */
+  interrupted (url: string, error: Error, grace: number): void
+  resumed (url: string): void
   /** It is gone, or was never there; `retry` is in how many milliseconds the next attempt begins. */
   close (url: string, error: Error, retry: number): void
 }
@@ -47,6 +60,11 @@ export class RelayClient {
   /** Who waits for a sign of life. */
   #pings = new Set<(elapsed: number | null) => void>()
   #lastError: Error | null = null
+  /** Why the connection broke that is being made again. */
+  #interruption: Error | null = null
+  /** Attempts to do so. */
+  #returns = 0
+  #ononline = (): void => { this.#online() }
 
   constructor (urls: string[], keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents, token?: string) {
     const relays = urls.map((url) => checkUrl(url, token))
@@ -59,6 +77,11 @@ export class RelayClient {
   /** The engine's handle while the relay is connected. */
   get handle (): RelayHandle | null {
     return this.#handle
+  }
+
+  /** Whether the connection broke and is being made again. What is asked of the relay meanwhile waits. */
+  get interrupted (): boolean {
+    return this.#interruption !== null
   }
 
   /** The address of the relay while it is connected. */
@@ -86,12 +109,14 @@ export class RelayClient {
   start (): void {
     if (this.#running) return
     this.#running = true
+    network.addEventListener?.('online', this.#ononline)
     void this.#connect()
   }
 
   /** Disconnects for good, or until {@link start}. */
   stop (error: Error = new HypertabError('RELAY_CLOSED', 'the relay was closed here')): void {
     this.#running = false
+    network.removeEventListener?.('online', this.#ononline)
     clearTimeout(this.#pause)
     this.#letGo()
     this.#rejectWaiting(error)
@@ -125,22 +150,20 @@ export class RelayClient {
       this.#events.connecting(url)
       const relay = call((engine) => {
         if (!engine.openRelay) throw new HypertabError('NOT_SUPPORTED', 'this engine has no relay client')
-        const protocols = token === null ? undefined : ['hypertab-relay', `token.${token}`]
-        // Where there is a worker for it, the socket is there.
-        return engine.openRelay(homeOfEverything() ? { url, protocols } : openSocket(url, protocols), publicKey, secretKey)
+        return engine.openRelay(socketTo(url, token), publicKey, secretKey)
       })
       this.#opening = relay
       this.#opened = setTimeout(() => {
         this.#letGo()
         this.#failed(url, new HypertabError('RELAY_NOT_CONNECTED', `${url}: no answer within ${OPENING} ms`))
       }, OPENING)
-      listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0]) })
+      listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0], rest[1]) })
     } catch (error) {
       this.#failed(url, error as Error)
     }
   }
 
-  #handleEvent (url: string, relay: RelayHandle, kind: string, rest: unknown): void {
+  #handleEvent (url: string, relay: RelayHandle, kind: string, rest: unknown, more: unknown): void {
     if (kind === 'relay-opened') {
       clearTimeout(this.#opened)
       this.#opening = null
@@ -151,15 +174,76 @@ export class RelayClient {
       this.#events.open(url)
     } else if (kind === 'relay-round-trip') {
       for (const done of [...this.#pings]) done(rest as number)
+    } else if (kind === 'relay-interrupted') {
+      const error = new HypertabError('RELAY_INTERRUPTED', `${url}: ${(more as string | null) ?? 'the connection broke'}`)
+      const isFirst = this.#interruption === null
+      this.#interruption = error
+      clearTimeout(this.#opened)
+      if (isFirst) {
+        this.#returns = 0
+        this.#events.interrupted(url, error, rest as number)
+      }
+      this.#return(relay)
+    } else if (kind === 'relay-resumed') {
+      this.#endInterruption()
+      this.#events.resumed(url)
     } else if (kind === 'relay-closed') {
+      const interruption = this.#interruption
+      this.#endInterruption()
       for (const done of [...this.#pings]) done(null)
       clearTimeout(this.#opened)
       unlisten('relay', relay)
       this.#handle = null
       this.#opening = null
       const failure = rest as Failure | null
-      this.#failed(url, new HypertabError(failure?.code ?? 'RELAY_CLOSED', `${url}: ${failure?.message ?? 'the relay closed the connection'}`))
+      const message = failure ? `${url}: ${failure.message}` : interruption?.message ?? `${url}: the relay closed the connection`
+      this.#failed(url, new HypertabError(failure?.code ?? 'RELAY_CLOSED', message))
     }
+  }
+
+  /** Makes the connection to an interrupted relay again, soon. The engine knows how long that is of use. */
+  #return (relay: RelayHandle): void {
+    // Nothing can be reached before there is a network; the event comes with it.
+    if (network.navigator?.onLine === false) return
+    if (this.#returns >= RETURNS && this.urls.length > 1) {
+      call((engine) => { engine.closeRelay(relay) })
+      return
+    }
+    const longest = this.#returns === 0 ? 0 : Math.min(LONGEST_RETURN, FIRST_PAUSE * 2 ** (this.#returns - 1))
+    this.#returns++
+    clearTimeout(this.#pause)
+    this.#pause = setTimeout(() => { this.#attempt(relay) }, longest * (0.5 + Math.random() / 2))
+  }
+
+  #attempt (relay: RelayHandle): void {
+    if (!this.#running || (this.#handle ?? this.#opening) !== relay) return
+    const url = this.urls[this.#index]!
+    this.#events.connecting(url)
+    clearTimeout(this.#opened)
+    this.#opened = setTimeout(() => { call((engine) => { engine.interruptRelay(relay) }) }, RETURNING)
+    call((engine) => { engine.resumeRelay(relay, socketTo(url, this.#tokens[this.#index] ?? null)) })
+  }
+
+  #endInterruption (): void {
+    if (this.#interruption === null) return
+    this.#interruption = null
+    clearTimeout(this.#pause)
+    clearTimeout(this.#opened)
+  }
+
+  /** There is a network again, or another one: the connection that there was may be dead without anybody's word. */
+  #online (): void {
+    const relay = this.#handle
+    if (relay === null) return
+    if (this.#interruption !== null) {
+      this.#returns = 0
+      this.#return(relay)
+      return
+    }
+    void this.roundTrip(PROOF).then((elapsed) => {
+      if (elapsed !== null || this.#handle !== relay || this.#interruption !== null) return
+      call((engine) => { engine.interruptRelay(relay) })
+    })
   }
 
   #failed (url: string, error: Error): void {
@@ -175,6 +259,7 @@ export class RelayClient {
 
   #letGo (): void {
     clearTimeout(this.#opened)
+    this.#endInterruption()
     const relay = this.#handle ?? this.#opening
     this.#handle = null
     this.#opening = null
@@ -188,6 +273,19 @@ export class RelayClient {
     for (const waiter of this.#waiting) waiter.reject(error)
     this.#waiting.clear()
   }
+}
+
+/** The events of the network, where there are any. */
+const network = globalThis as {
+  addEventListener?: (name: string, listener: () => void) => void
+  removeEventListener?: (name: string, listener: () => void) => void
+  navigator?: { onLine?: boolean }
+}
+
+/** A socket to a relay. Where there is a worker for it, the socket is there. */
+function socketTo (url: string, token: string | null): unknown {
+  const protocols = token === null ? undefined : ['hypertab-relay', `token.${token}`]
+  return homeOfEverything() ? { url, protocols } : openSocket(url, protocols)
 }
 
 function checkUrl (url: string, token?: string): { url: string, token: string | null } {

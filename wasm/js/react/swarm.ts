@@ -39,6 +39,9 @@ export interface UseSwarmOptions extends JoinOptions {
 type Told = Omit<SwarmState, keyof Status | 'swarm'>
 
 /** The last of each connection, so that a render that shows the same is spared. */
+/** What changes whether a swarm is online. */
+const RELAY_EVENTS = ['relay-open', 'relay-close', 'relay-connecting', 'relay-interrupted', 'relay-resumed', 'close'] as const
+
 const shown = new WeakMap<Connection, SwarmConnection>()
 
 const SWARM: Kind<Hyperswarm, Told> = {
@@ -57,10 +60,10 @@ const SWARM: Kind<Hyperswarm, Told> = {
     }
     watch()
     swarm.on('update', watch)
-    for (const name of ['relay-open', 'relay-close', 'relay-connecting', 'close'] as const) swarm.dht.on(name, changed)
+    for (const name of RELAY_EVENTS) swarm.dht.on(name, changed)
     return () => {
       swarm.off('update', watch)
-      for (const name of ['relay-open', 'relay-close', 'relay-connecting', 'close'] as const) swarm.dht.off(name, changed)
+      for (const name of RELAY_EVENTS) swarm.dht.off(name, changed)
       for (const connection of watched) connection.off('path', changed)
     }
   },

@@ -159,6 +159,11 @@ export class RemoteSession {
         real[0] = this.#host.openSocket(url, protocols)
         break
       }
+      case 'resumeRelay': {
+        const { url, protocols } = args[1] as { url: string, protocols?: string[] }
+        real[1] = this.#host.openSocket(url, protocols)
+        break
+      }
       case 'openChannel': return this.#openChannel(target, real[0] as number, args[1], makes[0]!)
     }
     const answer = call((engine) => (engine as unknown as Record<string, (...args: unknown[]) => unknown>)[name]!(...real))

@@ -286,6 +286,11 @@ impl Client {
         }
     }
 
+    /// Notes a sign of life that is no message.
+    pub fn handle_alive(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
     /// Notes that the relay opened the channel.
     pub fn handle_open(&mut self, now: Instant) {
         self.heard = now;

@@ -11,6 +11,7 @@ use super::super::limits::Refusal;
 use super::super::messages::{Message, NoiseStage, SignRequest, StreamAlias};
 use super::super::queries::{QUERY_PROTOCOL, QueryMessage};
 use super::super::quota::Resource;
+use super::super::resume::RESUME_PROTOCOL;
 use super::super::{next_number, signing};
 use super::{BUSY, Claim, NOT_PERMITTED, Server, Session, Standing, Stream};
 use crate::crypto::{self, KeyPair};
@@ -30,6 +31,9 @@ impl Session {
             {
                 self.questions =
                     self.mux.open(&OpenChannel { protocol: QUERY_PROTOCOL, ..OpenChannel::default() });
+            }
+            MuxEvent::RemoteOpen { open, protocol, handshake, .. } if protocol == RESUME_PROTOCOL => {
+                self.resume_opened(open, &handshake);
             }
             MuxEvent::RemoteOpen { open, .. } => self.mux.reject(open),
             MuxEvent::Message { channel, message_type: Credit::TYPE, payload }

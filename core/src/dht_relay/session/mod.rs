@@ -1,7 +1,7 @@
 //! The relay's side of one link: what is kept of a client, and what is sent to it.
 //!
-//! [`network`] takes what the DHT says, [`client`] what the client says, and [`custody`] stands in for clients that give
-//! their keys away.
+//! [`network`] takes what the DHT says, [`client`] what the client says, [`custody`] stands in for clients that give their
+//! keys away, and [`resume`] keeps what a client lacks that comes back.
 //!
 //! Source: @hyperswarm/dht-relay 0.4.3, `lib/node-proxy.js`, `lib/server-proxy.js`, `lib/stream-proxy.js`.
 
@@ -17,6 +17,8 @@ use super::backend::Backend;
 use super::limits::{Limits, Permissions, Refusal};
 use super::messages::{Message, StreamAlias};
 use super::quota::{Bucket, Rate, Resource, TOPIC_LIFE, Usage};
+use super::resume::Ticket;
+use super::window::Window;
 use crate::collections::BTreeMap;
 use crate::compact_encoding::uint_len;
 use crate::dht::{ConnectionId, OperationId, ServerId, SignatureId};
@@ -27,9 +29,11 @@ mod client;
 mod custody;
 mod network;
 mod questions;
+mod resume;
 
 use custody::{Clear, Custody};
 use questions::Asked;
+use resume::Claimed;
 
 /// One client of a relay.
 ///
@@ -43,6 +47,15 @@ pub(super) struct Session {
     credit: Option<ChannelId>,
     /// The client asks what upstream's protocol has no words for.
     questions: Option<ChannelId>,
+    /// What the client may come back with, if this relay holds links.
+    ticket: Option<Ticket>,
+    /// The link that the client wants to go on with instead.
+    claimed: Option<Claimed>,
+    window: Window,
+    /// What goes out before everything else.
+    first: Option<Bytes>,
+    /// The WebSocket is gone, and the client may come back until then.
+    held_until: Option<Instant>,
     permissions: Permissions,
     standing: Standing,
     /// Announced topics, and until when they count.
@@ -142,11 +155,12 @@ enum Outbound {
 }
 
 impl Session {
-    /// Begins with a client. With a seed, clients that give their keys away are served.
+    /// Begins with a client. With a seed, clients that give their keys away are served; with a ticket, those that come back.
     pub(super) fn new(
         limits: Limits,
         permissions: Permissions,
         custody: Option<[u8; 32]>,
+        ticket: Option<Ticket>,
         now: Instant,
     ) -> Self {
         let mut mux = Mux::new();
@@ -159,6 +173,11 @@ impl Session {
             channel,
             credit: None,
             questions: None,
+            ticket,
+            claimed: None,
+            window: Window::new(false),
+            first: None,
+            held_until: None,
             permissions,
             standing: Standing::Unknown,
             topics: BTreeMap::new(),
@@ -243,11 +262,33 @@ impl Session {
 
     /// Returns whether there is a frame to send.
     pub(super) fn has_frame(&self) -> bool {
-        !self.outbox.is_empty()
+        self.held_until.is_none() && (self.has_urgent() || self.next_len().is_some())
+    }
+
+    /// Returns the length of the next frame, about, if there is one and it may be sent.
+    fn next_len(&self) -> Option<usize> {
+        let len = match self.outbox.front()? {
+            Outbound::Frame(bytes) => bytes.len(),
+            Outbound::Data { chunks, len, .. } => len + (1 + chunks.len()) * MAX_HEAD,
+        };
+        (len <= self.window.room()).then_some(len)
     }
 
     /// Returns the next frame. Whoever takes it has room for it on the wire: that is what lets the peers send more.
     pub(super) fn poll_frame(&mut self, backend: &mut impl Backend) -> Option<Bytes> {
+        if self.held_until.is_some() {
+            return None;
+        }
+        if let Some(frame) = self.poll_urgent() {
+            return Some(frame);
+        }
+        self.next_len()?;
+        let frame = self.pop_frame(backend)?;
+        self.window.handle_sent(&frame);
+        Some(frame)
+    }
+
+    fn pop_frame(&mut self, backend: &mut impl Backend) -> Option<Bytes> {
         match self.outbox.pop_front()? {
             Outbound::Frame(bytes) => {
                 self.control_bytes -= bytes.len();
@@ -291,6 +332,10 @@ impl Session {
             return;
         }
         self.heard = now;
+        if self.takes_ack(&frame) {
+            return;
+        }
+        self.window.handle_received(frame.len(), now);
         if !self.mux.is_ready() {
             // Channels that we do not know are rejected at once, so nothing stays undecided.
             self.refuse(Refusal::Malformed);
@@ -334,6 +379,7 @@ impl Session {
         if self.refusal.is_some() {
             return;
         }
+        self.window.handle_timeout(now);
         if self.is_paused() {
             // Nothing is read, so nothing can be heard.
             self.heard = now;
@@ -354,9 +400,10 @@ impl Session {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.refusal.is_some() {
-            return None;
+            return self.held_until;
         }
-        [Some(self.ping_at), Some(self.heard + self.limits.idle_timeout), self.check_at]
+        let heard_until = self.heard + self.limits.idle_timeout;
+        [Some(self.ping_at), Some(heard_until), self.check_at, self.held_until, self.window.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -561,6 +608,9 @@ fn buffer_len_of(len: usize) -> usize {
 
 /// Number of the data message.
 const DATA: u64 = 16;
+
+/// Most bytes before each chunk of a data message, and before all of them.
+const MAX_HEAD: usize = 16;
 
 /// Most bytes of one data message, so that streams take turns.
 const MAX_DATA: usize = 64 * 1024;

@@ -2,16 +2,18 @@
 //! of time of any length.
 
 use bytes::Bytes;
+use hypertab_core::compact_encoding::Encode;
 use hypertab_core::crypto::{KeyPair, blake2b_256};
 use hypertab_core::dht::rpc::{self, SocketId, node_id};
 use hypertab_core::dht::{Connect, Endpoint, EndpointOptions, Event, Identity, Listen, Mode};
 use hypertab_core::dht_relay::messages::Message;
 use hypertab_core::dht_relay::queries::{QUERY_PROTOCOL, Question};
+use hypertab_core::dht_relay::resume::{Claim, RESUME_PROTOCOL, Ticket, Token};
 use hypertab_core::dht_relay::{
     Bridge, BridgeEvent, BridgeOptions, CREDIT_PROTOCOL, Client, ClientEvent, Credit, Limits, LinkId,
     PROTOCOL, Permissions, Quota, Quotas, Refusal, StreamId as RelayStreamId,
 };
-use hypertab_core::protomux::{ChannelId, Mux, OpenChannel};
+use hypertab_core::protomux::{ChannelId, Mux, MuxEvent, OpenChannel};
 use hypertab_core::time::{Duration, Instant};
 use hypertab_core::udx::packet::{Header, Kind};
 use hypertab_core::udx::{self, Address, Options, Remote, StreamEvent, StreamId, StreamOptions, Udx};
@@ -328,6 +330,19 @@ pub fn relay(mut data: &[u8]) {
             }
             23..=26 => now += Duration::from_millis(1 << (take(data) % 17)),
             27 | 28 => now = now.max(bridge.poll_timeout().unwrap_or(now)),
+            30 => {
+                let kind = take(data);
+                if let Some(link) = links.get(at) {
+                    match (kind % 4, link.ticket.clone()) {
+                        (0, Some(token)) if links.len() < 8 => {
+                            let claim = Claim { token, received: u64::from(kind >> 3) };
+                            links.extend(Link::claim(&mut bridge, &claim, now));
+                        }
+                        (1, _) => bridge.drop_held(now),
+                        _ => drop(bridge.hold_link(link.id, now)),
+                    }
+                }
+            }
             // A client that reads.
             _ => {
                 if let Some(link) = links.get(at) {
@@ -343,6 +358,11 @@ pub fn relay(mut data: &[u8]) {
                     bridge.refuse(link, Refusal::TooFast, now)
                 }
                 Some(BridgeEvent::Introduced(link, key)) => bridge.admit(link, key, now),
+                Some(BridgeEvent::Resuming(link, _)) if op > 127 => bridge.deny_resume(link, now),
+                Some(BridgeEvent::Resuming(link, of)) if bridge.resume(link, of, now) => {
+                    links.retain(|other| other.id != link);
+                }
+                Some(BridgeEvent::Expired(link)) => links.retain(|other| other.id != link),
                 Some(_) => {}
                 None if bridge.poll_transmit(4, now).is_none() => break,
                 None => {}
@@ -365,6 +385,8 @@ struct Link {
     channel: ChannelId,
     asking: ChannelId,
     credit: Option<ChannelId>,
+    /// What its client may come back with.
+    ticket: Option<Token>,
 }
 
 impl Link {
@@ -380,7 +402,35 @@ impl Link {
             mux.send_encoded(channel, 0, &handshake);
         }
         let id = bridge.open_link([kind % 4; 16], Permissions::ALL, now).ok()?;
-        let mut link = Self { id, mux, channel, asking, credit: None };
+        let resuming = match kind & 16 {
+            0 => None,
+            _ => mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, ..OpenChannel::default() }),
+        };
+        let mut link = Self { id, mux, channel, asking, credit: None, ticket: None };
+        link.flush(bridge, now);
+        while resuming.is_some()
+            && let Some(frame) = bridge.poll_frame(id, now)
+        {
+            link.mux.handle_message(frame);
+            while let Some(event) = link.mux.poll_event().expect("the relay is ours") {
+                if let MuxEvent::Opened { channel, handshake } = event
+                    && Some(channel) == resuming
+                {
+                    link.ticket = Ticket::decode(&handshake).ok().map(|ticket| ticket.token);
+                }
+            }
+        }
+        Some(link)
+    }
+
+    /// Comes back in the place of a client.
+    fn claim(bridge: &mut Bridge, claim: &Claim, now: Instant) -> Option<Self> {
+        let mut mux = Mux::new();
+        let handshake = &claim.to_vec()[..];
+        let channel =
+            mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, handshake, ..OpenChannel::default() })?;
+        let id = bridge.open_link([0; 16], Permissions::ALL, now).ok()?;
+        let mut link = Self { id, mux, channel, asking: channel, credit: None, ticket: None };
         link.flush(bridge, now);
         Some(link)
     }

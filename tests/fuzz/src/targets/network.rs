@@ -7,6 +7,7 @@ use hypertab_core::dht::blind_relay::{Pair, Unpair};
 use hypertab_core::dht::messages as dht_messages;
 use hypertab_core::dht::rpc;
 use hypertab_core::dht_relay::queries::QueryMessage;
+use hypertab_core::dht_relay::resume::{Claim, Ticket, decode_ack, decode_count, encode_ack};
 use hypertab_core::dht_relay::{Credit, messages as relay};
 use hypertab_core::noise::Role;
 use hypertab_core::protomux::{Mux, MuxEvent, OpenChannel};
@@ -69,6 +70,16 @@ pub fn dht_relay(mut data: &[u8]) {
     if let Ok(credit) = Credit::decode(data) {
         assert_eq!(Credit::decode(&credit.to_vec()), Ok(credit));
     }
+    if let Ok(ticket) = Ticket::decode(data) {
+        assert_eq!(Ticket::decode(&ticket.to_vec()), Ok(ticket));
+    }
+    if let Ok(Some(claim)) = Claim::decode(data) {
+        assert_eq!(Claim::decode(&claim.to_vec()), Ok(Some(claim)));
+    }
+    if let Ok(Some(count)) = decode_ack(data) {
+        assert_eq!(decode_ack(&encode_ack(count)), Ok(Some(count)));
+    }
+    let _ = decode_count(data);
 }
 
 /// Frames of channels, of which one is open.

@@ -1,0 +1,89 @@
+// A page whose WebSocket breaks and that comes back to its relay, with the engine in the page or in a worker: what goes both ways
+// arrives whole, on the same stream.
+
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import DHT from 'hyperdht'
+
+import { defer } from '../interop/support/cleanup.mjs'
+import { startProxy } from '../interop/support/proxy.mjs'
+import { relayFigure, startRelay } from '../interop/support/relay.mjs'
+import { parseBootstrap, startTestnet } from '../interop/support/testnet.mjs'
+import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+
+const TOTAL = 3 * 1024 * 1024
+const CUTS = 4
+
+test('a page comes back to its relay, and its streams notice nothing', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const relay = await startRelay(t, { bootstrap, args: ['--allow-private'] })
+  const native = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
+  defer(t, () => native.destroy({ force: true }))
+  let accepted = 0
+  const server = native.createServer((stream) => {
+    accepted++
+    stream.on('error', () => {})
+    stream.on('data', (data) => { stream.write(data) })
+    stream.on('end', () => { stream.end() })
+  })
+  await server.listen()
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+
+  for (const entry of ['index', 'worker']) {
+    await t.test(entry === 'index' ? 'with the engine in the page' : 'with the engine in a worker', async () => {
+      const proxy = await startProxy(t, relay.url)
+      const { page } = await openPage(context, url)
+      await page.exposeFunction('cut', () => { proxy.reset() })
+      const before = [accepted, await relayFigure(relay, 'resumed_total')]
+      const found = await page.evaluate(async ({ entry, relay, peer, total, cuts }) => {
+        const { DHT, ready } = await import(`/hypertab/browser/${entry}.js`)
+        await ready()
+        const dht = new DHT({ relay, webrtc: false })
+        const events = []
+        for (const name of ['relay-interrupted', 'relay-resumed', 'relay-close']) dht.on(name, () => { events.push(name) })
+        await dht.ready()
+        const once = (emitter, name) => new Promise((resolve) => { emitter.once(name, resolve) })
+        const key = Uint8Array.from(peer.match(/../g), (byte) => parseInt(byte, 16))
+        const stream = dht.connect(key)
+        let closed = 0
+        stream.on('close', () => { closed++ })
+        await once(stream, 'open')
+        const sent = new Uint32Array(total / 4).map((_, index) => index)
+        const bytes = new Uint8Array(sent.buffer)
+        const got = new Uint8Array(total)
+        let size = 0
+        const all = new Promise((resolve) => {
+          stream.on('data', (data) => {
+            got.set(data, size)
+            size += data.byteLength
+            if (size === total) resolve()
+          })
+        })
+        for (let at = 0, cut = 0; at < total; at += 32768) {
+          if (!stream.write(bytes.subarray(at, at + 32768))) await once(stream, 'drain')
+          if (cut < cuts && at > (cut + 1) * total / (cuts + 1)) {
+            cut++
+            const resumed = once(dht, 'relay-resumed')
+            await window.cut()
+            await resumed
+          }
+        }
+        await all
+        const same = got.every((byte, at) => byte === bytes[at])
+        const result = { events, same, closed, online: dht.online }
+        await dht.destroy()
+        return result
+      }, { entry, relay: proxy.url, peer: server.publicKey.toString('hex'), total: TOTAL, cuts: CUTS })
+
+      assert.deepEqual(found.events, Array.from({ length: CUTS }, () => ['relay-interrupted', 'relay-resumed']).flat())
+      assert.equal(found.same, true)
+      assert.equal(found.closed, 0)
+      assert.equal(found.online, true)
+      assert.equal(accepted, before[0] + 1)
+      assert.equal(await relayFigure(relay, 'resumed_total'), before[1] + CUTS)
+      await page.close()
+    })
+  }
+})
