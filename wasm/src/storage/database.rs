@@ -67,6 +67,9 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn commit(this: &RawTransaction) -> Result<(), JsValue>;
 
+    #[wasm_bindgen(method, catch)]
+    fn abort(this: &RawTransaction) -> Result<(), JsValue>;
+
     /// An object store within a transaction.
     pub(super) type Rows;
 
@@ -210,6 +213,12 @@ impl Transaction<'_> {
 
     pub(super) fn meta(&self) -> Result<Rows, JsValue> {
         self.raw.object_store(&self.database.meta)
+    }
+
+    /// Takes back what was asked for.
+    pub(super) fn abort(self) {
+        // It fails when the transaction is over, which is all that is wanted.
+        let _ = self.raw.abort();
     }
 
     /// Says that there is no more to do than these requests, and waits until all of it is done.

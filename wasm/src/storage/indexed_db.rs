@@ -377,8 +377,15 @@ async fn write(
     mode: Mode,
     ask: impl FnOnce(&Transaction<'_>) -> Result<Vec<Request>, JsValue>,
 ) -> Result<(), StorageFailure> {
-    let begun = database.begin(stores, mode).and_then(|transaction| Ok((ask(&transaction)?, transaction)));
-    let (requests, transaction) = begun.map_err(|error| write_failure(&error))?;
+    let transaction = database.begin(stores, mode).map_err(|error| write_failure(&error))?;
+    let requests = match ask(&transaction) {
+        Ok(requests) => requests,
+        Err(error) => {
+            // What was asked for before would be stored.
+            transaction.abort();
+            return Err(write_failure(&error));
+        }
+    };
     transaction.end(&requests.iter().collect::<Vec<_>>()).await.map_err(|error| match error {
         Some(error) => write_failure(&error),
         // Browsers find at the commit that there is no room, when all requests have succeeded.
