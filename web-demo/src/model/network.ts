@@ -207,6 +207,9 @@ export class Network extends Observable {
     const dht = new DHT({ relay: this.#address })
     const swarm = this.#swarm = new Hyperswarm({ dht })
     dht.on('relay-open', () => { if (swarm === this.#swarm) this.#opened() })
+    // Streams wait for the relay, and it for us, for some seconds.
+    dht.on('relay-interrupted', () => { if (swarm === this.#swarm) this.#lost(0) })
+    dht.on('relay-resumed', () => { if (swarm === this.#swarm) this.#opened() })
     dht.on('relay-close', (_url, _error, pause) => { if (swarm === this.#swarm) this.#lost(pause) })
     // One connection carries every log that both sides have.
     swarm.on('connection', (connection) => {
