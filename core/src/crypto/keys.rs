@@ -10,6 +10,7 @@ use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
+#[cfg(not(feature = "precomputed-tables"))]
 use super::base::mul_base;
 use super::is_canonical_point;
 use crate::error::Misuse;
@@ -101,6 +102,11 @@ impl PartialEq for SecretKey {
 }
 
 impl Eq for SecretKey {}
+
+#[cfg(feature = "precomputed-tables")]
+fn mul_base(scalar: &Scalar) -> curve25519_dalek::EdwardsPoint {
+    curve25519_dalek::EdwardsPoint::mul_base(scalar)
+}
 
 /// What a seed becomes: a scalar that is not clamped yet, and what nonces are made with.
 fn expand(seed: &[u8; 32]) -> Zeroizing<[u8; 64]> {

@@ -13,6 +13,7 @@ pub use hypertab_crypto::{
 pub use id_encoding::{IdError, encode_hex, encode_key, parse_key};
 pub use keys::{KeyPair, SecretKey, verify};
 
+#[cfg(any(test, not(feature = "precomputed-tables")))]
 mod base;
 mod dh;
 mod hash;
