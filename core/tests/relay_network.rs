@@ -12,18 +12,11 @@ use relay_support::{World, assert_same, exchange, pair};
 
 #[test]
 fn dialled_peer_has_the_same_keys_and_gets_the_same_bytes() {
-    let mut world = World::new(2, Limits::default());
-    let tab = world.add_tab();
-    let (own, peer) = (pair(1), pair(2));
-    world.native_listen(&peer);
-
-    let now = world.now;
-    let stream = world.tabs[tab].client.connect(peer.public_key, &own, now);
-    world.run(Duration::from_secs(3));
+    let (mut world, tab, stream, connection) = World::connected(2);
 
     let session = world.tabs[tab].opened(stream);
-    let (connection, remote, native) = world.native_connected();
-    assert_eq!(remote, own.public_key);
+    let (_, remote, native) = world.native_connected();
+    assert_eq!(remote, pair(1).public_key);
     assert_same(&session, &native);
     exchange(&mut world, tab, stream, connection, 3_000_000);
 
