@@ -12,7 +12,7 @@ import { defer } from './support/cleanup.mjs'
 import { startRelay } from './support/relay.mjs'
 import { createNative, createOurSwarm } from './support/swarms.mjs'
 import { startTestnet } from './support/testnet.mjs'
-import { block, createCore, seed } from './support/upstream.mjs'
+import { block, countDownloads, createCore, seed } from './support/upstream.mjs'
 
 const BLOCKS = 1500
 const SIZE = 16 * 1024
@@ -44,11 +44,7 @@ test('two of three relays are killed under load, and both directions arrive whol
   swarm.join(theirs.discoveryKey, { server: false })
 
   // Upstream fetches in no order: what is there without a gap says little.
-  const fetched = [ourCopy, theirCopy].map((copy) => {
-    let count = 0
-    copy.on('download', () => { count++ })
-    return () => count
-  })
+  const fetched = [ourCopy, theirCopy].map(countDownloads)
   const down = ourCopy.download({ start: 0, end: BLOCKS }).done()
   const up = theirCopy.download({ start: 0, end: BLOCKS }).done()
   for (const part of [1, 2]) {

@@ -14,7 +14,7 @@ import { relayFigure, startRelay } from './support/relay.mjs'
 import { startNative } from './support/relayed.mjs'
 import { createNative, createOurSwarm } from './support/swarms.mjs'
 import { startTestnet } from './support/testnet.mjs'
-import { block, createCore, seed } from './support/upstream.mjs'
+import { block, countDownloads, createCore, seed } from './support/upstream.mjs'
 
 const BLOCKS = 500
 const SIZE = 16 * 1024
@@ -48,11 +48,7 @@ test('a replication in both directions outlives its WebSocket, again and again',
   })
   swarm.join(theirs.discoveryKey, { server: false })
 
-  const fetched = [ourCopy, theirCopy].map((copy) => {
-    let count = 0
-    copy.on('download', () => { count++ })
-    return () => count
-  })
+  const fetched = [ourCopy, theirCopy].map(countDownloads)
   const down = ourCopy.download({ start: 0, end: BLOCKS }).done()
   const up = theirCopy.download({ start: 0, end: BLOCKS }).done()
   const CUTS = 6
@@ -162,12 +158,7 @@ test('a server stays listened on, and peers dial it while its tab is away', asyn
 test('a relay that was restarted, or holds nothing, ends what ran through it, as without all this', async (t) => {
   for (const args of [[], ['--per-link-resume-grace', 'none']]) {
     const { relay, bootstrap, proxy } = await startScene(t, args)
-    const native = await startNative(t, { bootstrap })
-    const server = native.createServer((socket) => { socket.on('error', () => {}) })
-    await server.listen(native.defaultKeyPair)
-    const node = new Node({ relay: proxy.url })
-    defer(t, () => node.destroy({ force: true }))
-    const stream = await dial(node, native.defaultKeyPair.publicKey)
+    const { native, node, stream } = await startCall(t, bootstrap, proxy)
     const closed = Promise.all([new Promise((resolve) => { stream.on('close', resolve) }), once(node, 'relay-close')])
     if (args.length === 0) {
       await relay.process.kill()
@@ -227,12 +218,7 @@ test('who is not let in any more does not come back either', async (t) => {
   defer(t, () => { judge.close() })
   await once(judge, 'listening')
   const { relay, bootstrap, proxy } = await startScene(t, ['--access-callback', `http://127.0.0.1:${judge.address().port}/admit`])
-  const native = await startNative(t, { bootstrap })
-  const server = native.createServer((socket) => { socket.on('error', () => {}) })
-  await server.listen(native.defaultKeyPair)
-  const node = new Node({ relay: proxy.url })
-  defer(t, () => node.destroy({ force: true }))
-  const stream = await dial(node, native.defaultKeyPair.publicKey)
+  const { node, stream } = await startCall(t, bootstrap, proxy)
   const closed = new Promise((resolve) => { stream.on('close', resolve) })
 
   const before = asked.length
@@ -261,4 +247,14 @@ async function startScene (t, args = []) {
   const { bootstrap } = await startTestnet(t, 4)
   const relay = await startRelay(t, { bootstrap, args: ['--allow-private', ...args] })
   return { relay, bootstrap, proxy: await startProxy(t, relay.url) }
+}
+
+/** Dials a native peer that says nothing, through the proxy. */
+async function startCall (t, bootstrap, proxy) {
+  const native = await startNative(t, { bootstrap })
+  const server = native.createServer((socket) => { socket.on('error', () => {}) })
+  await server.listen(native.defaultKeyPair)
+  const node = new Node({ relay: proxy.url })
+  defer(t, () => node.destroy({ force: true }))
+  return { native, node, stream: await dial(node, native.defaultKeyPair.publicKey) }
 }

@@ -78,3 +78,10 @@ function forge (message, pick) {
   value[value.byteLength >> 1] ^= 1
   return { ...message, block: { ...message.block, value } }
 }
+
+/** Counts the blocks that come into a core; returns what says how many came. */
+export function countDownloads (core) {
+  let count = 0
+  core.on('download', () => { count++ })
+  return () => count
+}
