@@ -1,8 +1,8 @@
 // Makes plain JavaScript modules of wasm/js: once for browsers, once for Node and its like.
 
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
 import { Failure, root } from './run.mjs'
@@ -78,6 +78,21 @@ export async function bundleApi () {
   } catch (error) {
     throw new Failure(`the TypeScript API cannot be bundled: ${error.message}`)
   }
+  await Promise.all(requirable().flatMap((name) => ['browser', 'node'].map(async (platform) => {
+    const folder = join(dist, platform)
+    if (existsSync(join(folder, `${name}.js`))) await writeFile(join(folder, `${name}.cjs`), forRequire(basename(name)))
+  })))
+}
+
+/** The entries with a value for `require` that is no namespace, and all below `hypercore/`, which go by a pattern. */
+function requirable () {
+  const names = readdirSync(own).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length))
+  return [...names.filter((name) => !partsOfHypercore.includes(name)), ...partsOfHypercore.map((name) => `hypercore/${name}`)]
+}
+
+// esbuild gives the namespace to whoever requires a module; Node and others what is exported for that.
+function forRequire (name) {
+  return `const it = require('./${name}.js')\nmodule.exports = it && it['module.exports'] || it\n`
 }
 
 /** Takes comments and spaces out of what wasm-bindgen wrote around the engine, and has it look at text. */

@@ -1,7 +1,8 @@
 // What Node, Bun and Deno give, in the place of platform.ts.
 
 import { EventEmitter } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 
 import { WebSocket as NodeWebSocket } from 'ws'
 
@@ -16,9 +17,22 @@ export function loadEngine (source?: unknown): Promise<void> | null {
   if (source instanceof WebAssembly.Module || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
     initSync({ module: source as BufferSource | WebAssembly.Module })
   } else {
-    initSync({ module: readFileSync(source as string | URL ?? new URL('../engine/hypertab_bg.wasm', import.meta.url)) })
+    initSync({ module: readFileSync(source as string | URL ?? besideOrInstalled()) })
   }
   return null
+}
+
+// In one file with a program, which bundlers make, this is not beside the engine; then the package is where the program finds it.
+function besideOrInstalled (): string | URL {
+  const { url } = import.meta
+  const beside = url ? new URL('../engine/hypertab_bg.wasm', url) : null
+  if (beside !== null && existsSync(beside)) return beside
+  for (const from of [process.argv[1], `${process.cwd()}/`]) {
+    try {
+      return createRequire(from!).resolve('hypertab/hypertab.wasm')
+    } catch {}
+  }
+  return beside ?? 'hypertab_bg.wasm'
 }
 
 /**

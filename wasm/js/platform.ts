@@ -10,8 +10,14 @@ export const isNode = false
 /** The emitter that classes extend. */
 export const PlatformEmitter: unknown = BareEvents
 
-/** Where the engine is, beside this file. Bundlers that know assets rewrite it. */
-const engineUrl = new URL('../engine/hypertab_bg.wasm', import.meta.url)
+/** Where the engine is, beside this file; null in a script that does not know where it is. Bundlers that know assets rewrite it. */
+function engineUrl (): URL | null {
+  try {
+    return new URL('../engine/hypertab_bg.wasm', import.meta.url)
+  } catch {
+    return null
+  }
+}
 
 /** Loads the engine. Here it takes a request; in Node it is done before this returns. */
 export function loadEngine (source?: unknown): Promise<void> | null {
@@ -20,10 +26,12 @@ export function loadEngine (source?: unknown): Promise<void> | null {
 
 // A bundler that does not know assets, as esbuild, leaves the file behind; a module that holds it comes along.
 async function loadBeside (): Promise<void> {
+  const url = engineUrl()
   let found
   try {
-    found = await fetchEngine(engineUrl)
+    found = url === null ? await engineInModule() : await fetchEngine(url)
   } catch (error) {
+    if (url === null) throw error
     found = await engineInModule().catch(() => { throw error })
   }
   await init({ module_or_path: found })

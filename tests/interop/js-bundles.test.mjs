@@ -1,0 +1,69 @@
+// Programs that esbuild makes one file of, for Node and for browsers, whatever the format: `require` gives the class, and the engine
+// is found. What is for browsers runs in Node here, which has all that this program needs of one.
+
+import assert from 'node:assert/strict'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'node:test'
+
+import { root, run } from '../../scripts/lib/run.mjs'
+import { temporaryFolder } from './support/folder.mjs'
+
+const REQUIRES = `
+const Hypercore = require('hypertab/hypercore')
+const Corestore = require('hypertab/corestore')
+const Hyperbee = require('hypertab/hyperbee')
+const HypercoreError = require('hypertab/hypercore/errors')
+const DefaultEncryption = require('hypertab/hypercore/lib/default-encryption')
+const { ByteStream } = require('hypertab/hypercore/lib/streams.js')
+const { memory } = require('hypertab/storage')
+const named = require('hypertab')
+const classes = [Hypercore === named.Hypercore, Corestore === named.Corestore, Hyperbee === named.Hyperbee, typeof HypercoreError, typeof DefaultEncryption, typeof ByteStream]
+`
+const IMPORTS = `
+import Hypercore from 'hypertab/hypercore'
+import Corestore from 'hypertab/corestore'
+import Hyperbee from 'hypertab/hyperbee'
+import HypercoreError from 'hypertab/hypercore/errors'
+import DefaultEncryption from 'hypertab/hypercore/lib/default-encryption'
+import { ByteStream } from 'hypertab/hypercore/lib/streams.js'
+import { memory } from 'hypertab/storage'
+import * as named from 'hypertab'
+const classes = [Hypercore === named.Hypercore, Corestore === named.Corestore, Hyperbee === named.Hyperbee, typeof HypercoreError, typeof DefaultEncryption, typeof ByteStream]
+`
+const PROGRAM = `
+async function main () {
+  const store = new Corestore(memory())
+  const bee = new Hyperbee(store.get({ name: 'bee' }), { keyEncoding: 'utf-8', valueEncoding: 'json' })
+  await bee.put('a', 1)
+  const core = new Hypercore(memory())
+  await core.append(['x', 'y'])
+  console.log(JSON.stringify([...classes, (await bee.get('a')).value, core.length]))
+  await core.close()
+  await store.close()
+}
+main()
+`
+const EXPECTED = [true, true, true, 'function', 'function', 'function', 1, 2]
+
+test('esbuild makes one file of a program', async (t) => {
+  const { build } = await import('esbuild')
+  const folder = temporaryFolder(t)
+  mkdirSync(join(folder, 'node_modules'))
+  symlinkSync(join(root, 'wasm'), join(folder, 'node_modules', 'hypertab'))
+  writeFileSync(join(folder, 'requires.cjs'), REQUIRES + PROGRAM)
+  writeFileSync(join(folder, 'imports.mjs'), IMPORTS + PROGRAM)
+  // Without a bundler, it is the same.
+  for (const source of ['requires.cjs', 'imports.mjs']) assert.deepEqual(JSON.parse(await run('node', [source], { cwd: folder, capture: true })), EXPECTED)
+  // Modules for Node are no single file: `ws` requires what they cannot.
+  for (const [platform, format] of [['node', 'cjs'], ['node', 'iife'], ['browser', 'cjs'], ['browser', 'iife'], ['browser', 'esm']]) {
+    for (const source of ['requires.cjs', 'imports.mjs']) {
+      await t.test(`${source} for ${platform} as ${format}`, async () => {
+        const outfile = join(folder, 'built', `${platform}-${format}-${source}.${format === 'esm' ? 'mjs' : 'cjs'}`)
+        await build({ absWorkingDir: folder, entryPoints: [source], bundle: true, platform, format, outfile, logLevel: 'error' })
+        const printed = await run('node', [outfile], { cwd: folder, capture: true })
+        assert.deepEqual(JSON.parse(printed), EXPECTED)
+      })
+    }
+  }
+})
