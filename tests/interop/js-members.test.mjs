@@ -28,8 +28,7 @@ const MISSING = {
     'lastUpgradableLength', 'lastUpgradableFork', 'pushedLength', 'remoteRequests', 'segmentsWanted', 'broadcastedNonSparse', 'wants', 'remoteWants',
     'lastExtensionSent', 'lastExtensionRecv', 'signalUpgrade', 'broadcastRange', 'onextension', 'sendSync', 'onopen', 'onclose', 'closeIfIdle', 'onsync',
     'onrequest', 'oncancel', 'ondrain', 'push', 'ondata', 'onnodata', 'onwant', 'onunwant', 'onbitfield', 'onrange', 'onreorghint'],
-  channel: ['userData', 'aliases', 'messages', 'destroyed', 'onopen', 'onclose', 'ondestroy', 'ondrain', 'drained', 'fullyOpened', 'fullyClosed',
-    'open', 'cork', 'uncork', 'close', 'addMessage'],
+  channel: ['messages', 'onopen', 'onclose', 'ondestroy', 'ondrain', 'fullyClosed', 'open', 'close', 'addMessage'],
   // The bits are the engine's: they change when blocks do.
   bitfield: ['resumed', 'merge', 'set', 'setRange', 'clear', 'onupdate'],
   'peer.remoteBitfield': ['set', 'setRange', 'insert', 'clear'],

@@ -198,3 +198,28 @@ test('a mux of our class and one of upstream\u2019s on one stream: a channel wit
   assert.ok(Ours.isProtomux(mux) && Protomux.isProtomux(mux) && !Ours.isProtomux(ours) && !Ours.isProtomux(null))
   assert.equal(Ours.from(ours.noiseStream), mux)
 })
+
+sameWithEveryPair('the channels of cores are found on the stream, and the stream on a channel', async ({ createA, createB, replicate, note }) => {
+  const a = await createA({ keyPair })
+  await a.append('zero')
+  const b = await createB(a.key)
+  replicate(a, b, { keepAlive: false })
+  note(await b.get(0))
+  const [peer] = b.peers
+  const mux = peer.protomux
+  const { discoveryKey } = b
+  for (const protocol of ['hypercore/alpha', 'hypercore', 'other']) {
+    const channel = mux.getLastChannel({ protocol, id: discoveryKey })
+    note(protocol, channel === peer.channel, channel && await channel.fullyOpened())
+  }
+  note(mux.getLastChannel({ protocol: 'hypercore', id: Buffer.alloc(32) }), mux.getLastChannel({ protocol: 'hypercore' }))
+  note(mux.opened({ protocol: 'hypercore/alpha', id: discoveryKey }), mux.opened({ protocol: 'hypercore/alpha', id: Buffer.alloc(32) }))
+  // Programs reach for these: how far away a peer is, and whether a core is replicated with it.
+  const own = mux.createChannel({ protocol: 'own', id: Buffer.from('x'), messages: [] })
+  own.open()
+  note(own._mux === mux, own._mux.stream === peer.stream, peer.channel._mux === mux, peer.channel.userData === peer)
+  const named = (name) => mux._infos.get(name) !== undefined
+  note(named(`hypercore/alpha##${discoveryKey.toString('hex')}`), named(`own##${Buffer.from('x').toString('hex')}`), named('none##'), named('none'))
+  own.close()
+  note(mux.getLastChannel({ protocol: 'own', id: Buffer.from('x') }))
+})

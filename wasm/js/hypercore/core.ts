@@ -21,7 +21,7 @@ import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree.js'
 import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { closeCore, nameNewCore, openOptions } from './opening.js'
-import { Peer } from './peer.js'
+import { Peer, type ReplicationChannel } from './peer.js'
 import { forEngine, fromEngine, type EngineProof, type Proof, type TreeNode } from './proof.js'
 import { copyPrologue } from './prologue.js'
 import { hasSmallWants } from './features.js'
@@ -396,6 +396,11 @@ export class Core {
   /** @internal The handshake of a stream is done. */
   muxOpened (): void {
     this.checkIfIdle()
+  }
+
+  /** @internal What the core is replicated on there, once both ends opened it. */
+  channelOn (mux: Mux): ReplicationChannel | null {
+    return this.peers.findLast(({ protomux }) => protomux === mux)?.channel ?? null
   }
 
   /** @internal A stream is over. */

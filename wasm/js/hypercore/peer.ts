@@ -24,14 +24,41 @@ export interface ReplicationHandshake {
   capability: Uint8Array
 }
 
-/** Where a core is replicated on a stream. */
-export interface ReplicationChannel {
-  protocol: string
-  id: Uint8Array | null
-  opened: boolean
-  closed: boolean
-  protomux: Mux | null
-  handshake: ReplicationHandshake | null
+/** Where a core is replicated on a stream. What goes over it is the engine's. */
+export class ReplicationChannel {
+  readonly protocol = 'hypercore/alpha'
+  readonly aliases = ['hypercore']
+  /** Who is at the other end. */
+  readonly userData: Peer
+
+  /** @internal */
+  constructor (peer: Peer) {
+    this.userData = peer
+  }
+
+  get id (): Uint8Array | null { return this.userData.core.discoveryKey }
+  get opened (): boolean { return !this.userData.removed }
+  get closed (): boolean { return this.userData.removed }
+  get destroyed (): boolean { return this.userData.removed }
+  get drained (): boolean { return this.userData.protomux?.drained ?? true }
+  get protomux (): Mux | null { return this.userData.protomux }
+  get handshake (): ReplicationHandshake | null { return this.userData.handshake }
+  /** @internal */
+  get _mux (): Mux | null { return this.userData.protomux }
+
+  /** Whether both ends opened it, which they did. */
+  fullyOpened (): Promise<boolean> {
+    return Promise.resolve(this.opened)
+  }
+
+  /** Gathers what is sent on the stream, until as many {@link uncork}s. */
+  cork (): void {
+    this.protomux?.cork()
+  }
+
+  uncork (): void {
+    this.protomux?.uncork()
+  }
 }
 
 /** Counters of messages, by kind, and of what went wrong. */
@@ -88,6 +115,8 @@ export class Peer {
   readonly protomux: Mux | null
   readonly stream: Connection | SecretStreamLike | null
   readonly extensions = new Map<string, Extension>()
+  /** The channel that the core is replicated on. */
+  readonly channel = new ReplicationChannel(this)
   /** @internal */
   readonly failures = { data: 0, requests: 0 }
   removed = false
@@ -136,16 +165,10 @@ export class Peer {
     return this.core.replicator.inflightRange
   }
 
-  /** The channel that the core is replicated on. */
-  get channel (): ReplicationChannel {
-    return {
-      protocol: 'hypercore/alpha',
-      id: this.core.discoveryKey,
-      opened: !this.removed,
-      closed: this.removed,
-      protomux: this.protomux,
-      handshake: this.#handshake ??= this.#proven()
-    }
+  /** @internal What it said when it came. */
+  get handshake (): ReplicationHandshake | null {
+    this.#handshake ??= this.#proven()
+    return this.#handshake
   }
 
   get replicator (): Core['replicator'] {

@@ -92,6 +92,11 @@ export class Channel {
     return this.#carrier.drained
   }
 
+  /** @internal What it is on, by upstream's name: programs find the stream there. */
+  get _mux (): ChannelCarrier {
+    return this.#carrier
+  }
+
   /** Opens it; messages may be sent at once. */
   open (handshake?: unknown): void {
     this.#carrier.openChannel(this, this.#encoding ? encode(this.#encoding, handshake) : null)

@@ -6,7 +6,8 @@ import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { placeOf, placeOfLinks } from '../remote/router.js'
 import { call, look, request } from '../runtime.js'
-import { equal, toHex } from '../support/bytes.js'
+import { equal, fromHex, toHex } from '../support/bytes.js'
+import type { ReplicationChannel } from '../hypercore/peer.js'
 import { Channel, type ChannelCarrier, type ChannelOptions } from './channel.js'
 import { Connection, rejectDiscoveryKey } from './connection.js'
 import { carry, isSecretStream, type SecretStreamLike } from './external.js'
@@ -27,9 +28,17 @@ type Notify = (id: any) => unknown
 interface Attached {
   muxOpened (): void
   muxOver (mux: Mux): void
+  /** What the core is replicated on there, once both ends opened it. */
+  channelOn (mux: Mux): ReplicationChannel | null
+}
+
+/** What is open under a name, as upstream keeps it. */
+interface ChannelInfo {
+  readonly lastChannel: Channel | ReplicationChannel
 }
 
 const REPLICATION = 'hypercore/alpha'
+const REPLICATION_NAMES = [REPLICATION, 'hypercore']
 
 /** The one for each Protomux of upstream's, or of ours whose link is in another engine than the cores. */
 const adopted = new WeakMap<object, Map<string, Mux>>()
@@ -142,12 +151,29 @@ export class Mux implements ChannelCarrier {
 
   /** Whether a channel of that name is open on this side. */
   opened ({ protocol = REPLICATION, id = null }: ChannelName): boolean {
-    return this.getLastChannel({ protocol, id })?.handle != null || (id !== null && protocol === REPLICATION && this.#hasCore(id))
+    const channel = this.getLastChannel({ protocol, id })
+    if (channel instanceof Channel) return channel.handle !== null
+    return channel !== null || (id !== null && REPLICATION_NAMES.includes(protocol) && this.#coreOf(id) !== null)
   }
 
-  getLastChannel ({ protocol = REPLICATION, id = null }: ChannelName): Channel | null {
+  /** The channel of a name that was made last: of a program, or of a core whose peer has opened it too. */
+  getLastChannel ({ protocol = REPLICATION, id = null }: ChannelName): Channel | ReplicationChannel | null {
     const name = nameOf(protocol, id)
-    return this.#channels.findLast((channel) => [channel.protocol, ...channel.aliases].some((protocol) => nameOf(protocol, channel.id) === name)) ?? null
+    const own = this.#channels.findLast((channel) => [channel.protocol, ...channel.aliases].some((protocol) => nameOf(protocol, channel.id) === name))
+    if (own || id === null || !REPLICATION_NAMES.includes(protocol)) return own ?? null
+    const core = this.#coreOf(id)
+    return core === null ? null : this.#cores.get(core)?.channelOn(this) ?? null
+  }
+
+  /** @internal What is open by upstream's names for it, where programs look. */
+  get _infos (): { get (name: string): ChannelInfo | undefined, has (name: string): boolean } {
+    const get = (name: string): ChannelInfo | undefined => {
+      const at = name.lastIndexOf('##')
+      const id = name.slice(at + 2)
+      const lastChannel = at === -1 ? null : this.getLastChannel({ protocol: name.slice(0, at), id: id ? fromHex(id) : null })
+      return lastChannel ? { lastChannel } : undefined
+    }
+    return { get, has: (name) => get(name) !== undefined }
   }
 
   /** Makes a channel; it is there once both ends have opened it. Null when there is one of this name already. */
@@ -155,7 +181,7 @@ export class Mux implements ChannelCarrier {
     if (this.#over || this.stream.destroying) return null
     const { protocol, id = null, unique = true } = options
     if (unique && this.#channels.some((channel) => nameOf(channel.protocol, channel.id) === nameOf(protocol, id))) return null
-    if (unique && id !== null && protocol === REPLICATION && this.#hasCore(id)) return null
+    if (unique && id !== null && protocol === REPLICATION && this.#coreOf(id) !== null) return null
     return new SharedChannel(this, options, !unique)
   }
 
@@ -185,7 +211,7 @@ export class Mux implements ChannelCarrier {
     if (place !== this.#place) {
       // The channels of its engine become channels here, as they would on a Protomux of upstream's.
       const beside = Mux.#beside(this.foreign ?? this as unknown as ForeignMux, place, core)
-      beside.attach(core, { muxOpened: () => { attached.muxOpened() }, muxOver: () => { attached.muxOver(this) } })
+      beside.attach(core, { muxOpened: () => { attached.muxOpened() }, muxOver: () => { attached.muxOver(this) }, channelOn: () => attached.channelOn(this) })
       const arriving = beside.#arrived(core).finally(() => { this.#arriving.delete(arriving) })
       this.#arriving.add(arriving)
       return
@@ -366,8 +392,8 @@ export class Mux implements ChannelCarrier {
     if (link !== null && !this.#over && this.#cores.has(core)) call((engine) => { engine.attach(core, link) })
   }
 
-  #hasCore (discoveryKey: Uint8Array): boolean {
-    return look((engine) => [...this.#cores.keys()].some((core) => equal(engine.coreDiscoveryKey(core), discoveryKey)))
+  #coreOf (discoveryKey: Uint8Array): CoreHandle | null {
+    return look((engine) => [...this.#cores.keys()].find((core) => equal(engine.coreDiscoveryKey(core), discoveryKey))) ?? null
   }
 
   #whenOpen (step: (link: LinkHandle) => void): void {
