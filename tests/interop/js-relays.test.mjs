@@ -9,6 +9,7 @@ import { DHT as Node, Hypercore, memory } from 'hypertab'
 
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
+import { startProxy } from './support/proxy.mjs'
 import { startRelay } from './support/relay.mjs'
 import { createNative, createOurSwarm } from './support/swarms.mjs'
 import { startTestnet } from './support/testnet.mjs'
@@ -106,6 +107,29 @@ test('a query that loses its relay fails, and does not look as if all had been a
   await relay.process.kill()
 
   await failed
+})
+
+test('a node that is suspended and resumed before it is connected ends as it was told last, over one connection', async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const [relay] = await startRelays(t, bootstrap, 1)
+  const proxy = await startProxy(t, relay.url)
+  const node = new Node({ relay: proxy.url })
+  defer(t, () => node.destroy({ force: true }))
+  node.relay.stop()
+  node.relay.start()
+  await node.lookup(Buffer.alloc(32, 7)).finished()
+  assert.equal(proxy.opened, 1)
+
+  await Promise.all([node.suspend(), node.resume(), node.suspend(), node.resume()])
+  await node.lookup(Buffer.alloc(32, 7)).finished()
+  await eventually(() => proxy.connections === 1, 'all connections but one to be closed')
+  await Promise.all([node.suspend(), node.resume(), node.suspend()])
+  assert.deepEqual([node.suspended, node.relay.handle], [true, null])
+  await eventually(() => proxy.connections === 0, 'the connection to be closed')
+  await Promise.all([node.resume(), node.destroy({ force: true })])
+  const { opened } = proxy
+  await eventually(() => proxy.connections === 0, 'the connection to be closed')
+  assert.deepEqual([node.relay.handle, proxy.opened], [null, opened])
 })
 
 test('a relay that accepts and says nothing is left for the next', async (t) => {

@@ -12,6 +12,10 @@ export async function startProxy (t, target) {
   const proxy = {
     url: '',
     refuses: false,
+    /** Connections that there were. */
+    opened: 0,
+    /** Those that there are. */
+    get connections () { return pairs.size },
     /** Breaks every connection at both ends. */
     reset () {
       for (const [near, far] of pairs) {
@@ -35,6 +39,7 @@ export async function startProxy (t, target) {
     if (proxy.refuses) return near.resetAndDestroy()
     const far = connect(Number(port), hostname)
     const pair = [near, far]
+    proxy.opened++
     pairs.add(pair)
     forsaken.add(far)
     for (const socket of pair) socket.on('error', () => {})

@@ -90,6 +90,8 @@ export class DHT extends EventEmitter<DHTEvents> {
   #keys: Promise<ServerKeys>
   #opened: Promise<void>
   #destroying: Promise<void> | null = null
+  /** Suspending and resuming, one after the other. */
+  #turn: Promise<void> = Promise.resolve()
   #connections = new Set<Connection>()
 
   constructor (options: DHTOptions = {}) {
@@ -291,18 +293,30 @@ export class DHT extends EventEmitter<DHTEvents> {
   async suspend (_options?: unknown): Promise<void> {
     if (this.suspended) return
     this.suspended = true
-    await Promise.allSettled([...this.servers].map((server) => server.suspend()))
-    await this.#hangUp()
-    this.relay.stop()
-    this.emit('suspend')
+    await this.#inTurn(async () => {
+      await Promise.allSettled([...this.servers].map((server) => server.suspend()))
+      await this.#hangUp()
+      this.relay.stop()
+      this.emit('suspend')
+    })
   }
 
   async resume (_options?: unknown): Promise<void> {
     if (!this.suspended || this.destroyed) return
     this.suspended = false
-    for (const server of this.servers) await server.resume()
-    this.relay.start()
-    this.emit('resume')
+    await this.#inTurn(async () => {
+      for (const server of this.servers) await server.resume()
+      if (this.destroyed) return
+      this.relay.start()
+      this.emit('resume')
+    })
+  }
+
+  /** Whoever comes back before it has left ends as it said last. */
+  async #inTurn (work: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(work)
+    this.#turn = turn.catch(() => {})
+    await turn
   }
 
   async #alive<T> (run: () => Promise<T>): Promise<T> {

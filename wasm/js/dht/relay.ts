@@ -55,6 +55,8 @@ export class RelayClient {
   #pause: ReturnType<typeof setTimeout> | undefined
   #opened: ReturnType<typeof setTimeout> | undefined
   #running = false
+  /** How often it was started: an attempt that began before the last time is over. */
+  #starts = 0
   #waiting = new Set<{ resolve: (relay: RelayHandle) => void, reject: (error: Error) => void }>()
   #opening: RelayHandle | null = null
   /** Who waits for a sign of life. */
@@ -109,6 +111,7 @@ export class RelayClient {
   start (): void {
     if (this.#running) return
     this.#running = true
+    this.#starts++
     network.addEventListener?.('online', this.#ononline)
     void this.#connect()
   }
@@ -143,10 +146,12 @@ export class RelayClient {
   async #connect (): Promise<void> {
     const url = this.urls[this.#index]!
     const token = this.#tokens[this.#index] ?? null
+    const start = this.#starts
+    const isOver = (): boolean => !this.#running || start !== this.#starts
     try {
       await ready()
       const { publicKey, secretKey } = await this.#keyPair()
-      if (!this.#running) return
+      if (isOver()) return
       this.#events.connecting(url)
       const relay = call((engine) => {
         if (!engine.openRelay) throw new HypertabError('NOT_SUPPORTED', 'this engine has no relay client')
@@ -159,7 +164,7 @@ export class RelayClient {
       }, OPENING)
       listen('relay', relay, (kind, rest) => { this.#handleEvent(url, relay, kind, rest[0], rest[1]) })
     } catch (error) {
-      this.#failed(url, error as Error)
+      if (!isOver()) this.#failed(url, error as Error)
     }
   }
 
