@@ -1,11 +1,12 @@
-// The reference of the package has everything that can be imported.
+// The reference of the package has everything that can be imported, and its readme every code and event that upstream has not.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { writeDocs } from '../../scripts/docs.mjs'
+import { root } from '../../scripts/lib/run.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 
 /** Entries that Node cannot import. */
@@ -24,4 +25,21 @@ test('every name that an entry exports is described, with its types', async (t) 
   }
   assert.match(readFileSync(join(folder, 'hypertab.level.md'), 'utf8'), /## BeeLevel\n\nA database over a bee\.[^]*constructor\(source: BeeSource/)
   assert.match(readFileSync(join(folder, 'README.md'), 'utf8'), /\[hypertab\/react\]\(hypertab\.react\.md\)/)
+})
+
+test('every code that upstream has not is in the readme, and every event of a relay', () => {
+  const readme = readFileSync(join(root, 'wasm', 'README.md'), 'utf8')
+  const sources = join(root, 'wasm', 'js')
+  const text = readdirSync(sources, { recursive: true }).filter((name) => name.endsWith('.ts')).map((name) => readFileSync(join(sources, name), 'utf8')).join('\n')
+  const found = (source, pattern) => [...new Set([...source.matchAll(pattern)].map(([, word]) => word))]
+  const codes = [
+    ...found(text, /HypertabError\('([A-Z_]+)'/g),
+    ...found(readFileSync(join(root, 'core', 'src', 'error.rs'), 'utf8'), /=> "(STORAGE_[A-Z_]+)"/g)
+  ]
+  const events = found(text, /emit\('(relay-[a-z]+)'/g)
+
+  assert.ok(codes.length > 30 && events.length === 5)
+  // Those that upstream's classes have, too, mean what they mean there.
+  const upstream = new Set(['BAD_ARGUMENT', 'DECODE_ERROR', 'REQUEST_TIMEOUT'])
+  assert.deepEqual([...codes.filter((code) => !upstream.has(code)), ...events].filter((word) => !readme.includes(word)), [])
 })

@@ -54,7 +54,7 @@ async function openHandle (name: string): Promise<SyncAccessHandle> {
   if (!root) throw new HypertabError('STORAGE_NOT_AVAILABLE', 'this environment has no origin private file system')
   const file = await root.getFileHandle(encodeURIComponent(name), { create: true }) as FileHandle
   if (!file.createSyncAccessHandle) {
-    throw new HypertabError('STORAGE_NOT_AVAILABLE', 'opfs() works in a dedicated worker only; use indexedDb() on a page')
+    throw new HypertabError('STORAGE_NOT_AVAILABLE', 'opfs() works in a dedicated worker only; use indexedDB() on a page')
   }
   const mode = globalThis.navigator.locks ? SHARED : 'readwrite'
   for (const start = performance.now(); ;) {
