@@ -66,6 +66,7 @@ export class Log extends Observable {
   #network: Network
   #problem: Problem | null = null
   #gainedAt = 0
+  #appends: { happening: Happening, blocks: number } | null = null
   /** What each transport had carried a second ago. */
   readonly #counted = new WeakMap<object, { bytesReceived: number, bytesTransmitted: number }>()
   #hasSearched = false
@@ -269,11 +270,19 @@ export class Log extends Observable {
   #grew (core: Hypercore): void {
     const start = this.held.length
     const end = core.length
-    if (end > start) {
-      this.#happened('good', this.entry.isOwn ? `${counted(end - start, 'block')} appended and signed` : `The author’s signature proves a length of ${counted(end, 'block')}`)
-    }
+    if (end > start && this.entry.isOwn) this.#appended(end - start)
+    else if (end > start) this.#happened('good', `The author’s signature proves a length of ${counted(end, 'block')}`)
     this.#scanning = this.#scanning.then(() => this.held.scan(core, start, end)).then(() => this.#noteProgress(core), () => {})
     this.changed()
+  }
+
+  // Appends that follow each other are one line of the list, with their sum.
+  #appended (blocks: number): void {
+    if (this.#appends && this.happenings[0] === this.#appends.happening) {
+      this.happenings.shift()
+      blocks += this.#appends.blocks
+    }
+    this.#appends = { happening: this.#happened('good', `${counted(blocks, 'block')} appended and signed`), blocks }
   }
 
   #noteProgress (core: Hypercore): void {
@@ -336,11 +345,13 @@ export class Log extends Observable {
     this.#happened('bad', this.#problem.title)
   }
 
-  #happened (tone: Tone, words: string): void {
+  #happened (tone: Tone, words: string): Happening {
+    const happening = { time: new Date(), tone, words }
     if (this.happenings[0]?.words === words) this.happenings.shift()
-    this.happenings.unshift({ time: new Date(), tone, words })
+    this.happenings.unshift(happening)
     if (this.happenings.length > REMEMBERED) this.happenings.pop()
     this.changed()
+    return happening
   }
 
   #noteSoon (): void {

@@ -37,6 +37,11 @@ export class Rates {
     return recent(this.up)
   }
 
+  /** Most bytes of one second in one direction. */
+  get most (): number {
+    return Math.max(...this.down, ...this.up)
+  }
+
   /** Whether nothing moved for as long as is remembered. */
   get isStill (): boolean {
     return this.down.every((bytes) => bytes === 0) && this.up.every((bytes) => bytes === 0)

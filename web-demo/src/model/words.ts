@@ -25,9 +25,10 @@ export function bytes (value: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`
 }
 
-/** Writes a share as percent; never "100 %" before all of it is there. */
+/** Writes a share as percent; never "100 %" before all of it is there, nor "0 %" when there is something. */
 export function share (part: number, whole: number): string {
-  if (whole === 0) return '0 %'
+  if (whole === 0 || part === 0) return '0 %'
+  if (part < whole / 100) return 'under 1 %'
   if (part >= whole) return '100 %'
   return `${Math.min(99, Math.floor(part / whole * 100))} %`
 }

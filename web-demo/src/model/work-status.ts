@@ -27,7 +27,9 @@ export function workStatus (facts: WorkFacts): Status {
     return { state: problem.state, tone: 'bad', title: problem.title, detail: problem.detail, actions }
   }
   if (!isOpen) return { state: 'opening', tone: 'busy', title: `Opening the ${kind}`, detail: 'Reading what this browser holds of it.', actions: [] }
-  const stored = version === 0 ? `Nothing of this ${kind} is on this device yet.` : `Version ${count(version)} is known here; what was fetched of it can be read.`
+  const stored = version > 0
+    ? `Version ${count(version)} is known here; what was fetched of it can be read.`
+    : isOwn && !isBehind ? 'It is empty so far.' : `Nothing of this ${kind} is on this device yet.`
   if (peers === 0 && !isOnline) return { state: 'offline', tone: 'warn', title: 'Offline', detail: `There is no network. ${stored}`, actions: [] }
   if (peers === 0) {
     switch (relay.state) {

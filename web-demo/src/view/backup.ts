@@ -33,7 +33,7 @@ export class BackupView {
     this.#buttons = make('div', { className: 'pane-actions flush' }, this.#save, make('label', { className: 'button file' }, 'Restore from a backup', this.#file))
     this.element = make('section', { className: 'card pad', ariaLabel: 'Backup' },
       make('h2', {}, 'Backup'),
-      make('p', { className: 'note' }, 'One file with the key, and with everything that is stored of drives, tables and rooms. A restored backup becomes the identity of this browser.'),
+      make('p', { className: 'note' }, 'One file with the key, and with everything that is stored of drives, tables and rooms; logs are not in it. A restored backup becomes the identity of this browser.'),
       this.#bar, this.#buttons, make('div', { className: 'pane-actions flush' }, this.#stop), this.#help)
   }
 

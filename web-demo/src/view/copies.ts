@@ -97,7 +97,7 @@ function toneOf ({ state }: CopyStatus): string {
 
 function wordsOf ({ state, length, held, bytes: size, until, announced, error }: CopyStatus): string {
   const why = error ? ` ${sentence(error)}` : ''
-  if (state === 'kept' && length === 0) return 'Nothing is written yet'
+  if (state === 'kept' && length === 0) return 'Nothing is written yet.'
   switch (state) {
     case 'asking': return error ? `Waiting for the relay.${why}` : 'Asking…'
     case 'copying': return `Copying, ${count(held)} of ${counted(length, 'block')}`

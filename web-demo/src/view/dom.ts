@@ -34,6 +34,12 @@ export function setChildren (element: HTMLElement, fingerprint: string, children
   element.replaceChildren(...children())
 }
 
+/** Brings what was just chosen into sight, where it is below what it was chosen in. */
+export function reveal (element: HTMLElement): void {
+  const { top } = element.getBoundingClientRect()
+  if (top > innerHeight * 0.75 || top < 0) element.scrollIntoView({ block: 'start', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' })
+}
+
 /** Says something in passing. */
 export function toast (words: string): void {
   const element = byId('toast')

@@ -57,7 +57,7 @@ export class DriveVersions {
     setChildren(this.#list, JSON.stringify([drive.entry.id, file, folder, at, changes]), () => changes === null
       ? [make('li', { className: 'note' }, 'The history is not on this device.')]
       : changes.length === 0
-        ? [make('li', { className: 'note' }, 'No changes yet.')]
+        ? [make('li', { className: 'note' }, drive.version === 0 && !drive.entry.isOwn ? 'The versions appear here with the files.' : 'No changes yet.')]
         : changes.slice(0, LISTED_CHANGES).map((change, place) => this.#item(change, place === 0, file, place === shown)))
   }
 

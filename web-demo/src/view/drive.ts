@@ -6,14 +6,13 @@ import type { Child, Drive } from '../model/drive.ts'
 import { kindOf } from '../model/file-kind.ts'
 import { sentence } from '../model/problem.ts'
 import { bytes, count, counted } from '../model/words.ts'
-import { byId, make, setChildren, setText, toast } from './dom.ts'
+import { byId, make, reveal, setChildren, setText, toast } from './dom.ts'
 import { DriveVersions } from './drive-versions.ts'
 import { FilePane } from './file-pane.ts'
+import { icon } from './icons.ts'
 import { Intake } from './intake.ts'
 import { WorkHead } from './work-head.ts'
 import type { WorkActions } from './work-head.ts'
-
-const ICONS = { folder: '▸', image: '▣', text: '≡', audio: '♪', video: '▶', pdf: '▤', other: '·' }
 
 export class DriveView {
   readonly element = byId('drive')
@@ -32,6 +31,8 @@ export class DriveView {
   #folder = '/'
   #unwatch: () => void = () => {}
   #loaded = ''
+  /** Whether somebody has just gone here within the drive. */
+  #isChosen = false
   #loading = 0
 
   constructor (actions: WorkActions) {
@@ -57,6 +58,7 @@ export class DriveView {
   /** Shows a place in a drive, or none. */
   show (drive: Drive | null, path = '/', version: number | null = null): void {
     const isOther = drive !== this.#drive
+    this.#isChosen = !isOther && path !== this.#path
     if (isOther) this.#unwatch()
     this.#drive = drive
     this.#path = path
@@ -117,6 +119,8 @@ export class DriveView {
             ? 'The files appear here as soon as somebody who has the drive is found.'
             : drive.entry.isOwn ? 'Empty. Drop files or a folder anywhere on this page.' : 'The folder is empty.')
       this.#pane.show(drive, file, at)
+      if (this.#isChosen && file) reveal(this.#pane.element)
+      this.#isChosen = false
       await this.#versions.load(drive, folder, file?.path ?? null, at, isCurrent)
     } catch (error) {
       if (!isCurrent()) return
@@ -138,8 +142,8 @@ export class DriveView {
   #renderFolder (drive: Drive, children: Child[], chosen: string | null): void {
     setChildren(this.#list, JSON.stringify([drive.entry.id, this.#at, chosen, children]), () => children.map((child) => {
       const kind = child.isFolder ? 'folder' : kindOf(child.name).kind
-      const link = make('a', { className: 'file', href: driveAddress(drive.entry.id, child.path, this.#at), testid: child.isFolder ? 'folder' : 'file' },
-        make('span', { className: `file-icon ${kind}`, ariaHidden: 'true' }, ICONS[kind]),
+      const link = make('a', { className: 'file-row', href: driveAddress(drive.entry.id, child.path, this.#at), testid: child.isFolder ? 'folder' : 'file' },
+        make('span', { className: `file-icon ${kind}` }, icon(kind)),
         make('span', { className: 'file-name' }, child.name),
         make('span', { className: 'note' }, child.isFolder ? 'folder' : child.link ? `→ ${child.link}` : bytes(child.size)),
         make('span', { className: 'file-here', title: child.isFolder ? '' : child.isHere ? 'On this device' : 'Not on this device yet' }, child.isFolder ? '' : child.isHere ? '●' : '○'))

@@ -17,6 +17,7 @@ export class HomeView {
   readonly element = byId('home')
   #catalog: Catalog
   #actions: HomeActions
+  #sample: string | null = null
 
   constructor (catalog: Catalog, actions: HomeActions) {
     this.#catalog = catalog
@@ -34,9 +35,8 @@ export class HomeView {
 
   /** Offers the sample log, where the page came with one. */
   offerSample (): void {
-    const key = sampleKeys().log
-    if (key === null) return
-    byId('key-help').replaceChildren('No key at hand? ', make('a', { href: `#/${key}`, testid: 'sample-link' }, 'Open the sample log'), '.')
+    this.#sample = sampleKeys().log
+    this.#sayHelp()
   }
 
   #setUpReading (): void {
@@ -59,8 +59,7 @@ export class HomeView {
     input.addEventListener('input', () => {
       if (!input.hasAttribute('aria-invalid')) return
       input.removeAttribute('aria-invalid')
-      delete help.dataset.tone
-      help.textContent = 'Whoever publishes the log gives you its key.'
+      this.#sayHelp()
     })
   }
 
@@ -82,6 +81,14 @@ export class HomeView {
         button.disabled = false
       }
     })
+  }
+
+  #sayHelp (): void {
+    const help = byId('key-help')
+    delete help.dataset.tone
+    help.replaceChildren(...this.#sample === null
+      ? ['Whoever publishes the log gives you its key.']
+      : ['No key at hand? ', make('a', { href: `#/${this.#sample}`, testid: 'sample-link' }, 'Open the sample log'), '.'])
   }
 
   #item (entry: Entry): HTMLElement {

@@ -64,7 +64,7 @@ export class KeysView {
       await this.#describeStorage()
     })
     this.element.append(
-      make('div', { className: 'lead' }, this.title, make('p', {}, 'One secret, made in this browser, signs all your drives and tables. Nobody else has it, and nobody can give it back to you.')),
+      make('div', { className: 'lead' }, this.title, make('p', {}, 'One secret, made in this browser, signs your drives, your tables and what you write in rooms. Nobody else has it, and nobody can give it back to you. Each log has a key of its own, which stays with it in this browser.')),
       make('section', { className: 'card pad' },
         make('h2', {}, 'Identity'),
         make('p', { className: 'note' }, 'Public key; it can be shown to anybody.'),

@@ -140,6 +140,7 @@ export class LogView {
 
   #renderHappenings (log: Log): void {
     const { happenings } = log
+    byId('events-empty').hidden = happenings.length > 0
     const fingerprint = `${log.entry.id} ${happenings.length} ${happenings[0]?.time.getTime()} ${happenings[0]?.words}`
     setChildren(byId('events'), fingerprint, () => happenings.map((happening) => make('li', { tone: happening.tone },
       make('time', { dateTime: happening.time.toISOString() }, time.format(happening.time)),

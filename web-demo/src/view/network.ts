@@ -22,7 +22,8 @@ export class NetworkView {
 
   readonly #list = make('tbody', { testid: 'connections' })
   readonly #table: HTMLElement
-  readonly #empty = make('p', { className: 'empty pad' }, 'Nobody is connected. Open a log, a drive or a table: its key is what peers are found by.')
+  readonly #empty = make('p', { className: 'empty' }, 'Nobody is connected. Open a log, a drive or a table: its key is what peers are found by.')
+  readonly #peak = make('p', { className: 'note', testid: 'network-peak' })
   readonly #chart: SpeedChart
   readonly #inspector: InspectorPanel
 
@@ -50,7 +51,7 @@ export class NetworkView {
         make('div', { className: 'card figure' }, make('dt', {}, 'Peers'), this.#figures.peers),
         make('div', { className: 'card figure' }, make('dt', { className: 'down' }, 'Down'), this.#figures.down),
         make('div', { className: 'card figure' }, make('dt', { className: 'up' }, 'Up'), this.#figures.up)),
-      make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'The last minute'), make('p', { className: 'note' }, 'bytes per second')), canvas),
+      make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'The last minute'), this.#peak), canvas),
       make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'Connections')), this.#table, this.#empty),
       this.#inspector.element)
     this.#chart = new SpeedChart(canvas)
@@ -87,6 +88,7 @@ export class NetworkView {
       make('td', {}, `↓ ${bytes(down)}/s ↑ ${bytes(up)}/s`)
     ]))))
     if (focused && document.activeElement === document.body) this.#list.querySelector<HTMLElement>(`[data-cut="${focused}"]`)?.focus()
+    setText(this.#peak, rates.most === 0 ? 'bytes per second' : `at most ${bytes(rates.most)}/s`)
     this.#chart.draw()
     this.#inspector.render()
   }
@@ -104,7 +106,7 @@ function cells (list: HTMLElement[]): HTMLElement[] {
 }
 
 function cutButton (id: string, cut: () => void): HTMLElement {
-  const button = make('button', { type: 'button', className: 'button small', testid: 'connection-cut', title: 'Leave the direct way; the connection goes on through the relay and looks for another one' }, 'Cut')
+  const button = make('button', { type: 'button', className: 'button small', testid: 'connection-cut', title: 'Leave the direct way; the connection goes on through the relay and looks for another one' }, 'Cut the direct way')
   button.dataset.cut = id
   button.addEventListener('click', cut)
   return button

@@ -42,7 +42,7 @@ export function wordsOf (kind: Kind | 'site', title: string, lead: string, nameE
     nameExample,
     openTitle: `Open a ${kind}`,
     keyLabel: 'Key or link',
-    keyExample: '52 characters, 64 hex digits, or hyper://…',
+    keyExample: 'hyper://… or 52 characters',
     keyHelp: `Whoever publishes the ${kind} gives you its key or a link.`,
     nameHelp: 'Only you see the name. The key to sign with is made here and stays here.',
     unit: 'version'
@@ -59,6 +59,8 @@ export class ShelfView {
   #list: HTMLUListElement
   #empty: HTMLElement
   #keyHelp: HTMLElement
+  /** The key of an example, where the page came with one. */
+  #sample: string | null = null
 
   /** `storeName` tells which store is in use: what is in another one is not listed. */
   constructor (words: ShelfWords, catalog: Catalog, storeName: () => string, actions: ShelfActions) {
@@ -88,9 +90,8 @@ export class ShelfView {
 
   /** Offers an example, where the page came with one. */
   offer (key: string | null): void {
-    if (key === null) return
+    this.#sample = key
     this.#sayHelp()
-    this.#keyHelp.replaceChildren('No key at hand? ', make('a', { href: `#/${this.#words.kind}/${key}`, testid: `sample-${this.#words.kind}` }, `Open the sample ${this.#words.kind}`), '.')
   }
 
   #reading (): HTMLElement {
@@ -165,8 +166,11 @@ export class ShelfView {
   }
 
   #sayHelp (): void {
+    const { kind, keyHelp } = this.#words
     delete this.#keyHelp.dataset.tone
-    this.#keyHelp.textContent = this.#words.keyHelp
+    this.#keyHelp.replaceChildren(...this.#sample === null
+      ? [keyHelp]
+      : ['No key at hand? ', make('a', { href: `#/${kind}/${this.#sample}`, testid: `sample-${kind}` }, `Open the sample ${kind}`), '.'])
   }
 }
 

@@ -19,6 +19,7 @@ export class TableVersions {
   readonly #differences = make('ul', { className: 'differences', testid: 'differences', ariaLabel: 'Differences' })
   readonly #help = make('p', { className: 'help', testid: 'diff-help', role: 'status' })
   #table: Table | null = null
+  #isTyped = false
 
   constructor (goTo: (version: number) => void) {
     this.#goTo = goTo
@@ -26,6 +27,7 @@ export class TableVersions {
       make('div', { className: 'labelled' }, make('label', { htmlFor: 'diff-older' }, 'Version'), this.#older),
       make('div', { className: 'labelled' }, make('label', { htmlFor: 'diff-newer' }, 'and'), this.#newer),
       make('button', { type: 'submit', className: 'button small', testid: 'diff-run' }, 'Compare'))
+    form.addEventListener('input', () => { this.#isTyped = true })
     form.addEventListener('submit', (event) => { event.preventDefault(); void this.#compare() })
     this.elements = [
       make('section', { className: 'card' }, make('div', { className: 'card-head' }, make('h2', {}, 'History')), this.#history),
@@ -37,6 +39,7 @@ export class TableVersions {
     this.#table = table
     this.#history.replaceChildren()
     this.#differences.replaceChildren()
+    this.#isTyped = false
     this.#older.value = this.#newer.value = ''
     setText(this.#help, '')
   }
@@ -45,8 +48,11 @@ export class TableVersions {
   load (): void {
     const table = this.#table
     if (!table || table.version < 2) return
-    if (this.#newer.value === '') this.#newer.value = String(table.version)
-    if (this.#older.value === '') this.#older.value = String(Math.max(1, table.version - 10))
+    // What somebody typed stays; what nobody did follows the table.
+    if (!this.#isTyped) {
+      this.#newer.value = String(table.version)
+      this.#older.value = String(Math.max(1, table.version - 10))
+    }
     table.history(LISTED).catch(() => null).then((changes) => {
       if (table !== this.#table) return
       setChildren(this.#history, `${table.entry.id} ${changes?.[0]?.version}`, () => changes === null

@@ -4,7 +4,7 @@ import { keyText, textOf, valueText } from '../model/looks.ts'
 import { sentence } from '../model/problem.ts'
 import type { Page, Row, Table } from '../model/table.ts'
 import { count, counted } from '../model/words.ts'
-import { byId, make, setChildren, setText, toast } from './dom.ts'
+import { byId, make, reveal, setChildren, setText, toast } from './dom.ts'
 import { TableVersions } from './table-versions.ts'
 import { WorkHead } from './work-head.ts'
 import type { WorkActions } from './work-head.ts'
@@ -30,6 +30,7 @@ export class TableView {
   readonly #save = make('button', { type: 'submit', className: 'button primary', testid: 'row-save' }, 'Save')
   readonly #remove = button('Remove', 'row-remove', 'quiet danger')
   readonly #help = make('p', { className: 'help', testid: 'row-help', role: 'status' })
+  readonly #form = make('form', { className: 'card pad row-form', noValidate: true })
   readonly #versions: TableVersions
   #table: Table | null = null
   #unwatch: () => void = () => {}
@@ -67,7 +68,7 @@ export class TableView {
     this.#page = { rows: [], hasMore: false }
     for (const input of [this.#prefix, this.#from, this.#to]) input.value = ''
     this.#key.value = this.#value.value = ''
-    setText(this.#help, '')
+    this.#sayHelp()
     this.#rows.replaceChildren()
     this.#versions.show(table)
     this.#unwatch = table?.watch(() => this.render()) ?? (() => {})
@@ -159,9 +160,10 @@ export class TableView {
     this.#chosen = row
     this.#key.value = keyText(row.key)
     this.#value.value = valueText(row.value, true)
-    setText(this.#help, `Written as version ${count(row.version)}.`)
+    this.#sayHelp()
     if (this.#table) this.#renderRows(this.#table)
     this.render()
+    reveal(this.#form)
   }
 
   #browser (): HTMLElement {
@@ -177,7 +179,8 @@ export class TableView {
   }
 
   #editor (): HTMLElement {
-    const form = make('form', { className: 'card pad row-form', noValidate: true },
+    const form = this.#form
+    form.append(
       make('h2', {}, 'Row'),
       make('label', { htmlFor: 'row-key' }, 'Key'), this.#key,
       make('label', { htmlFor: 'row-value' }, 'Value'), this.#value,
@@ -210,6 +213,7 @@ export class TableView {
         await table.remove(row.key)
         this.#chosen = null
         this.#key.value = this.#value.value = ''
+        this.#sayHelp()
         toast('The row was removed; older versions still have it')
         this.render()
       } catch (error) {
@@ -232,6 +236,13 @@ export class TableView {
     } catch (error) {
       this.#fault(error)
     }
+  }
+
+  #sayHelp (): void {
+    delete this.#help.dataset.tone
+    setText(this.#help, this.#chosen
+      ? `Written as version ${count(this.#chosen.version)}.`
+      : this.#table?.canWrite ? 'Choose a row to change it, or write a new one.' : 'Choose a row to see all of it.')
   }
 
   #fault (error: unknown): void {

@@ -4,6 +4,7 @@ import { pageLink } from '../model/address.ts'
 import type { Entry } from '../model/catalog.ts'
 import type { Action, Status } from '../model/status.ts'
 import { copy, make, setChildren, setText } from './dom.ts'
+import { icon } from './icons.ts'
 import { showQr } from './qr.ts'
 import { workName } from './shelf.ts'
 import type { ShelfKind } from './shelf.ts'
@@ -57,7 +58,7 @@ export class WorkHead {
     }
     this.element = make('div', { className: 'work-head' },
       make('div', { className: 'log-head' },
-        make('a', { className: 'back', href: `#/${kind}` }, `‹ All ${kind}s`),
+        make('a', { className: 'back', href: `#/${kind}` }, icon('back'), `All ${kind}s`),
         make('div', { className: 'log-title' }, this.title, this.#badge),
         make('div', { className: 'log-key' },
           this.#key,

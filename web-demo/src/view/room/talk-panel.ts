@@ -23,9 +23,9 @@ export class TalkPanel {
   /** Scrolls, and tells what is new. */
   readonly #scroller = make('div', { className: 'messages', role: 'log', tabIndex: 0, ariaLabel: 'Conversation' }, this.#list)
   readonly #earlier = make('button', { type: 'button', className: 'button small earlier', testid: 'earlier', hidden: true })
-  readonly #empty = make('p', { className: 'empty pad', testid: 'messages-empty' }, 'Nothing was said yet.')
+  readonly #empty = make('p', { className: 'empty pad', testid: 'messages-empty' }, 'Nothing was said yet. Enter sends what you write; Shift and Enter begin a new line.')
   readonly #typing = make('p', { className: 'note typing', testid: 'typing', role: 'status' })
-  readonly #input = make('textarea', { className: 'field', id: 'message', testid: 'message', rows: 1, maxLength: LONGEST_TEXT, placeholder: 'Write a message. Enter sends it', enterKeyHint: 'send' })
+  readonly #input = make('textarea', { className: 'field', id: 'message', testid: 'message', rows: 1, maxLength: LONGEST_TEXT, placeholder: 'Write a message', enterKeyHint: 'send' })
   readonly #send = make('button', { type: 'submit', className: 'button primary', testid: 'send' }, 'Send')
   #room: Room | null = null
   #shown = SHOWN
