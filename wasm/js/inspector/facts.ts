@@ -5,7 +5,7 @@ import type { Core } from '../hypercore/core.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import type { Peer } from '../hypercore/peer.js'
 import type { Hyperswarm } from '../hyperswarm/hyperswarm.js'
-import { toHex } from '../support/bytes.js'
+import { encodeId } from '../support/id.js'
 
 /** One peer of a core. */
 export interface PeerFacts {
@@ -18,7 +18,7 @@ export interface PeerFacts {
 
 /** One core. */
 export interface CoreFacts {
-  /** Its key, in hexadecimal. */
+  /** Its key, in z-base-32. */
   id: string
   length: number
   byteLength: number
@@ -88,7 +88,7 @@ function factsOf (core: Core, sessions: Hypercore[]): CoreFacts | null {
   }
   const peers = core.peers.map(peerFacts)
   return {
-    id: toHex(core.key),
+    id: encodeId(core.key),
     length,
     byteLength: core.byteLength,
     held,
@@ -104,7 +104,7 @@ function factsOf (core: Core, sessions: Hypercore[]): CoreFacts | null {
 
 function peerFacts (peer: Peer): PeerFacts {
   return {
-    id: toHex(peer.remotePublicKey),
+    id: encodeId(peer.remotePublicKey),
     remoteLength: peer.remoteLength,
     asked: peer.inflight,
     path: (peer.stream as { path?: string | null } | null)?.path ?? 'stream'
@@ -120,7 +120,7 @@ export function networkOf (swarm: Hyperswarm): NetworkFacts {
     known: swarm.peers.size,
     topics: [...swarm.topics()].length,
     connections: [...swarm.connections].map((connection) => ({
-      id: connection.remotePublicKey ? toHex(connection.remotePublicKey) : '',
+      id: connection.remotePublicKey ? encodeId(connection.remotePublicKey) : '',
       path: connection.path ?? 'none',
       reason: connection.pathReason ?? '',
       isInitiator: connection.isInitiator,

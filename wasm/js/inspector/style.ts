@@ -36,6 +36,6 @@ summary { cursor: pointer; display: grid; grid-template-columns: auto 1fr minmax
 summary span { color: var(--_soft); font-variant-numeric: tabular-nums; }
 svg { width: 100%; height: 18px; background: var(--_sunken); border: 1px solid var(--_line); border-radius: 3px; box-sizing: border-box; }
 rect { fill: var(--_accent); shape-rendering: crispEdges; }
-@container (max-width: 30em) { summary { grid-template-columns: auto 1fr; } svg { grid-column: 1 / -1; } table { white-space: normal; } th, td { padding-right: 8px; vertical-align: top; } }
+@container (max-width: 30em) { summary { grid-template-columns: auto 1fr; } svg { grid-column: 1 / -1; } th, td { padding-right: 12px; } }
 @media (forced-colors: active) { rect { fill: CanvasText; } }
 `
