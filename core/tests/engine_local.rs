@@ -298,6 +298,22 @@ fn a_recorded_write_and_its_record_are_stored_by_the_same_commit() {
     let cut = host.engine.core(core).unwrap().recorded_as("four".into()).truncate(1, options);
     assert_eq!(host.settled(cut), Ok(Response::Done));
     assert_eq!(read(&mut host, "four"), Ok(Response::UserData(Some(Bytes::new()))));
+
+    let options = BranchOptions { name: "branch".into(), ..BranchOptions::default() };
+    let (branch, opened) = host.engine.open_branch(core, options);
+    host.settled(opened).unwrap();
+    host.append(branch, &[b"ee", b"f"]);
+    let options =
+        CommitOptions { length: Some(2), operation: Some("five".into()), ..CommitOptions::default() };
+    let part = host.engine.commit(core, branch, options.clone());
+    assert_eq!(host.settled(part), Ok(Response::Committed(Some((2, 3)))));
+    let record = [2_u64.to_le_bytes(), 3_u64.to_le_bytes()].concat();
+    assert_eq!(read(&mut host, "five"), Ok(Response::UserData(Some(record.into()))));
+    host.append(core, &[b"a history of its own"]);
+    let no_fit = CommitOptions { operation: Some("six".into()), ..options };
+    let no_fit = host.engine.commit(core, branch, no_fit);
+    assert_eq!(host.settled(no_fit), Ok(Response::Committed(None)));
+    assert_eq!(read(&mut host, "six"), Ok(Response::UserData(None)));
 }
 
 #[test]

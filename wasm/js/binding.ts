@@ -261,7 +261,7 @@ export interface Engine {
   flushAtom (atom: StoreHandle): RequestHandle
   closeAtom (atom: StoreHandle): void
   coreCommit (core: CoreHandle, source: CoreHandle, options: {
-    length?: number, treeLength?: number, keyPair?: KeyPair, signature?: Uint8Array
+    length?: number, treeLength?: number, keyPair?: KeyPair, signature?: Uint8Array, operation?: string
   }): RequestHandle
   coreCopyPrologue (core: CoreHandle, source: CoreHandle): RequestHandle
   coreCatchUp (branch: CoreHandle, source: CoreHandle, length: number): RequestHandle

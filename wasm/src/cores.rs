@@ -301,7 +301,7 @@ pub fn core_append(core: u32, blocks: Array, options: JsValue) -> Result<f64, Js
     command(core, |core| recorded(core, operation).append(blocks, options))
 }
 
-fn operation(options: &Options<'_>) -> Option<String> {
+pub(crate) fn operation(options: &Options<'_>) -> Option<String> {
     options.get("operation").and_then(|operation| operation.as_string())
 }
 

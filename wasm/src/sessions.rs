@@ -6,7 +6,7 @@ use hypertab_core::storage::StoreId;
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
-use crate::cores::{ask, command};
+use crate::cores::{ask, command, operation};
 use crate::events::number;
 use crate::options::{Options, integer};
 use crate::runtime::{now, with};
@@ -55,6 +55,7 @@ pub fn core_commit(core: u32, source: u32, options: JsValue) -> Result<f64, JsEr
         tree_length: options.integer("treeLength")?,
         key_pair: options.key_pair("keyPair")?,
         signature: options.bytes("signature")?.map(Bytes::from),
+        operation: operation(&options),
     };
     with(|runtime| number(runtime.engine.commit(CoreId(core), CoreId(source), options).0))
 }

@@ -379,7 +379,13 @@ impl Engine {
                 if target == source {
                     return self.fail_flow(Error::InvalidOperation("a log cannot be committed to itself"));
                 }
-                self.submit_step(target, Work::Commit(Box::new(Committing { source: state, options })));
+                let operation = options.operation.clone();
+                let commit = Work::Commit(Box::new(Committing { source: state, options }));
+                let work = match operation {
+                    Some(operation) => Work::Recorded { work: Box::new(commit), operation },
+                    None => commit,
+                };
+                self.submit_step(target, work);
             }
             Flow::Prologue { target, source, .. } => {
                 let (target, source) = (*target, *source);

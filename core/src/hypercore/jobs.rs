@@ -59,8 +59,8 @@ pub enum Work {
         value: Option<Bytes>,
     },
     /// Does something that writes, and records in the same commit that it was done: whoever asks again after a crash
-    /// can tell. The record is a piece of user data; what was appended is in it as two numbers of 64 bits, little
-    /// endian: the length and the byte length after it.
+    /// can tell. The record is a piece of user data; what was appended or committed is in it as two numbers of 64
+    /// bits, little endian: the length and the byte length after it.
     Recorded {
         /// What is to be done.
         work: Box<Work>,
@@ -290,6 +290,8 @@ pub struct CommitOptions {
     pub key_pair: Option<KeyPair>,
     /// The signature over the new head, made elsewhere.
     pub signature: Option<Bytes>,
+    /// Records it by this name, as [`Work::Recorded`] does.
+    pub operation: Option<String>,
 }
 
 /// How a job ended well.

@@ -223,7 +223,8 @@ impl Core {
     /// Adds to what was just staged that it was done.
     pub(super) fn record(&mut self, operation: &str, value: &Value, store: &mut Store) {
         let mut record = Vec::new();
-        if let Value::Appended { length, byte_length } = value {
+        if let Value::Appended { length, byte_length } | Value::Committed(Some((length, byte_length))) = value
+        {
             record.extend_from_slice(&length.to_le_bytes());
             record.extend_from_slice(&byte_length.to_le_bytes());
         }

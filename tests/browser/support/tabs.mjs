@@ -102,6 +102,9 @@ export async function keepBusy ([entry, name, seed]) {
   const own = store.get({ name: `${name}-own` })
   const branch = own.session({ name: 'branch' })
   await branch.ready()
+  const signed = store.get({ name: `${name}-signed` })
+  const signing = signed.session({ name: 'branch' })
+  await signing.ready()
   const lengths = new Map([[own, 0], [branch, 0]])
   let count = 0
   const same = (found, expected, what) => { if (found !== expected) failures.push(`${what}: ${found} instead of ${expected}`) }
@@ -116,6 +119,12 @@ export async function keepBusy ([entry, name, seed]) {
         lengths.set(log, length + 1)
         same((await log.append('x')).length, length + 1, `the length of a ${log === own ? 'log' : 'branch'}`)
       }
+    },
+    async commit () {
+      const { length } = signed
+      await signing.append(['x', 'y', 'z'])
+      same((await signed.commit(signing, { length: length + 1 }))?.length, length + 1, 'the length after a part of a branch')
+      same((await signed.commit(signing))?.length, length + 3, 'the length after a branch')
     },
     async get () {
       if (core.length > 0) same(typeof await core.get(below(core.length)), 'string', 'a block')
@@ -184,7 +193,7 @@ export async function keepBusy ([entry, name, seed]) {
   }
   // What reads back what it wrote is not to overtake itself.
   globalThis.working = Promise.all([
-    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['appendAlone'], ['put', 'batch', 'list'], ['file']
+    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['appendAlone'], ['commit'], ['put', 'batch', 'list'], ['file']
   ].map(busy))
 }
 

@@ -44,7 +44,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
 ])
 
 /** Which writes of a core can be recorded, and where among their arguments the name of the record goes. */
-export const RECORDED: ReadonlyMap<string, number> = new Map([['coreAppend', 2], ['coreTruncate', 2], ['coreSetUserData', 3]])
+export const RECORDED: ReadonlyMap<string, number> = new Map([['coreAppend', 2], ['coreCommit', 2], ['coreTruncate', 2], ['coreSetUserData', 3]])
 
 /** How many handles each engine elsewhere may have: a handle says by its size where it is. */
 export const HANDLES = 2 ** 32
