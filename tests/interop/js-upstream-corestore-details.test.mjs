@@ -221,3 +221,49 @@ sameWithBothStores('a store that waits for another, and one that only reads', as
   await alone.close()
   note((await outcome(create(folder(), { readOnly: true }).ready())).error !== undefined)
 })
+
+sameWithBothStores('sessions say that they are closed in the order in which they were made, core by core', async ({ create, note }) => {
+  for (const moved of [false, true]) {
+    const store = create(null, { primaryKey, unsafe: true })
+    const seen = []
+    const heard = async (name, session) => {
+      session.on('close', () => { seen.push([name, session.closed, session.opened]) })
+      session.on('migrate', (key) => { seen.push([name, 'migrate', key]) })
+      await session.ready()
+      return session
+    }
+    const a = await heard('a', store.get({ name: 'a' }))
+    await a.append(['0', '1', '2'])
+    const b = await heard('b', store.get({ name: 'b' }))
+    const c = await heard('c', store.get({ name: 'c' }))
+    await heard('session of a', a.session())
+    await heard('session of b', b.session())
+    await heard('snapshot of a', a.snapshot())
+    await heard('session of c', c.session())
+    const branch = await heard('branch', a.session({ name: 'branch' }))
+    await heard('session of the branch', branch.session())
+    if (moved) {
+      const prologue = { length: 3, hash: await a.treeHash() }
+      const other = await heard('other', store.get({ manifest: { version: 1, prologue, signers: [{ publicKey: a.manifest.signers[0].publicKey }] } }))
+      await other.core.copyPrologue(a.state)
+      await branch.state.moveTo(other, other.length)
+      note(branch.key.equals(other.key), branch.length, other.sessions.length, a.sessions.length)
+    }
+    await store.close()
+    note(seen)
+  }
+  const store = create(null, { primaryKey, unsafe: true })
+  const seen = []
+  const core = store.get({ name: 'a' })
+  await core.ready()
+  const sessions = [core, core.session(), core.session(), core.snapshot()]
+  for (const [name, session] of sessions.entries()) {
+    await session.ready()
+    session.on('close', () => { seen.push([name, core.sessions.length]) })
+  }
+  await Promise.all([sessions[2].close(), core.close(), sessions[1].close()])
+  note(seen)
+  // The last one, too, has closed by the time that somebody looks.
+  void sessions[3].close()
+  note(seen)
+})

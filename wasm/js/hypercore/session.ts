@@ -389,14 +389,17 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     if (!core.closed) core.replicator.updateActivity(this._active ? -1 : 0)
     const leaving = core.closed ? null : this.#leaveState().catch(() => {})
     if (this.exclusive) core.unlockExclusive()
-    if (this.state?.from || !core.hasSession()) await leaving
-    if (!core.hasSession() && core.autoClose) {
+    const closesCore = !core.hasSession() && core.autoClose
+    if (closesCore) {
+      await leaving
       await core.close()
       for (const session of core.allSessions()) await session.close()
     }
     core.checkIfIdle()
+    // At once where the core stays: whoever closes several sessions hears of them in that order.
     this.closed = true
     this.emit('close')
+    if (!closesCore && this.state?.from) await leaving
   }
 
   #isWritable (): boolean {
