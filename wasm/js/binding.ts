@@ -143,6 +143,7 @@ export interface BeeWalkHandle {
   get (key: Uint8Array): unknown
   getBySeq (seq: number): unknown
   isLinked (seq: number, skipMissing: boolean): unknown
+  open (): unknown
   next (): unknown
   nextPending (batch: BeeWalkHandle): unknown
   finish (): Uint8Array[]
@@ -154,6 +155,7 @@ export interface BeeWalkHandle {
   refusePut (key: Uint8Array): unknown
   del (key: Uint8Array): unknown
   takeBlocks (): Uint8Array[]
+  pendingBlocks (): Uint8Array[]
 }
 
 /** Block 0 of a bee. */

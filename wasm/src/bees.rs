@@ -226,6 +226,18 @@ impl BeeWalk {
         ended(self.view(|view| view.is_linked(seq, skip_missing)).map(boolean))
     }
 
+    /// Goes to where a range begins, ahead of the first step. Returns 1.
+    pub fn open(&mut self) -> Result<JsValue, JsError> {
+        let mut cache = self.cache.borrow_mut();
+        let mut view = View::new(&self.loaded, &mut cache, self.version);
+        if let Some(trace) = &mut self.trace {
+            *trace = Trace::default();
+            view = view.traced(trace);
+        }
+        let Work::Range(start) = &mut self.work else { return Ok(boolean(false)) };
+        ended(start.cursor(&mut view).and_then(|cursor| cursor.open(&mut view)).map(|()| boolean(true)))
+    }
+
     /// Goes on to the next entry, change or difference; null at the end. An answer ends with its payloads.
     #[wasm_bindgen(js_name = next)]
     pub fn go_on(&mut self) -> Result<JsValue, JsError> {
@@ -334,6 +346,17 @@ impl BeeWalk {
         }
     }
 
+    /// Returns the blocks that a batch would append as it is; it can be changed on.
+    #[wasm_bindgen(js_name = pendingBlocks)]
+    pub fn pending_blocks(&self) -> Array {
+        match &self.work {
+            Work::Batch(writer) => {
+                writer.as_ref().clone().finish().iter().map(|block| bytes(block)).collect()
+            }
+            _ => Array::new(),
+        }
+    }
+
     /// Begins to walk a range of what a batch would leave.
     #[wasm_bindgen(js_name = nextPending)]
     pub fn next_pending(&mut self, batch: &mut BeeWalk) -> Result<JsValue, JsError> {
@@ -369,14 +392,14 @@ impl BeeWalk {
 
 impl RangeStart {
     fn next(&mut self, view: &mut View<'_>) -> Result<Option<Entry>, ReadError> {
-        let cursor = match &mut self.cursor {
-            Some(cursor) => cursor,
-            None => {
-                let cursor = RangeCursor::resume(self.range.clone(), &self.checkpoint, view)?;
-                self.cursor.insert(cursor)
-            }
-        };
-        cursor.next(view)
+        self.cursor(view)?.next(view)
+    }
+
+    fn cursor(&mut self, view: &mut View<'_>) -> Result<&mut RangeCursor, ReadError> {
+        if self.cursor.is_none() {
+            self.cursor = Some(RangeCursor::resume(self.range.clone(), &self.checkpoint, view)?);
+        }
+        Ok(self.cursor.as_mut().expect("made above"))
     }
 }
 

@@ -1,8 +1,10 @@
 // Reads of one version, and writes that are appended together.
 
 import type { BeeCacheHandle, BeeWalkHandle, RawEntry } from '../binding.js'
+import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { look } from '../runtime.js'
+import { raw } from '../support/encoding.js'
 import type { LockFunction } from '../support/lock.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import { finalEntry, take, type Entry, type Hooks, type ReadOptions } from './blocks.js'
@@ -10,6 +12,7 @@ import { codec, encode, encodeRange, keyBytes, valueBytes, type BeeEncoding, typ
 import { HyperbeeExtension, type Lookup } from './extension.js'
 import type { Hyperbee } from './hyperbee.js'
 import { first, RangeIterator, streamOf, type BeeStream, type RangeOptions } from './iterators.js'
+import { BlockEntry, links, type TreeNode } from './nodes.js'
 
 export interface EncodingOptions {
   keyEncoding?: BeeEncoding | null
@@ -26,7 +29,7 @@ export interface BatchOptions extends ReadOptions, EncodingOptions {
 }
 
 export interface GetOptions extends EncodingOptions {
-  /** False gives key and value as they are stored. */
+  /** False gives the block, with key and value as they are stored. */
   finalize?: boolean
 }
 
@@ -36,8 +39,6 @@ export type Cas<K = any, V = any> = (prev: Entry<K, V>, next: Entry<K, V>) => bo
 export interface PutOptions<K = any, V = any> extends EncodingOptions {
   cas?: Cas<K, V>
 }
-
-const RAW: Encoding = { key: null, value: null }
 
 /** Puts and deletes that reach the core in one append, and reads that see them before. */
 export class Batch<K = any, V = any> {
@@ -59,6 +60,8 @@ export class Batch<K = any, V = any> {
   appending: Uint8Array[] | null = null
   readonly isSnapshot: boolean
   readonly shouldUpdate: boolean
+  /** Kept for programs that give one: the blocks of all reads are in one cache. */
+  readonly maxBlocksCached: number
   updating: Promise<boolean> | null = null
   readonly encoding: Encoding
   /** @internal The walk that collects changes. */
@@ -78,6 +81,7 @@ export class Batch<K = any, V = any> {
     this.onseq = options.onseq ?? null
     this.isSnapshot = core !== tree.core
     this.shouldUpdate = options.update !== false
+    this.maxBlocksCached = options.maxBlocksCached || 128
     this.encoding = {
       key: options.keyEncoding ? codec(options.keyEncoding) : tree.keyEncoding,
       value: options.valueEncoding ? codec(options.valueEncoding) : tree.valueEncoding
@@ -162,13 +166,43 @@ export class Batch<K = any, V = any> {
 
   /** The entry of a key, or null. */
   async get (key: K, options?: GetOptions | null): Promise<Entry<K, V> | null> {
-    const encoding = options?.finalize === false ? RAW : this.#encoding(options)
+    const encoding = this.#encoding(options)
     try {
-      const found = await this.find(encode(this.#encoding(options).key, key))
-      return found && finalEntry(found, encoding)
+      const found = await this.find(encode(encoding.key, key))
+      if (found === null) return null
+      return options?.finalize === false ? await this.#block(found[0]) as unknown as Entry<K, V> : finalEntry(found, encoding)
     } finally {
       await this.closeSnapshot()
     }
+  }
+
+  /** The root of the tree, or null when there is none. */
+  async getRoot (ensureHeader?: boolean): Promise<TreeNode | null> {
+    await this.prepare(!!ensureHeader)
+    if (this.version < 2 && this.length === 0) return null
+    return (await this.getBlock(this.version - 1)).getTreeNode(0)
+  }
+
+  /** The root of what was changed and is not appended; null when nothing was. */
+  get root (): TreeNode | null {
+    return this.length === 0 || this.pending === null ? null : this.#changed(this.core.length + this.length - 1).getTreeNode(0)
+  }
+
+  /** A block of the tree, with its nodes. */
+  async getBlock (seq: number): Promise<BlockEntry> {
+    this.rootSeq ||= seq
+    this.onseq?.(seq)
+    return await this.#block(seq)
+  }
+
+  /** The key that a block put or deleted, as it is stored. */
+  async getKey (seq: number): Promise<Uint8Array> {
+    return (await this.getBlock(seq)).key
+  }
+
+  /** Whether the tree still leads to a block, by the way that a key goes. */
+  async links (key: Uint8Array, seq: number): Promise<boolean> {
+    return await links(await this.getRoot(false), key, seq)
   }
 
   /** @internal Looks an encoded key up. Nothing is in an empty bee, whatever the key. */
@@ -277,6 +311,20 @@ export class Batch<K = any, V = any> {
     await this.prepare(true)
     this.pending ??= look((engine) => engine.BeeWalk.batch(this.cache, this.core.length, this.version, this.tree.alwaysDuplicate))
     return this.pending
+  }
+
+  async #block (seq: number): Promise<BlockEntry> {
+    if (this.pending !== null && seq >= this.core.length) return this.#changed(seq)
+    const block = await this.core.get(seq, { ...this.options, valueEncoding: raw } as object) as Uint8Array | null
+    if (block === null) throw HypercoreError.BLOCK_NOT_AVAILABLE()
+    return new BlockEntry(seq, this, block)
+  }
+
+  /** A block that is not appended yet. */
+  #changed (seq: number): BlockEntry {
+    const block = this.pending?.pendingBlocks()[seq - this.core.length]
+    if (!block) throw HypercoreError.BLOCK_NOT_AVAILABLE()
+    return new BlockEntry(seq, this, block)
   }
 
   #walk (): BeeWalkHandle {

@@ -93,7 +93,10 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     const { limit, reverse, checkpoint } = { ...this.#options, limit: this.#limit }
     const options = { ...engineBounds(this.#options), limit: limit < -1 ? 0 : limit, reverse: !!reverse, ...(checkpoint?.length ? { checkpoint } : {}) }
     this.#walk = look((engine) => engine.BeeWalk.range(this.batch.cache, this.#version, options))
-    if (this.#options.onseq) this.#walk.startTrace()
+    const walk = this.#walk
+    if (this.#options.onseq) walk.startTrace()
+    // What a batch would leave is walked from the first step on.
+    if (this.batch.pending === null) await this.#take(walk, () => walk.open() as number | undefined | false)
     this.opened = true
   }
 
@@ -102,13 +105,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     if (walk === null || (this.#limit !== -1 && this.#limit <= 0)) return null
     const { pending } = this.batch
     const step = (pending ? () => walk.nextPending(pending) : () => walk.next()) as () => RawEntry | null | undefined | false
-    const entry = await take(walk, this.batch.core, this.#options, step, {
-      onwait: (seq) => {
-        this.#ask()
-        this.#options.onwait?.(seq, this.batch.core)
-      }
-    })
-    if (this.#options.onseq) for (const seq of walk.touched()) this.#options.onseq(seq)
+    const entry = await this.#take(walk, step)
     if (this.#quiet > 0) this.#quiet--
     this.#isBegun = true
     if (entry === null) {
@@ -136,10 +133,20 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
       lt: lt ?? null,
       limit: this.#limit,
       reverse: !!this.#options.reverse,
-      // Before the first step it is where the range begins, wherever that is.
-      ended: this.opened && checkpoint.length === 0 && (this.#isBegun || this.#version < 2),
+      ended: this.opened && checkpoint.length === 0 && (this.#isBegun || this.batch.pending === null),
       checkpoint
     }
+  }
+
+  async #take<T> (walk: BeeWalkHandle, step: () => T | undefined | false): Promise<T> {
+    const result = await take(walk, this.batch.core, this.#options, step, {
+      onwait: (seq) => {
+        this.#ask()
+        this.#options.onwait?.(seq, this.batch.core)
+      }
+    })
+    if (this.#options.onseq) for (const seq of walk.touched()) this.#options.onseq(seq)
+    return result
   }
 
   /** @internal What to ask peers. */

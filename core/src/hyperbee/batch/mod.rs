@@ -23,7 +23,7 @@ use super::{MAX_DEPTH, MAX_KEYS};
 /// The core must have its header, see [`header_block`](super::header_block). Blocks are appended to it in one
 /// go, at the length that was given, as [`finish`](Self::finish) returns them; a batch of one is a plain put
 /// or delete. Every method that reads can be called again after [`ReadError::Missing`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BatchWriter {
     /// Blocks in the core: the index of the first block of this batch.
     length: u64,
@@ -359,7 +359,7 @@ pub(super) struct NodeId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ChildId(usize);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TreeNode {
     keys: Vec<Key>,
     children: Vec<ChildId>,
@@ -392,7 +392,7 @@ struct Child {
     node: Option<NodeId>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct PendingBlock {
     root: NodeId,
     /// The changed nodes below the root.

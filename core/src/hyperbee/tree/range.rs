@@ -44,6 +44,19 @@ impl RangeCursor {
         Self { range, stack: Vec::new(), is_open: false, left, last: None }
     }
 
+    /// Goes to where the range begins, as the first [`next`](Self::next) does otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] when blocks are missing or wrong. The cursor has not moved.
+    pub fn open(&mut self, view: &mut View<'_>) -> Result<(), ReadError> {
+        if !self.is_open {
+            self.stack = self.seek(view)?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
     /// Returns the next entry, or `None` at the end.
     ///
     /// # Errors
@@ -53,10 +66,7 @@ impl RangeCursor {
         if self.left == Some(0) {
             return Ok(None);
         }
-        if !self.is_open {
-            self.stack = self.seek(view)?;
-            self.is_open = true;
-        }
+        self.open(view)?;
         while let Some(top) = self.stack.last_mut() {
             let reverse = self.range.reverse;
             let keys = view.key_count(&top.node);
@@ -103,7 +113,7 @@ impl RangeCursor {
         Ok(None)
     }
 
-    /// Returns where the cursor is; empty before its first step.
+    /// Returns where the cursor is; empty before it was opened.
     ///
     /// Nodes that only a batch knows are left out.
     pub fn checkpoint(&self) -> Checkpoint {
