@@ -5,7 +5,7 @@ import type { Core } from '../hypercore/core.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import type { Peer } from '../hypercore/peer.js'
 import type { Hyperswarm } from '../hyperswarm/hyperswarm.js'
-import { encodeId } from '../support/id.js'
+import { encodeId } from '../support/key-text.js'
 
 /** One peer of a core. */
 export interface PeerFacts {
