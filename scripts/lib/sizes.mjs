@@ -21,6 +21,7 @@ import { root } from './run.mjs'
  * What tabs know of each other's blocks is 1 kB of every part with a store.
  * What programs look for on the mux of a stream, by the names that upstream has inside, is 0.4 kB of every part with cores or a mux.
  * Nodes of a bee's tree, for programs that walk it by hand, are 1.1 kB of every part with bees.
+ * Keys as z-base-32 are 0.6 kB of the inspector.
  * Coming back to a relay is 2 kB of the engine, and 0.6 kB of every part with a DHT.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB,
  * 0.4 of it for who asks what when a store moves, and where links of its cores are made.
@@ -41,7 +42,7 @@ export const limits = {
   storage: { ceiling: 43_600 },
   level: { ceiling: 60_800 },
   react: { ceiling: 4_000 },
-  inspector: { ceiling: 6_000 },
+  inspector: { ceiling: 6_500 },
   worker: { ceiling: 129_800 },
   'worker-host': { ceiling: 42_400 },
   'service-worker': { ceiling: 8_700 }
