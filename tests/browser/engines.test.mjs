@@ -79,9 +79,12 @@ for (const engine of ['firefox', 'webkit']) {
   test(`${engine}: a write that finds its store taken stores nothing, and is made again once the store is back`, async (t) => {
     const { url } = await servePackage(t)
     const page = await (await engines[engine](t)).open(url)
-    const { ends, blocks } = await page.evaluate(writeTaken)
-    assert.deepEqual(ends, ['abort'])
-    assert.deepEqual(blocks, ['before', 'after'])
+    // The first write of an owner has a number, those that go on from it have none.
+    for (const isFirst of [true, false]) {
+      const { ends, blocks } = await page.evaluate(writeTaken, isFirst)
+      assert.deepEqual(ends, ['abort'])
+      assert.deepEqual(blocks, ['before', 'after'])
+    }
   })
 
   test(`${engine}: a full disk is an error that loses nothing`, { skip: engine === 'webkit' && noQuota }, async (t) => {
@@ -171,12 +174,19 @@ async function readAlone (key) {
 }
 
 /** Writes to a store that somebody else has claimed. Returns how transactions ended in which something failed, and what there is. */
-async function writeTaken () {
+async function writeTaken (isFirst) {
   const { Hypercore, indexedDB: storeIn } = await import('/hypertab/browser/index.js')
-  const core = new Hypercore(storeIn('taken'), { valueEncoding: 'utf-8' })
+  const name = `taken-${isFirst}`
+  const open = () => new Hypercore(storeIn(name), { valueEncoding: 'utf-8' })
+  let core = open()
   await core.append('before')
+  if (isFirst) {
+    await core.close()
+    core = open()
+    await core.ready()
+  }
   const database = await new Promise((resolve, reject) => {
-    const request = indexedDB.open('taken')
+    const request = indexedDB.open(name)
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error)
   })
@@ -186,11 +196,18 @@ async function writeTaken () {
     transaction.oncomplete = () => resolve(request.result)
     transaction.onabort = () => reject(transaction.error)
   })
-  const [lowest] = await ask((log) => log.getAllKeys())
+  const keys = await ask((log) => log.getAllKeys())
+  const [lowest, highest] = [keys[0], keys.at(-1)]
+  const { length } = await ask((log) => log.get(highest))
   const owner = await ask((log, meta) => meta.get(2))
-  // The number of the next write, as whoever claims the store takes it.
+  // The number of the next write, and the place where the log goes on, as whoever claims the store takes them.
   await ask((log, meta) => {
     meta.put(owner.map((byte) => 255 - byte), 2)
+    // A mark of the claim before has no length.
+    if (length !== undefined) {
+      meta.put([highest + length], 5)
+      log.add(true, highest + length)
+    }
     return log.add(true, lowest - 1)
   })
   const ends = []
@@ -202,8 +219,12 @@ async function writeTaken () {
     for (const end of ['complete', 'abort']) begun.addEventListener(end, () => { if (failed) ends.push(end) })
     return begun
   }
-  await core.append('after')
-  return { ends, blocks: [await core.get(0), await core.get(1)] }
+  try {
+    await core.append('after')
+    return { ends, blocks: [await core.get(0), await core.get(1)] }
+  } finally {
+    IDBDatabase.prototype.transaction = transaction
+  }
 }
 
 /** Reads everything back; block n says n. */

@@ -82,6 +82,9 @@ extern "C" {
     #[wasm_bindgen(method, catch, js_name = getAllKeys)]
     pub(super) fn get_keys(this: &Rows, range: &KeyRange, limit: u32) -> Result<Request, JsValue>;
 
+    #[wasm_bindgen(method, catch, js_name = openCursor)]
+    fn open_cursor(this: &Rows, range: &JsValue, direction: &str) -> Result<Request, JsValue>;
+
     #[wasm_bindgen(method, catch)]
     pub(super) fn add(this: &Rows, value: &JsValue, key: f64) -> Result<Request, JsValue>;
 
@@ -90,6 +93,15 @@ extern "C" {
 
     #[wasm_bindgen(method, catch)]
     pub(super) fn delete(this: &Rows, range: &KeyRange) -> Result<Request, JsValue>;
+
+    /// Where a row stands.
+    pub(super) type Cursor;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn key(this: &Cursor) -> JsValue;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn value(this: &Cursor) -> JsValue;
 
     #[wasm_bindgen(js_name = IDBKeyRange)]
     pub(super) type KeyRange;
@@ -241,6 +253,13 @@ impl Transaction<'_> {
             None if is_done => Ok(()),
             None => Err(None),
         }
+    }
+}
+
+impl Rows {
+    /// Looks for the row with the highest key; the result is a [`Cursor`], or null.
+    pub(super) fn highest(&self) -> Result<Request, JsValue> {
+        self.open_cursor(&JsValue::NULL, "prev")
     }
 }
 

@@ -4,10 +4,14 @@
 //! index, so the schema needs no migration.
 //!
 //! No transaction waits for this realm between its first request and its commit: a tab that is frozen in the middle would keep
-//! whoever takes the store over from it. So an owner is not read and compared by each write. Writes and claims are numbered instead,
-//! in one row, and each adds its number to `log`, below the addresses: the number that an owner would take next is the one of whoever
-//! claimed the store after it, and adding what is there fails. Such rows stand in `log` because a transaction of one object store
-//! takes half the time of one of two, and are taken away many at a time because taking one away takes longer than adding it.
+//! whoever takes the store over from it. So an owner is not read and compared by each write. Instead, whoever claims the store puts
+//! rows where the owner before would write next, and what an owner writes is added: adding what is there fails.
+//!
+//! - A write that goes on where the log ended adds its first record, at an address that nothing but a mark of a claim was ever at: the
+//!   log does not use an address again. A claim marks the end of the log, and marks outlive what is freed around them.
+//! - Any other write, as the first of an owner, adds a number to `log`, below the addresses; a claim takes the next number. These
+//!   rows stand in `log` because a transaction of one object store takes half the time of one of two, and are taken away many at a time
+//!   because taking one away takes longer than adding it.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -20,18 +24,24 @@ use hypertab_core::storage::log_store::{DeviceOp, DeviceReply, Part};
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
-use super::database::{Database, KeyRange, Mode, Request, Stores, Transaction, keys};
+use super::database::{Cursor, Database, KeyRange, Mode, Request, Stores, Transaction, keys};
 use super::failure_of;
-use super::rows::{Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, make_rows, takes_blobs};
+use super::rows::{
+    Blob, Fetch, RecentRows, Row, bytes_of_rows, is_large, len_of_row, make_rows, takes_blobs,
+};
 
-/// The keys in `meta` of the owner, of the number of its claim, and of what is written only to force to the disk what was before.
+/// The keys in `meta` of the owner, of the number of its claim, of what is written only to force to the disk what was before, and of the
+/// addresses that claims have marked.
 const OWNER: f64 = 2.0;
 const CLAIM: f64 = 3.0;
 const SYNC: f64 = 4.0;
+const MARKS: f64 = 5.0;
 /// Numbers of writes that may stand in `log` before they are taken away.
 const NUMBERS: f64 = 256.0;
-/// Writes for which the number of a claim is kept: an owner that has been asleep for longer than that is no longer refused.
+/// Numbers for which that of a claim is kept, and claims for which a mark is: an owner that has been asleep for longer than that is no
+/// longer refused.
 const KEPT: f64 = 4_294_967_296.0;
+const MARKS_KEPT: usize = 1024;
 /// How often an opening tries to become the owner while others write.
 const CLAIMS: usize = 64;
 
@@ -45,15 +55,21 @@ pub(crate) struct IndexedDb {
     fetching: RefCell<Vec<Rc<Fetch>>>,
     /// What this is as the owner, once it is.
     fence: Cell<Option<Fence>>,
+    /// Addresses that claims have marked.
+    marks: RefCell<Vec<f64>>,
     /// Whether this browser takes blobs, as far as is known.
     takes_blobs: Cell<bool>,
 }
 
-/// The numbers of one owner.
+/// What keeps one owner from writing once there is another.
 #[derive(Clone, Copy)]
 struct Fence {
     owner: Owner,
-    /// That of its last write.
+    /// Where the log ended at its claim. Rows that it does not know of may stand up to there.
+    floor: f64,
+    /// Where its last write ended, if it has written.
+    end: f64,
+    /// The last number that it added.
     last: f64,
     /// The last one that was taken away, or that of its claim, which stays.
     removed: f64,
@@ -86,6 +102,7 @@ impl IndexedDb {
             gathering: RefCell::default(),
             fetching: RefCell::default(),
             fence: Cell::default(),
+            marks: RefCell::default(),
             takes_blobs: Cell::new(takes_blobs()),
         })
     }
@@ -102,7 +119,9 @@ impl IndexedDb {
         let database = self.database.borrow().clone().ok_or(StorageFailure::Closed)?;
         match op {
             DeviceOp::Claim { owner, .. } => {
-                self.fence.set(Some(claim(&database, owner).await?));
+                let (fence, marks) = claim(&database, owner).await?;
+                self.fence.set(Some(fence));
+                *self.marks.borrow_mut() = marks;
                 Ok(DeviceReply::Written)
             }
             DeviceOp::ReadHeaders { .. } => {
@@ -114,19 +133,31 @@ impl IndexedDb {
                 Ok(DeviceReply::Bytes(vec![join(bytes_of_rows(values).await?)]))
             }
             DeviceOp::Write { records, durable, header, free, .. } => {
-                self.write(&database, Write { records, durable, header, free, passed: None }).await
+                self.write(&database, Write { records, durable, header, free, ..Write::default() }).await
             }
         }
     }
 
     async fn write(&self, database: &Database, mut write: Write) -> Result<DeviceReply, StorageFailure> {
         let Some(mut fence) = self.fence.get() else { return Err(StorageFailure::Fenced) };
-        fence.last += 1.0;
+        let is_next = |(address, _): &(u64, Bytes)| {
+            let address = *address as f64;
+            address == fence.end && address > fence.floor
+        };
+        if !write.records.first().is_some_and(is_next) {
+            fence.last += 1.0;
+            write.number = Some(fence.last);
+        }
         if fence.last - fence.removed > NUMBERS {
             let last = fence.last - 1.0;
             write.passed = Some(Fence::keys(core::mem::replace(&mut fence.removed, last), last));
         }
+        let end = write.records.last().map(|(address, bytes)| (*address + bytes.len() as u64) as f64);
+        // Until it is known to be there, nothing goes on from it.
+        fence.end = 0.0;
         self.fence.set(Some(fence));
+        let is_freed = |mark: &f64| write.free.iter().any(|range| range.contains(&(*mark as u64)));
+        write.marks = self.marks.borrow().iter().copied().filter(is_freed).collect();
         // Transactions reach the disk in their order, so a header needs not be there sooner than what it is about. But what browsers
         // make files of stands outside that order, and only its own transaction takes it to the disk.
         write.durable =
@@ -135,8 +166,14 @@ impl IndexedDb {
             let rows = make_rows(&write.records, self.takes_blobs.get());
             self.recent.borrow_mut().update(&rows, &write.free);
             let has_blobs = rows.iter().any(|(_, row)| row.has_type::<Blob>());
-            match write.carry_out(database, fence.last, rows).await {
-                Ok(()) => return Ok(DeviceReply::Written),
+            match write.carry_out(database, rows).await {
+                Ok(()) => {
+                    // Whoever wrote or claimed meanwhile has a number, and the log may end elsewhere.
+                    if let Some(now) = self.fence.get().filter(|now| now.last == fence.last) {
+                        self.fence.set(Some(Fence { end: end.unwrap_or_default(), ..now }));
+                    }
+                    return Ok(DeviceReply::Written);
+                }
                 Err(_) if is_taken(database, fence).await => return Err(StorageFailure::Fenced),
                 // Private windows of some browsers keep no blobs.
                 Err(StorageFailure::WriteFailed) if has_blobs => self.takes_blobs.set(false),
@@ -256,42 +293,49 @@ fn join(rows: Vec<Option<Row>>) -> Bytes {
     Bytes::from(joined)
 }
 
-/// Makes this owner the last one.
-async fn claim(database: &Database, owner: Owner) -> Result<Fence, StorageFailure> {
-    let mut failed: Option<(f64, StorageFailure)> = None;
+/// Makes this owner the last one. Returns which addresses are marked, too.
+async fn claim(database: &Database, owner: Owner) -> Result<(Fence, Vec<f64>), StorageFailure> {
+    let mut failed: Option<((f64, f64), StorageFailure)> = None;
     for _ in 0..CLAIMS {
-        let (found, claim, last) = read_owner(database).await.map_err(|error| read_failure(&error))?;
+        let mut found = look(database).await.map_err(|error| read_failure(&error))?;
+        let at = (found.last, found.end);
+        let fence = |last, removed| Fence { owner, floor: found.end, end: 0.0, last, removed };
         // Only when it has to be: a store that is full opens for reading.
-        if found.as_deref() == Some(&owner.0) {
-            return Ok(Fence { owner, last, removed: claim });
+        if found.owner.as_deref() == Some(&owner.0) {
+            return Ok((fence(found.last, found.claim), found.marks));
         }
         match failed {
-            Some((before, failure)) if before == last => return Err(failure),
+            Some((before, failure)) if before == at => return Err(failure),
             // Somebody else was faster.
             _ => {}
         }
-        let next = last + 1.0;
-        match become_owner(database, owner, claim, last).await {
-            Ok(()) => return Ok(Fence { owner, last: next, removed: next }),
-            Err(failure) => failed = Some((last, failure)),
+        let next = found.last + 1.0;
+        let fence = fence(next, next);
+        if found.has_rows {
+            found.marks.drain(..(found.marks.len() + 1).saturating_sub(MARKS_KEPT));
+            found.marks.push(found.end);
+        }
+        match become_owner(database, owner, &found).await {
+            Ok(()) => return Ok((fence, found.marks)),
+            Err(failure) => failed = Some((at, failure)),
         }
     }
     Err(failed.map_or(StorageFailure::WriteFailed, |(_, failure)| failure))
 }
 
-/// Fails, and writes nothing, when there was a number after `last`.
-async fn become_owner(
-    database: &Database,
-    owner: Owner,
-    claim: f64,
-    last: f64,
-) -> Result<(), StorageFailure> {
+/// Fails, and writes nothing, when somebody wrote since.
+async fn become_owner(database: &Database, owner: Owner, found: &Found) -> Result<(), StorageFailure> {
     write(database, Stores::Both, Mode::Relaxed, |transaction| {
         let (log, meta) = (transaction.log()?, transaction.meta()?);
-        let next = last + 1.0;
+        let next = found.last + 1.0;
         let mut requests = vec![log.add(&JsValue::TRUE, Fence::key(next))?];
-        if last > claim {
-            requests.push(log.delete(&Fence::keys(claim, last))?);
+        if found.has_rows {
+            let marks: Array = found.marks.iter().map(|mark| JsValue::from_f64(*mark)).collect();
+            requests.push(log.add(&JsValue::TRUE, found.end)?);
+            requests.push(meta.put(&marks, MARKS)?);
+        }
+        if found.last > found.claim {
+            requests.push(log.delete(&Fence::keys(found.claim, found.last))?);
         }
         if next > KEPT {
             requests.push(log.delete(&keys(Fence::key(next - KEPT), 0.0))?);
@@ -305,44 +349,84 @@ async fn become_owner(
 
 /// Whether the store is another's by now.
 async fn is_taken(database: &Database, fence: Fence) -> bool {
-    read_owner(database).await.is_ok_and(|(owner, ..)| owner.as_deref() != Some(&fence.owner.0))
+    look(database).await.is_ok_and(|found| found.owner.as_deref() != Some(&fence.owner.0))
 }
 
-/// Reads, at one moment, who the owner is, the number of its claim, and the last number.
-async fn read_owner(database: &Database) -> Result<(Option<Bytes>, f64, f64), JsValue> {
+/// Whose a store is, and what was written to it, at one moment.
+struct Found {
+    owner: Option<Bytes>,
+    /// The number of the owner's claim.
+    claim: f64,
+    /// The last number.
+    last: f64,
+    /// Addresses that claims have marked, oldest first.
+    marks: Vec<f64>,
+    /// Where the log ends.
+    end: f64,
+    /// Whether a record ends there; otherwise it is marked, or the log is empty, and nobody goes on there without a number.
+    has_rows: bool,
+}
+
+async fn look(database: &Database) -> Result<Found, JsValue> {
     let transaction = database.begin(Stores::Both, Mode::Read)?;
     let (log, meta) = (transaction.log()?, transaction.meta()?);
-    let (owner, claim) = (meta.get(OWNER)?, meta.get(CLAIM)?);
-    let lowest = log.get_keys(&keys(f64::NEG_INFINITY, 0.0), 1)?;
-    read(transaction, &[&owner, &claim, &lowest]).await?;
+    let (owner, claim, marks) = (meta.get(OWNER)?, meta.get(CLAIM)?, meta.get(MARKS)?);
+    let (lowest, highest) = (log.get_keys(&keys(f64::NEG_INFINITY, 0.0), 1)?, log.highest()?);
+    read(transaction, &[&owner, &claim, &marks, &lowest, &highest]).await?;
     let claim = claim.result()?.as_f64().unwrap_or(0.0);
     let lowest = Array::from(&lowest.result()?).get(0).as_f64();
-    Ok((bytes_of(owner.result()?), claim, lowest.map_or(claim, |key| claim.max(-key))))
+    let marks = marks.result()?;
+    let marks = if marks.is_undefined() { Array::new() } else { marks.unchecked_into() };
+    let highest = highest.result()?;
+    let (at, len) = if highest.is_null() {
+        (0.0, None)
+    } else {
+        let highest = highest.unchecked_into::<Cursor>();
+        // Below the addresses are numbers.
+        (highest.key().as_f64().unwrap_or(0.0).max(0.0), len_of_row(&highest.value()))
+    };
+    Ok(Found {
+        owner: bytes_of(owner.result()?),
+        claim,
+        last: lowest.map_or(claim, |key| claim.max(-key)),
+        marks: marks.iter().filter_map(|mark| mark.as_f64()).collect(),
+        end: at + len.unwrap_or(0.0),
+        has_rows: len.is_some(),
+    })
 }
 
 /// What one transaction writes.
+#[derive(Default)]
 struct Write {
     records: Vec<(u64, Bytes)>,
     durable: bool,
     header: Option<(u8, Bytes)>,
     free: Vec<Range<u64>>,
+    /// The number to add; without one, there must be nothing where the first record goes.
+    number: Option<f64>,
     /// Keys of numbers that are to go.
     passed: Option<KeyRange>,
+    /// Marked addresses among those that are freed.
+    marks: Vec<f64>,
 }
 
 impl Write {
-    /// Fails, and writes nothing, when the number was taken by another owner.
-    async fn carry_out(
-        &self,
-        database: &Database,
-        number: f64,
-        rows: Vec<(u64, JsValue)>,
-    ) -> Result<(), StorageFailure> {
+    /// Fails, and writes nothing, when the number or the place was taken by another owner.
+    async fn carry_out(&self, database: &Database, rows: Vec<(u64, JsValue)>) -> Result<(), StorageFailure> {
         let stores = if self.header.is_some() { Stores::Both } else { Stores::Log };
         let mode = if self.durable { Mode::Strict } else { Mode::Relaxed };
         write(database, stores, mode, |transaction| {
             let log = transaction.log()?;
-            let mut requests = vec![log.add(&JsValue::TRUE, Fence::key(number))?];
+            let mut requests = Vec::new();
+            let mut rows = rows.into_iter();
+            match self.number {
+                Some(number) => requests.push(log.add(&JsValue::TRUE, Fence::key(number))?),
+                None => {
+                    if let Some((address, row)) = rows.next() {
+                        requests.push(log.add(&row, address as f64)?);
+                    }
+                }
+            }
             for (address, row) in rows {
                 requests.push(log.put(&row, address as f64)?);
             }
@@ -351,6 +435,9 @@ impl Write {
             }
             for range in &self.free {
                 requests.push(log.delete(&keys(range.start as f64, range.end as f64))?);
+            }
+            for mark in &self.marks {
+                requests.push(log.put(&JsValue::TRUE, *mark)?);
             }
             if let Some(passed) = &self.passed {
                 requests.push(log.delete(passed)?);

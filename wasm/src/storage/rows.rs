@@ -26,6 +26,9 @@ extern "C" {
     #[wasm_bindgen(constructor)]
     fn new(parts: &Array) -> Blob;
 
+    #[wasm_bindgen(method, getter)]
+    fn size(this: &Blob) -> f64;
+
     #[wasm_bindgen(method, js_name = arrayBuffer)]
     fn array_buffer(this: &Blob) -> Promise;
 
@@ -68,6 +71,12 @@ pub(super) fn make_rows(records: &[(u64, Bytes)], takes_blobs: bool) -> Vec<(u64
         }
     };
     records.iter().map(|(address, bytes)| (*address, value(bytes))).collect()
+}
+
+/// How many bytes a row has, as it comes from the database; `None` for one without bytes.
+pub(super) fn len_of_row(value: &JsValue) -> Option<f64> {
+    let row = value.dyn_ref::<Row>().map(|row| f64::from(row.length()));
+    row.or_else(|| value.dyn_ref::<Blob>().map(Blob::size))
 }
 
 /// Reads rows as they come from the database. A row without bytes is none.

@@ -351,7 +351,17 @@ pub async fn run_fence<B: Backend>(backend: &mut B) -> Verdict {
         }
         second.commit([put("more", "")].into(), Durability::Relaxed).await?;
         fenced(first.try_commit([delete("key")].into(), Durability::Relaxed).await?)?;
-        check_fenced(&mut second, "more").await
+        check_fenced(&mut second, "more").await?;
+        // It is asleep while so much is written that nothing is left of where its log ended.
+        let mut another = second.backend.open_again().await.ok_or("the store does not open again")?;
+        let mut third = Session::claim(&mut another, 3).await?;
+        for number in 0..MANY {
+            third.commit([put("large", vec_of(number, 1 << 20))].into(), Durability::Relaxed).await?;
+        }
+        fenced(second.try_commit([put("key", "never")].into(), Durability::Strict).await?)?;
+        let found = third.read([Bytes::from_static(b"key")].into()).await?;
+        ensure!(found == [Some(Bytes::from_static(b"after"))], "{found:?}");
+        Ok(())
     } else {
         first.backend.crash(None).await;
         let mut second = Session::claim(first.backend, 2).await?;
@@ -374,6 +384,9 @@ async fn check_fenced<B: Backend>(second: &mut Session<'_, B>, more: &str) -> Ve
     ensure!(found == [Some(Bytes::from_static(b"after"))], "{found:?}");
     Ok(())
 }
+
+/// Commits of a megabyte after which a log has used again, or given up, what it began with.
+const MANY: usize = 64;
 
 /// Commits of two megabytes that a device may take before it notices that it is full.
 const MOST_UNNOTICED: usize = 40;
