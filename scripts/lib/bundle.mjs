@@ -17,7 +17,7 @@ const own = join(source, 'entries', 'require')
 const partsOfHypercore = [
   'errors', 'messages',
   ...[
-    'audit', 'caps', 'copy-prologue', 'default-encryption', 'fully-remote-proof', 'info', 'merkle-tree', 'multisig', 'streams', 'verifier'
+    'audit', 'caps', 'copy-prologue', 'default-encryption', 'feature-flags', 'fully-remote-proof', 'info', 'merkle-tree', 'messages', 'multisig', 'streams', 'verifier'
   ].map((name) => `lib/${name}`)
 ]
 

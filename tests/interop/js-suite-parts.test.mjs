@@ -294,3 +294,21 @@ suite('timeouts', async (t, { create }) => {
   await s.close()
   await t.exception(core.seek(4))
 })
+
+suite('messages by either path, and switches', async (t, { lib, Hypercore, create }) => {
+  const messages = lib('lib/messages')
+  t.is(messages.manifest, lib('messages').manifest)
+  t.is(lib('lib/feature-flags').SMALL_WANTS, Hypercore.SMALL_WANTS)
+  const core = await create(t)
+  // As a request for signatures carries it.
+  const state = { start: 0, end: 1, buffer: null }
+  messages.manifest.preencode(state, core.manifest)
+  state.buffer = b4a.alloc(state.end)
+  state.start = 1
+  messages.manifest.encode(state, core.manifest)
+  t.is(state.start, state.end)
+  state.start = 1
+  const manifest = messages.manifest.decode(state)
+  t.is(state.start, state.end)
+  t.alike(lib('lib/verifier').manifestHash(manifest), core.key)
+})

@@ -1,0 +1,1 @@
+export { SMALL_WANTS } from '../../hypercore/features.js'

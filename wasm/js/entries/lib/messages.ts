@@ -1,0 +1,1 @@
+export * from '../../hypercore/lib/messages.js'
