@@ -4,28 +4,11 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import Corestore from 'corestore'
-import { createWebSocketStream, WebSocketServer } from 'ws'
 
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
-
-/** Serves a store of upstream's on a WebSocket. */
-async function serveStore (t, store) {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
-  await new Promise((resolve) => server.once('listening', resolve))
-  server.on('connection', (socket) => {
-    const carrier = createWebSocketStream(socket)
-    const stream = store.replicate(false)
-    for (const end of [carrier, stream]) end.on('error', () => {})
-    stream.pipe(carrier).pipe(stream)
-  })
-  defer(t, async () => {
-    for (const client of server.clients) client.terminate()
-    await new Promise((resolve) => server.close(resolve))
-  })
-  return `ws://127.0.0.1:${server.address().port}`
-}
+import { serveStore } from './support/store-server.mjs'
 
 test('a store in a page is there after a reload, with its names and its key', async (t) => {
   const { url } = await servePackage(t)

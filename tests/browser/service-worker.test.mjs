@@ -5,11 +5,11 @@ import test from 'node:test'
 
 import Corestore from 'corestore'
 import Hyperdrive from 'hyperdrive'
-import { WebSocketServer } from 'ws'
 
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+import { serveStore } from './support/store-server.mjs'
 
 const WORKER = { type: 'text/javascript', body: "import '/hypertab/browser/service-worker.js'" }
 
@@ -100,18 +100,7 @@ test('of a large file in Node only what is asked for is fetched', async (t) => {
   const film = Buffer.alloc(64 << 20)
   for (let at = 0; at < film.length; at += 4) film.writeUInt32LE(at, at)
   await drive.put('/film.mp4', film)
-  const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-  sockets.on('connection', (socket) => {
-    const stream = store.replicate(false)
-    socket.on('message', (data) => { if (!stream.destroyed) stream.write(data) })
-    stream.on('data', (data) => socket.send(data))
-    stream.on('error', () => {})
-    socket.on('close', () => stream.destroy())
-  })
-  defer(t, () => {
-    for (const socket of sockets.clients) socket.terminate()
-    return new Promise((resolve) => sockets.close(resolve))
-  })
+  const address = await serveStore(t, store)
   const { url } = await servePackage(t, { '/sw.js': WORKER })
   const { page } = await openPage(await startBrowser(t), url)
 
@@ -146,7 +135,7 @@ test('of a large file in Node only what is asked for is fetched', async (t) => {
     let blocks = 0
     for (let index = 0; index < blobs.core.length; index++) if (await blobs.core.has(index)) blocks++
     return { isRight, status: [response.status, rest.status], range: rest.headers.get('content-range'), first: new DataView(value.buffer, value.byteOffset).getUint32(0, true), share: blocks / blobs.core.length }
-  }, [drive.id, `ws://127.0.0.1:${sockets.address().port}`])
+  }, [drive.id, address])
 
   assert.deepEqual(found.status, [206, 206])
   assert.ok(found.isRight)

@@ -10,6 +10,7 @@ import { temporaryFolder } from '../interop/support/folder.mjs'
 import { startRelay } from '../interop/support/relay.mjs'
 import { createSwarm, startTestnet } from '../interop/support/testnet.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+import { BusyTabs } from './support/busy-tabs.mjs'
 import { ends, keepBusy, random, stopBusy } from './support/tabs.mjs'
 
 const SEED = Number(process.env.HYPERTAB_SEED ?? Date.now() % 1_000_000)
@@ -91,50 +92,23 @@ for (const others of ['nobody else', 'a third tab']) {
 for (const way of ['close', 'crash']) {
   test(`pages whose workers work through another tab hear nothing of its end by ${way} (HYPERTAB_SEED=${SEED})`, { timeout: 180_000 }, async (t) => {
     const below = random(SEED)
-    const { url } = await servePackage(t)
-    const context = await startBrowser(t)
-    const answered = new Map()
-    await context.exposeFunction('acknowledge', (text, length) => { answered.set(text, length) })
-    const nameOf = new Map()
-    let names = 0
-    const open = async () => {
-      const { page } = await openPage(context, url)
-      const name = `tab${names++}`
-      nameOf.set(page, name)
+    const tabs = await BusyTabs.start(t, async (page, name) => {
       await page.evaluate(keepBusy, ['worker', name, below(1_000_000)])
-      return page
-    }
-    let pages = []
-    for (let i = 0; i < 3; i++) pages.push(await open())
+    })
+    let pages = await tabs.openAll(3)
 
     for (let round = 0; round < 5; round++) {
       await new Promise((resolve) => { setTimeout(resolve, below(400)) })
       // Whoever it is: sooner or later it has the store.
       const victim = pages[0]
       const others = pages.slice(1)
-      const start = performance.now()
       await ends[way](victim)
-      const countOf = (page) => [...answered.keys()].filter((text) => text.startsWith(`${nameOf.get(page)}:`)).length
-      const counts = others.map(countOf)
-      while (others.some((page, at) => countOf(page) < counts[at] + 10)) {
-        await new Promise((resolve) => { setTimeout(resolve, 5) })
-        if (performance.now() - start < 20_000) continue
-        assert.fail(`nobody took the store over: ${JSON.stringify(await Promise.all(others.map((page) => page.evaluate(() => globalThis.failures))))}`)
-      }
-      t.diagnostic(`${way}: others went on after ${Math.round(performance.now() - start)} ms`)
-      pages = [...others, await open()]
+      t.diagnostic(`${way}: others went on after ${Math.round(await tabs.goOn(others, 20_000, () => globalThis.failures))} ms`)
+      pages = [...others, await tabs.open()]
     }
     const ended = await Promise.all(pages.map((page) => page.evaluate(stopBusy)))
     for (const { failures } of ended) assert.deepEqual(failures, [])
-    const places = new Map()
-    for (const [index, text] of ended[0].texts.entries()) {
-      assert.ok(text !== null && !places.has(text), `${text} is there twice`)
-      places.set(text, index)
-    }
-    for (const [text, length] of answered) assert.equal(places.get(text), length - 1, `${text} was answered with ${length}`)
-    for (const { texts } of ended) assert.deepEqual(texts, ended[0].texts)
-    assert.ok(answered.size > 20)
-    t.diagnostic(`${answered.size} answered, ${ended[0].texts.length} stored`)
+    t.diagnostic(tabs.check(ended.map(({ texts }) => texts)))
   })
 }
 

@@ -1,9 +1,8 @@
 // Owners that end at any moment while all tabs write: nothing that was answered is lost, and nothing is there twice.
 
-import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+import { BusyTabs } from './support/busy-tabs.mjs'
 import { ends, keepAppending, openLog, random, readAll, stopAppending } from './support/tabs.mjs'
 
 const SEED = Number(process.env.HYPERTAB_SEED ?? Date.now() % 1_000_000)
@@ -11,62 +10,33 @@ const SEED = Number(process.env.HYPERTAB_SEED ?? Date.now() % 1_000_000)
 for (const [way, rounds] of [['close', 3], ['crash', 3], ['freeze', 3]]) {
   test(`an owner's end by ${way} loses nothing and does nothing twice (HYPERTAB_SEED=${SEED})`, { timeout: 120_000 }, async (t) => {
     const below = random(SEED)
-    const { url } = await servePackage(t)
-    const context = await startBrowser(t)
-    const answered = new Map()
-    await context.exposeFunction('acknowledge', (text, length) => { answered.set(text, length) })
-    const nameOf = new Map()
-    let names = 0
-    const open = async () => {
-      const { page } = await openPage(context, url)
-      const name = `tab${names++}`
-      nameOf.set(page, name)
+    const tabs = await BusyTabs.start(t, async (page, name) => {
       await page.evaluate(openLog, 'shared')
       await page.evaluate(keepAppending, [name, 1 + below(4)])
-      return page
-    }
-    let pages = []
-    for (let i = 0; i < 3; i++) pages.push(await open())
+    })
+    let pages = await tabs.openAll(3)
 
     for (let round = 0; round < rounds; round++) {
       await new Promise((resolve) => { setTimeout(resolve, 200 + below(300)) })
       const owner = await ownerOf(pages)
       const others = pages.filter((page) => page !== owner)
-      const start = performance.now()
       let wake = await ends[way](owner)
       // A browser freezes no tab that is in the middle of a transaction, since nobody else could go on.
       while (wake && await others[0].evaluate(isBlocked)) {
         await wake()
         wake = await ends[way](owner)
       }
-      // The others go on.
-      const countOf = (page) => [...answered.keys()].filter((text) => text.startsWith(`${nameOf.get(page)}:`)).length
-      const counts = others.map(countOf)
-      // What was on its way to this process, and then some.
-      while (others.some((page, at) => countOf(page) < counts[at] + 10)) {
-        await new Promise((resolve) => { setTimeout(resolve, 5) })
-        if (performance.now() - start > 15_000) assert.fail(`nobody took the store over: ${JSON.stringify(await Promise.all(others.map((page) => page.evaluate(describe))))}`)
-      }
-      t.diagnostic(`${way}: others went on after ${Math.round(performance.now() - start)} ms`)
+      t.diagnostic(`${way}: others went on after ${Math.round(await tabs.goOn(others, 15_000, describe))} ms`)
       if (wake) {
         await new Promise((resolve) => { setTimeout(resolve, below(500)) })
         await wake()
       } else {
-        pages = [...others, await open()]
+        pages = [...others, await tabs.open()]
       }
     }
     await Promise.all(pages.map((page) => page.evaluate(stopAppending)))
 
-    const contents = await Promise.all(pages.map((page) => page.evaluate(readAll)))
-    const places = new Map()
-    for (const [index, text] of contents[0].entries()) {
-      assert.ok(text !== null && !places.has(text), `${text} is there twice`)
-      places.set(text, index)
-    }
-    for (const [text, length] of answered) assert.equal(places.get(text), length - 1, `${text} was answered with ${length}`)
-    for (const other of contents) assert.deepEqual(other, contents[0])
-    assert.ok(answered.size > 20)
-    t.diagnostic(`${answered.size} answered, ${contents[0].length} stored`)
+    t.diagnostic(tabs.check(await Promise.all(pages.map((page) => page.evaluate(readAll)))))
   })
 }
 

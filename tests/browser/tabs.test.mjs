@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import Corestore from 'corestore'
-import { WebSocketServer } from 'ws'
 
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
+import { serveStore } from './support/store-server.mjs'
 import { appendAll, openLog, readAll } from './support/tabs.mjs'
 
 test('three tabs have a log open, and each sees what the others append', async (t) => {
@@ -100,19 +100,7 @@ test('a tab that works through another replicates with a peer in Node over a soc
   defer(t, () => store.close())
   const theirs = store.get({ name: 'theirs' })
   await theirs.append(Array.from({ length: 300 }, (_, i) => `block ${i}`))
-  const sockets = new WebSocketServer({ port: 0, host: '127.0.0.1' })
-  sockets.on('connection', (socket) => {
-    const stream = store.replicate(false)
-    socket.on('message', (data) => { if (!stream.destroyed) stream.write(data) })
-    stream.on('data', (data) => socket.send(data))
-    stream.on('error', () => {})
-    socket.on('close', () => stream.destroy())
-    socket.on('error', () => {})
-  })
-  defer(t, () => {
-    for (const socket of sockets.clients) socket.terminate()
-    return new Promise((resolve) => sockets.close(resolve))
-  })
+  const address = await serveStore(t, store)
   const { url } = await servePackage(t)
   const context = await startBrowser(t)
   const [{ page: owner }, { page: other }] = [await openPage(context, url), await openPage(context, url)]
@@ -132,7 +120,6 @@ test('a tab that works through another replicates with a peer in Node over a soc
     }
     return mine.id
   }
-  const address = `ws://127.0.0.1:${sockets.address().port}`
 
   await owner.evaluate(open, [theirs.id, null])
   const mineId = await other.evaluate(open, [theirs.id, address])

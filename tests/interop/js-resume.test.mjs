@@ -5,35 +5,24 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import test from 'node:test'
 
-import { DHT as Node, Hypercore, memory } from 'hypertab'
+import { DHT as Node } from 'hypertab'
 
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { startProxy } from './support/proxy.mjs'
 import { relayFigure, startRelay } from './support/relay.mjs'
 import { startNative } from './support/relayed.mjs'
-import { createNative, createOurSwarm } from './support/swarms.mjs'
+import { createOurSwarm, startBothWays } from './support/swarms.mjs'
 import { startTestnet } from './support/testnet.mjs'
-import { block, countDownloads, createCore, seed } from './support/upstream.mjs'
 
 const BLOCKS = 500
 const SIZE = 16 * 1024
 
 test('a replication in both directions outlives its WebSocket, again and again', async (t) => {
   const { relay, bootstrap, proxy } = await startScene(t)
-  const theirs = await createCore(t)
-  await seed(theirs, BLOCKS, SIZE)
-  const ours = new Hypercore(memory())
-  defer(t, () => ours.close())
-  await ours.append(Array.from({ length: BLOCKS }, (_, index) => block(index, SIZE)))
-  const ourCopy = new Hypercore(memory(), theirs.key)
-  defer(t, () => ourCopy.close())
-  const theirCopy = await createCore(t, { key: ours.key })
-
-  const native = createNative(t, bootstrap, theirs, theirCopy)
+  const both = await startBothWays(t, bootstrap, BLOCKS, SIZE)
   let atNative = 0
-  native.on('connection', () => { atNative++ })
-  await native.join(theirs.discoveryKey, { client: false }).flushed()
+  both.native.on('connection', () => { atNative++ })
   const swarm = createOurSwarm(t, [proxy.url], { backoffs: [100, 100, 100, 100], jitter: 0 })
   const events = []
   swarm.dht.on('relay-interrupted', (url, error, grace) => { events.push(['interrupted', url, error.code, grace > 0]) })
@@ -43,14 +32,12 @@ test('a replication in both directions outlives its WebSocket, again and again',
   swarm.on('connection', (connection) => {
     connections.push(connection)
     connection.on('close', () => { events.push(['connection closed']) })
-    ours.replicate(connection)
-    ourCopy.replicate(connection)
+    both.replicate(connection)
   })
-  swarm.join(theirs.discoveryKey, { server: false })
+  swarm.join(both.topic, { server: false })
 
-  const fetched = [ourCopy, theirCopy].map(countDownloads)
-  const down = ourCopy.download({ start: 0, end: BLOCKS }).done()
-  const up = theirCopy.download({ start: 0, end: BLOCKS }).done()
+  const { fetched } = both
+  const done = both.download()
   const CUTS = 6
   for (let cut = 1; cut <= CUTS; cut++) {
     await eventually(() => fetched[0]() + fetched[1]() > cut * 2 * BLOCKS / (CUTS + 2), 'the blocks to arrive', 60_000)
@@ -60,14 +47,9 @@ test('a replication in both directions outlives its WebSocket, again and again',
     else proxy.forsake()
     await resumed
   }
-  await Promise.all([down, up])
+  await done
 
-  assert.deepEqual(await ourCopy.treeHash(), await theirs.treeHash())
-  assert.deepEqual(await theirCopy.treeHash(), await ours.treeHash())
-  for (const index of [0, BLOCKS / 2, BLOCKS - 1]) {
-    assert.deepEqual(await ourCopy.get(index), block(index, SIZE))
-    assert.deepEqual(await theirCopy.get(index), block(index, SIZE))
-  }
+  await both.check()
   const url = new URL(proxy.url).href
   assert.deepEqual(events, Array.from({ length: CUTS }, () => [['interrupted', url, 'RELAY_INTERRUPTED', true], ['resumed', url]]).flat())
   assert.equal(connections.length, 1)
