@@ -58,7 +58,6 @@ interface Link {
   stats: { bytesIn: number, bytesOut: number } | undefined
   /** It takes no more for now: whoever was told so hears when it does. */
   full: boolean
-  channels: Set<number>
 }
 
 /** An engine elsewhere, with the handles of what this realm has there. */
@@ -159,7 +158,7 @@ export class Home {
       }
       case 'handle': {
         const handle = this.#handle()
-        if (name === 'openLink' || name === 'relayConnect') this.#links.set(handle, { stats: undefined, full: false, channels: new Set() })
+        if (name === 'openLink' || name === 'relayConnect') this.#links.set(handle, { stats: undefined, full: false })
         if (name === 'openRelay') this.#relays.add(handle)
         if (name === 'relayListen') this.#servers.add(handle)
         if (name === 'relayAsk') this.#questions.add(handle)
@@ -286,7 +285,6 @@ export class Home {
       case 'channelSend': return this.#send(handle, name, args, [0, 1])
       case 'openChannel': {
         const channel = this.#handle()
-        this.#links.get(handle)?.channels.add(channel)
         this.#call(name, this.#relative(args, [0]), [channel])
         return channel
       }
@@ -388,7 +386,7 @@ export class Home {
         break
       case 'connection':
         event[2] = (event[2] as number) + this.#base
-        this.#links.set(event[2] as number, { stats: undefined, full: false, channels: new Set() })
+        this.#links.set(event[2] as number, { stats: undefined, full: false })
         break
       case 'firewall':
         event[2] = (event[2] as number) + this.#base

@@ -55,7 +55,8 @@ export class RemoteSession {
   /** Links, relays and servers. */
   #others = new Map<number, { domain: Domain, real: number, handler: EventHandler }>()
   #linkNames = new Map<LinkHandle, number>()
-  #channelNames = new Map<string, number>()
+  /** Names of channels, by the name of their link and what they are here. */
+  #channels = new Map<number, Map<number, number>>()
   #dirty = new Set<number>()
   #touched = new Set<number>()
   #events: EngineEvent[] = []
@@ -125,6 +126,8 @@ export class RemoteSession {
     const method = METHODS.get(name)
     if (!method) throw new Error(`there is no ${name}`)
     const target = args[0] as number
+    // The link closed while this was on its way.
+    if (name === 'openChannel' && !this.#handles.has(target)) return this.#tell(['channel-closed', target, makes[0]!])
     const real = args.map((arg, at) => method.handles.includes(at) ? this.#real(arg as number) : arg)
     switch (name) {
       case 'closeStore': return this.#closeStorage(target, makes[0]!)
@@ -142,6 +145,7 @@ export class RemoteSession {
       case 'coreSetFindingPeers': return setFindingPeers(real[0] as number, this, args[1] as number)
       case 'coreSnapshot': return this.#snapshot(real[0] as number, args[1] as { length: number, fork: number }, makes[0]!)
       case 'coreCloseSnapshot':
+        this.#handles.delete(args[1] as number)
         if (real[1] !== NO_SNAPSHOT) call((engine) => { engine.coreCloseSnapshot(real[0] as number, real[1] as number) })
         return
       case 'coreGet': {
@@ -179,6 +183,8 @@ export class RemoteSession {
         this.#made(name, answer as number, makes[0]!)
         break
       case 'nothing':
+        if (name === 'closeChannel') this.#forgetChannel(target, args[1] as number)
+        if (name === 'acceptConnection' || name === 'denyConnection') this.#handles.delete(target)
         this.#told(name, target)
         break
       case 'answer':
@@ -280,7 +286,8 @@ export class RemoteSession {
       case 'channel-opened':
       case 'channel-message':
       case 'channel-closed':
-        rest = [this.#channelNames.get(`${name}/${rest[0] as number}`) ?? 0, ...rest.slice(1)]
+        rest = [this.#channels.get(name)?.get(rest[0] as number) ?? 0, ...rest.slice(1)]
+        if (kind === 'channel-closed') this.#forgetChannel(name, rest[0] as number)
         break
       case 'link-closed':
       case 'relay-closed':
@@ -295,9 +302,13 @@ export class RemoteSession {
     const other = this.#others.get(name)
     if (!other) return
     this.#others.delete(name)
-    if (other.domain === 'link') this.#linkNames.delete(other.real)
-    // There may be many, and nobody names one again.
-    if (other.domain === 'question') this.#handles.delete(name)
+    // Of these there may be any number, and nobody names one again.
+    if (other.domain === 'link' || other.domain === 'question') this.#handles.delete(name)
+    if (other.domain === 'link') {
+      this.#linkNames.delete(other.real)
+      for (const channel of this.#channels.get(name)?.values() ?? []) this.#handles.delete(channel)
+      this.#channels.delete(name)
+    }
     this.#touched.delete(name)
     unlisten(other.domain, other.real, other.handler)
   }
@@ -315,7 +326,15 @@ export class RemoteSession {
     const channel = call((engine) => engine.openChannel(real, options as never))
     if (channel === undefined) return this.#tell(['channel-closed', link, name])
     this.#handles.set(name, channel)
-    this.#channelNames.set(`${link}/${channel}`, name)
+    const channels = this.#channels.get(link) ?? new Map<number, number>()
+    this.#channels.set(link, channels.set(channel, name))
+  }
+
+  #forgetChannel (link: number, name: number): void {
+    const channels = this.#channels.get(link)
+    const channel = this.#handles.get(name)
+    this.#handles.delete(name)
+    if (channel !== undefined && channels?.get(channel) === name) channels.delete(channel)
   }
 
   #snapshot (real: CoreHandle, { length, fork }: { length: number, fork: number }, name: number): void {
