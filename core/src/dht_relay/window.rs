@@ -16,7 +16,7 @@ pub(crate) struct Window {
     sent: u64,
     /// The last of them, up to [`MAX_KEPT`] bytes: those that the other end has not acknowledged.
     kept: VecDeque<Bytes>,
-    /// Bytes in `kept`.
+    /// Bytes that `kept` takes.
     bytes: usize,
     /// How many of the last ones of `kept` are to be sent again.
     lacking: usize,
@@ -78,7 +78,7 @@ impl Window {
         match self.bytes {
             // The largest frame there is leaves some time.
             0 => usize::MAX,
-            bytes => MAX_KEPT.saturating_sub(bytes),
+            bytes => MAX_KEPT.saturating_sub(bytes + FRAME_COST),
         }
     }
 
@@ -86,7 +86,7 @@ impl Window {
     pub(crate) fn handle_sent(&mut self, frame: &Bytes) {
         self.sent += 1;
         if self.keeps {
-            self.bytes += frame.len();
+            self.bytes += cost(frame);
             self.kept.push_back(frame.clone());
         }
     }
@@ -113,7 +113,7 @@ impl Window {
         while self.sent - (self.kept.len() as u64) < received
             && let Some(frame) = self.kept.pop_front()
         {
-            self.bytes -= frame.len();
+            self.bytes -= cost(&frame);
         }
         if self.kept.is_empty() && self.kept.capacity() > FEW {
             self.kept = VecDeque::new();
@@ -186,6 +186,13 @@ impl Window {
 
 /// Most bytes of frames that one end keeps for the other: 20 MB/s at 100 ms.
 pub(crate) const MAX_KEPT: usize = 2 * 1024 * 1024;
+
+/// Bytes that a frame counts for beside its own: an end that acknowledges nothing is sent no millions of small ones.
+const FRAME_COST: usize = 64;
+
+fn cost(frame: &Bytes) -> usize {
+    frame.len() + FRAME_COST
+}
 
 /// Bytes after which the other end is told that they are here.
 const ACK_BYTES: usize = 256 * 1024;
@@ -260,14 +267,28 @@ mod tests {
         window.handle_sent(&frame(0, 10));
         window.keep();
         assert_eq!(window.room(), usize::MAX);
+        let len = MAX_KEPT / 32 - FRAME_COST;
         for number in 1..=32 {
-            assert!(window.room() >= MAX_KEPT / 32);
-            window.handle_sent(&frame(number, MAX_KEPT / 32));
+            assert!(window.room() >= len);
+            window.handle_sent(&frame(number, len));
         }
         assert_eq!((window.room(), window.bytes), (0, MAX_KEPT));
         assert!(!window.has_all_after(0), "the first one was not kept");
         window.handle_ack(2).unwrap();
-        assert_eq!(window.room(), MAX_KEPT / 32);
+        assert_eq!(window.room(), len);
+    }
+
+    #[test]
+    fn small_frames_count_for_what_it_takes_to_keep_them() {
+        let mut window = Window::new(true);
+        let mut sent = 0;
+        while window.room() > 0 {
+            window.handle_sent(&frame(sent, 1));
+            sent += 1;
+        }
+        assert!(sent <= MAX_KEPT / FRAME_COST);
+        window.handle_ack(sent as u64).unwrap();
+        assert_eq!((window.bytes, window.room()), (0, usize::MAX));
     }
 
     #[test]
