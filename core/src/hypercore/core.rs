@@ -12,13 +12,12 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::mem;
 
 use bytes::Bytes;
 
 use crate::collections::BTreeMap;
-use crate::compact_encoding::{Decode, Encode};
-use crate::crypto::{KeyPair, Node, leaf_hashes};
+use crate::compact_encoding::Encode;
+use crate::crypto::KeyPair;
 use crate::error::StorageFailure;
 use crate::flat_tree;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
@@ -30,17 +29,21 @@ use super::bitfield::{BITS_PER_PAGE, BitChange, Bitfield};
 use super::encryption::{BlockEncryption, KeyMode};
 use super::error::CoreError;
 use super::guard::Guard;
-use super::jobs::{CoreEvent, EncryptionKey, JobId, Value, Work};
+use super::jobs::{CoreEvent, EncryptionKey, JobId, Value};
 use super::layers::Layers;
 use super::manifest::Manifest;
 use super::merkle_tree::Tree;
-use super::nodes::{MAX_NODE, NodeCache, Nodes, ReadSet};
-use super::proof::Proof;
+use super::nodes::{NodeCache, Nodes, ReadSet};
 use super::reorg::Reorg;
 use super::retained::Retained;
 use super::upkeep::Marks;
 use super::verifier::Verifier;
 use super::verify::Identity;
+
+mod running;
+mod sealing;
+
+use running::Job;
 
 /// One log.
 ///
@@ -143,15 +146,6 @@ pub(super) struct Staged {
     pub(super) bits: Vec<BitChange>,
     pub(super) events: Vec<CoreEvent>,
     results: Vec<(JobId, Value)>,
-}
-
-#[derive(Debug)]
-struct Job {
-    work: Work,
-    loaded: ReadSet,
-    epoch: u64,
-    /// Keys that storage was asked for.
-    asked: Vec<Bytes>,
 }
 
 /// How far a job came.
@@ -496,301 +490,6 @@ impl Core {
     /// [`CoreError::Decoding`] when it is shorter than its padding.
     pub fn decrypt(&mut self, index: u64, stored: &[u8], key: &EncryptionKey) -> Result<Bytes, CoreError> {
         self.cipher(key).decrypt(index, stored).map(Bytes::from).ok_or(CoreError::Decoding)
-    }
-
-    /// Takes a job and returns its name.
-    pub fn submit(&mut self, work: Work) -> JobId {
-        let id = JobId(self.next_job);
-        self.next_job += 1;
-        if self.is_closing {
-            let error = self.stopped.map_or(CoreError::Closed, CoreError::Storage);
-            self.events.push_back(CoreEvent::Done { job: id, result: Err(error) });
-            return id;
-        }
-        if work.is_ordered() {
-            self.ordered.push_back(id);
-        } else {
-            self.ready.push_back(id);
-        }
-        let loaded = ReadSet::with(work.unflushed().cloned());
-        self.jobs.insert(id, Job { work, loaded, epoch: self.epoch, asked: Vec::new() });
-        id
-    }
-
-    /// Forgets a job that only reads; one that writes goes on.
-    pub fn cancel(&mut self, id: JobId) {
-        if self.jobs.get(&id).is_some_and(|job| job.work.is_read()) {
-            self.jobs.remove(&id);
-        }
-    }
-
-    /// Refuses jobs from now on. What is staged is still committed; see [`is_idle`](Self::is_idle).
-    pub fn close(&mut self) {
-        self.is_closing = true;
-        self.fail_jobs(CoreError::Closed);
-    }
-
-    /// Returns whether nothing is staged.
-    pub fn is_idle(&self) -> bool {
-        self.open.commit.is_none() && self.in_flight.is_none()
-    }
-
-    /// Notes that the store stopped: every job fails.
-    pub fn stop(&mut self, failure: StorageFailure) {
-        self.is_closing = true;
-        self.stopped = Some(failure);
-        let staged = mem::take(&mut self.open).results.into_iter();
-        for (job, _) in staged.chain(self.in_flight.take().into_iter().flat_map(|staged| staged.results)) {
-            self.events.push_back(CoreEvent::Done { job, result: Err(failure.into()) });
-        }
-        self.fail_jobs(failure.into());
-    }
-
-    fn fail_jobs(&mut self, error: CoreError) {
-        self.ordered.clear();
-        self.ready.clear();
-        self.parked.clear();
-        self.reads.clear();
-        for (job, _) in mem::take(&mut self.jobs) {
-            self.events.push_back(CoreEvent::Done { job, result: Err(error) });
-        }
-    }
-
-    /// Returns what happened next.
-    pub fn poll_event(&mut self) -> Option<CoreEvent> {
-        self.events.pop_front()
-    }
-
-    /// Takes the values of a read of this core.
-    pub fn handle_values(&mut self, ticket: ReadTicket, values: Vec<Option<Bytes>>) {
-        let Some(id) = self.reads.remove(&ticket) else { return };
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let asked = mem::take(&mut job.asked);
-        if job.epoch == self.epoch {
-            for (key, value) in asked.into_iter().zip(values) {
-                let node = value.as_ref().filter(|value| value.len() <= MAX_NODE);
-                if let Some(node) = node.and_then(|value| Node::from_slice(value).ok())
-                    && key == self.layers.node(node.index)
-                {
-                    self.cache.insert(node);
-                }
-                job.loaded.insert(key, value);
-            }
-        }
-        if !job.work.is_ordered() {
-            self.ready.push_back(id);
-        }
-    }
-
-    /// Takes the failure of a read of this core.
-    pub fn handle_read_failure(&mut self, ticket: ReadTicket, failure: StorageFailure) {
-        let Some(job) = self.reads.remove(&ticket) else { return };
-        if self.jobs.remove(&job).is_some() {
-            self.ordered.retain(|id| *id != job);
-            self.events.push_back(CoreEvent::Done { job, result: Err(failure.into()) });
-        }
-    }
-
-    /// Runs every job as far as it comes. Returns the reads that belong to this core now.
-    pub fn run(&mut self, store: &mut Store) -> Vec<ReadTicket> {
-        let mut tickets = Vec::new();
-        while let Some(&id) = self.ordered.front() {
-            if !self.step(id, store, &mut tickets) {
-                break;
-            }
-            self.ordered.pop_front();
-        }
-        self.hash_waiting();
-        while let Some(id) = self.ready.pop_front() {
-            self.step(id, store, &mut tickets);
-        }
-        if self.has_new_hints && self.is_idle() && store.has_room(0) {
-            self.stage(store, Vec::new(), Durability::Relaxed);
-        }
-        tickets
-    }
-
-    /// Hashes the blocks of all proofs that wait: side by side they take less time than one after the other.
-    fn hash_waiting(&mut self) {
-        if self.ready.len() < 2 {
-            return;
-        }
-        let block = |job: &Job| match &job.work {
-            Work::Apply(Proof { block: Some(block), .. }) if job.loaded.leaf.is_none() => {
-                Some(block.value.clone())
-            }
-            _ => None,
-        };
-        let waiting = self.ready.iter().filter_map(|id| Some((*id, block(self.jobs.get(id)?)?)));
-        let (jobs, blocks): (Vec<JobId>, Vec<Bytes>) = waiting.unzip();
-        let blocks: Vec<&[u8]> = blocks.iter().map(|block| &block[..]).collect();
-        for (id, leaf) in jobs.into_iter().zip(leaf_hashes(&blocks)) {
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.loaded.leaf = Some(leaf);
-            }
-        }
-    }
-
-    /// Returns whether the job is through.
-    fn step(&mut self, id: JobId, store: &mut Store, tickets: &mut Vec<ReadTicket>) -> bool {
-        let Some(mut job) = self.jobs.remove(&id) else { return true };
-        if !job.asked.is_empty() {
-            self.jobs.insert(id, job);
-            return false;
-        }
-        if job.epoch != self.epoch {
-            job.epoch = self.epoch;
-            job.loaded.clear();
-        }
-        let step = if self.is_held && job.work.waits_while_held() {
-            Step::Park
-        } else {
-            self.carry_out(&mut job.work, &job.loaded, store)
-        };
-        let result = match step {
-            Step::Done(value) => Ok(value),
-            Step::Failed(error) => Err(error),
-            Step::Staged(value) => {
-                self.open.results.push((id, value));
-                return true;
-            }
-            Step::Read(keys) => {
-                job.asked.clone_from(&keys);
-                let ticket = store.read(keys);
-                self.reads.insert(ticket, id);
-                tickets.push(ticket);
-                self.jobs.insert(id, job);
-                return false;
-            }
-            Step::Park => {
-                if let Work::Get { .. } = job.work {
-                    job.loaded.clear();
-                }
-                if !job.work.is_ordered() {
-                    self.parked.push(id);
-                }
-                self.jobs.insert(id, job);
-                return false;
-            }
-        };
-        self.events.push_back(CoreEvent::Done { job: id, result });
-        true
-    }
-
-    /// Whether a cut is staged, or waits for what is staged before it.
-    pub(super) fn awaits_cut(&self) -> bool {
-        let next = self.ordered.front().and_then(|id| self.jobs.get(id));
-        self.is_cutting || next.is_some_and(|job| job.work.is_cut())
-    }
-
-    /// Whether [`run`](Self::run) or [`poll_event`](Self::poll_event) may have something to do.
-    pub fn is_restless(&self) -> bool {
-        !(self.ready.is_empty() && self.ordered.is_empty() && self.events.is_empty() && !self.has_new_hints)
-    }
-
-    /// Adds ops to the open group.
-    pub(super) fn stage(&mut self, store: &mut Store, ops: Vec<Op>, durability: Durability) {
-        self.open.commit = Some(store.stage(self.party, ops, durability));
-    }
-
-    /// Adds what is written once for all jobs of the open group: head, hints and bitfield pages.
-    ///
-    /// `timestamp` is the time of the head, in milliseconds of Unix time; 0 for unknown.
-    pub fn seal(&mut self, store: &mut Store, timestamp: u64) {
-        if self.open.commit.is_none() || self.in_flight.is_some() {
-            return;
-        }
-        let mut ops = Vec::new();
-        if let Some(signer) = self.signer.take()
-            && let Some(verifier) = &self.verifier
-        {
-            // The pair was compared with the manifest when its job ran.
-            self.tip.signature = verifier.sign(&self.tip, &signer).ok();
-        }
-        if self.open.has_head {
-            let head = Head {
-                fork: self.tip.fork,
-                length: self.tip.length,
-                root_hash: self.tip.tree_hash(),
-                signature: self.tip.signature.clone(),
-                timestamp,
-            };
-            ops.push(put(self.keys.head(), head.to_vec()));
-            self.note_group_update(timestamp, &mut ops);
-            self.head_timestamp = timestamp;
-            self.open.tree = Some(self.tip.clone());
-        }
-        for (index, page) in self.bitfield.pages_after(&self.open.bits) {
-            let end = page.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            ops.push(Op::Put { key: self.keys.page(index), value: page.slice(..end) });
-        }
-        let mut hints = self.hints;
-        for change in &self.open.bits {
-            if change.value && change.start <= hints.contiguous_length {
-                hints.contiguous_length = hints.contiguous_length.max(change.end);
-            } else if !change.value {
-                hints.contiguous_length = hints.contiguous_length.min(change.start);
-            }
-        }
-        if !self.open.bits.is_empty() || mem::take(&mut self.has_new_hints) {
-            if self.is_cutting {
-                hints.remote_contiguous_length = hints.remote_contiguous_length.min(self.tip.length);
-            }
-            ops.push(put(self.keys.hints(), hints.to_vec()));
-            self.open.hints = Some(hints);
-        }
-        store.stage(self.party, ops, Durability::Relaxed);
-        self.in_flight = Some(mem::take(&mut self.open));
-    }
-
-    /// Notes that a commit is durable: shows what it changed.
-    pub fn committed(&mut self, id: CommitId) {
-        let Some(staged) = self.in_flight.take_if(|staged| staged.commit <= Some(id)) else { return };
-        if let Some(tree) = staged.tree {
-            self.tree = tree;
-        }
-        for change in &staged.bits {
-            self.bitfield.set_range(change.start, change.end, change.value);
-        }
-        if let Some(hints) = staged.hints {
-            self.hints.contiguous_length = self.bitfield.contiguous_length(hints.contiguous_length);
-            if self.is_cutting {
-                self.hints.remote_contiguous_length =
-                    self.hints.remote_contiguous_length.min(self.tree.length);
-            }
-        }
-        self.events.extend(staged.events);
-        for (job, value) in staged.results {
-            self.events.push_back(CoreEvent::Done { job, result: Ok(value) });
-        }
-        if mem::take(&mut self.is_cutting) {
-            self.epoch += 1;
-        }
-        self.ready.extend(self.parked.drain(..));
-    }
-
-    /// Notes that a cut is staged: what lies beyond `ancestors` is gone, and nothing else runs until it is durable.
-    pub(super) fn cut(&mut self, ancestors: u64) {
-        self.is_cutting = true;
-        self.epoch += 1;
-        self.cuts += 1;
-        let head = 2 * ancestors;
-        self.cache.retain(|index| flat_tree::right_span(index) < head);
-        for snapshot in self.snapshots.values_mut() {
-            snapshot.compat_length = snapshot.compat_length.min(ancestors);
-        }
-    }
-
-    /// Holds jobs that write from here on, once nothing is staged.
-    pub(super) fn hold(&mut self) -> Step {
-        if !self.is_idle() {
-            return Step::Park;
-        }
-        if self.is_lost() {
-            return Step::Failed(LOST);
-        }
-        self.is_held = true;
-        Step::Done(Value::Done)
     }
 
     pub(super) fn core_pointer(&self) -> u64 {

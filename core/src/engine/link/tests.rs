@@ -3,7 +3,10 @@
 use alloc::vec;
 
 use super::*;
+use crate::crypto::KeyPair;
+use crate::protomux::MuxEvent;
 use crate::protomux::OpenChannel;
+use crate::secret_stream::SecretStreamError;
 
 #[test]
 fn ends_prove_themselves_and_exchange_messages() {
