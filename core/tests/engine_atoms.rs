@@ -70,9 +70,8 @@ fn log_that_grew_gives_way_to_an_atom() {
     assert_eq!(contents(&mut again, core), after);
     assert_eq!(again.engine.core(core).unwrap().fork(), 1);
     let mut pair = Pair::new(again, reader, 1);
+    pair.attach(core, copy);
     let now = pair.a.now;
-    pair.a.engine.attach(core, pair.link_a, now).unwrap();
-    pair.b.engine.attach(copy, pair.link_b, now).unwrap();
     pair.b.engine.core(copy).unwrap().download(RangeWish { end: Some(4), ..RangeWish::default() }, now);
     pair.run_until("download", |pair| pair.b.engine.core(copy).unwrap().contiguous_length() == 4);
     assert_eq!(contents(&mut pair.b, copy), after);
@@ -119,22 +118,10 @@ fn atom_over_a_log_that_was_cut_meanwhile_is_refused_and_changes_nothing() {
 
 /// A writer of ten blocks, and a reader that wants to be asked.
 fn guarded() -> (Pair, CoreId, CoreId) {
-    let mut writer = Host::new(1);
-    let store = writer.store(MemoryStore::new());
-    let core = writer.open(store, OpenCore::default());
     let blocks = (0..10).map(|index| block(index, 30)).collect();
-    writer.engine.core(core).unwrap().append(blocks, AppendOptions::default());
-    writer.settle();
-    let key = writer.engine.core(core).unwrap().key();
-    let mut reader = Host::new(2);
-    let store = reader.store(MemoryStore::new());
-    let options = OpenOptions { key: Some(key), ..OpenOptions::default() };
-    let copy = reader.open(store, OpenCore { core: options, ..OpenCore::default() });
-    reader.engine.core(copy).unwrap().guard(true);
-    let mut pair = Pair::new(writer, reader, 1);
-    let now = pair.a.now;
-    pair.a.engine.attach(core, pair.link_a, now).unwrap();
-    pair.b.engine.attach(copy, pair.link_b, now).unwrap();
+    let (mut pair, core, copy) = Pair::of_log(blocks, 1);
+    pair.b.engine.core(copy).unwrap().guard(true);
+    pair.attach(core, copy);
     (pair, core, copy)
 }
 

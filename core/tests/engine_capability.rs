@@ -4,7 +4,7 @@ mod common;
 mod sim;
 
 use bytes::Bytes;
-use common::{entries, hex, hex_fixed, load};
+use common::{entries, hex, hex_fixed, load, recorded_link};
 use hypertab_core::engine::*;
 use hypertab_core::storage::MemoryStore;
 use serde_json::Value;
@@ -14,18 +14,11 @@ use sim::Host;
 fn host(session: &Value, role: Role) -> (Host, LinkId) {
     // Every recording was made with the same keys; this one leaves the handshake out.
     let connection = &load("wire-session-download")["connection"];
-    let key = |side: &str| hex_fixed(&connection[side]["static"]["publicKey"]);
-    let (public_key, remote_public_key) =
-        if role == Role::Initiator { (key("a"), key("b")) } else { (key("b"), key("a")) };
-    let handshake_hash = hex_fixed(&connection["handshakeHash"]);
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let core = OpenOptions { key: Some(hex_fixed(&session["core"]["key"])), ..OpenOptions::default() };
     let core = host.open(store, OpenCore { core, ..OpenCore::default() });
-    let security = Security::External { handshake_hash, remote_public_key, public_key };
-    let options =
-        LinkOptions { role, transport: Transport::Framed, security, keep_alive: None, timeout: None };
-    let link = host.engine.open_link(options, host.now);
+    let link = host.engine.open_link(recorded_link(connection, role), host.now);
     host.engine.attach(core, link, host.now).unwrap();
     host.settle();
     (host, link)
@@ -37,12 +30,6 @@ fn frame(session: &Value, from: &str) -> Bytes {
     Bytes::from(hex(&frames.next().unwrap()["frame"]))
 }
 
-fn receive(host: &mut Host, link: LinkId, bytes: Bytes) {
-    let now = host.now;
-    host.engine.handle_input(Input::Bytes { link, bytes }, now);
-    host.settle();
-}
-
 #[test]
 fn proof_of_another_key_ends_the_whole_link() {
     let session = load("wire-session-wrong-capability");
@@ -50,7 +37,7 @@ fn proof_of_another_key_ends_the_whole_link() {
 
     let sent = host.wires.get_mut(&link).and_then(|wire| wire.pop_front());
     assert_eq!(sent, Some(frame(&session, "a")), "our own proof is upstream's");
-    receive(&mut host, link, frame(&session, "b"));
+    host.receive(link, frame(&session, "b"));
 
     assert_eq!(host.closed, [link]);
     let reason = host.events.iter().find_map(|event| match event {
@@ -67,7 +54,7 @@ fn proof_of_the_right_key_is_taken_by_the_other_side() {
     let session = load("wire-session-wrong-capability");
     let (mut host, link) = host(&session, Role::Responder);
 
-    receive(&mut host, link, frame(&session, "a"));
+    host.receive(link, frame(&session, "a"));
 
     assert!(host.closed.is_empty());
     assert!(host.events.iter().any(|event| matches!(event, Event::PeerAdd { .. })));
@@ -78,7 +65,7 @@ fn proof_made_for_one_side_is_worth_nothing_from_the_other() {
     let session = load("wire-session-wrong-capability");
     let (mut host, link) = host(&session, Role::Initiator);
 
-    receive(&mut host, link, frame(&session, "a"));
+    host.receive(link, frame(&session, "a"));
 
     assert_eq!(host.closed, [link]);
 }

@@ -5,7 +5,6 @@ mod sim;
 use bytes::Bytes;
 use hypertab_core::engine::*;
 use hypertab_core::protomux::{ChannelId, OpenChannel, RemoteOpenId};
-use hypertab_core::storage::MemoryStore;
 use sim::{Host, Pair, block};
 
 const CHAT: OpenChannel<'_> =
@@ -34,22 +33,10 @@ fn is_closed(host: &Host) -> bool {
 
 #[test]
 fn protocol_runs_beside_a_core_that_replicates() {
-    let mut writer = Host::new(1);
-    let store = writer.store(MemoryStore::new());
-    let core = writer.open(store, OpenCore::default());
-    writer.engine.core(core).unwrap().append(vec![block(0, 100)], AppendOptions::default());
-    writer.settle();
-    let key = writer.engine.core(core).unwrap().key();
-    let mut reader = Host::new(2);
-    let store = reader.store(MemoryStore::new());
-    let options = OpenOptions { key: Some(key), ..OpenOptions::default() };
-    let copy = reader.open(store, OpenCore { core: options, ..OpenCore::default() });
-    let mut pair = Pair::new(writer, reader, 3);
+    let (mut pair, core, copy) = Pair::of_log(vec![block(0, 100)], 3);
     pair.a.engine.expose_channels();
     pair.b.engine.expose_channels();
-    let now = pair.a.now;
-    pair.a.engine.attach(core, pair.link_a, now).unwrap();
-    pair.b.engine.attach(copy, pair.link_b, now).unwrap();
+    pair.attach(core, copy);
 
     let one = pair.a.engine.open_channel_on(pair.link_a, &CHAT).unwrap().unwrap();
     assert_eq!(pair.a.engine.open_channel_on(pair.link_a, &CHAT), Ok(None));

@@ -8,23 +8,8 @@ use hypertab_core::storage::MemoryStore;
 use sim::{Host, Pair, block};
 
 fn pair(blocks: u64, size: usize, seed: u64) -> (Pair, CoreId, CoreId) {
-    let mut writer = Host::new(1);
-    let store = writer.store(MemoryStore::new());
-    let core = writer.open(store, OpenCore::default());
-    let all: Vec<Bytes> = (0..blocks).map(|index| block(index, size)).collect();
-    if blocks > 0 {
-        writer.engine.core(core).unwrap().append(all, AppendOptions::default());
-        writer.settle();
-    }
-    let key = writer.engine.core(core).unwrap().key();
-    let mut reader = Host::new(2);
-    let store = reader.store(MemoryStore::new());
-    let options = OpenOptions { key: Some(key), ..OpenOptions::default() };
-    let copy = reader.open(store, OpenCore { core: options, ..OpenCore::default() });
-    let mut pair = Pair::new(writer, reader, seed);
-    let now = pair.a.now;
-    pair.a.engine.attach(core, pair.link_a, now).unwrap();
-    pair.b.engine.attach(copy, pair.link_b, now).unwrap();
+    let (mut pair, core, copy) = Pair::of_log((0..blocks).map(|index| block(index, size)).collect(), seed);
+    pair.attach(core, copy);
     (pair, core, copy)
 }
 

@@ -4,7 +4,7 @@ mod common;
 mod sim;
 
 use bytes::Bytes;
-use common::{entries, hex, hex_fixed, load};
+use common::{entries, hex, hex_fixed, load, recorded_link};
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::*;
 use hypertab_core::storage::MemoryStore;
@@ -12,25 +12,11 @@ use serde_json::Value;
 use sim::Host;
 
 fn open(session: &Value, role: Role, core: OpenOptions) -> (Host, CoreId, LinkId) {
-    let connection = &session["connection"];
-    let key = |side: &str| hex_fixed(&connection[side]["static"]["publicKey"]);
-    let (public_key, remote_public_key) =
-        if role == Role::Initiator { (key("a"), key("b")) } else { (key("b"), key("a")) };
-    let handshake_hash = hex_fixed(&connection["handshakeHash"]);
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let core = host.open(store, OpenCore { core, ..OpenCore::default() });
-    let security = Security::External { handshake_hash, remote_public_key, public_key };
-    let options =
-        LinkOptions { role, transport: Transport::Framed, security, keep_alive: None, timeout: None };
-    let link = host.engine.open_link(options, host.now);
+    let link = host.engine.open_link(recorded_link(&session["connection"], role), host.now);
     (host, core, link)
-}
-
-fn receive(host: &mut Host, link: LinkId, bytes: Bytes) {
-    let now = host.now;
-    host.engine.handle_input(Input::Bytes { link, bytes }, now);
-    host.settle();
 }
 
 #[test]
@@ -43,7 +29,7 @@ fn reader_takes_the_head_of_the_recorded_writer() {
     host.settle();
 
     for frame in entries(&session, "frames").iter().filter(|frame| frame["from"] == "a").take(4) {
-        receive(&mut host, link, Bytes::from(hex(&frame["frame"])));
+        host.receive(link, Bytes::from(hex(&frame["frame"])));
     }
 
     assert!(host.closed.is_empty());
@@ -68,7 +54,7 @@ fn writer_answers_the_recorded_reader_as_upstream_did() {
     host.settle();
 
     for frame in entries(&session, "frames").iter().filter(|frame| frame["from"] == "b") {
-        receive(&mut host, link, Bytes::from(hex(&frame["frame"])));
+        host.receive(link, Bytes::from(hex(&frame["frame"])));
     }
 
     assert!(host.closed.is_empty());

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use hypertab_core::engine::{LinkOptions, Role, Security, Transport};
 use serde_json::Value;
 
 /// Returns the parsed file `tests/vectors/<name>.json`.
@@ -11,6 +12,16 @@ pub(crate) fn load(name: &str) -> Value {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name).with_extension("json");
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Returns what a link is opened with that goes on from the handshake of a recorded connection: as the side that opened it, or not.
+pub(crate) fn recorded_link(connection: &Value, role: Role) -> LinkOptions {
+    let key = |side: &str| hex_fixed(&connection[side]["static"]["publicKey"]);
+    let (public_key, remote_public_key) =
+        if role == Role::Initiator { (key("a"), key("b")) } else { (key("b"), key("a")) };
+    let handshake_hash = hex_fixed(&connection["handshakeHash"]);
+    let security = Security::External { handshake_hash, remote_public_key, public_key };
+    LinkOptions { role, transport: Transport::Framed, security, keep_alive: None, timeout: None }
 }
 
 /// Returns the items of the array `value[key]`, which must not be empty.

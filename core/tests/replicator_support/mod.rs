@@ -1,6 +1,8 @@
 //! What the tests of the replicator share: a log in memory, and a node that drives a replicator with it.
 #![allow(dead_code, unreachable_pub)]
 
+pub(crate) mod situations;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;

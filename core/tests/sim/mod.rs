@@ -67,6 +67,12 @@ impl Host {
         id
     }
 
+    /// Takes what a peer sent over a link, and does what follows.
+    pub(crate) fn receive(&mut self, link: LinkId, bytes: Bytes) {
+        self.engine.handle_input(Input::Bytes { link, bytes }, self.now);
+        self.settle();
+    }
+
     /// Carries outputs away until the engine is idle.
     pub(crate) fn drain(&mut self) {
         loop {
@@ -186,6 +192,30 @@ impl Pair {
         let link_a = a.link(Role::Initiator, 101);
         let link_b = b.link(Role::Responder, 102);
         Self { a, b, link_a, link_b, random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1) }
+    }
+
+    /// A writer with these blocks, and a reader that knows the key of its log: nothing is attached yet.
+    pub(crate) fn of_log(blocks: Vec<Bytes>, seed: u64) -> (Self, CoreId, CoreId) {
+        let mut writer = Host::new(1);
+        let store = writer.store(MemoryStore::new());
+        let core = writer.open(store, OpenCore::default());
+        if !blocks.is_empty() {
+            writer.engine.core(core).unwrap().append(blocks, AppendOptions::default());
+            writer.settle();
+        }
+        let key = writer.engine.core(core).unwrap().key();
+        let mut reader = Host::new(2);
+        let store = reader.store(MemoryStore::new());
+        let options = OpenOptions { key: Some(key), ..OpenOptions::default() };
+        let copy = reader.open(store, OpenCore { core: options, ..OpenCore::default() });
+        (Self::new(writer, reader, seed), core, copy)
+    }
+
+    /// Replicates a core of each over the wire.
+    pub(crate) fn attach(&mut self, core: CoreId, copy: CoreId) {
+        let now = self.a.now;
+        self.a.engine.attach(core, self.link_a, now).unwrap();
+        self.b.engine.attach(copy, self.link_b, now).unwrap();
     }
 
     /// Lets one random thing happen. Returns whether anything could.
