@@ -154,6 +154,7 @@ export class Batch<K = any, V = any> {
     const encoding = this.#encoding(options)
     try {
       await this.ready()
+      if (!(seq >= 0)) throw HypercoreError.ASSERTION('block index is invalid', this.core.discoveryKey)
       const walk = this.#walk()
       this.onseq?.(seq)
       const found = await take(walk, this.core, this.options, () => walk.getBySeq(seq) as RawEntry | undefined | false)

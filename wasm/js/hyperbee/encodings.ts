@@ -63,7 +63,7 @@ export function codec (encoding?: BeeEncoding | null): BeeCodec {
   const name = encoding ? STRINGS[encoding] : undefined
   if (!name) return binary
   const text = fromCompact(resolveEncoding(encoding!), name)
-  return { ...text, encode: (value) => text.encode(typeof value === 'string' ? value : value.toString()) }
+  return { ...text, encode: (value) => text.encode(meant(name, typeof value === 'string' ? value : value.toString())) }
 }
 
 /** Encodes one key or value; null stays null, and text without an encoding is UTF-8. */
@@ -137,6 +137,12 @@ function fromCompact (encoding: CompactEncoding, name: string): BeeCodec {
     encode: (value) => encodeValue(encoding, value),
     decode: (bytes) => decodeValue(encoding, bytes)
   }
+}
+
+/** What of a text is digits or letters of an encoding; the rest is nothing here. */
+function meant (name: string, text: string): string {
+  if (name === 'hex') return /^([0-9a-f]{2})*/i.exec(text)![0]
+  return name === 'base64' ? text.replace(/[^A-Za-z0-9+/_-]/g, '') : text
 }
 
 function toBytes (value: unknown): Uint8Array {

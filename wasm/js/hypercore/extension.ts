@@ -1,7 +1,8 @@
 // Messages of a program's own beside a core's replication.
 
 import type { CompactEncoding, ValueEncoding } from '../support/encoding.js'
-import { decodeValue, encodeValue, raw, resolveEncoding } from '../support/encoding.js'
+import { buffer as sized } from '../support/compact.js'
+import { bytesOf, decodeValue, encodeValue, resolveEncoding } from '../support/encoding.js'
 import type { Hypercore } from './hypercore.js'
 import type { Peer } from './peer.js'
 
@@ -59,30 +60,8 @@ function encodingOf (handlers: ExtensionHandlers): CompactEncoding {
   return handlers.encoding ? resolveEncoding(handlers.encoding) : buffer
 }
 
-const buffer: CompactEncoding<Uint8Array | null> = {
-  preencode (state, value) {
-    state.end += value ? lengthSize(value.byteLength) + value.byteLength : 1
-  },
-  encode (state, value) {
-    const length = value?.byteLength ?? 0
-    const view = new DataView(state.buffer!.buffer, state.buffer!.byteOffset)
-    if (length <= 0xfc) view.setUint8(state.start, length)
-    else if (length <= 0xffff) { view.setUint8(state.start, 0xfd); view.setUint16(state.start + 1, length, true) }
-    else { view.setUint8(state.start, 0xfe); view.setUint32(state.start + 1, length, true) }
-    state.start += lengthSize(length)
-    if (value) raw.encode(state, value)
-  },
-  decode (state) {
-    const view = new DataView(state.buffer!.buffer, state.buffer!.byteOffset)
-    const first = view.getUint8(state.start)
-    const length = first <= 0xfc ? first : first === 0xfd ? view.getUint16(state.start + 1, true) : view.getUint32(state.start + 1, true)
-    state.start += lengthSize(length)
-    if (length === 0) return null
-    if (state.end - state.start < length) throw new Error('Out of bounds')
-    return state.buffer!.subarray(state.start, state.start += length)
-  }
-}
-
-function lengthSize (length: number): number {
-  return length <= 0xfc ? 1 : length <= 0xffff ? 3 : 5
+const buffer: CompactEncoding<Uint8Array> = {
+  preencode (state, value) { sized.preencode(state, bytesOf(value)) },
+  encode (state, value) { sized.encode(state, bytesOf(value)) },
+  decode (state) { return sized.decode(state) ?? state.buffer!.subarray(state.start, state.start) }
 }

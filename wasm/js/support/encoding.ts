@@ -1,6 +1,6 @@
 // Value encodings: names, compact encodings, abstract encodings and codecs, all turned into one kind.
 
-import { bytesFrom, userBytes } from '../platform.js'
+import { userBytes } from '../platform.js'
 import { fromHex, fromUtf8, isBytes, toHex, toUtf8 } from './bytes.js'
 
 /** Where a compact encoding reads or writes. */
@@ -60,44 +60,52 @@ export function decodeValue (encoding: CompactEncoding, buffer: Uint8Array): unk
 /** Bytes that fill the state to its end. */
 export const raw: CompactEncoding<Uint8Array> = fromCodec({ encode: (value) => value, decode: (buffer) => buffer })
 
-// An empty block is null, as compact-encoding's raw.binary.
-const binary: CompactEncoding = {
-  ...fromCodec<unknown>({ encode: (value) => isBytes(value) ? value : value ? bytesFrom(value) : new Uint8Array(0), decode: (buffer) => buffer }),
-  decode (state) {
-    return state.start >= state.end ? null : take(state)
+const binary = fromCodec<unknown>({ encode: (value) => typeof value === 'string' ? fromUtf8(value) : bytesOf(value), decode: (buffer) => buffer })
+const utf8 = text(fromUtf8, toUtf8)
+const json = text((value) => fromUtf8(value), (buffer) => JSON.parse(toUtf8(buffer)), JSON.stringify)
+const ndjson = text((value) => fromUtf8(value + '\n'), (buffer) => JSON.parse(toUtf8(buffer)), JSON.stringify)
+
+// What is no digit ends it; the room for what follows is there all the same, as upstream's.
+const hex = text((value) => {
+  const bytes = new Uint8Array(value.length >> 1)
+  for (let i = 0; i < bytes.byteLength; i++) {
+    const byte = fromHex(value.slice(2 * i, 2 * i + 2))
+    if (byte === null) break
+    bytes.set(byte, i)
   }
-}
+  return bytes
+}, toHex)
 
-const utf8 = fromCodec<string>({ encode: fromUtf8, decode: toUtf8 })
-const json = fromCodec<unknown>({ encode: (value) => fromUtf8(JSON.stringify(value)), decode: (buffer) => JSON.parse(toUtf8(buffer)) })
-const ndjson = fromCodec<unknown>({ encode: (value) => fromUtf8(JSON.stringify(value) + '\n'), decode: (buffer) => JSON.parse(toUtf8(buffer)) })
-const hex = fromCodec<string>({ encode: (text) => fromHex(text) ?? new Uint8Array(0), decode: toHex })
+const ascii = text(
+  (value) => Uint8Array.from({ length: value.length }, (_, i) => value.charCodeAt(i)),
+  (buffer) => Array.from(buffer, (byte) => String.fromCharCode(byte & 0x7f)).join('')
+)
 
-const ascii = fromCodec<string>({
-  encode: (text) => Uint8Array.from(text, (character) => character.charCodeAt(0)),
-  decode: (buffer) => Array.from(buffer, (byte) => String.fromCharCode(byte & 0x7f)).join('')
-})
+// Of either alphabet. What is of none is left out, and has its room all the same, as upstream's.
+const base64 = text((value) => {
+  const length = value.replace(/={1,2}$/, '').length
+  const letters = value.replaceAll('-', '+').replaceAll('_', '/').replace(/[^A-Za-z0-9+/]/g, '')
+  const decoded = atob(letters.length % 4 === 1 ? letters.slice(0, -1) : letters)
+  const bytes = new Uint8Array((length * 3) >>> 2)
+  for (let i = 0; i < decoded.length; i++) bytes[i] = decoded.charCodeAt(i)
+  return bytes
+}, (buffer) => btoa(Array.from(buffer, (byte) => String.fromCharCode(byte)).join('')))
 
-const base64 = fromCodec<string>({
-  encode: (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (character) => character.charCodeAt(0)),
-  decode: (buffer) => btoa(Array.from(buffer, (byte) => String.fromCharCode(byte)).join(''))
-})
-
-const utf16 = fromCodec<string>({
-  encode: (text) => {
-    const bytes = new Uint8Array(2 * text.length)
-    for (let i = 0; i < text.length; i++) {
-      bytes[2 * i] = text.charCodeAt(i) & 0xff
-      bytes[2 * i + 1] = text.charCodeAt(i) >> 8
+const utf16 = text(
+  (value) => {
+    const bytes = new Uint8Array(2 * value.length)
+    for (let i = 0; i < value.length; i++) {
+      bytes[2 * i] = value.charCodeAt(i) & 0xff
+      bytes[2 * i + 1] = value.charCodeAt(i) >> 8
     }
     return bytes
   },
-  decode: (buffer) => {
+  (buffer) => {
     let text = ''
     for (let i = 0; i + 1 < buffer.byteLength; i += 2) text += String.fromCharCode(buffer[i]! | buffer[i + 1]! << 8)
     return text
   }
-})
+)
 
 const named: Record<string, CompactEncoding> = {
   ascii,
@@ -112,6 +120,30 @@ const named: Record<string, CompactEncoding> = {
   ndjson,
   json,
   binary
+}
+
+/** Text as bytes. What is no text, also once it was written as such, is refused instead of being made some. */
+function text<T = string> (encode: (text: string) => Uint8Array, decode: (bytes: Uint8Array) => T, write: (value: T) => unknown = (value) => value): CompactEncoding<T> {
+  return fromCodec({
+    encode (value) {
+      const written = write(value)
+      if (typeof written !== 'string') throw new TypeError(`text is needed, not ${kindOf(value)}`)
+      return encode(written)
+    },
+    decode
+  })
+}
+
+/** Bytes of whatever has some. */
+export function bytesOf (value: unknown): Uint8Array {
+  if (isBytes(value)) return value
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  throw new (value === null || value === undefined ? TypeError : RangeError)(`text or bytes are needed, not ${kindOf(value)}`)
+}
+
+function kindOf (value: unknown): string {
+  return value === null ? 'null' : typeof value
 }
 
 function fromCodec<T> (codec: Codec<T>): CompactEncoding<T> {
