@@ -21,7 +21,7 @@ import { root } from './run.mjs'
  * What a log takes from a branch in an atom, and lists of what is in one, are 1 kB of the engine.
  * What tabs know of each other's blocks is 1 kB of every part with a store.
  * What programs look for on the mux of a stream, by the names that upstream has inside, is 0.4 kB of every part with cores or a mux.
- * Refusing what is no text, and reading text that is half of one, is 0.2 kB of every part with cores.
+ * Refusing what is no text, and reading text that is half of one, is 0.3 kB of every part.
  * Nodes of a bee's tree, for programs that walk it by hand, are 1.1 kB of every part with bees.
  * Keys as z-base-32 are 0.6 kB of the inspector.
  * Coming back to a relay is 2 kB of the engine, and 0.6 kB of every part with a DHT.
@@ -30,22 +30,22 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 378_500 },
-  index: { ceiling: 129_600 },
-  hypercore: { ceiling: 77_700 },
-  corestore: { ceiling: 82_000 },
-  hyperbee: { ceiling: 51_800 },
+  index: { ceiling: 129_900 },
+  hypercore: { ceiling: 78_000 },
+  corestore: { ceiling: 82_200 },
+  hyperbee: { ceiling: 52_200 },
   hyperblobs: { ceiling: 45_600 },
-  hyperdrive: { ceiling: 101_900 },
+  hyperdrive: { ceiling: 102_300 },
   'mirror-drive': { ceiling: 44_900 },
   'blind-peering': { ceiling: 53_200 },
-  hyperswarm: { ceiling: 62_100 },
-  dht: { ceiling: 57_400 },
-  protomux: { ceiling: 48_600 },
+  hyperswarm: { ceiling: 62_500 },
+  dht: { ceiling: 57_800 },
+  protomux: { ceiling: 48_900 },
   storage: { ceiling: 43_600 },
   level: { ceiling: 60_800 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_500 },
-  worker: { ceiling: 129_800 },
+  worker: { ceiling: 130_200 },
   'worker-host': { ceiling: 42_400 },
   'service-worker': { ceiling: 8_700 }
 }
