@@ -221,23 +221,9 @@ test('a relay that is killed has its bans, its port and its key as blind relay a
 
 test('native peers that meet at the blind relay have no more of it than their keys may have', async (t) => {
   const relay = await startRelay(t, { testnet: true, args: ['--blind-relay', '--per-key-bytes-per-day', '512KiB'] })
-  const relayThrough = Buffer.from((await relay.process.next('blind-relay')).key, 'hex')
-  const node = () => {
-    const dht = new DHT({ bootstrap: parseBootstrap(relay.bootstrap), host: '127.0.0.1', firewalled: true, quickFirewall: false })
-    defer(t, () => dht.destroy({ force: true }))
-    return dht
-  }
-  // Nobody wants to be punched, and nobody says where it is.
-  const server = node().createServer({ relayThrough, shareLocalAddress: false, holepunch: () => false }, (stream) => {
-    stream.on('error', () => {})
-    stream.pipe(stream)
-  })
-  await server.listen()
-  const stream = node().connect(server.publicKey, { localConnection: false, fastOpen: false, holepunch: () => false })
-  stream.on('error', () => {})
+  const stream = await meet(t, relay)
   let echoed = 0
   stream.on('data', ({ byteLength }) => { echoed += byteLength })
-  const until = async (isSo) => { while (!await isSo()) await sleep(50) }
 
   stream.write(Buffer.alloc(50_000))
   await until(() => echoed === 50_000)
@@ -252,6 +238,86 @@ test('native peers that meet at the blind relay have no more of it than their ke
   assert.ok(bytes > 500_000 && bytes < 512 * 1024 + 1500, `${bytes} bytes were forwarded`)
   assert.ok(echoed < 300_000, `${echoed} bytes came back`)
 })
+
+test('native peers that send too fast through the blind relay lose packets, are slowed down, and lose no byte', async (t) => {
+  const rate = 256 * 1024
+  const relay = await startRelay(t, { testnet: true, args: ['--blind-relay', '--per-key-bytes-per-second', `${rate}`, '--per-key-bytes-burst', '64KiB'] })
+  const stream = await meet(t, relay)
+  const sent = randomBytes(300_000)
+  const parts = []
+  let echoed = 0
+  stream.on('data', (data) => {
+    parts.push(data)
+    echoed += data.byteLength
+  })
+  const start = performance.now()
+  stream.write(sent)
+  await until(() => echoed === sent.byteLength)
+  const seconds = (performance.now() - start) / 1000
+  assert.ok(Buffer.concat(parts).equals(sent))
+  const figures = await relayFigures(relay)
+  assert.ok(figures['turned_down_total{resource="blind_relay_bytes_per_second",scope="key"}'] > 0)
+  assert.deepEqual([figures.blind_relay_sessions, figures.blind_relay_pairs], [2, 1], 'nobody was sent away')
+  // Of either key as many went each way as came back, and what was dropped does not count.
+  const most = 2 * (rate * seconds + 64 * 1024) + 4 * 1500
+  assert.ok(figures.blind_relay_bytes_total <= most, `${figures.blind_relay_bytes_total} bytes in ${seconds} s`)
+})
+
+test('no key and no address has more than its share of the places at the blind relay', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--blind-relay', '--blind-relay-sessions', '40'] })
+  const key = Buffer.from((await relay.process.next('blind-relay')).key, 'hex')
+  const [one, two, three] = ['127.0.0.2', '127.0.0.3', '127.0.0.4'].map((host) => native(t, relay, { host, firewalled: false }))
+  const figures = async () => [await relayFigure(relay, 'blind_relay_sessions'), await relayFigure(relay, 'blind_relay_refused_total')]
+  const open = async (dht, keyPairs) => {
+    const streams = keyPairs.map((keyPair) => dht.connect(key, { keyPair }))
+    // Who is turned away was connected for a moment.
+    for (const stream of streams) stream.on('error', () => {})
+    await Promise.all(streams.map((stream) => stream.opened))
+    return streams
+  }
+  const pairs = (count) => Array.from({ length: count }, () => DHT.keyPair())
+
+  const keyPair = DHT.keyPair()
+  const mine = await open(one, new Array(18).fill(keyPair))
+  await until(async () => (await figures()).join() === '16,2')
+  // The key has no more at another address, and the address none for other keys; others have theirs.
+  await open(two, [keyPair])
+  await until(async () => (await figures()).join() === '16,3')
+  await open(one, pairs(1))
+  await until(async () => (await figures()).join() === '16,4')
+  await open(two, pairs(17))
+  await until(async () => (await figures()).join() === '32,5')
+  await open(three, pairs(9))
+  await until(async () => (await figures()).join() === '40,6')
+  // A place that is free is somebody else's.
+  for (const stream of mine) stream.destroy()
+  await until(async () => (await figures())[0] === 24)
+  await open(three, pairs(1))
+  await until(async () => (await figures()).join() === '25,6')
+})
+
+const until = async (isSo) => { while (!await isSo()) await sleep(50) }
+
+function native (t, relay, options) {
+  const dht = new DHT({ bootstrap: parseBootstrap(relay.bootstrap), host: '127.0.0.1', ...options })
+  defer(t, () => dht.destroy({ force: true }))
+  return dht
+}
+
+/** Two native peers, one of which echoes, with a stream that nobody but the blind relay forwards. */
+async function meet (t, relay) {
+  const relayThrough = Buffer.from((await relay.process.next('blind-relay')).key, 'hex')
+  const node = () => native(t, relay, { firewalled: true, quickFirewall: false })
+  // Nobody wants to be punched, and nobody says where it is.
+  const server = node().createServer({ relayThrough, shareLocalAddress: false, holepunch: () => false }, (stream) => {
+    stream.on('error', () => {})
+    stream.pipe(stream)
+  })
+  await server.listen()
+  const stream = node().connect(server.publicKey, { localConnection: false, fastOpen: false, holepunch: () => false })
+  stream.on('error', () => {})
+  return stream
+}
 
 /** Returns the UDP ports that a process has bound. */
 function udpPorts (pid) {
