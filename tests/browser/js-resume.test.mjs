@@ -87,3 +87,77 @@ test('a page comes back to its relay, and its streams notice nothing', async (t)
     })
   }
 })
+
+test('a page that has lost its network waits for it, and finds out what died without it', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const relay = await startRelay(t, { bootstrap, args: ['--allow-private', '--per-link-resume-grace', '60s'] })
+  const native = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
+  defer(t, () => native.destroy({ force: true }))
+  const server = native.createServer((stream) => {
+    stream.on('error', () => {})
+    stream.on('data', (data) => { stream.write(data) })
+  })
+  await server.listen()
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+
+  for (const entry of ['index', 'worker']) {
+    await t.test(entry === 'index' ? 'with the engine in the page' : 'with the engine in a worker', async () => {
+      const proxy = await startProxy(t, relay.url)
+      const { page } = await openPage(context, url)
+      const devtools = await context.newCDPSession(page)
+      await devtools.send('Network.enable')
+      const setOffline = async (offline) => {
+        await devtools.send('Network.emulateNetworkConditions', { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 })
+        await page.waitForFunction((offline) => navigator.onLine === !offline, offline)
+      }
+      await page.evaluate(async ({ entry, relay, peer }) => {
+        const { DHT, ready } = await import(`/hypertab/browser/${entry}.js`)
+        await ready()
+        const dht = new DHT({ relay, webrtc: false })
+        const events = []
+        for (const name of ['relay-connecting', 'relay-interrupted', 'relay-resumed', 'relay-close']) dht.on(name, () => { events.push(name) })
+        await dht.ready()
+        const key = Uint8Array.from(peer.match(/../g), (byte) => parseInt(byte, 16))
+        const stream = dht.connect(key)
+        let echoed = 0
+        stream.on('data', (data) => { echoed += data.byteLength })
+        await stream.opened
+        Object.assign(window, { dht, stream, events, echoed: () => echoed })
+      }, { entry, relay: proxy.url, peer: server.publicKey.toString('hex') })
+      const write = async (bytes) => await page.evaluate((bytes) => { window.stream.write(new Uint8Array(bytes)) }, bytes)
+      const echoed = async (bytes) => await page.waitForFunction((bytes) => window.echoed() === bytes, bytes)
+      const events = async () => await page.evaluate(() => window.events.splice(0))
+      await write(1000)
+      await echoed(1000)
+      assert.deepEqual(await events(), ['relay-connecting'])
+
+      // The network goes, and the connection dies without a word. Nobody knows, until there is a network again.
+      await setOffline(true)
+      proxy.freeze()
+      await write(2000)
+      await setOffline(false)
+      await echoed(3000)
+      assert.deepEqual(await events(), ['relay-interrupted', 'relay-connecting', 'relay-resumed'])
+
+      // The connection breaks with the network: no attempt is made before there is one.
+      await setOffline(true)
+      proxy.refuses = true
+      proxy.reset()
+      await page.waitForFunction(() => window.events.length > 0)
+      await write(4000)
+      assert.deepEqual(await events(), ['relay-interrupted'])
+      proxy.refuses = false
+      await setOffline(false)
+      await echoed(7000)
+      assert.deepEqual(await events(), ['relay-connecting', 'relay-resumed'])
+      assert.deepEqual(await page.evaluate(async () => {
+        const { dht, stream } = window
+        const state = [dht.online, stream.destroyed]
+        await dht.destroy()
+        return state
+      }), [true, false])
+      await page.close()
+    })
+  }
+})

@@ -23,6 +23,15 @@ export async function startProxy (t, target) {
         far.resetAndDestroy()
       }
     },
+    /** Lets nothing more through the connections that there are, and closes none of them. */
+    freeze () {
+      for (const [near, far] of pairs) {
+        near.unpipe(far)
+        far.unpipe(near)
+        near.pause()
+        far.pause()
+      }
+    },
     /** Breaks every connection here, and leaves the relay in the belief that it is there. */
     forsake () {
       for (const [near, far] of pairs) {
