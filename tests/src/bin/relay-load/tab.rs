@@ -1,4 +1,5 @@
-//! The near end of the load: one WebSocket to a relay, with streams through it.
+//! The near end of the load: one WebSocket to a relay, with streams through it. It says what it has read and may come back, as tabs
+//! of ours do, where the relay has ears for that.
 //!
 //! | command | fields | result |
 //! | --- | --- | --- |
@@ -13,8 +14,10 @@ use std::time::Instant as Clock;
 
 use bytes::{Buf, Bytes, BytesMut};
 use data_encoding::HEXLOWER;
+use hypertab_core::compact_encoding::Encode;
 use hypertab_core::crypto::KeyPair;
-use hypertab_core::dht_relay::{Client, ClientEvent, PROTOCOL, StreamId};
+use hypertab_core::dht_relay::resume::{RESUME_PROTOCOL, decode_ack, encode_ack};
+use hypertab_core::dht_relay::{CREDIT_PROTOCOL, Client, ClientEvent, Credit, PROTOCOL, StreamId};
 use hypertab_core::protomux::{ChannelId, Mux, MuxEvent, OpenChannel};
 use hypertab_core::time::{Duration, Instant};
 use serde_json::{Value, json};
@@ -96,12 +99,25 @@ struct Tab {
     client: Client,
     mux: Mux,
     channel: ChannelId,
+    credit: Option<ChannelId>,
+    resume: Option<ChannelId>,
+    acks: Acks,
     input: BytesMut,
     output: BytesMut,
     streams: BTreeMap<StreamId, Stream>,
     /// Streams that are not open, and until when that is waited for.
     opening: BTreeMap<StreamId, Instant>,
     job: Option<Job>,
+}
+
+/// Frames of the relay's, and what it was told of them.
+#[derive(Default)]
+struct Acks {
+    /// The relay holds links.
+    are_wanted: bool,
+    received: u64,
+    told: u64,
+    untold: usize,
 }
 
 #[derive(Default)]
@@ -128,12 +144,17 @@ impl Tab {
         let key_pair = KeyPair::from_seed(&random());
         let mut mux = Mux::new();
         let channel = mux.open(&OpenChannel { protocol: PROTOCOL, ..OpenChannel::default() });
+        let credit = mux.open(&OpenChannel { protocol: CREDIT_PROTOCOL, ..OpenChannel::default() });
+        let resume = mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, ..OpenChannel::default() });
         Self {
             clock: Clock::now(),
             remotes,
             client: Client::new(key_pair.public_key, random(), Instant::EPOCH),
             mux,
             channel: channel.expect("first channel of a new mux"),
+            credit,
+            resume,
+            acks: Acks::default(),
             input: BytesMut::new(),
             output: BytesMut::new(),
             streams: BTreeMap::new(),
@@ -253,6 +274,7 @@ impl Tab {
                 }
             }
             ClientEvent::Data { stream, bytes } => {
+                self.client.consumed(stream, bytes.len());
                 let Some(stream) = self.streams.get_mut(&stream) else { return };
                 let before = stream.to_receive;
                 stream.to_receive = before.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -267,18 +289,40 @@ impl Tab {
 
     fn handle_frame(&mut self, frame: Bytes) {
         let now = self.now();
+        if self.acks.are_wanted && matches!(decode_ack(&frame), Ok(Some(_))) {
+            return self.client.handle_alive(now);
+        }
+        self.acks.received += 1;
+        self.acks.untold += frame.len();
         self.mux.handle_message(frame);
         loop {
             match self.mux.poll_event() {
-                Ok(Some(MuxEvent::Opened { .. })) => self.client.handle_open(now),
+                Ok(Some(MuxEvent::Opened { channel, .. })) if Some(channel) == self.resume => {
+                    self.acks.are_wanted = true;
+                }
+                Ok(Some(MuxEvent::Opened { channel, .. })) if channel == self.channel => {
+                    self.client.handle_open(now);
+                }
                 Ok(Some(MuxEvent::Message { message_type, payload, .. })) => {
                     self.client.handle_message(message_type, &payload, now);
                 }
                 Ok(Some(MuxEvent::RemoteOpen { open, .. })) => self.mux.reject(open),
-                Ok(Some(MuxEvent::Closed { .. })) => self.client.handle_closed(),
-                Ok(None) => return,
+                Ok(Some(MuxEvent::Closed { channel })) if channel == self.channel => {
+                    self.client.handle_closed();
+                }
+                Ok(Some(MuxEvent::Closed { channel })) if Some(channel) == self.credit => self.credit = None,
+                Ok(Some(MuxEvent::Opened { .. } | MuxEvent::Closed { .. })) => {}
+                Ok(None) => return self.acknowledge(),
                 Err(error) => return say(&json!({ "event": "failed", "why": format!("{error:?}") })),
             }
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let Acks { are_wanted, received, told, untold } = self.acks;
+        if are_wanted && (untold >= ACK_BYTES || received - told >= ACK_FRAMES) {
+            (self.acks.told, self.acks.untold) = (received, 0);
+            self.put(&encode_ack(received));
         }
     }
 
@@ -298,6 +342,11 @@ impl Tab {
                     stream.to_send -= u64::try_from(len).unwrap_or(0);
                 }
             }
+            while let Some(read) = self.client.poll_credit() {
+                if let Some(channel) = self.credit {
+                    self.mux.send(channel, Credit::TYPE, &read.to_vec());
+                }
+            }
             let Some(message) = self.client.poll_transmit(self.output.len() < OUTPUT) else { break };
             self.mux.send_encoded(self.channel, message.message_type(), &message);
             self.frame();
@@ -305,25 +354,28 @@ impl Tab {
         self.frame();
     }
 
-    /// Puts frames into binary messages, masked with zeros.
     fn frame(&mut self) {
         while let Some(frame) = self.mux.poll_transmit() {
-            let payload = frame.into_plain();
-            self.output.extend_from_slice(&[0x82]);
-            match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-                (Ok(len @ 0..126), _) => self.output.extend_from_slice(&[0x80 | len]),
-                (_, Ok(len)) => {
-                    self.output.extend_from_slice(&[0x80 | 126]);
-                    self.output.extend_from_slice(&len.to_be_bytes());
-                }
-                _ => {
-                    self.output.extend_from_slice(&[0x80 | 127]);
-                    self.output.extend_from_slice(&(payload.len() as u64).to_be_bytes());
-                }
-            }
-            self.output.extend_from_slice(&[0; 4]);
-            self.output.extend_from_slice(&payload);
+            self.put(&frame.into_plain());
         }
+    }
+
+    /// Puts a frame into a binary message, masked with zeros.
+    fn put(&mut self, payload: &[u8]) {
+        self.output.extend_from_slice(&[0x82]);
+        match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+            (Ok(len @ 0..126), _) => self.output.extend_from_slice(&[0x80 | len]),
+            (_, Ok(len)) => {
+                self.output.extend_from_slice(&[0x80 | 126]);
+                self.output.extend_from_slice(&len.to_be_bytes());
+            }
+            _ => {
+                self.output.extend_from_slice(&[0x80 | 127]);
+                self.output.extend_from_slice(&(payload.len() as u64).to_be_bytes());
+            }
+        }
+        self.output.extend_from_slice(&[0; 4]);
+        self.output.extend_from_slice(payload);
     }
 
     fn write(&mut self, socket: &TcpStream) -> io::Result<()> {
@@ -373,6 +425,10 @@ impl Tab {
 
 /// How long a dial may take. Upstream's relay leaves some of them without an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes and frames after which the relay is told that they are here, as a tab of ours tells it.
+const ACK_BYTES: usize = 256 * 1024;
+const ACK_FRAMES: u64 = 32;
 
 /// Bytes of one stream that wait in the client.
 const QUEUE: usize = 4 * CHUNK;
