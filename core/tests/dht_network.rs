@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::rpc::{SocketId, Transmit};
 use hypertab_core::dht::{
-    Connect, ConnectError, ConnectionId, Endpoint, EndpointOptions, Event, Finished, Identity, Listen, Mode,
-    Rng, ServerId, holepunch_secret, signing,
+    Announce, Connect, ConnectError, ConnectionId, Endpoint, EndpointOptions, Event, Finished, Identity,
+    Listen, Mode, Rng, ServerId, holepunch_secret, signing,
 };
 use hypertab_core::noise::{Handshake, Keys, Pattern, Role};
 use hypertab_core::time::{Duration, Instant};
@@ -35,8 +35,9 @@ fn announced_record_is_found_until_it_is_removed() {
         let (topic, relay) = ([9; 32], Address::new([5, 5, 5, 5], 555));
 
         let identity = Identity::Local(key_pair.clone());
-        let announce = network
-            .act(a, |endpoint, now| endpoint.announce(topic, identity.clone(), vec![relay], false, now));
+        let at = |relay| Announce { relay_addresses: vec![relay], ..Announce::default() };
+        let announce =
+            network.act(a, |endpoint, now| endpoint.announce(topic, identity.clone(), at(relay), now));
         network.until(|peers| peers[a].finished(announce).is_some());
         let lookup = network.act(b, |endpoint, now| endpoint.lookup(topic, now));
         network.until(|peers| peers[b].finished(lookup).is_some());
@@ -64,7 +65,7 @@ fn announce_is_signed_by_whoever_holds_the_key() {
 
     let identity = Identity::External(key_pair.public_key);
     let announce =
-        network.act(a, |endpoint, now| endpoint.announce([9; 32], identity, Vec::new(), false, now));
+        network.act(a, |endpoint, now| endpoint.announce([9; 32], identity, Announce::default(), now));
     network.until(|peers| peers[a].finished(announce).is_some());
     let lookup = network.act(b, |endpoint, now| endpoint.lookup([9; 32], now));
     network.until(|peers| peers[b].finished(lookup).is_some());

@@ -5,6 +5,7 @@ mod relay_support;
 
 use bytes::Bytes;
 use hypertab_core::dht_relay::messages::Message;
+use hypertab_core::dht_relay::queries::AnnounceTerms;
 use hypertab_core::dht_relay::{
     Client, ClientEvent, Failure, Limits, PROTOCOL, Permissions, Quota, Quotas, Refusal, StreamError,
 };
@@ -93,7 +94,7 @@ fn hostile_relays_harm_no_client() {
         let mut client = Client::new(pair(1).public_key, [seed.to_le_bytes()[0]; 32], now);
         let stream = client.connect(pair(2).public_key, &pair(1), now);
         client.listen(&pair(1), seed % 2 == 0);
-        client.announce([1; 32], &pair(1), now);
+        client.announce([1; 32], &pair(1), AnnounceTerms::default(), now);
         for round in 0..200 {
             let (message_type, payload) = hostile_message(&mut random);
             client.handle_message(message_type, &payload, now + Duration::from_millis(round));

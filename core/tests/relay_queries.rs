@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hypertab_core::crypto::blake2b_256;
 use hypertab_core::dht::messages::{MutablePut, encode_seq};
 use hypertab_core::dht::{Event, Finished, command, error, signing};
-use hypertab_core::dht_relay::queries::{Question, WriteEnd};
+use hypertab_core::dht_relay::queries::{AnnounceTerms, Question, WriteEnd};
 use hypertab_core::dht_relay::{ClientEvent, Limits, QueryError};
 use hypertab_core::time::Duration;
 
@@ -20,7 +20,7 @@ fn announce_is_signed_by_the_client_and_found_by_all() {
     let (pair, topic) = (pair(1), [7; 32]);
 
     let now = world.now;
-    let query = world.tabs[one].client.announce(topic, &pair, now);
+    let query = world.tabs[one].client.announce(topic, &pair, AnnounceTerms::default(), now);
     world.run(Duration::from_secs(5));
     assert!(world.tabs[one].is_finished(query));
 

@@ -5,14 +5,16 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use hypertab_core::compact_encoding::Encode;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::rpc::SocketId;
 use hypertab_core::dht::{ConnectionId, Endpoint, EndpointOptions, Event as DhtEvent, Identity, Listen};
-use hypertab_core::dht_relay::resume::{Claim, RESUME_PROTOCOL, Token};
+use hypertab_core::dht_relay::messages::Message;
+use hypertab_core::dht_relay::resume::{Claim, RESUME_PROTOCOL, Ticket, Token};
 use hypertab_core::dht_relay::{self, Bridge, BridgeEvent, BridgeOptions, Full, Limits, Permissions, Quotas};
 use hypertab_core::engine::*;
 use hypertab_core::noise::Role as NoiseRole;
-use hypertab_core::protomux::{Mux, MuxEvent, OpenChannel};
+use hypertab_core::protomux::{ChannelId, Mux, MuxEvent, OpenChannel};
 use hypertab_core::secret_stream::{self, Entropy, Outgoing, SecretStream};
 use hypertab_core::time::{Duration, Instant};
 use hypertab_core::udx::Address;
@@ -158,6 +160,48 @@ fn as_much_is_kept_as_the_bound_says_and_the_rest_waits_where_it_is() {
 }
 
 #[test]
+fn who_acknowledges_nothing_cannot_come_back_when_much_is_kept_and_who_does_can() {
+    let mut world = World::new(Limits { resume_bytes: 100_000, ..Limits::default() });
+    world.connect();
+    let mut silent = [world.open_silent(1), world.open_silent(2)];
+    for link in &mut silent {
+        world.ping(link, 600);
+    }
+    let kept = world.bridge.figures().kept;
+    assert!(kept <= 100_000 && kept > 75_000, "{kept} bytes");
+    assert_eq!(world.bridge.counters().resume_lost, 0);
+
+    // The first of them goes for what the others are sent, and the tab is as it was.
+    world.run(Duration::from_secs(1));
+    world.ping(&mut silent[1], 360);
+    assert_eq!(world.bridge.counters().resume_lost, 1);
+    assert!(world.bridge.figures().kept <= 100_000);
+    world.send_both(30, 900);
+    world.run(Duration::from_millis(7));
+    world.lose(true);
+    world.run(Duration::from_secs(2));
+    world.send_both(30, 900);
+    world.run(Duration::from_secs(2));
+    world.assert_all_arrived();
+    assert_eq!(world.bridge.counters().resumed, 1);
+
+    // Nobody keeps more than that, whatever they do.
+    for turn in 0..20 {
+        world.ping(&mut silent[turn % 2], 300);
+        world.run(Duration::from_millis(100));
+        assert!(world.bridge.figures().kept <= 100_000);
+    }
+    assert!(world.bridge.hold_link(silent[0].at_relay, world.now));
+    let claim = Claim { token: Token(silent[0].token), received: 1 };
+    assert!(!world.resumes(&claim), "what it lacks is not here");
+    for link in silent {
+        world.bridge.close_link(link.at_relay, world.now);
+    }
+    world.run(Duration::from_secs(3));
+    assert!(world.bridge.figures().kept < 1_000, "the tab has acknowledged");
+}
+
+#[test]
 fn links_that_are_held_count_and_give_way_to_whoever_comes() {
     let mut quotas = Quotas::default();
     quotas.address.links = Some(1);
@@ -209,6 +253,14 @@ struct World {
     sent: u32,
     received: [Vec<Bytes>; 2],
     wanted: [Vec<Bytes>; 2],
+}
+
+/// A client that comes back with nothing that it has.
+struct Silent {
+    at_relay: dht_relay::LinkId,
+    mux: Mux,
+    channel: ChannelId,
+    token: [u8; 32],
 }
 
 struct Wire {
@@ -323,7 +375,6 @@ impl World {
 
     /// Claims a link in the name of somebody, and returns whether the relay gives it away.
     fn claim(&mut self, claim: &Claim) -> bool {
-        use hypertab_core::compact_encoding::Encode;
         let link = self.open_other().unwrap();
         let mut mux = Mux::new();
         let handshake = &claim.to_vec()[..];
@@ -342,6 +393,63 @@ impl World {
         }
         self.bridge.close_link(link, self.now);
         !is_rejected
+    }
+
+    /// A client that takes all frames and acknowledges none.
+    fn open_silent(&mut self, number: u8) -> Silent {
+        let at_relay = self.bridge.open_link([number + 10; 16], Permissions::ALL, self.now).unwrap();
+        let mut mux = Mux::new();
+        let protocol = dht_relay::PROTOCOL;
+        let channel = mux.open(&OpenChannel { protocol, ..OpenChannel::default() }).unwrap();
+        mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, ..OpenChannel::default() }).unwrap();
+        let hello = Message::Handshake { public_key: [number; 32], secret_key: None };
+        mux.send(channel, hello.message_type(), &hello.to_vec());
+        let mut token = None;
+        while let Some(frame) = mux.poll_transmit() {
+            self.bridge.handle_frame(at_relay, frame.into_plain(), self.now);
+            self.drain_bridge();
+        }
+        while let Some(frame) = self.bridge.poll_frame(at_relay, self.now) {
+            mux.handle_message(frame);
+            while let Some(event) = mux.poll_event().unwrap() {
+                if let MuxEvent::Opened { handshake, .. } = event
+                    && let Ok(ticket) = Ticket::decode(&handshake)
+                {
+                    token = Some(ticket.token.0);
+                }
+            }
+        }
+        Silent { at_relay, mux, channel, token: token.expect("the relay holds links") }
+    }
+
+    /// Has the relay answer so often.
+    fn ping(&mut self, silent: &mut Silent, count: usize) {
+        let mux = &mut silent.mux;
+        for _ in 0..count {
+            mux.send(silent.channel, Message::Ping.message_type(), &[]);
+            while let Some(frame) = mux.poll_transmit() {
+                self.bridge.handle_frame(silent.at_relay, frame.into_plain(), self.now);
+            }
+            while self.bridge.poll_frame(silent.at_relay, self.now).is_some() {}
+        }
+    }
+
+    /// Returns whether somebody goes on with a link.
+    fn resumes(&mut self, claim: &Claim) -> bool {
+        let link = self.bridge.open_link([30; 16], Permissions::ALL, self.now).unwrap();
+        let mut mux = Mux::new();
+        let handshake = &claim.to_vec()[..];
+        mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, handshake, ..OpenChannel::default() }).unwrap();
+        let frame = mux.poll_transmit().unwrap().into_plain();
+        self.bridge.handle_frame(link, frame, self.now);
+        let mut is_claimed = None;
+        while let Some(event) = self.bridge.poll_event() {
+            if let BridgeEvent::Resuming(link, of) = event {
+                is_claimed = Some(self.bridge.resume(link, of, self.now));
+            }
+        }
+        self.bridge.close_link(link, self.now);
+        is_claimed.expect("the link is there")
     }
 
     /// Sends so many messages each way.

@@ -131,6 +131,18 @@ impl Metrics {
             "Links whose client did not come back in time",
             as_f64(counters.resume_expired),
         );
+        page.one(
+            "resume_bytes",
+            "gauge",
+            "Bytes that are kept for clients that come back",
+            figures.kept as f64,
+        );
+        page.one(
+            "resume_lost_total",
+            "counter",
+            "Links that could not be gone on with for a while, because too much was kept",
+            as_f64(counters.resume_lost),
+        );
         page.one("links_total", "counter", "WebSockets opened", as_f64(self.links.get()));
         page.one("streams", "gauge", "Streams between clients and peers", as_f64(figures.streams));
         page.one("streams_half_open", "gauge", "Streams that are not open yet", as_f64(figures.half_open));

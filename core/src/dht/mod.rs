@@ -34,7 +34,7 @@ mod streams;
 mod wire;
 
 pub use address::{is_bogon, is_private, is_reserved, match_address};
-pub use endpoint::{Connect, Endpoint, EndpointOptions, Listen, Misuse};
+pub use endpoint::{Announce, Connect, Endpoint, EndpointOptions, Listen, Misuse};
 pub use events::{
     ConnectError, ConnectionId, Event, Finished, LookupReply, OperationError, OperationId, ServerId,
     SignatureId, SignatureRequest, Signee, StreamError,

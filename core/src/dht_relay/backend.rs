@@ -6,10 +6,13 @@ use core::net::SocketAddrV4;
 use bytes::Bytes;
 
 use super::bridge::LinkId;
-use super::queries::Question;
-use super::quota::{Ledger, Resource};
+use super::ledger::Ledger;
+use super::queries::{AnnounceTerms, Question};
+use super::quota::Resource;
 use crate::collections::BTreeMap;
-use crate::dht::{Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId};
+use crate::dht::{
+    Announce, Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId,
+};
 use crate::time::Instant;
 use crate::udx::Address;
 
@@ -21,7 +24,7 @@ pub(super) trait Backend {
     fn take_lookup(&mut self) -> bool;
 
     fn lookup(&mut self, topic: [u8; 32]) -> OperationId;
-    fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
+    fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32], terms: AnnounceTerms) -> OperationId;
     fn unannounce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId;
     fn ask(&mut self, question: Question) -> OperationId;
     /// Reports whether the reply is one that can be written to, and was not yet.
@@ -32,6 +35,8 @@ pub(super) trait Backend {
     fn connect(&mut self, public_key: [u8; 32], remote_public_key: [u8; 32]) -> ConnectionId;
     /// Returns `None` when somebody else listens on the key.
     fn listen(&mut self, public_key: [u8; 32]) -> Option<ServerId>;
+    /// Returns the nodes through which a key is reached that is listened on.
+    fn reachable(&self, server: ServerId) -> Vec<SocketAddrV4>;
     /// Takes a key away from whoever listens on it, and tells them.
     fn take_over(&mut self, public_key: [u8; 32]);
     fn close_server(&mut self, server: ServerId, is_polite: bool);
@@ -113,6 +118,8 @@ pub struct Counters {
     pub resumed: u64,
     /// Links that were held for clients that did not come back.
     pub resume_expired: u64,
+    /// Links whose frames were let go because so many were kept.
+    pub resume_lost: u64,
     /// Requests, and packets between native peers, turned down, by what there was too much of and whose account was full.
     pub turned_down: BTreeMap<(&'static str, &'static str), u64>,
 }
@@ -162,13 +169,19 @@ impl Backend for Port<'_> {
         id
     }
 
-    fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32]) -> OperationId {
+    fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32], terms: AnnounceTerms) -> OperationId {
         self.counters.announces += 1;
+        let AnnounceTerms { clears, bump, relay_addresses } = terms;
+        let mut relay_addresses: Vec<_> = relay_addresses.into_iter().map(Address::from).collect();
         // Peers find a key that is listened on here without a search of their own.
-        let server = self.routes.keys.get(&public_key);
-        let relays = server.map(|server| self.endpoint.relay_addresses(*server)).unwrap_or_default();
+        if relay_addresses.is_empty()
+            && let Some(server) = self.routes.keys.get(&public_key)
+        {
+            relay_addresses = self.endpoint.relay_addresses(*server);
+        }
         let identity = Identity::External(public_key);
-        let id = self.endpoint.announce(topic, identity, relays, false, self.now);
+        let record = Announce { relay_addresses, bump, clears };
+        let id = self.endpoint.announce(topic, identity, record, self.now);
         self.routes.operations.insert(id, self.link);
         id
     }
@@ -231,6 +244,10 @@ impl Backend for Port<'_> {
             }
             Err(_) => None,
         }
+    }
+
+    fn reachable(&self, server: ServerId) -> Vec<SocketAddrV4> {
+        self.endpoint.relay_addresses(server).into_iter().map(Into::into).collect()
     }
 
     fn take_over(&mut self, public_key: [u8; 32]) {

@@ -34,6 +34,8 @@ pub struct Limits {
     pub blocked_timeout: Duration,
     /// How long a link is held whose WebSocket broke, for a client that goes on with it; `None` holds none.
     pub resume_grace: Option<Duration>,
+    /// Bytes that are kept for clients that come back, over all links of the relay; those that have waited longest go first.
+    pub resume_bytes: usize,
 }
 
 impl Limits {
@@ -53,6 +55,7 @@ impl Limits {
         answer_timeout: Duration::from_secs(10),
         blocked_timeout: Duration::from_secs(30),
         resume_grace: Some(Duration::from_secs(10)),
+        resume_bytes: 256 * 1024 * 1024,
     };
 }
 

@@ -11,10 +11,14 @@
 mod backend;
 #[cfg(feature = "dht")]
 mod bridge;
+#[cfg(feature = "dht")]
+mod bucket;
 mod client;
 mod credit;
 pub mod detour;
 mod handshakes;
+#[cfg(feature = "dht")]
+mod ledger;
 #[cfg(feature = "dht")]
 mod limits;
 pub mod messages;

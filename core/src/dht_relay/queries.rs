@@ -19,9 +19,13 @@
 //! | 4 | written | relay | `u32 query ‖ uint reply ‖ u8 status(0 answered, 1 not answered, 2 refused) ‖ uint error of the node` |
 //! | 5 | forget | client | `u32 query` |
 //! | 6 | closest | relay | `u32 query ‖ array(addr) nodes` |
+//! | 7 | announce | client | `u32 query ‖ u8 flags(1 clear) ‖ fixed32 topic ‖ fixed32 key ‖ uint bump ‖ array(addr) relays` |
+//! | 8 | reachable | relay | `u32 server ‖ array(addr) nodes` |
 //!
-//! The last is about a lookup, announce or unannounce of upstream's protocol: the nodes that were closest, closest first, before
-//! that says that it has finished.
+//! Closest is about a lookup, announce or unannounce of upstream's protocol: the nodes that were closest, closest first, before
+//! that says that it has finished. Announce is upstream's with what that has no words for: what was announced before is taken
+//! back first, attention is asked for, and the record names these nodes; without any, those that know a key that is listened on
+//! at the relay. Reachable names those, before upstream's protocol says that it is listened on.
 //!
 //! Without the flag for writes a query is over with done. With it, it is over with forget, or 30 s after done. Commands are
 //! those of hyperdht: find peer, lookup, immutable get, and mutable get with the least version as its value; with the
@@ -109,6 +113,19 @@ pub enum QueryMessage {
     Written { query: u32, reply: u32, end: WriteEnd },
     Forget { query: u32 },
     Closest { query: u32, nodes: Vec<SocketAddrV4> },
+    Announce { query: u32, topic: [u8; 32], public_key: [u8; 32], terms: AnnounceTerms },
+    Reachable { server: u32, nodes: Vec<SocketAddrV4> },
+}
+
+/// What an announce has beyond a topic and a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnnounceTerms {
+    /// Whether what the key announced before is taken back first.
+    pub clears: bool,
+    /// Asks for attention to the topic: milliseconds of the epoch, 0 for none.
+    pub bump: u64,
+    /// Nodes to reach the key through; without any, those that the relay knows.
+    pub relay_addresses: Vec<SocketAddrV4>,
 }
 
 impl QueryMessage {
@@ -122,6 +139,8 @@ impl QueryMessage {
             Self::Written { .. } => 4,
             Self::Forget { .. } => 5,
             Self::Closest { .. } => 6,
+            Self::Announce { .. } => 7,
+            Self::Reachable { .. } => 8,
         }
     }
 
@@ -132,7 +151,7 @@ impl QueryMessage {
     /// Returns a [`DecodeError`] when the bytes are no such message.
     pub fn decode(message_type: u64, bytes: &Bytes) -> Result<Option<Self>> {
         let reader = &mut Reader::new(bytes);
-        if message_type > 6 {
+        if message_type > LAST_TYPE {
             return Ok(None);
         }
         let query = reader.u32()?;
@@ -193,7 +212,15 @@ impl QueryMessage {
                 Self::Written { query, reply, end }
             }
             5 => Self::Forget { query },
-            _ => Self::Closest { query, nodes: read_addresses(reader)? },
+            6 => Self::Closest { query, nodes: read_addresses(reader)? },
+            7 => {
+                let clears = reader.u8()? & CLEARS != 0;
+                let (topic, public_key) = (reader.fixed()?, reader.fixed()?);
+                let terms =
+                    AnnounceTerms { clears, bump: reader.uint()?, relay_addresses: read_addresses(reader)? };
+                Self::Announce { query, topic, public_key, terms }
+            }
+            _ => Self::Reachable { server: query, nodes: read_addresses(reader)? },
         }))
     }
 }
@@ -217,7 +244,10 @@ impl Encode for QueryMessage {
             }
             Self::Written { reply, end, .. } => uint_len(u64::from(*reply)) + 1 + uint_len(end.error()),
             Self::Forget { .. } => 0,
-            Self::Closest { nodes, .. } => addresses_len(nodes),
+            Self::Closest { nodes, .. } | Self::Reachable { nodes, .. } => addresses_len(nodes),
+            Self::Announce { terms, .. } => {
+                1 + 64 + uint_len(terms.bump) + addresses_len(&terms.relay_addresses)
+            }
         }
     }
 
@@ -278,9 +308,17 @@ impl Encode for QueryMessage {
                 writer.uint(end.error());
             }
             Self::Forget { query } => writer.u32(*query),
-            Self::Closest { query, nodes } => {
+            Self::Closest { query, nodes } | Self::Reachable { server: query, nodes } => {
                 writer.u32(*query);
                 write_addresses(writer, nodes);
+            }
+            Self::Announce { query, topic, public_key, terms } => {
+                writer.u32(*query);
+                writer.u8(flag(CLEARS, terms.clears));
+                writer.fixed(topic);
+                writer.fixed(public_key);
+                writer.uint(terms.bump);
+                write_addresses(writer, &terms.relay_addresses);
             }
         }
     }
@@ -304,6 +342,10 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Number of the last message that is known.
+const LAST_TYPE: u64 = 8;
+
+const CLEARS: u8 = 1;
 const INTERNAL: u8 = 1;
 const WRITES: u8 = 2;
 const ID: u8 = 1;
@@ -338,7 +380,7 @@ mod tests {
         };
         let find_node =
             Question { is_internal: true, may_write: false, command: 2, value: None, ..ask.clone() };
-        let cases: [(QueryMessage, u64, Vec<u8>); 9] = [
+        let cases: [(QueryMessage, u64, Vec<u8>); 11] = [
             (
                 QueryMessage::Ask { query: 1, question: ask },
                 0,
@@ -385,6 +427,26 @@ mod tests {
                 6,
                 [9, 0, 0, 0, 1, 10, 0, 0, 3, 2, 0].to_vec(),
             ),
+            (
+                QueryMessage::Announce {
+                    query: 9,
+                    topic: [0xaa; 32],
+                    public_key: [0xbb; 32],
+                    terms: AnnounceTerms {
+                        clears: true,
+                        bump: 300,
+                        relay_addresses: alloc::vec![address(3, 2)],
+                    },
+                },
+                7,
+                [&[9, 0, 0, 0, 1][..], &[0xaa; 32], &[0xbb; 32], &[0xfd, 0x2c, 1, 1, 10, 0, 0, 3, 2, 0]]
+                    .concat(),
+            ),
+            (
+                QueryMessage::Reachable { server: 9, nodes: alloc::vec![address(3, 2)] },
+                8,
+                [9, 0, 0, 0, 1, 10, 0, 0, 3, 2, 0].to_vec(),
+            ),
         ];
         for (message, message_type, bytes) in cases {
             assert_eq!(message.message_type(), message_type);
@@ -396,7 +458,7 @@ mod tests {
 
     #[test]
     fn short_and_endless_messages_are_refused() {
-        for message_type in 0..7 {
+        for message_type in 0..=LAST_TYPE {
             for len in 0..120 {
                 for fill in [0, 1, 0xff] {
                     let bytes = Bytes::from(alloc::vec![fill; len]);
@@ -407,6 +469,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(QueryMessage::decode(7, &Bytes::new()), Ok(None));
+        assert_eq!(QueryMessage::decode(LAST_TYPE + 1, &Bytes::new()), Ok(None));
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::collections::BTreeMap;
 
-use super::quota::{Bucket, Rate};
+use super::bucket::{Bucket, Rate};
 use crate::dht::{is_bogon, rpc};
 use crate::time::{Duration, Instant};
 use crate::udx::Address;

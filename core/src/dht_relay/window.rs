@@ -14,8 +14,10 @@ pub(crate) struct Window {
     keeps: bool,
     /// Frames sent.
     sent: u64,
-    /// The last of them, up to [`MAX_KEPT`] bytes: those that the other end has not acknowledged.
-    kept: VecDeque<Bytes>,
+    /// The last of them, up to [`MAX_KEPT`] bytes: those that the other end has not acknowledged, and when they were sent.
+    kept: VecDeque<(Bytes, Instant)>,
+    /// The first frames of those were let go: others are kept once all that were sent are acknowledged.
+    has_lost: bool,
     /// Bytes that `kept` takes.
     bytes: usize,
     /// How many of the last ones of `kept` are to be sent again.
@@ -43,6 +45,7 @@ impl Window {
             keeps,
             sent: 0,
             kept: VecDeque::new(),
+            has_lost: false,
             bytes: 0,
             lacking: 0,
             received: 0,
@@ -83,12 +86,33 @@ impl Window {
     }
 
     /// Notes that a frame is sent.
-    pub(crate) fn handle_sent(&mut self, frame: &Bytes) {
+    pub(crate) fn handle_sent(&mut self, frame: &Bytes, now: Instant) {
         self.sent += 1;
-        if self.keeps {
+        if self.keeps && !self.has_lost {
             self.bytes += cost(frame);
-            self.kept.push_back(frame.clone());
+            self.kept.push_back((frame.clone(), now));
         }
+    }
+
+    /// Returns the bytes that the frames take that are kept.
+    #[cfg(feature = "dht")]
+    pub(crate) fn kept(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns when the first of them was sent.
+    #[cfg(feature = "dht")]
+    pub(crate) fn kept_since(&self) -> Option<Instant> {
+        self.kept.front().map(|(_, sent)| *sent)
+    }
+
+    /// Lets go of all of them. Until the other end has acknowledged every frame, it cannot come back.
+    #[cfg(feature = "dht")]
+    pub(crate) fn lose(&mut self) {
+        self.has_lost |= !self.kept.is_empty();
+        self.kept = VecDeque::new();
+        self.bytes = 0;
+        self.lacking = 0;
     }
 
     /// Notes that a frame has come.
@@ -111,10 +135,11 @@ impl Window {
             return Err(Miscounted);
         }
         while self.sent - (self.kept.len() as u64) < received
-            && let Some(frame) = self.kept.pop_front()
+            && let Some((frame, _)) = self.kept.pop_front()
         {
             self.bytes -= cost(&frame);
         }
+        self.has_lost &= received < self.sent;
         if self.kept.is_empty() && self.kept.capacity() > FEW {
             self.kept = VecDeque::new();
         }
@@ -153,7 +178,7 @@ impl Window {
 
     /// Returns the next frame that is to be sent again; it is not counted anew.
     pub(crate) fn poll_lacking(&mut self) -> Option<Bytes> {
-        let frame = self.kept.get(self.kept.len().checked_sub(self.lacking)?)?.clone();
+        let (frame, _) = self.kept.get(self.kept.len().checked_sub(self.lacking)?)?.clone();
         self.lacking -= 1;
         Some(frame)
     }
@@ -203,6 +228,10 @@ const ACK_FRAMES: u64 = 32;
 /// Bytes after which it is told some time later, so that a link at rest keeps next to nothing.
 const ACK_SOON: usize = 1024;
 
+/// Less than this a client may leave unacknowledged for good.
+#[cfg(feature = "dht")]
+pub(super) const AT_REST: usize = ACK_SOON + ACK_FRAMES as usize * FRAME_COST;
+
 /// How much later.
 const ACK_DELAY: Duration = Duration::from_secs(1);
 
@@ -227,7 +256,7 @@ mod tests {
                 for acked in 0..=received {
                     let mut window = Window::new(true);
                     let frames: Vec<_> = (0..sent as usize).map(|number| frame(number, 10)).collect();
-                    frames.iter().for_each(|frame| window.handle_sent(frame));
+                    frames.iter().for_each(|frame| window.handle_sent(frame, Instant::EPOCH));
                     window.handle_ack(acked).unwrap();
                     window.resume(received).unwrap();
                     let mut again: Vec<_> = core::iter::from_fn(|| window.poll_lacking()).collect();
@@ -248,7 +277,7 @@ mod tests {
     #[test]
     fn counts_that_cannot_be_are_told_from_those_that_can() {
         let mut window = Window::new(true);
-        (0..4).for_each(|number| window.handle_sent(&frame(number, 10)));
+        (0..4).for_each(|number| window.handle_sent(&frame(number, 10), Instant::EPOCH));
         window.handle_ack(2).unwrap();
         assert_eq!(window.handle_ack(5), Err(Miscounted));
         assert_eq!(window.resume(5), Err(Miscounted));
@@ -264,13 +293,13 @@ mod tests {
     #[test]
     fn frames_are_kept_from_when_they_may_be_lost_and_no_more_of_them_than_fit() {
         let mut window = Window::new(false);
-        window.handle_sent(&frame(0, 10));
+        window.handle_sent(&frame(0, 10), Instant::EPOCH);
         window.keep();
         assert_eq!(window.room(), usize::MAX);
         let len = MAX_KEPT / 32 - FRAME_COST;
         for number in 1..=32 {
             assert!(window.room() >= len);
-            window.handle_sent(&frame(number, len));
+            window.handle_sent(&frame(number, len), Instant::EPOCH);
         }
         assert_eq!((window.room(), window.bytes), (0, MAX_KEPT));
         assert!(!window.has_all_after(0), "the first one was not kept");
@@ -283,12 +312,35 @@ mod tests {
         let mut window = Window::new(true);
         let mut sent = 0;
         while window.room() > 0 {
-            window.handle_sent(&frame(sent, 1));
+            window.handle_sent(&frame(sent, 1), Instant::EPOCH);
             sent += 1;
         }
         assert!(sent <= MAX_KEPT / FRAME_COST);
         window.handle_ack(sent as u64).unwrap();
         assert_eq!((window.bytes, window.room()), (0, usize::MAX));
+    }
+
+    #[cfg(feature = "dht")]
+    #[test]
+    fn what_was_let_go_is_not_claimed_and_frames_are_kept_again_once_the_other_end_has_all() {
+        let at = |seconds| Instant::EPOCH + Duration::from_secs(seconds);
+        let mut window = Window::new(true);
+        (0..3).for_each(|number| window.handle_sent(&frame(number, 10), at(number as u64)));
+        window.handle_ack(1).unwrap();
+        assert_eq!((window.kept(), window.kept_since()), (2 * (10 + FRAME_COST), Some(at(1))));
+        window.lose();
+        window.handle_sent(&frame(3, 10), at(3));
+        assert_eq!((window.kept(), window.kept_since(), window.room()), (0, None, usize::MAX));
+        window.handle_ack(3).unwrap();
+        assert!(!window.has_all_after(3), "the fourth is not here");
+        assert!(window.has_all_after(4), "who has all lacks nothing");
+        window.handle_ack(4).unwrap();
+        window.handle_sent(&frame(4, 10), at(4));
+        assert_eq!((window.kept(), window.has_all_after(4)), (10 + FRAME_COST, true));
+        window.handle_ack(5).unwrap();
+        window.lose();
+        window.handle_sent(&frame(5, 10), at(5));
+        assert_eq!(window.kept(), 10 + FRAME_COST, "nothing was lost with nothing kept");
     }
 
     #[test]

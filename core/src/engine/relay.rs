@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::collections::{BTreeMap, BTreeSet};
 use crate::crypto::KeyPair;
 use crate::dht_relay::detour::Detour;
-use crate::dht_relay::queries::{QUERY_PROTOCOL, Question};
+use crate::dht_relay::queries::{AnnounceTerms, QUERY_PROTOCOL, Question};
 use crate::dht_relay::resume::RESUME_PROTOCOL;
 use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryId, StreamId};
 use crate::id::PublicKey;
@@ -171,9 +171,10 @@ impl Engine {
         relay: RelayId,
         topic: [u8; 32],
         key_pair: &KeyPair,
+        terms: AnnounceTerms,
         now: Instant,
     ) -> Result<RequestId, Misuse> {
-        self.query(relay, |client| client.announce(topic, key_pair, now))
+        self.query(relay, |client| client.announce(topic, key_pair, terms, now))
     }
 
     /// Removes the record of `key_pair` from a topic. Results as for [`lookup`](Self::lookup).
@@ -510,9 +511,9 @@ impl Engine {
                 let carrier = Carrier { relay, stream };
                 self.add_carried(link, Role::Initiator, session, dialling.public_key, carrier, now);
             }
-            ClientEvent::Listening { server, address } => {
+            ClientEvent::Listening { server, address, nodes } => {
                 if let Some(server) = server_id(entry, server) {
-                    self.emit(Event::Relay(RelayEvent::Listening { server, address }));
+                    self.emit(Event::Relay(RelayEvent::Listening { server, address, nodes }));
                 }
             }
             ClientEvent::ServerClosed { server } => {
@@ -523,7 +524,7 @@ impl Engine {
                 }
                 self.emit(Event::Relay(RelayEvent::ServerClosed { server: state.id }));
             }
-            ClientEvent::Incoming { incoming, server, remote_public_key, .. } => {
+            ClientEvent::Incoming { incoming, server, remote_public_key, payload } => {
                 self.last_id += 1;
                 let id = IncomingId(self.last_id);
                 let Some(server) = server_id(entry, server) else { return };
@@ -532,7 +533,8 @@ impl Engine {
                 while entry.incoming.len() > MAX_INCOMING {
                     entry.incoming.pop_first();
                 }
-                self.emit(Event::Relay(RelayEvent::Incoming { incoming: id, server, remote_public_key }));
+                let event = RelayEvent::Incoming { incoming: id, server, remote_public_key, payload };
+                self.emit(Event::Relay(event));
             }
             ClientEvent::Connection { stream, server, session } => {
                 let Some(state) = entry.servers.get(&server) else { return };

@@ -182,7 +182,7 @@ impl Engine {
                     (Some(carrier), _) => self.carry(carrier, bytes, now),
                     (None, relay) => {
                         if let Some(relay) = relay {
-                            self.control_sent(id, relay, &bytes);
+                            self.control_sent(id, relay, &bytes, now);
                         }
                         self.outputs.push_back(Output::Transmit { link: id, bytes });
                     }

@@ -167,9 +167,9 @@ impl Engine {
     }
 
     /// Notes a message for the transport of a relay's control link.
-    pub(super) fn control_sent(&mut self, link: LinkId, relay: RelayId, bytes: &Bytes) {
+    pub(super) fn control_sent(&mut self, link: LinkId, relay: RelayId, bytes: &Bytes, now: Instant) {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
-        entry.resumption.window.handle_sent(bytes);
+        entry.resumption.window.handle_sent(bytes, now);
         let room = entry.resumption.window.room();
         if let Some(entry) = self.links.get_mut(&link) {
             entry.link.set_room(room);

@@ -6,8 +6,10 @@
 //! Source: udx-native 1.21, recorded behaviour.
 
 mod address;
+mod batch;
 mod ceiling;
 mod congestion;
+mod entry;
 mod filter;
 mod mux;
 mod pacing;

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher};
 
+use super::batch::{MAX_BATCH, fill};
+use super::entry::{Entry, MAX_STRAY_PACKETS};
 use super::packet::{HEADER_LEN, Kind, Packet, replace_id};
 use super::stream::{Stats, Stream, StreamEvent, StreamOptions};
 use super::{Address, SocketId};
@@ -122,29 +124,6 @@ pub struct Totals {
     pub rtt: Option<Duration>,
     /// Bytes that wait to be sent or acknowledged.
     pub queued: usize,
-}
-
-struct Entry {
-    stream: Stream,
-    remote: Option<Remote>,
-    /// Further addresses that packets may come from, oldest first.
-    allowed: VecDeque<(SocketId, Address)>,
-    strays: VecDeque<Stray>,
-    forwards_to: Option<StreamId>,
-    /// Packets to forward once it is known where to.
-    waiting: Vec<Vec<u8>>,
-    /// The timer in the set; earlier than necessary at times.
-    armed: Option<Instant>,
-    is_ready: bool,
-    is_eventful: bool,
-}
-
-/// Packets from an address that the owner has to judge.
-struct Stray {
-    socket: SocketId,
-    from: Address,
-    is_refused: bool,
-    packets: Vec<Vec<u8>>,
 }
 
 /// A closed stream whose peer may not know yet.
@@ -678,48 +657,6 @@ impl Udx {
     }
 }
 
-impl Entry {
-    fn accepts(&self, socket: SocketId, from: Address) -> bool {
-        self.remote.is_some_and(|remote| (remote.socket, remote.address) == (socket, from))
-            || self.allowed.contains(&(socket, from))
-    }
-
-    fn allow(&mut self, socket: SocketId, from: Address) {
-        if self.allowed.contains(&(socket, from)) {
-            return;
-        }
-        if self.allowed.len() >= MAX_ALLOWED {
-            self.allowed.pop_front();
-        }
-        self.allowed.push_back((socket, from));
-    }
-
-    /// Keeps a packet until its address is judged; returns whether the address is new.
-    fn hold(&mut self, socket: SocketId, from: Address, datagram: &[u8]) -> bool {
-        if let Some(stray) = self.strays.iter_mut().find(|stray| (stray.socket, stray.from) == (socket, from))
-        {
-            if !stray.is_refused && stray.packets.len() < MAX_STRAY_PACKETS {
-                stray.packets.push(datagram.to_vec());
-            }
-            return false;
-        }
-        if self.strays.len() >= MAX_STRAYS {
-            // Only judged addresses give way: otherwise a flood of forged ones would hide the peer.
-            let Some(judged) = self.strays.iter().position(|stray| stray.is_refused) else {
-                return false;
-            };
-            self.strays.remove(judged);
-        }
-        self.strays.push_back(Stray {
-            socket,
-            from,
-            is_refused: false,
-            packets: alloc::vec![datagram.to_vec()],
-        });
-        true
-    }
-}
-
 impl fmt::Debug for Udx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Udx").field("streams", &self.streams.len()).finish_non_exhaustive()
@@ -742,52 +679,8 @@ impl fmt::Display for Misuse {
 
 impl core::error::Error for Misuse {}
 
-/// What one turn of a stream yielded.
-struct Batch {
-    /// Bytes of every datagram but the last; 0 when there is none.
-    segment: usize,
-    /// A packet longer than the others, which cannot share their batch.
-    carried: Option<Vec<u8>>,
-    /// The stream was asked and had nothing more.
-    is_drained: bool,
-}
-
-fn fill(stream: &mut Stream, max_segments: usize, out: &mut Vec<u8>, now: Instant) -> Batch {
-    let mut batch = Batch { segment: 0, carried: None, is_drained: false };
-    for _ in 0..max_segments.max(1) {
-        let start = out.len();
-        if !stream.poll_transmit(now, out) {
-            batch.is_drained = true;
-            break;
-        }
-        let len = out.len() - start;
-        if start == 0 {
-            batch.segment = len;
-        } else if len > batch.segment {
-            batch.carried = Some(out.split_off(start));
-            break;
-        }
-        if len < batch.segment || out.len() + batch.segment > MAX_BATCH {
-            break;
-        }
-    }
-    batch
-}
-
-/// Most bytes of one batch: what an IPv4 datagram, and so the kernel's segmentation, can hold.
-const MAX_BATCH: usize = 65_507;
-
 /// Forwarded packets that wait for the driver; more are dropped, as a full socket would.
 const MAX_OUTGOING: usize = 1024;
-
-/// Further addresses of one stream.
-const MAX_ALLOWED: usize = 4;
-
-/// Addresses of one stream that wait for a verdict, or were refused.
-const MAX_STRAYS: usize = 4;
-
-/// Packets kept per address that waits for a verdict: the initial congestion window and some repeats.
-const MAX_STRAY_PACKETS: usize = 16;
 
 /// Bytes of packets that wait for the peers of the streams that they are forwarded to, in all.
 const MAX_WAITING: usize = 4 << 20;

@@ -202,6 +202,11 @@ pub(super) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         "connections without a link: requests that are being read or answered",
         max_requests
     ));
+    settings.push(bytes!(
+        "total.resume-bytes",
+        "bytes that are kept for clients that come back; who has them unanswered for longest may not",
+        limits.resume_bytes
+    ));
     settings.extend(links!("total", quotas.total));
     settings.extend(quota!("total", quotas.total));
     settings.extend(mirror());

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hypertab_core::corestore::query::{Answer, Question};
 use hypertab_core::crypto::{KeyPair, discovery_key};
 use hypertab_core::dht_relay::messages::LookupResult;
+use hypertab_core::dht_relay::queries::AnnounceTerms;
 use hypertab_core::engine::{
     CoreId, Engine, Error, Event, LinkId, OpenCore, OpenOptions, RangeWish, RelayEvent, RelayId, RequestId,
     Response,
@@ -194,7 +195,13 @@ impl Keeper {
             if !self.complete.contains(&key) {
                 self.open(key, now);
             }
-            match self.engine.announce(relay, discovery_key(&key), &self.key_pair, now) {
+            match self.engine.announce(
+                relay,
+                discovery_key(&key),
+                &self.key_pair,
+                AnnounceTerms::default(),
+                now,
+            ) {
                 Ok(request) => drop(self.waiting.insert(request, Waiting::Announced(key))),
                 Err(_) => self.rounds.finished(&key, now),
             }

@@ -17,8 +17,8 @@ use data_encoding::HEXLOWER;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::rpc::{SocketId, Transmit};
 use hypertab_core::dht::{
-    Connect, ConnectionId, Endpoint, EndpointOptions, Event, Finished, Identity, Listen, Mode, OperationId,
-    ServerId, holepunch_secret, signing,
+    Announce, Connect, ConnectionId, Endpoint, EndpointOptions, Event, Finished, Identity, Listen, Mode,
+    OperationId, ServerId, holepunch_secret, signing,
 };
 use hypertab_core::noise::{Handshake, Keys, Pattern, Role, Session};
 use hypertab_core::secret_stream::{self, Entropy, Outgoing, SecretStream};
@@ -183,7 +183,8 @@ impl Peer {
             "lookup" => endpoint.lookup(key(&command["topic"]), now),
             "announce" => {
                 let identity = identity(&command, &mut self.keys);
-                endpoint.announce(key(&command["topic"]), identity, list(&command["relays"]), false, now)
+                let record = Announce { relay_addresses: list(&command["relays"]), ..Announce::default() };
+                endpoint.announce(key(&command["topic"]), identity, record, now)
             }
             "unannounce" => {
                 let identity = identity(&command, &mut self.keys);

@@ -85,6 +85,17 @@ impl EndpointOptions {
     }
 }
 
+/// What is stored under a topic.
+#[derive(Clone, Debug, Default)]
+pub struct Announce {
+    /// Nodes to reach the key through, of which those of the DHT keep three.
+    pub relay_addresses: Vec<Address>,
+    /// Asks for attention to the topic: milliseconds of the epoch, 0 for none.
+    pub bump: u64,
+    /// Whether what was stored before is removed first.
+    pub clears: bool,
+}
+
 /// How to dial.
 #[derive(Clone, Debug)]
 pub struct Connect {
@@ -281,11 +292,11 @@ impl Endpoint {
         &mut self,
         topic: [u8; 32],
         identity: Identity,
-        relay_addresses: Vec<Address>,
-        is_clearing: bool,
+        record: Announce,
         now: Instant,
     ) -> OperationId {
-        self.operate(topic, Kind::Announce { identity, relay_addresses, bump: 0, is_clearing }, now)
+        let Announce { relay_addresses, bump, clears: is_clearing } = record;
+        self.operate(topic, Kind::Announce { identity, relay_addresses, bump, is_clearing }, now)
     }
 
     /// Removes the records of `identity` under a topic; the lookup gives [`Event::Found`].

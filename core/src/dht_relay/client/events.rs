@@ -101,6 +101,8 @@ pub enum ClientEvent {
         server: ServerId,
         /// Public address of the relay.
         address: SocketAddrV4,
+        /// Nodes through which the key is reached, from a relay that names them.
+        nodes: Vec<SocketAddrV4>,
     },
     /// A server is closed: on demand, or because the key is listened on elsewhere.
     ServerClosed {

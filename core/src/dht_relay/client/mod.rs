@@ -22,6 +22,7 @@ use questions::Questions;
 use super::credit::{Credit, STEP};
 use super::handshakes::{Handshakes, Owner};
 use super::messages::{HandshakeRef, LookupResult, Message, SignRequest, StreamAlias};
+use super::queries::AnnounceTerms;
 use super::{next_number, signing};
 use crate::collections::BTreeMap;
 use crate::compact_encoding::Decode;
@@ -74,6 +75,8 @@ struct Server {
     target: [u8; 32],
     asks: bool,
     remote_alias: Option<u32>,
+    /// Nodes through which it is reached, from a relay that names them.
+    nodes: Vec<SocketAddrV4>,
     is_closing: bool,
 }
 
@@ -151,10 +154,19 @@ impl Client {
         QueryId(query)
     }
 
-    /// Stores a record of `key_pair` under a topic.
-    pub fn announce(&mut self, topic: [u8; 32], key_pair: &KeyPair, now: Instant) -> QueryId {
+    /// Stores a record of `key_pair` under a topic. Of the terms, a relay that has no words for them keeps the default.
+    pub fn announce(
+        &mut self,
+        topic: [u8; 32],
+        key_pair: &KeyPair,
+        terms: AnnounceTerms,
+        now: Instant,
+    ) -> QueryId {
         let query = self.query(topic, Some(key_pair), now);
-        self.send(Message::Announce { query, topic, public_key: key_pair.public_key, secret_key: None });
+        let public_key = key_pair.public_key;
+        if self.failure.is_none() && !self.announce_on(query, topic, public_key, terms) {
+            self.send(Message::Announce { query, topic, public_key, secret_key: None });
+        }
         QueryId(query)
     }
 
@@ -197,7 +209,8 @@ impl Client {
         let target = crypto::blake2b_256(&[&key_pair.public_key]);
         let key_pair = key_pair.clone();
         self.send(Message::Listen { alias, public_key: key_pair.public_key, secret_key: None });
-        let server = Server { key_pair, target, asks, remote_alias: None, is_closing: false };
+        let server =
+            Server { key_pair, target, asks, remote_alias: None, nodes: Vec::new(), is_closing: false };
         self.servers.insert(alias, server);
         ServerId(alias)
     }
@@ -564,7 +577,8 @@ impl Client {
         if server.remote_alias.is_none() {
             server.remote_alias = Some(alias);
             self.servers_by_remote.insert(alias, own);
-            self.events.push_back(ClientEvent::Listening { server: ServerId(own), address });
+            let nodes = core::mem::take(&mut server.nodes);
+            self.events.push_back(ClientEvent::Listening { server: ServerId(own), address, nodes });
         }
     }
 

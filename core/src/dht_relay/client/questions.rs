@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::super::messages::Message;
 use super::super::next_number;
-use super::super::queries::{QueryMessage, Question, SearchEnd};
+use super::super::queries::{AnnounceTerms, QueryMessage, Question, SearchEnd};
 use super::{Client, ClientEvent, Failure, QUERY_TIMEOUT, QueryError, QueryId};
 use crate::collections::BTreeMap;
 use crate::time::Instant;
@@ -70,10 +71,30 @@ impl Client {
         }
     }
 
+    /// Announces on terms that upstream's protocol has no words for; false where that is left to do.
+    pub(super) fn announce_on(
+        &mut self,
+        query: u32,
+        topic: [u8; 32],
+        public_key: [u8; 32],
+        terms: AnnounceTerms,
+    ) -> bool {
+        if self.questions.is_open == Some(false) || terms == AnnounceTerms::default() {
+            return false;
+        }
+        self.questions.outbox.push_back(QueryMessage::Announce { query, topic, public_key, terms });
+        true
+    }
+
     /// Notes whether the relay takes questions.
     pub fn handle_questions(&mut self, is_open: bool) {
         self.questions.is_open = Some(is_open);
         if !is_open {
+            for message in core::mem::take(&mut self.questions.outbox) {
+                if let QueryMessage::Announce { query, topic, public_key, .. } = message {
+                    self.send(Message::Announce { query, topic, public_key, secret_key: None });
+                }
+            }
             self.end_questions(QueryError::NotSupported);
         }
     }
@@ -123,6 +144,12 @@ impl Client {
             }
             QueryMessage::Closest { query, nodes } if self.queries.contains_key(&query) => {
                 ClientEvent::ClosestNodes { query: QueryId(query), nodes }
+            }
+            QueryMessage::Reachable { server, nodes } => {
+                if let Some(state) = self.servers.get_mut(&server) {
+                    state.nodes = nodes;
+                }
+                return;
             }
             // What is over, and what only a relay is told.
             _ => return,

@@ -9,7 +9,7 @@ use super::super::backend::Backend;
 use super::super::credit::{CREDIT_PROTOCOL, Credit};
 use super::super::limits::Refusal;
 use super::super::messages::{Message, NoiseStage, SignRequest, StreamAlias};
-use super::super::queries::{QUERY_PROTOCOL, QueryMessage};
+use super::super::queries::{AnnounceTerms, QUERY_PROTOCOL, QueryMessage};
 use super::super::quota::Resource;
 use super::super::resume::RESUME_PROTOCOL;
 use super::super::{next_number, signing};
@@ -105,8 +105,7 @@ impl Session {
             }
             Message::Announce { query, topic, public_key, secret_key } => {
                 let Some(pair) = self.pair_of(public_key, secret_key.as_ref()) else { return };
-                let is_permitted = self.permissions.announce && self.may_announce(topic, backend, now);
-                self.query(query, is_permitted, now, |backend| backend.announce(topic, public_key), backend);
+                self.announce(query, topic, public_key, AnnounceTerms::default(), backend, now);
                 self.keep_key(query, pair, topic);
             }
             Message::Unannounce { query, topic, public_key, secret_key } => {
@@ -171,6 +170,21 @@ impl Session {
             // Answers, and what only a client is told.
             _ => {}
         }
+    }
+
+    pub(super) fn announce(
+        &mut self,
+        query: u32,
+        topic: [u8; 32],
+        public_key: [u8; 32],
+        terms: AnnounceTerms,
+        backend: &mut impl Backend,
+        now: Instant,
+    ) {
+        let is_permitted = matches!(self.standing, Standing::Admitted)
+            && self.permissions.announce
+            && self.may_announce(topic, backend, now);
+        self.query(query, is_permitted, now, |backend| backend.announce(topic, public_key, terms), backend);
     }
 
     fn query<B: Backend>(

@@ -14,9 +14,11 @@ use bytes::Bytes;
 
 use super::PROTOCOL;
 use super::backend::Backend;
+use super::bucket::{Bucket, Rate};
+use super::ledger::TOPIC_LIFE;
 use super::limits::{Limits, Permissions, Refusal};
 use super::messages::{Message, StreamAlias};
-use super::quota::{Bucket, Rate, Resource, TOPIC_LIFE, Usage};
+use super::quota::{Resource, Usage};
 use super::resume::Ticket;
 use super::window::Window;
 use crate::collections::BTreeMap;
@@ -275,7 +277,7 @@ impl Session {
     }
 
     /// Returns the next frame. Whoever takes it has room for it on the wire: that is what lets the peers send more.
-    pub(super) fn poll_frame(&mut self, backend: &mut impl Backend) -> Option<Bytes> {
+    pub(super) fn poll_frame(&mut self, backend: &mut impl Backend, now: Instant) -> Option<Bytes> {
         if self.held_until.is_some() {
             return None;
         }
@@ -284,7 +286,7 @@ impl Session {
         }
         self.next_len()?;
         let frame = self.pop_frame(backend)?;
-        self.window.handle_sent(&frame);
+        self.window.handle_sent(&frame, now);
         Some(frame)
     }
 

@@ -89,6 +89,7 @@ impl Session {
         if !server.is_listening {
             server.is_listening = true;
             let (alias, remote_alias) = (server.alias, server.client_alias);
+            self.answer(&QueryMessage::Reachable { server: remote_alias, nodes: backend.reachable(id) });
             self.send(&Message::Listening { alias, remote_alias, address: backend.public_address() });
         }
     }

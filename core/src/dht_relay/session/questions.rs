@@ -49,11 +49,15 @@ impl Session {
                     backend.cancel(operation);
                 }
             }
+            QueryMessage::Announce { query, topic, public_key, terms } => {
+                self.announce(query, topic, public_key, terms, backend, now);
+            }
             // What only a client is told.
             QueryMessage::Reply { .. }
             | QueryMessage::Done { .. }
             | QueryMessage::Written { .. }
-            | QueryMessage::Closest { .. } => {}
+            | QueryMessage::Closest { .. }
+            | QueryMessage::Reachable { .. } => {}
         }
     }
 

@@ -97,6 +97,21 @@ impl Session {
         }
     }
 
+    /// Returns the bytes that are kept for the client.
+    pub(in super::super) fn kept(&self) -> usize {
+        self.window.kept()
+    }
+
+    /// Returns since when the client has not acknowledged them.
+    pub(in super::super) fn kept_since(&self) -> Option<Instant> {
+        self.window.kept_since()
+    }
+
+    /// Lets go of what is kept for the client: if its WebSocket breaks meanwhile, it begins anew.
+    pub(in super::super) fn lose_kept(&mut self) {
+        self.window.lose();
+    }
+
     /// Returns how many frames have come.
     pub(in super::super) fn received(&self) -> u64 {
         self.window.received()

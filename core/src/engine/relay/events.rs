@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddrV4;
 
+use bytes::Bytes;
+
 use crate::dht_relay::QueryError;
 use crate::dht_relay::messages::LookupResult;
 use crate::dht_relay::queries::{Reply, WriteEnd};
@@ -116,6 +118,8 @@ pub enum RelayEvent {
         server: ServerId,
         /// Where the relay is, as the DHT sees it.
         address: SocketAddrV4,
+        /// Nodes through which the key is reached, from a relay that names them.
+        nodes: Vec<SocketAddrV4>,
     },
     /// A peer asks to connect. Answer within 10 seconds.
     Incoming {
@@ -125,6 +129,8 @@ pub enum RelayEvent {
         server: ServerId,
         /// Its own key, proven.
         remote_public_key: PublicKey,
+        /// What it says about itself: an encoded noise payload.
+        payload: Bytes,
     },
     /// A peer has connected. [`Event::LinkOpened`] follows.
     Connection {

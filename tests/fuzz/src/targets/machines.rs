@@ -5,9 +5,9 @@ use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode;
 use hypertab_core::crypto::{KeyPair, blake2b_256};
 use hypertab_core::dht::rpc::{self, SocketId, node_id};
-use hypertab_core::dht::{Connect, Endpoint, EndpointOptions, Event, Identity, Listen, Mode};
+use hypertab_core::dht::{Announce, Connect, Endpoint, EndpointOptions, Event, Identity, Listen, Mode};
 use hypertab_core::dht_relay::messages::Message;
-use hypertab_core::dht_relay::queries::{QUERY_PROTOCOL, Question};
+use hypertab_core::dht_relay::queries::{AnnounceTerms, QUERY_PROTOCOL, Question};
 use hypertab_core::dht_relay::resume::{Claim, RESUME_PROTOCOL, Ticket, Token};
 use hypertab_core::dht_relay::{
     Bridge, BridgeEvent, BridgeOptions, CREDIT_PROTOCOL, Client, ClientEvent, Credit, Limits, LinkId,
@@ -165,7 +165,14 @@ pub fn dht_node(mut data: &[u8]) {
                 node.connections.push(endpoint.connect(options, now));
             }
             14 => match take(data) % 6 {
-                0 => drop(endpoint.announce(topic, identity, vec![from], false, now)),
+                0 => {
+                    let record = Announce {
+                        relay_addresses: vec![from],
+                        clears: now.as_micros().is_multiple_of(2),
+                        bump: 0,
+                    };
+                    endpoint.announce(topic, identity, record, now);
+                }
                 1 => drop(endpoint.immutable_put(Bytes::from(piece(data, 64)), now)),
                 2 => drop(endpoint.immutable_get(topic, now)),
                 3 => drop(endpoint.mutable_put(&key_pair, u64::from(op), Bytes::from(piece(data, 64)), now)),
@@ -482,7 +489,12 @@ pub fn relay_client(mut data: &[u8]) {
             10 => now = now.max(client.poll_timeout().unwrap_or(now)),
             11 => match take(data) % 4 {
                 0 => drop(client.listen(&pairs[0], op & 32 == 0)),
-                1 => drop(client.announce([1; 32], &pairs[0], now)),
+                1 => drop(client.announce(
+                    [1; 32],
+                    &pairs[0],
+                    AnnounceTerms { bump: 1, ..AnnounceTerms::default() },
+                    now,
+                )),
                 2 if op & 32 == 0 => client.handle_questions(op & 64 == 0),
                 2 => {
                     let question = Question {

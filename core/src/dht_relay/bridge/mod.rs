@@ -6,9 +6,12 @@ use core::net::Ipv4Addr;
 
 use bytes::Bytes;
 
+mod held;
+
 use super::backend::{Counters, Port, Routes};
+use super::ledger::{Ledger, Native};
 use super::limits::{Limits, Permissions, Refusal};
-use super::quota::{Charge, Full, Ledger, Native, Quotas, Way};
+use super::quota::{Charge, Full, Quotas, Way};
 use super::reach::{Reach, Verdict};
 use super::resume::{Ticket, Token};
 use super::session::Session;
@@ -85,6 +88,8 @@ pub struct Figures {
     pub queries: usize,
     /// Bytes that wait for clients.
     pub queued: usize,
+    /// Bytes that are kept for clients that come back.
+    pub kept: usize,
     /// Links, addresses and keys whose use of the relay is remembered.
     pub accounts: usize,
 }
@@ -110,6 +115,8 @@ pub struct Bridge {
     /// Links by the hash of what their clients come back with.
     claims: BTreeMap<[u8; 32], LinkId>,
     held: BTreeSet<LinkId>,
+    /// Bytes that are kept for clients that come back.
+    kept: usize,
     routes: Routes,
     ledger: Ledger,
     counters: Counters,
@@ -139,6 +146,7 @@ impl Bridge {
             tickets: blake2b_256_keyed(&seed, &[b"hypertab/relay-resume"]),
             claims: BTreeMap::new(),
             held: BTreeSet::new(),
+            kept: 0,
             routes: Routes::default(),
             ledger: Ledger::new(options.quotas),
             counters: Counters::default(),
@@ -183,7 +191,8 @@ impl Bridge {
     /// Adds up what there is at the moment. Takes time in proportion to the links.
     pub fn figures(&self) -> Figures {
         let (held, accounts) = (self.held.len(), self.ledger.len());
-        let mut figures = Figures { links: self.links(), held, accounts, ..Figures::default() };
+        let mut figures =
+            Figures { links: self.links(), held, accounts, kept: self.kept, ..Figures::default() };
         for session in self.sessions.values() {
             let [streams, half_open, servers, topics] = session.usage();
             figures.streams += streams;
@@ -297,6 +306,7 @@ impl Bridge {
     pub fn close_link(&mut self, link: LinkId, now: Instant) {
         self.with_session(link, now, |session, port| session.close(port));
         let session = self.sessions.remove(&link);
+        self.kept -= session.as_ref().map_or(0, Session::kept);
         if let Some(at) = session.as_ref().and_then(|session| session.armed) {
             self.timers.remove(&(at, link));
         }
@@ -310,77 +320,13 @@ impl Bridge {
         self.drain(now);
     }
 
-    /// Keeps a link whose WebSocket broke, for a client that goes on with it, and reports whether that is of use; otherwise
-    /// [close](Self::close_link) it. A link that is kept has no frames, and ends by [`BridgeEvent::Expired`].
-    pub fn hold_link(&mut self, link: LinkId, now: Instant) -> bool {
-        let has_room = self.held.len() < MAX_HELD;
-        let session = self.sessions.get_mut(&link).filter(|_| has_room);
-        let is_held = session.is_some_and(|session| session.hold(now));
-        if is_held {
-            self.held.insert(link);
-            self.ledger.set_held(link, true);
-            self.arm(link);
-        }
-        is_held
-    }
-
-    /// Ends the links that are held.
-    pub fn drop_held(&mut self, now: Instant) {
-        for link in core::mem::take(&mut self.held) {
-            self.expire(link, now);
-        }
-    }
-
-    /// Answers [`BridgeEvent::Resuming`] with yes: the WebSocket of the first link carries the second one from here on, and
-    /// that of the second one, if there still is one, is to be closed. The first link is over then. Returns false where that
-    /// cannot be, and tells the client.
-    pub fn resume(&mut self, link: LinkId, of: LinkId, now: Instant) -> bool {
-        let count = self.sessions.get(&link).and_then(Session::claimed_count);
-        let claimed = self.sessions.get(&of).zip(count).filter(|(session, count)| session.can_resume(*count));
-        let Some((received, count)) = claimed.map(|(session, count)| (session.received(), count)) else {
-            self.deny_resume(link, now);
-            return false;
-        };
-        let Some(session) = self.sessions.get_mut(&link) else { return false };
-        let permissions = session.permissions();
-        let Some(first) = session.answer_claim(received) else { return false };
-        self.held.remove(&of);
-        self.ledger.set_held(of, false);
-        self.ledger.move_link(of, link, now);
-        self.close_link(link, now);
-        self.counters.resumed += 1;
-        self.with_session(of, now, |session, _| session.resume(count, first, permissions, now));
-        self.touch(of);
-        true
-    }
-
-    /// Answers [`BridgeEvent::Resuming`] with no.
-    pub fn deny_resume(&mut self, link: LinkId, now: Instant) {
-        self.with_session(link, now, |session, _| session.reject_claim());
-    }
-
-    /// Ends a link whose client has not come back.
-    fn expire(&mut self, link: LinkId, now: Instant) {
-        self.counters.resume_expired += 1;
-        self.events.push_back(BridgeEvent::Expired(link));
-        self.close_link(link, now);
-    }
-
-    /// Ends links that are held and without which a new one would not be beyond the bounds: most likely its client had them.
-    fn make_way(&mut self, link: LinkId, now: Instant) {
-        loop {
-            let ledger = &self.ledger;
-            let in_the_way = self.held.iter().filter(|held| ledger.is_in_the_way(**held, link));
-            let oldest = in_the_way.min_by_key(|held| self.sessions.get(held).and_then(Session::held_until));
-            let Some(oldest) = oldest.copied() else { return };
-            self.expire(oldest, now);
-        }
-    }
-
     /// Returns the next frame for a link. Call only while there is room for it.
     pub fn poll_frame(&mut self, link: LinkId, now: Instant) -> Option<Bytes> {
         let mut frame = None;
-        self.with_session(link, now, |session, port| frame = session.poll_frame(port));
+        self.with_session(link, now, |session, port| frame = session.poll_frame(port, now));
+        if self.kept > self.limits.resume_bytes {
+            self.let_go();
+        }
         frame
     }
 
@@ -476,6 +422,7 @@ impl Bridge {
     fn with_session(&mut self, link: LinkId, now: Instant, act: impl FnOnce(&mut Session, &mut Port<'_>)) {
         let Some(session) = self.sessions.get_mut(&link) else { return };
         let (was_paused, was_refused) = (session.is_paused(), session.refusal().is_some());
+        let kept = session.kept();
         let mut port = Port {
             endpoint: &mut self.endpoint,
             routes: &mut self.routes,
@@ -487,6 +434,7 @@ impl Bridge {
             relay_through: &self.relay_through,
         };
         act(session, &mut port);
+        self.kept = self.kept - kept + session.kept();
         if let Some(key) = session.poll_introduction() {
             self.events.push_back(BridgeEvent::Introduced(link, key));
         }
@@ -680,9 +628,6 @@ impl Bridge {
         }
     }
 }
-
-/// Links that are held at once: beyond that they end with their WebSocket.
-const MAX_HELD: usize = 1024;
 
 /// Bounds of the host's own links: it paces itself, and reads whatever it is told at once.
 const OWN_LIMITS: Limits = Limits {

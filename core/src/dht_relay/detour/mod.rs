@@ -23,6 +23,10 @@ use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
 
+mod cursor;
+
+use cursor::{Cursor, PREFIX_LEN};
+
 use crate::time::{Duration, Instant};
 
 /// What a detour wants of its owner.
@@ -445,54 +449,6 @@ impl Detour {
     }
 }
 
-/// Follows the frames of one direction.
-#[derive(Debug, Default)]
-struct Cursor {
-    /// The length of the next frame, as far as it has come.
-    prefix: u64,
-    prefix_len: usize,
-    /// Bytes of the present frame that have not come.
-    left: u64,
-}
-
-impl Cursor {
-    fn is_between_frames(&self) -> bool {
-        self.left == 0 && self.prefix_len == 0
-    }
-
-    /// Follows bytes of frames.
-    fn pass(&mut self, bytes: &[u8]) {
-        self.scan(bytes, false);
-    }
-
-    /// Follows bytes and returns how many those are: with `stops`, up to what is, or may be, a frame without length.
-    fn scan(&mut self, bytes: &[u8], stops: bool) -> usize {
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            if self.left > 0 {
-                let part = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                self.left -= part as u64;
-                at += part;
-                continue;
-            }
-            if stops
-                && self.prefix_len == 0
-                && bytes.get(at..at + PREFIX_LEN).is_none_or(|prefix| prefix == [0; PREFIX_LEN])
-            {
-                break;
-            }
-            self.prefix |= u64::from(*byte) << (8 * self.prefix_len);
-            self.prefix_len += 1;
-            at += 1;
-            if self.prefix_len == PREFIX_LEN {
-                self.left = core::mem::take(&mut self.prefix);
-                self.prefix_len = 0;
-            }
-        }
-        at
-    }
-}
-
 /// Kinds of frames without length.
 const ALIVE: u8 = 0;
 const MOVE: u8 = 1;
@@ -501,9 +457,6 @@ const RETURN: u8 = 2;
 /// Kinds of messages of the direct path.
 const DATA: u8 = 0;
 const ACKNOWLEDGEMENT: u8 = 1;
-
-/// Bytes of a length.
-const PREFIX_LEN: usize = 3;
 
 /// Bytes of a frame without length.
 const CONTROL_LEN: usize = 12;
