@@ -209,6 +209,31 @@ sameSwarms('firewalls', async ({ create, note }) => {
   note(await picky.flush(), found.length, picky.stats, [...picky.peers.values()].map(({ banned }) => banned))
 })
 
+sameSwarms('who is dialled and who dials is told apart by what a firewall sees', async ({ create, note }) => {
+  const judged = []
+  const judge = (name) => ({ firewall: (key, payload) => { judged.push([name, payload === null, payload?.version, Array.isArray(payload?.addresses4)]); return false } })
+  const [server, client] = [create(judge('server')), create(judge('client'))]
+  const [accepted, dialled] = [watch(server), watch(client)]
+  await join(server, topicOf('judged'), { client: false })
+  await join(client, topicOf('judged'), { server: false })
+  await eventually(() => accepted.length === 1 && dialled.length === 1)
+  note([...new Set(judged.map((entry) => JSON.stringify(entry)))].sort())
+  const { remotePublicKey } = dialled[0].connection
+  note(client._allConnections.size, client._allConnections.has(remotePublicKey), client._allConnections.get(remotePublicKey) === dialled[0].connection, [...client._allConnections].length)
+  const { _closestNodes: nodes } = server.status(topicOf('judged'))
+  note(nodes.length > 0, nodes[0].id.byteLength, nodes[0].id.buffer.byteLength)
+})
+
+sameSwarms('who throws in a firewall lets nobody in', async ({ create, note }) => {
+  const stranger = create()
+  const server = create({ firewall: () => { throw new Error('no idea') } })
+  const [accepted, dialled] = [watch(server), watch(stranger)]
+  await join(server, topicOf('thrown'), { client: false })
+  await join(stranger, topicOf('thrown'), { server: false })
+  await eventually(() => stranger.connecting === 0 && stranger.stats.connects.client.closed > 0)
+  note(accepted.length, dialled.length, server.stats.bannedPeers, server.peers.size)
+})
+
 sameSwarms('peers by key', async ({ create, note }) => {
   const [a, b] = [create(), create()]
   await b.listen()

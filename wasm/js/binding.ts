@@ -331,7 +331,7 @@ export interface Engine {
   interruptRelay (relay: RelayHandle): void
   relayPing (relay: RelayHandle): void
   relayLookup (relay: RelayHandle, topic: Uint8Array): RequestHandle
-  relayAnnounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
+  relayAnnounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array, clears: boolean, bump: number, relayAddresses: Uint8Array): RequestHandle
   relayUnannounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
   /** Asks the nodes of the DHT closest to a target; events say what they answer. */
   relayAsk (relay: RelayHandle, internal: boolean, writes: boolean, command: number, target: Uint8Array, value?: Uint8Array): QuestionHandle

@@ -425,7 +425,7 @@ function dispatch ([kind, ...rest]: EngineEvent): void {
     const store = rest[0] as StoreHandle
     unrefTimer(setTimeout(() => { if (failure === null) call(() => { local.settleStore(store) }) }, QUIET))
   } else if (kind === 'firewall') {
-    tell('server', rest[1] as number, kind, [rest[0], rest[2]])
+    tell('server', rest[1] as number, kind, [rest[0], ...rest.slice(2)])
   } else {
     const domain = DOMAINS[kind]
     if (domain) tell(domain, rest[0] as number, kind, rest.slice(1))

@@ -240,9 +240,12 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
         RelayEvent::QuestionFailed { question, error } => {
             event!("question-failed", question.0, failure(error.code(), &error.to_string()))
         }
-        RelayEvent::Listening { server, address: at } => event!("listening", server.0, address(at)),
-        RelayEvent::Incoming { incoming, server, remote_public_key } => {
-            event!("firewall", incoming.0, server.0, bytes(&remote_public_key))
+        RelayEvent::Listening { server, address: at, nodes } => {
+            let nodes: Array = nodes.into_iter().map(address).collect();
+            event!("listening", server.0, address(at), nodes)
+        }
+        RelayEvent::Incoming { incoming, server, remote_public_key, payload } => {
+            event!("firewall", incoming.0, server.0, bytes(&remote_public_key), bytes(&payload))
         }
         RelayEvent::Connection { server, link, remote_public_key } => {
             event!("connection", server.0, link.0, bytes(&remote_public_key))

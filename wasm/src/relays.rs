@@ -1,6 +1,8 @@
 //! Relays: what runs through them, and what they find.
 
-use hypertab_core::dht_relay::queries::Question;
+use std::net::SocketAddrV4;
+
+use hypertab_core::dht_relay::queries::{AnnounceTerms, Question};
 use hypertab_core::engine::{IncomingId, LinkId, QuestionId, RelayId, ServerId};
 use wasm_bindgen::prelude::*;
 use web_sys::WebSocket;
@@ -72,16 +74,26 @@ pub fn relay_lookup(relay: u32, topic: &[u8]) -> Result<f64, JsError> {
     command(|runtime| runtime.engine.lookup(RelayId(relay), topic, now())).map(|request| number(request.0))
 }
 
-/// Stores our record under a topic.
+/// Stores our record under a topic. Of the addresses each has six bytes: four of the host, two of the port, little-endian.
 #[wasm_bindgen(js_name = relayAnnounce)]
 pub fn relay_announce(
     relay: u32,
     topic: &[u8],
     _public_key: &[u8],
     secret_key: &[u8],
+    clears: bool,
+    bump: f64,
+    relay_addresses: &[u8],
 ) -> Result<f64, JsError> {
     let (topic, pair) = (fixed(topic, "topic")?, secret(secret_key)?);
-    command(|runtime| runtime.engine.announce(RelayId(relay), topic, &pair, now()))
+    let (addresses, _) = relay_addresses.as_chunks();
+    let address = |[a, b, c, d, low, high]: &[u8; 6]| {
+        SocketAddrV4::new([*a, *b, *c, *d].into(), u16::from_le_bytes([*low, *high]))
+    };
+    // A number beyond the range becomes the end of it.
+    let terms =
+        AnnounceTerms { clears, bump: bump as u64, relay_addresses: addresses.iter().map(address).collect() };
+    command(|runtime| runtime.engine.announce(RelayId(relay), topic, &pair, terms, now()))
         .map(|request| number(request.0))
 }
 

@@ -11,7 +11,7 @@ import { DirectPath, type DirectOptions, type PathReason } from '../links/direct
 import type { Mux } from '../links/mux.js'
 import { ConnectionPool } from './pool.js'
 import { Announcement, type QueriedNode, Query, type QueryOptions, type QueryResult, type Reply, writableKey } from './query.js'
-import { type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer } from './records.js'
+import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, encodeAddresses } from './records.js'
 import { RelayClient } from './relay.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
@@ -61,11 +61,17 @@ export interface ConnectOptions {
   [other: string]: unknown
 }
 
+const DEFAULTS = { concurrency: 10, maxWindow: 80, maxPingDelay: 10_000, connectionKeepAlive: 5000, randomPunchInterval: 20_000 }
+
 /** A node of the DHT that stands behind a relay. */
 export class DHT extends EventEmitter<DHTEvents> {
   /** Relays to use when none are given. */
   static defaultRelays: string[] = []
   static readonly BOOTSTRAP: string[] = []
+  static readonly DEFAULTS = DEFAULTS
+  static readonly OK = 0
+  static readonly ERROR_UNKNOWN_COMMAND = 1
+  static readonly ERROR_INVALID_TOKEN = 2
   static readonly FIREWALL = { UNKNOWN: 0, OPEN: 1, CONSISTENT: 2, RANDOM: 3 }
 
   readonly relay: RelayClient
@@ -78,10 +84,25 @@ export class DHT extends EventEmitter<DHTEvents> {
   readonly ephemeral = true
   readonly firewalled = true
   readonly randomized = false
+  readonly adaptive = false
+  /** Whether the node could be at other nodes' side: never, behind a relay. */
+  readonly id = null
+  readonly concurrency = DEFAULTS.concurrency
+  readonly maxPingDelay = DEFAULTS.maxPingDelay
+  readonly bootstrapNodes: Address[] = []
+  readonly listening = new Set<Server>()
+  readonly plugins = new Map<string, Plugin>()
+  /** What was asked of the DHT from here. The relay counts packets and punches. */
+  readonly stats = {
+    punches: { consistent: 0, random: 0, open: 0 },
+    relaying: { attempts: 0, successes: 0, aborts: 0 },
+    queries: { active: 0, total: 0 },
+    requests: { active: 0, total: 0, responses: 0, timeouts: 0, retries: 0 },
+    commands: { ping: { tx: 0, rx: 0 }, pingNat: { tx: 0, rx: 0 }, findNode: { tx: 0, rx: 0 }, downHint: { tx: 0, rx: 0 } }
+  }
+
   /** The relay knows where topics are announced: an announcement is taken back without naming nodes. */
   readonly keepsNodes = true
-  /** @internal */
-  readonly servers = new Set<Server>()
   /** @internal How a connection finds a direct path, or why it does not. */
   readonly direct: ((connection: Connection, mux: Mux) => DirectPath) | PathReason
   /** @internal */
@@ -93,6 +114,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   /** Suspending and resuming, one after the other. */
   #turn: Promise<void> = Promise.resolve()
   #connections = new Set<Connection>()
+  #isOnline = false
 
   constructor (options: DHTOptions = {}) {
     super()
@@ -100,7 +122,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     if (relays.length === 0) {
       throw new HypertabError('RELAY_MISSING', 'a browser reaches the DHT through a relay: give { relay: \'wss://…\' }, or set DHT.defaultRelays')
     }
-    this.connectionKeepAlive = options.connectionKeepAlive === false ? 0 : options.connectionKeepAlive || 5000
+    this.connectionKeepAlive = options.connectionKeepAlive === false ? 0 : options.connectionKeepAlive || DEFAULTS.connectionKeepAlive
     this.direct = this.#chooseDirect(options.webrtc ?? true)
     this.#loading = ready()
     this.defaultKeyPair = options.keyPair ?? (isReady() ? createKeyPair(options.seed) : null)
@@ -114,14 +136,20 @@ export class DHT extends EventEmitter<DHTEvents> {
         open()
         this.#onopen(url)
       },
-      interrupted: (url, error, grace) => { this.emit('relay-interrupted', url, error, grace) },
+      interrupted: (url, error, grace) => {
+        this.emit('relay-interrupted', url, error, grace)
+        this.emit('network-update')
+      },
       resumed: (url) => {
         this.emit('relay-resumed', url)
         this.emit('network-update')
       },
       close: (url, error, retry) => {
-        for (const server of this.servers) server.relayClosed()
+        const wasOnline = this.#isOnline
+        this.#isOnline = false
+        for (const server of this.listening) server.relayClosed()
         this.emit('relay-close', url, error, retry)
+        if (wasOnline) this.emit('network-update')
       }
     }, options.relayToken)
     this.relay.start()
@@ -136,13 +164,90 @@ export class DHT extends EventEmitter<DHTEvents> {
     return hash(data)
   }
 
+  /** What only a node with a socket can be: the arguments are checked as upstream checks them. */
+  static bootstrapper (port: number, host: string, _options?: unknown): never {
+    if (!port) throw new Error('Port is required')
+    if (!host) throw new Error('Host is required')
+    if (host === '0.0.0.0' || host === '::') throw new Error('Invalid host')
+    if (!/^\d+(\.\d+){3}$/.test(host)) throw new Error('Host must be a IPv4 address')
+    throw DHTError.NOT_SUPPORTED('bootstrapper')
+  }
+
+  static connectRawStream (_encrypted: unknown, _rawStream: unknown, _remoteId: unknown): never {
+    throw DHTError.NOT_SUPPORTED('connectRawStream')
+  }
+
   /** Whether a relay is connected. */
   get online (): boolean {
     return this.relay.handle !== null && !this.relay.interrupted
   }
 
-  get listening (): Set<Server> {
-    return new Set([...this.servers].filter((server) => server.listening))
+  /** Whether the connection to the relay broke, and is being made again. */
+  get degraded (): boolean {
+    return this.relay.interrupted
+  }
+
+  /** Where the relay is, as the DHT sees it; null before that is known. */
+  get host (): string | null {
+    return this.relay.address?.host ?? null
+  }
+
+  get port (): number {
+    return this.relay.address?.port ?? 0
+  }
+
+  /** A node of its own would have a socket. */
+  get socket (): null {
+    return null
+  }
+
+  get config (): Record<string, unknown> {
+    return {
+      concurrency: this.concurrency,
+      maxWindow: DEFAULTS.maxWindow,
+      randomPunchInterval: DEFAULTS.randomPunchInterval,
+      connectionKeepAlive: this.connectionKeepAlive,
+      sendDownHints: false,
+      downHintsRateLimit: 0
+    }
+  }
+
+  address (): { host: string, family: 4, port: number } | null {
+    const { address } = this.relay
+    return address && { host: address.host, family: 4, port: address.port }
+  }
+
+  /** Nobody reaches this node but through the relay. */
+  localAddress (): Address | null {
+    return null
+  }
+
+  remoteAddress (): Address | null {
+    return null
+  }
+
+  async validateLocalAddresses (_addresses: Address[]): Promise<Address[]> {
+    return []
+  }
+
+  /** The nodes that are known: the relay has them. */
+  toArray (_options?: unknown): Address[] {
+    return []
+  }
+
+  addNode (_node: Address): void {}
+
+  refresh (): void {}
+
+  /** Resolves when there is a way to the DHT. */
+  bind (): Promise<void> {
+    return this.#opened
+  }
+
+  /** Keeps a plugin, whose part begins on a node that keeps things for others. */
+  register (name: string, plugin: Plugin): void {
+    this.plugins.set(name, plugin)
+    plugin.onregister(this)
   }
 
   /** Resolves when a relay is connected. */
@@ -218,9 +323,16 @@ export class DHT extends EventEmitter<DHTEvents> {
     return this.#query(topic, COMMANDS.LOOKUP, null, { ...options, map: mapLookup } as QueryOptions<QueryResult>, 'lookup')
   }
 
-  /** Says that a key serves a topic; also looks it up. */
-  announce (topic: Uint8Array, keyPair: ServerKeys, _relayAddresses?: unknown, _options?: unknown): Announcement {
-    return new Announcement(this.relay, (engine, relay) => engine.relayAnnounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
+  /** Says that a key serves a topic; also looks it up. Without addresses, a key that is listened on is reached through those of its server. */
+  announce (topic: Uint8Array, keyPair: ServerKeys, relayAddresses?: Address[] | null, options: AnnounceOptions = {}): Announcement {
+    if (this.destroyed) throw new Error('Node destroyed')
+    const { clear = false, bump = 0 } = options
+    // The relay knows those of a server, and when they change.
+    const isOwn = [...this.listening].some((server) => server.relayAddresses === relayAddresses)
+    const addresses = encodeAddresses(isOwn ? [] : relayAddresses ?? [])
+    return new Announcement(this, (engine, relay) => {
+      return engine.relayAnnounce(relay, topic, keyPair.publicKey, keyPair.secretKey, clear, bump || 0, addresses)
+    })
   }
 
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {
@@ -232,7 +344,8 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Looks a topic up, and ends once what was announced there is taken back. */
   lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Announcement {
-    return new Announcement(this.relay, (engine, relay) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
+    if (this.destroyed) throw new Error('Node destroyed')
+    return new Announcement(this, (engine, relay) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
   }
 
   /** The value with this hash, from the first node that has it; null when none has. */
@@ -281,8 +394,12 @@ export class DHT extends EventEmitter<DHTEvents> {
   // What follows is there for programs that ask: each says why it cannot be.
 
   createRawStream (_options?: unknown): never { throw DHTError.NOT_SUPPORTED('createRawStream') }
-  connectRawStream (_encrypted: unknown, _rawStream: unknown, _remoteId: unknown): never { throw DHTError.NOT_SUPPORTED('connectRawStream') }
   async ping (_to: unknown, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('ping') }
+
+  async delayedPing (_to: unknown, delay: number, _options?: unknown): Promise<never> {
+    if (delay > this.maxPingDelay) throw new Error(`Delay exceeds max delay: ${this.maxPingDelay}ms`)
+    throw DHTError.NOT_SUPPORTED('delayedPing')
+  }
 
   /** Closes every connection, then the relay. */
   destroy ({ force = false } = {}): Promise<void> {
@@ -290,25 +407,32 @@ export class DHT extends EventEmitter<DHTEvents> {
     return this.#destroying
   }
 
-  async suspend (_options?: unknown): Promise<void> {
-    if (this.suspended) return
+  async suspend ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
+    if (this.suspended || this.destroyed) return
     this.suspended = true
     await this.#inTurn(async () => {
-      await Promise.allSettled([...this.servers].map((server) => server.suspend()))
+      log('Suspending all hyperdht servers')
+      await Promise.allSettled([...this.listening].map((server) => server.suspend()))
+      log('Done, clearing all raw streams')
       await this.#hangUp()
+      log('Done, suspending dht-rpc')
       this.relay.stop()
+      log('Done, dht suspended')
       this.emit('suspend')
+      log('Done, hyperdht fully suspended')
     })
   }
 
-  async resume (_options?: unknown): Promise<void> {
+  async resume ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (!this.suspended || this.destroyed) return
     this.suspended = false
     await this.#inTurn(async () => {
-      for (const server of this.servers) await server.resume()
+      log('Resuming hyperdht servers')
+      for (const server of this.listening) await server.resume()
       if (this.destroyed) return
       this.relay.start()
       this.emit('resume')
+      log('Done, hyperdht fully resumed')
     })
   }
 
@@ -347,7 +471,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   }
 
   async #destroy (force: boolean): Promise<void> {
-    const servers = [...this.servers]
+    const servers = [...this.listening]
     if (!force) await Promise.allSettled(servers.map((server) => server.close()))
     this.destroyed = true
     await this.#hangUp()
@@ -364,10 +488,11 @@ export class DHT extends EventEmitter<DHTEvents> {
   }
 
   #onopen (url: string): void {
+    this.#isOnline = true
     const again = this.bootstrapped
     this.bootstrapped = true
     this.emit('relay-open', url)
-    for (const server of this.servers) server.relayOpened()
+    for (const server of this.listening) server.relayOpened()
     if (again) {
       this.emit('network-change')
     } else {
@@ -377,6 +502,22 @@ export class DHT extends EventEmitter<DHTEvents> {
     this.emit('network-update')
   }
 }
+
+/** A part of a program that nodes carry which keep things for others. */
+export interface Plugin {
+  onregister (dht: DHT): void
+}
+
+/** How something is announced. */
+export interface AnnounceOptions {
+  /** Whether what the key announced before is taken back first. */
+  clear?: boolean
+  /** Asks for attention to the topic: milliseconds of the epoch. */
+  bump?: number
+  [other: string]: unknown
+}
+
+type Log = (...words: unknown[]) => unknown
 
 /** Where a key that is listened on is known. */
 export interface PeerResult {

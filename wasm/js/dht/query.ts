@@ -40,17 +40,26 @@ export interface QueryResult {
   bump: number
 }
 
+/** What becomes of one of the closest replies. */
+export type Commit<T = unknown> = (reply: Reply, dht: QueryNode, query: Query<T>) => Promise<unknown>
+
 export interface QueryOptions<T = unknown> {
   /** What becomes of a reply; nothing of one that this is null for. */
   map?: ((reply: Reply) => T | null) | undefined
   /** Called for each of the closest replies once the search is over. */
-  commit?: ((reply: Reply, dht: QueryNode, query: Query<T>) => Promise<unknown>) | null | undefined
+  commit?: Commit<T> | true | null | undefined
+  force?: boolean | undefined
+  concurrency?: number | undefined
+  retries?: number | undefined
   [other: string]: unknown
 }
 
 /** What a query needs of its node. */
 export interface QueryNode {
   readonly relay: RelayClient
+  readonly concurrency: number
+  readonly stats: { queries: { active: number, total: number } }
+  request (request: { token: Uint8Array | null, target: Uint8Array, command: number, value: Uint8Array | null }, to: Address): Promise<Reply>
   /** @internal Where something can be written, by the token and address of a reply. */
   readonly writable: Map<string, (command: number, value: Uint8Array) => Promise<Reply>>
 }
@@ -61,8 +70,13 @@ abstract class Search extends Readable {
   closestReplies: Reply[] = []
   #error: Error | null = null
 
-  constructor () {
+  /** @internal */
+  constructor (dht: QueryNode) {
     super()
+    const { queries } = dht.stats
+    queries.total++
+    queries.active++
+    this.once('close', () => { queries.active-- })
     this.on('error', (error: Error) => { this.#error = error })
   }
 
@@ -130,14 +144,16 @@ export class Query<T = unknown> extends Search {
   readonly command: number
   readonly value: Uint8Array | null
   readonly map: (reply: Reply) => T | null
-  /** Nodes that are asked at once, and kept. */
-  readonly concurrency = 10
+  /** Nodes that are kept; the relay decides how many are asked at once, how often, and where it begins. */
   readonly k = 20
+  readonly force: boolean
+  readonly concurrency: number
+  readonly retries: number
   errors = 0
   successes = 0
   inflight = 0
   #name: string
-  #commit: QueryOptions<T>['commit']
+  #commit: Commit<T> | null
   #question: QuestionHandle | null = null
   #replies: Reply[] = []
   #writes = new Map<number, { resolve: (reply: Reply) => void, reject: (error: Error) => void }>()
@@ -147,14 +163,17 @@ export class Query<T = unknown> extends Search {
 
   /** @internal */
   constructor (dht: QueryNode, target: Uint8Array, internal: boolean, command: number, value: Uint8Array | null, options: QueryOptions<T> = {}, name = 'query') {
-    super()
+    super(dht)
     this.dht = dht
+    this.force = !!options.force
+    this.concurrency = options.concurrency || dht.concurrency
+    this.retries = options.retries === 0 ? 0 : options.retries || 5
     this.target = target
     this.internal = internal
     this.command = command
     this.value = value
     this.map = options.map ?? whole as (reply: Reply) => T
-    this.#commit = options.commit ?? null
+    this.#commit = (options.commit === true ? autoCommit : options.commit) || null
     this.#name = name
   }
 
@@ -189,7 +208,7 @@ export class Query<T = unknown> extends Search {
     this.push(null)
   }
 
-  async #write (commit: NonNullable<QueryOptions<T>['commit']>): Promise<void> {
+  async #write (commit: Commit<T>): Promise<void> {
     if (this.closestReplies.length === 0) throw new Error('Too few nodes responded')
     // All answers may have come at once: whoever reads them has seen them before anything is written.
     await new Promise<void>((resolve) => { nextTurn(resolve) })
@@ -274,9 +293,9 @@ export class Announcement extends Search {
   #command
 
   /** @internal */
-  constructor (relays: RelayClient, command: (engine: Engine, relay: RelayHandle) => number) {
-    super()
-    this.#relays = relays
+  constructor (dht: QueryNode, command: (engine: Engine, relay: RelayHandle) => number) {
+    super(dht)
+    this.#relays = dht.relay
     this.#command = command
   }
 
@@ -320,6 +339,12 @@ function toReply ({ from, to, id, token, value, closerNodes, rtt }: RawReply, wi
 /** A node that is known to be close, and whose answer is not. */
 function unheard (node: Address): Reply {
   return { tid: 0, rtt: 0, from: { id: nodeId(node), ...node }, to: { host: '', port: 0 }, token: null, closerNodes: null, error: 0, value: null }
+}
+
+/** Asks once more, with the token: what nodes do with commands of a program's own. */
+async function autoCommit<T> (reply: Reply, dht: QueryNode, { target, command, value }: Query<T>): Promise<unknown> {
+  if (!reply.token) throw new Error('No token received for closest node')
+  return await dht.request({ token: reply.token, target, command, value }, reply.from)
 }
 
 function whole (reply: Reply): Reply {

@@ -41,7 +41,7 @@ export const MAX_IMMUTABLE = MAX_VALUE
 /** Bytes of a mutable one: its key, signature and numbers take the rest. */
 export const MAX_MUTABLE = MAX_VALUE - 32 - 64 - 9 - 3
 
-const address: CompactEncoding<Address> = {
+export const address: CompactEncoding<Address> = {
   preencode (state) { state.end += 6 },
   encode (state, { host, port }) {
     const parts = host.split('.').map(Number)
@@ -65,6 +65,11 @@ const peer: CompactEncoding<AnnouncedPeer> = {
     array(address).encode(state, relayAddresses)
   },
   decode: (state) => ({ publicKey: fixed32.decode(state), relayAddresses: array(address).decode(state) })
+}
+
+/** Addresses without their number, as an announce takes them. */
+export function encodeAddresses (addresses: Address[]): Uint8Array {
+  return concat(addresses.map((node) => encodeValue(address, node)))
 }
 
 /** The id of the node at an address. */
@@ -114,6 +119,6 @@ function signable (seq: number, value: Uint8Array): Uint8Array {
   return concat([ofMutables, hash([encodeValue(uint, seq), encodeValue(buffer, value)])])
 }
 
-function stateOf (bytes: Uint8Array): { start: number, end: number, buffer: Uint8Array } {
+export function stateOf (bytes: Uint8Array): { start: number, end: number, buffer: Uint8Array } {
   return { start: 0, end: bytes.byteLength, buffer: bytes }
 }

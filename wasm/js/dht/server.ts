@@ -5,10 +5,13 @@ import { DHTError, fromFailure, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, request, unlisten } from '../runtime.js'
 import { equal } from '../support/bytes.js'
+import { hash } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { Connection } from '../links/connection.js'
 import type { DHT } from './dht.js'
+import { decodePayload, type NoisePayload } from './payload.js'
 import type { ConnectionPool } from './pool.js'
+import type { Address } from './records.js'
 
 export type ServerEvents = {
   listening: []
@@ -17,13 +20,21 @@ export type ServerEvents = {
 }
 
 export interface ServerOptions {
-  /** Whether to refuse somebody. */
-  firewall?: (remotePublicKey: Uint8Array, payload: unknown, address: unknown) => boolean | Promise<boolean>
+  /** Whether to refuse somebody. The address of who asks is the relay's to know, and null here. */
+  firewall?: Firewall
   /** Keeps one connection to each key. */
   pool?: ConnectionPool | null
+  /** Kept for programs that look at it: the relay punches holes, and lets through whom the firewall does. */
+  holepunch?: ((...nat: unknown[]) => boolean) | false
+  /** As `holepunch`: through which peers connections may go is the relay's to say. */
+  relayThrough?: unknown
+  relayKeepAlive?: number
+  handshakeClearWait?: number
   onconnection?: (connection: Connection) => void
   [other: string]: unknown
 }
+
+export type Firewall = (remotePublicKey: Uint8Array, payload: NoisePayload | null, address: Address | null) => boolean | Promise<boolean>
 
 export interface ServerKeys {
   publicKey: Uint8Array
@@ -33,14 +44,21 @@ export interface ServerKeys {
 /** Accepts connections to one key, again after each change of the relay. */
 export class Server extends EventEmitter<ServerEvents> {
   readonly dht: DHT
-  listening = false
+  /** The hash of the key, under which the DHT knows it. */
+  target: Uint8Array | null = null
   closed = false
   suspended = false
-  readonly relayAddresses: never[] = []
-  #options
+  firewall: Firewall
+  holepunch: NonNullable<ServerOptions['holepunch']>
+  relayThrough: unknown
+  relayKeepAlive: number
+  handshakeClearWait: number
+  readonly pool: ConnectionPool | null
+  /** Nodes through which the key is reached, from a relay that names them. */
+  relayAddresses: Address[] = []
+  #isListening = false
   #keyPair: ServerKeys | null = null
   #handle: ServerHandle | null = null
-  #address: { host: string, port: number } | null = null
   #listening: Promise<void> | null = null
   #closing: Promise<void> | null = null
 
@@ -48,30 +66,44 @@ export class Server extends EventEmitter<ServerEvents> {
   constructor (dht: DHT, options: ServerOptions) {
     super()
     this.dht = dht
-    this.#options = options
+    this.firewall = options.firewall ?? letIn
+    this.holepunch = options.holepunch || (() => true)
+    this.relayThrough = options.relayThrough ?? null
+    this.relayKeepAlive = options.relayKeepAlive || 5000
+    this.handshakeClearWait = options.handshakeClearWait || 10_000
+    this.pool = options.pool ?? null
+  }
+
+  /** Whether the key is listened on, or about to be for the first time; false while there is no relay. */
+  get listening (): boolean {
+    return this.#isListening
   }
 
   get publicKey (): Uint8Array | null {
     return this.#keyPair?.publicKey ?? null
   }
 
-  address (): { publicKey: Uint8Array, host: string, port: number } | null {
-    if (!this.listening || !this.#keyPair) return null
-    return { publicKey: this.#keyPair.publicKey, host: this.#address?.host ?? '', port: this.#address?.port ?? 0 }
+  /** Where the relay is, as the DHT sees it. */
+  address (): { publicKey: Uint8Array, host: string | null, port: number } | null {
+    if (!this.#isListening || !this.#keyPair) return null
+    return { publicKey: this.#keyPair.publicKey, host: this.dht.host, port: this.dht.port }
   }
 
   /** Resolves when the key can be found. */
   async listen (keyPair?: ServerKeys | null): Promise<this> {
     if (this.#listening !== null) throw DHTError.ALREADY_LISTENING()
     if (this.dht.destroyed) throw DHTError.NODE_DESTROYED()
-    if (this.#closing) throw new Error('Server is closed')
+    if (this.#closing) return this
+    this.dht.listening.add(this)
+    this.#isListening = true
     this.#listening = this.#listen(keyPair ?? null)
     try {
       await this.#listening
     } catch (error) {
       this.#listening = null
+      this.#isListening = false
       this.#keyPair = null
-      this.dht.servers.delete(this)
+      this.dht.listening.delete(this)
       throw error
     }
     return this
@@ -85,7 +117,10 @@ export class Server extends EventEmitter<ServerEvents> {
   /** The relay announces again by itself. */
   refresh (): void {}
 
-  async suspend (_options?: unknown): Promise<void> {
+  notifyOnline (): void {}
+
+  async suspend ({ log = () => {} }: { log?: (...words: unknown[]) => unknown } = {}): Promise<void> {
+    log('Suspending hyperdht server')
     this.suspended = true
     await this.#stop()
   }
@@ -101,7 +136,7 @@ export class Server extends EventEmitter<ServerEvents> {
     const relay = this.dht.relay.handle
     if (relay === null || this.#keyPair === null || this.closed || this.suspended || this.#handle !== null) return
     const { publicKey, secretKey } = this.#keyPair
-    const handle = call((engine) => engine.relayListen(relay, publicKey, secretKey, !!this.#options.firewall))
+    const handle = call((engine) => engine.relayListen(relay, publicKey, secretKey, this.firewall !== letIn))
     this.#handle = handle
     listen('server', handle, (kind, rest) => { this.#onevent(handle, kind, rest) })
   }
@@ -110,17 +145,17 @@ export class Server extends EventEmitter<ServerEvents> {
   relayClosed (): void {
     if (this.#handle !== null) unlisten('server', this.#handle)
     this.#handle = null
-    this.listening = false
+    this.#isListening = false
   }
 
   async #listen (keyPair: ServerKeys | null): Promise<void> {
     const keys = keyPair ?? await this.dht.keys()
-    for (const { publicKey } of this.dht.servers) {
+    for (const { publicKey } of this.dht.listening) {
       if (publicKey && equal(publicKey, keys.publicKey)) throw DHTError.KEYPAIR_ALREADY_USED()
     }
     this.#keyPair = keys
-    this.dht.servers.add(this)
-    this.#options.pool?.attachServer(this)
+    this.target = hash(keys.publicKey)
+    this.pool?.attachServer(this)
     const listening = new Promise<void>((resolve, reject) => {
       const done = () => {
         this.off('listening', done)
@@ -142,10 +177,12 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   async #close (): Promise<void> {
-    this.dht.servers.delete(this)
+    this.dht.listening.delete(this)
     await this.#stop()
     this.closed = true
-    this.listening = false
+    this.#listening = null
+    this.#isListening = false
+    this.relayAddresses = []
     this.#keyPair = null
     this.emit('close')
   }
@@ -165,22 +202,22 @@ export class Server extends EventEmitter<ServerEvents> {
   #onevent (handle: ServerHandle, kind: string, rest: unknown[]): void {
     switch (kind) {
       case 'listening':
-        this.#address = rest[0] as { host: string, port: number } | null
-        this.dht.relay.address = this.#address
-        this.listening = true
+        this.dht.relay.address = rest[0] as Address | null
+        this.relayAddresses = rest[1] as Address[]
+        this.#isListening = true
         this.emit('listening')
         break
       case 'connection':
         this.#onconnection(...rest as [number, Uint8Array, Uint8Array | null | undefined])
         break
       case 'firewall':
-        void this.#judge(rest[0] as number, userBytes(rest[1] as Uint8Array))
+        void this.#judge(rest[0] as number, userBytes(rest[1] as Uint8Array), rest[2] as Uint8Array)
         break
       case 'server-closed':
         unlisten('server', handle)
         if (this.#handle !== handle) return
         this.#handle = null
-        this.listening = false
+        this.#isListening = false
         this.dht.emit('server-error', rest[0] ? fromFailure(rest[0] as Failure) : takenOver(), this)
     }
   }
@@ -194,17 +231,22 @@ export class Server extends EventEmitter<ServerEvents> {
     if (!this.emit('connection', connection)) connection.destroy()
   }
 
-  async #judge (handshake: number, remotePublicKey: Uint8Array): Promise<void> {
+  async #judge (handshake: number, remotePublicKey: Uint8Array, payload: Uint8Array): Promise<void> {
     let denied = true
     try {
-      denied = !!(await this.#options.firewall!(remotePublicKey, null, null))
-    } finally {
-      call((engine) => {
-        if (denied) engine.denyConnection(handshake)
-        else engine.acceptConnection(handshake)
-      })
+      denied = !!(await this.firewall(remotePublicKey, decodePayload(payload), null))
+    } catch {
+      // Who cannot be judged is not let in.
     }
+    call((engine) => {
+      if (denied) engine.denyConnection(handshake)
+      else engine.acceptConnection(handshake)
+    })
   }
+}
+
+function letIn (): boolean {
+  return false
 }
 
 // A relay closes what it was not asked to close when somebody else has proven to own the key, or when it is full.

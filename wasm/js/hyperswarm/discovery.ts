@@ -44,7 +44,8 @@ export class Discovery {
   readonly sessions = new Set<PeerDiscovery>()
   #current: Promise<void> | null = null
   #query: SwarmQuery | null = null
-  #closestNodes: QueriedNode[] | null = null
+  /** @internal */
+  _closestNodes: QueriedNode[] | null = null
   #isFirstAnnounce = true
   #needsUnannounce = false
   /** The last search failed, so that nothing is known of the topic. */
@@ -181,7 +182,7 @@ export class Discovery {
       this.#needsUnannounce = true
     }
     const announcing = this.isServer
-    const options = { clear, closestNodes: this.#closestNodes }
+    const options = { clear, closestNodes: this._closestNodes }
     const keyPair = swarm.keyPair!
     const query: SwarmQuery = this.#query = announcing
       ? swarm.node.announce(topic, keyPair, swarm.server.relayAddresses, options)
@@ -198,7 +199,7 @@ export class Discovery {
         if (this.#isActive) this.#later(soon ? SOON : INTERVAL + jitter())
       }
     }
-    this.#closestNodes = query.closestNodes
+    this._closestNodes = query.closestNodes
     if (turn === this.#turn && !announcing) this.#needsUnannounce = false
   }
 
@@ -232,11 +233,11 @@ export class Discovery {
     this.#query?.destroy()
     this.#query = null
     clearTimeout(this.#timer)
-    let nodes = this.#closestNodes
+    let nodes = this._closestNodes
     await this.#current?.catch(() => {})
     log('Aborting discovery (post refresh)', id)
     if (this.#isActive || !this.#needsUnannounce) return
-    if (this.#closestNodes !== nodes) nodes = union(nodes, this.#closestNodes)
+    if (this._closestNodes !== nodes) nodes = union(nodes, this._closestNodes)
     log('Unannouncing discovery', id)
     await this.#unannounce(nodes)
     this.#needsUnannounce = false

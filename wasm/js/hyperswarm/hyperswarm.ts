@@ -7,6 +7,7 @@ import { EventEmitter } from '../support/emitter.js'
 import { DHT, type DHTOptions } from '../dht/dht.js'
 import type { ServerKeys } from '../dht/server.js'
 import type { Connection } from '../links/connection.js'
+import { ConnectionSet } from './connection-set.js'
 import { Discovery, PeerDiscovery, topicId, type JoinOptions } from './discovery.js'
 import { swarmNode, type FoundPeer, type SwarmNode, type SwarmServer } from './node.js'
 import { ownBytes, PeerInfo } from './peer-info.js'
@@ -98,7 +99,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   /** @internal */
   readonly _discovery = new Map<string, Discovery>()
   /** @internal Those that are being made, too. */
-  readonly _allConnections = new Map<string, Connection>()
+  readonly _allConnections = new ConnectionSet()
   #opening: Promise<void>
   #retry: Retry
   #clients = 0
@@ -240,7 +241,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     const stopping = [this.server.suspend?.({ log })]
     for (const discovery of this._discovery.values()) stopping.push(discovery.suspend({ log }))
     const closing: Array<Promise<unknown>> = []
-    for (const connection of this._allConnections.values()) {
+    for (const connection of this._allConnections) {
       connection.destroy()
       closing.push(new Promise((resolve) => connection.on('close', () => { resolve(null) })))
     }
@@ -274,7 +275,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
 
   /** @internal */
   isConnected (publicKey: Uint8Array): boolean {
-    return this._allConnections.has(toHex(publicKey))
+    return this._allConnections.has(publicKey)
   }
 
   /** @internal A lookup found somebody. */
@@ -289,7 +290,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   // Which connections are dead is found out before anything else.
   #onnetwork (): void {
     if (this.suspended) return
-    for (const connection of this._allConnections.values()) connection.sendKeepAlive()
+    for (const connection of this._allConnections) connection.sendKeepAlive()
     for (const discovery of this._discovery.values()) discovery.refresh().catch(() => {})
   }
 
@@ -370,8 +371,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
       keyPair: this.keyPair ?? this.#opening.then(() => this.keyPair),
       relayThrough: this.#maybeRelay(peer.forceRelaying)
     })
-    const id = toHex(peer.publicKey)
-    this._allConnections.set(id, connection)
+    this._allConnections.add(connection)
     this.stats.connects.client.attempted++
     this.connecting++
     this.#clients++
@@ -397,7 +397,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     connection.on('close', () => {
       if (!opened) this.#dialled()
       this.stats.connects.client.closed++
-      this.#forget(id, connection)
+      this.#forget(connection)
       this.#clients--
       peer.disconnected()
       peer.waiting = this.#wants(peer) && this.#retry.add(peer)
@@ -421,10 +421,9 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
       connection.destroy(new Error('Swarm has been destroyed'))
       return
     }
-    const id = toHex(connection.remotePublicKey!)
-    const existing = this._allConnections.get(id)
+    const existing = this._allConnections.get(connection.remotePublicKey!)
     if (existing) this.#choose(existing, connection)
-    else this.#accept(id, connection)
+    else this.#accept(connection)
   }
 
   // Both ends dialled each other, or one of them lost the connection and dials again.
@@ -452,13 +451,13 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     connection.on('close', onclose)
   }
 
-  #accept (id: string, connection: Connection): void {
+  #accept (connection: Connection): void {
     this.stats.connects.server.opened++
     const peer = this.#upsert(connection.remotePublicKey!, null)!
     this.connections.add(connection)
-    this._allConnections.set(id, connection)
+    this._allConnections.add(connection)
     connection.on('close', () => {
-      this.#forget(id, connection)
+      this.#forget(connection)
       this.stats.connects.server.closed++
       this.#maybeForget(peer)
       this.#attempt()
@@ -469,9 +468,9 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     this.emit('update')
   }
 
-  #forget (id: string, connection: Connection): void {
+  #forget (connection: Connection): void {
     this.connections.delete(connection)
-    if (this._allConnections.get(id) === connection) this._allConnections.delete(id)
+    this._allConnections.delete(connection)
   }
 
   #wants (peer: PeerInfo): boolean {

@@ -206,7 +206,7 @@ export class Connection extends Duplex<ConnectionEvents> {
       connected: this.connected,
       destroying: this.destroying,
       destroyed: this.destroyed,
-      rawStream: null
+      rawStream: 'toJSON' in this.rawStream ? this.rawStream.toJSON() : null
     }
   }
 

@@ -282,7 +282,7 @@ export class RemoteSession {
         break
       }
       case 'firewall':
-        return this.#tell(['firewall', this.#name(rest[0] as number), name, rest[1]])
+        return this.#tell(['firewall', this.#name(rest[0] as number), name, ...rest.slice(1)])
       case 'channel-opened':
       case 'channel-message':
       case 'channel-closed':

@@ -1,0 +1,168 @@
+// What a node of the DHT and its servers have, are asked and tell, with upstream's on its own socket and with ours behind a relay.
+
+import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
+import { sameNodes } from './support/nodes.mjs'
+
+const shape = (value) => Object.entries(value).map(([name, part]) => [name, typeof part === 'object' && part !== null ? shape(part) : typeof part])
+
+sameNodes('members of the class and of a node', async ({ DHT, create, other, note }) => {
+  note(DHT.DEFAULTS, DHT.OK, DHT.ERROR_UNKNOWN_COMMAND, DHT.ERROR_INVALID_TOKEN, DHT.FIREWALL, Array.isArray(DHT.BOOTSTRAP))
+  for (const [port, host] of [[], [1], [1, '0.0.0.0'], [1, '::'], [1, 'localhost']]) note(await told(() => DHT.bootstrapper(port, host)))
+  note(typeof DHT.connectRawStream, typeof DHT.bootstrapper)
+  const node = create()
+  note(node.degraded, node.bootstrapped, node.ephemeral, node.destroyed, node.suspended, node.concurrency, node.maxPingDelay)
+  note(node.id, node.host, node.port, node.randomized, node.remoteAddress(), node.listening, shape(node.stats), shape(node.config), node.plugins)
+  await node.fullyBootstrapped()
+  note(await node.ready(), await node.bind(), node.bootstrapped, node.online)
+  const server = await node.createServer().listen()
+  note(node.host, typeof node.port, Object.keys(node.address()), node.address().family, server.address().host === node.host, server.address().port === node.port)
+  const { active, total } = node.stats.queries
+  const search = node.findNode(DHT.hash(Buffer.from('target')))
+  note(search.force, search.concurrency, search.k, search.retries, search.inflight, node.stats.queries.active - active, node.stats.queries.total - total)
+  await search.finished()
+  note(node.stats.queries.active - active, node.stats.queries.total - total)
+  const asked = node.findNode(DHT.hash(Buffer.from('target')), { concurrency: 3, force: true, retries: 1 })
+  note(asked.concurrency, asked.force, asked.retries)
+  await asked.finished()
+  note(typeof node.refresh, typeof node.addNode, Array.isArray(node.toArray()), node.toArray({ limit: 0 }), await node.validateLocalAddresses([]))
+  note(await told(() => node.delayedPing({ host: '127.0.0.1', port: 1 }, 20_000)))
+  const plugins = []
+  node.register('mine', { onregister: (dht) => plugins.push(dht === node), destroy () {} })
+  note(plugins, [...node.plugins.keys()])
+  await node.destroy()
+  for (const run of [() => node.announce(server.target ?? Buffer.alloc(32), DHT.keyPair()), () => node.lookupAndUnannounce(Buffer.alloc(32), DHT.keyPair()), () => node.findPeer(Buffer.alloc(32))]) note(await told(run))
+})
+
+sameNodes('members of a server', async ({ DHT, create, note }) => {
+  const node = create()
+  const server = node.createServer({ relayKeepAlive: 100, handshakeClearWait: 200 })
+  note(server.target, server.relayAddresses, server.pool, server.relayThrough, server.relayKeepAlive, server.handshakeClearWait, server.firewall(), server.holepunch())
+  note(node.createServer().relayKeepAlive, node.createServer().handshakeClearWait, typeof node.createServer({ holepunch: false }).holepunch)
+  const firewall = () => true
+  note(node.createServer({ firewall }).firewall === firewall)
+  const listening = server.listen()
+  note(server.listening, node.listening.size, server.closed)
+  await listening
+  note(server.target.equals(DHT.hash(server.publicKey)), server.listening, server.relayAddresses.length > 0, server.relayAddresses.every(({ host, port }) => host === '127.0.0.1' && port > 0))
+  note(server.notifyOnline(), server.refresh(), node.listening.has(server))
+  await server.close()
+  note(server.listening, server.relayAddresses, node.listening.size)
+  note(await server.listen() === server, server.closed)
+  const twice = node.createServer()
+  const both = await Promise.allSettled([twice.listen(DHT.keyPair()), twice.listen(DHT.keyPair())])
+  note(both.map(({ status, reason }) => [status, reason?.code]), twice.listening)
+  const words = []
+  await node.suspend({ log: (word) => words.push(word) })
+  note(words.filter((word) => /^Suspending (all hyperdht|hyperdht)|fully/.test(word)))
+  words.splice(0)
+  await node.resume({ log: (word) => words.push(word) })
+  note(words.filter((word) => /hyperdht/.test(word)))
+})
+
+sameNodes('what a firewall is told', async ({ create, other, note }) => {
+  const node = create()
+  const payloads = []
+  let verdict = () => false
+  const server = node.createServer({
+    firewall (publicKey, payload) {
+      payloads.push([publicKey.equals(other.defaultKeyPair.publicKey), { ...payload, addresses4: payload.addresses4.length > 0, udx: { ...payload.udx, id: typeof payload.udx.id } }])
+      return verdict()
+    }
+  }, (stream) => { stream.on('error', () => {}) })
+  await server.listen()
+  const call = async () => {
+    const stream = other.connect(server.publicKey)
+    stream.on('error', () => {})
+    const ended = closed(stream)
+    const isOpen = await stream.opened
+    stream.destroy()
+    await ended
+    return isOpen
+  }
+  note(await call(), payloads.splice(0)[0])
+  // Whoever cannot be judged stays outside.
+  verdict = () => { throw new Error('no idea') }
+  note(await call())
+  verdict = async () => { throw new Error('later, neither') }
+  note(await call())
+  verdict = async () => false
+  note(await call())
+})
+
+sameNodes('terms of announcements', async ({ DHT, create, other, note }) => {
+  const node = create()
+  const topic = DHT.keyPair().publicKey
+  const keyPair = DHT.keyPair()
+  const known = async (about = topic) => {
+    const records = new Set()
+    let bump = 0
+    for await (const result of other.lookup(about)) {
+      bump = Math.max(bump, result.bump)
+      for (const { publicKey, relayAddresses } of result.peers) if (publicKey.equals(keyPair.publicKey)) records.add(JSON.stringify(relayAddresses))
+    }
+    return [[...records], bump > 0]
+  }
+  const relayAddresses = [{ host: '10.0.0.1', port: 4000 }, { host: '10.0.0.2', port: 5000 }]
+  await node.announce(topic, keyPair, relayAddresses).finished()
+  note(await known())
+  const bump = Date.now()
+  await node.announce(topic, keyPair, relayAddresses.slice(1), { bump }).finished()
+  const found = new Set()
+  for await (const result of other.lookup(topic)) found.add(result.bump === bump)
+  note(await known(), [...found])
+  // More than nodes keep, and taken back before that.
+  const many = Array.from({ length: 5 }, (_, at) => ({ host: '10.0.0.9', port: at + 1 }))
+  await node.announce(topic, keyPair, many, { clear: true }).finished()
+  note(await known())
+  await node.announce(topic, keyPair).finished()
+  note((await known())[0])
+  await node.announce(topic, keyPair, null, { clear: true, bump: 0 }).finished()
+  note((await known())[0])
+  const announcing = node.announce(topic, keyPair, [], { clear: true })
+  const seen = []
+  for await (const { from, peers } of announcing) seen.push(from.host, peers.some(({ publicKey }) => publicKey.equals(keyPair.publicKey)))
+  note(seen.includes(true), announcing.closestNodes.length > 0)
+  await node.unannounce(topic, keyPair)
+  note((await known())[0])
+})
+
+sameNodes('pools of servers, and of both ends', async ({ create, other, note }) => {
+  const node = create()
+  const pool = node.pool()
+  const events = []
+  pool.on('connection', (stream) => events.push(stream.isInitiator))
+  const server = node.createServer({ pool })
+  note(server.pool === pool)
+  await server.listen()
+  const streams = [other.connect(server.publicKey), other.connect(server.publicKey)]
+  const ended = streams.map((stream) => new Promise((resolve) => stream.on('error', () => {}).on('close', resolve)))
+  await Promise.all(streams.map((stream) => stream.opened))
+  await Promise.race(ended)
+  await eventually(() => events.length > 0)
+  note([...pool.connections].length, pool.has(other.defaultKeyPair.publicKey), events[0])
+  const left = pool.get(other.defaultKeyPair.publicKey)
+  const gone = closed(left)
+  left.on('error', () => {})
+  left.destroy()
+  await gone
+  await eventually(() => !pool.has(other.defaultKeyPair.publicKey))
+  note([...pool.connections].length, pool.connecting, pool.get(other.defaultKeyPair.publicKey))
+})
+
+sameNodes('a connection as words, and one of a node that is gone', async ({ create, other, note }) => {
+  const node = create()
+  const server = other.createServer((stream) => { stream.on('error', () => {}) })
+  await server.listen()
+  const stream = node.connect(server.publicKey)
+  stream.on('error', () => {})
+  const early = stream.toJSON()
+  note(Object.keys(early), early.connected, early.isInitiator)
+  await stream.opened
+  const { publicKey, remotePublicKey, rawStream, ...rest } = stream.toJSON()
+  note(rest, publicKey === node.defaultKeyPair.publicKey.toString('hex'), remotePublicKey === server.publicKey.toString('hex'), typeof rawStream, rawStream !== null)
+  await node.destroy()
+  note(stream.destroyed, stream.toJSON().destroyed)
+  const late = node.connect(server.publicKey)
+  const error = await first(late, 'error')
+  note(error instanceof Error, await late.opened, late.destroyed)
+})
