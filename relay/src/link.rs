@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use hypertab_core::dht_relay::resume::LEFT;
 use hypertab_core::dht_relay::{self, LinkId, Refusal, Way};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, watch};
@@ -234,7 +235,7 @@ impl Link<'_> {
                 // Pings are answered by the library.
                 Some(Ok(message)) if !message.is_close() => {}
                 Some(Err(Error::PayloadTooLong { .. } | Error::Protocol(_))) => return End::Refused,
-                Some(Ok(_)) => return End::Close(NORMAL, ""),
+                Some(Ok(message)) => return closed(&message),
                 Some(Err(_)) | None => return End::Gone,
             }
         }
@@ -248,6 +249,8 @@ impl Link<'_> {
             loop {
                 let now = self.hub.driver.now();
                 if !self.is_own() {
+                    // Who was to be woken is the WebSocket that carries the link.
+                    self.slot.waker.notify_one();
                     return End::Replaced;
                 }
                 let frame = self.hub.driver.machine.borrow_mut().bridge.poll_frame(self.id, now);
@@ -276,6 +279,14 @@ impl Link<'_> {
                 return End::Refuse(refusal);
             }
         }
+    }
+}
+
+/// Tells a client that leaves from one that only leaves this WebSocket, over which it hears nothing.
+fn closed(message: &Message) -> End {
+    match message.as_close() {
+        Some((code, _)) if u16::from(code) == LEFT => End::Gone,
+        _ => End::Close(NORMAL, ""),
     }
 }
 

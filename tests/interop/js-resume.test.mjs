@@ -137,6 +137,19 @@ test('a server stays listened on, and peers dial it while its tab is away', asyn
   assert.deepEqual(listening, [], 'nothing was announced anew')
 })
 
+test('who hears nothing over the connection that it has come back by takes another, and keeps its streams', async (t) => {
+  const { relay, bootstrap, proxy } = await startScene(t)
+  const { node, stream } = await startCall(t, bootstrap, proxy)
+  proxy.silences = true
+  proxy.reset()
+  await once(node, 'relay-interrupted')
+  await eventually(async () => await relayFigure(relay, 'resumed_total') === 1, 'the relay to go on')
+  proxy.silences = false
+  await once(node, 'relay-resumed')
+  assert.equal(stream.destroyed, false)
+  assert.deepEqual([await relayFigure(relay, 'resumed_total'), await relayFigure(relay, 'streams')], [2, 1])
+})
+
 test('a relay that was restarted, or holds nothing, ends what ran through it, as without all this', async (t) => {
   for (const args of [[], ['--per-link-resume-grace', 'none']]) {
     const { relay, bootstrap, proxy } = await startScene(t, args)

@@ -49,7 +49,7 @@ pub fn resume_relay(relay: u32, socket: WebSocket) -> Result<bool, JsError> {
 pub fn interrupt_relay(relay: u32) -> Result<(), JsError> {
     with(|runtime| {
         if let Ok(link) = runtime.engine.control_link(RelayId(relay)) {
-            runtime.socket_closed(link, "no sign of life from the relay".into(), true);
+            runtime.leave_socket(link, "no sign of life from the relay".into());
         }
     })
 }

@@ -225,6 +225,15 @@ impl Runtime {
         }
     }
 
+    /// Takes a socket for broken, and tells the other end, in case it is there.
+    pub(crate) fn leave_socket(&mut self, link: LinkId, reason: String) {
+        self.waiting.remove(&link);
+        if let Some(socket) = self.sockets.remove(&link) {
+            socket.leave();
+            self.input(Input::LinkLost { link, reason: Some(reason) });
+        }
+    }
+
     pub(crate) fn input(&mut self, input: Input) {
         if let Input::LinkClosed { link, .. } | Input::LinkLost { link, .. } = &input {
             self.barrier.forget_link(*link);

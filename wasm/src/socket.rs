@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use gloo_timers::callback::Timeout;
+use hypertab_core::dht_relay::resume::LEFT;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
@@ -102,6 +103,11 @@ impl Socket {
         }
         self.queued.set(self.queued.get() + bytes.len() as u64);
         watch(self.socket.clone(), Rc::clone(&self.queued), Rc::clone(&self.notify), Rc::clone(&self.poll));
+    }
+
+    /// Closes it as one that is gone on without; no further event comes.
+    pub(crate) fn leave(self) {
+        let _ = self.socket.close_with_code(LEFT);
     }
 
     /// Closes it without waiting; no further event comes.

@@ -5,8 +5,8 @@
 //! the link and keep those that the other one may lack, and the client goes on with the same link over another WebSocket:
 //! what was lost is sent again, and the streams notice nothing but a pause.
 //!
-//! The relay holds a link whose WebSocket broke for as long as it has said. A WebSocket that was closed in order has ended
-//! its link. A second claim takes over from the first, which may be a connection that only the relay believes in.
+//! The relay holds a link whose WebSocket broke for as long as it has said, or whose client closed it with the status
+//! [`LEFT`] because nothing came over it any more. A WebSocket that was closed in another way has ended its link. A second claim takes over from the first, which may be a connection that only the relay believes in.
 //!
 //! # Wire
 //!
@@ -32,6 +32,9 @@ use crate::time::Duration;
 
 /// Name of the channel.
 pub const RESUME_PROTOCOL: &str = "hypertab/relay-resume";
+
+/// Status with which a client closes a WebSocket that it goes on without.
+pub const LEFT: u16 = 4000;
 
 /// What goes on with a link: whoever has it has the link.
 #[derive(Clone, PartialEq, Eq)]

@@ -12,6 +12,8 @@ export async function startProxy (t, target) {
   const proxy = {
     url: '',
     refuses: false,
+    /** Of new connections, lets nothing come back but the first piece: the answer to the request for a WebSocket. */
+    silences: false,
     /** Connections that there were. */
     opened: 0,
     /** Those that there are. */
@@ -61,7 +63,8 @@ export async function startProxy (t, target) {
       near.destroy()
     })
     near.pipe(far)
-    far.pipe(near)
+    if (proxy.silences) far.once('data', (data) => { near.write(data) }).resume()
+    else far.pipe(near)
   }).listen(0, '127.0.0.1')
   await once(listener, 'listening')
   defer(t, () => {
