@@ -18,6 +18,7 @@ const PAGE = `
   import b4a from 'b4a'
   import Corestore from 'corestore'
   import Hyperbee from 'hyperbee'
+  export * from '${join(import.meta.dirname, '..', 'interop', 'support', 'autobase.mjs')}'
   export { Autobase, b4a, Corestore, Hyperbee }
 `
 
@@ -48,43 +49,17 @@ test('Autobase runs in a page over stores of ours', async (t) => {
   const { url } = await servePackage(t, { '/bundle/': await bundle(t) })
   const { page, problems } = await openPage(await startBrowser(t), url)
   const views = await page.evaluate(async () => {
-    const { Autobase, b4a, Corestore, Hyperbee } = await import('/bundle/main.js')
+    const { Autobase, b4a, baseOptions, Corestore, Hyperbee, viewOf } = await import('/bundle/main.js')
     const errors = []
     const open = async (name, key) => {
       const store = new Corestore(name)
       const base = new Autobase(store.namespace('base'), key, {
-        open: (store) => ({
-          list: store.get('list', { valueEncoding: 'json' }),
-          bee: new Hyperbee(store.get('bee'), { extension: false, keyEncoding: 'utf-8', valueEncoding: 'json' })
-        }),
-        apply: async (nodes, view, host) => {
-          const batch = view.bee.batch({ update: false })
-          for (const { value } of nodes) {
-            if (value.add) {
-              await host.addWriter(b4a.from(value.add, 'hex'))
-            } else {
-              await view.list.append(value)
-              await batch.put(value.key, value)
-            }
-          }
-          await batch.flush()
-        },
-        close: (view) => view.bee.close(),
-        valueEncoding: 'json',
-        ackInterval: 0,
+        ...baseOptions(Hyperbee),
         encryptionKey: b4a.alloc(32, 7)
       })
       base.on('error', (error) => { errors.push(String(error.stack)) })
       await base.ready()
       return { store, base }
-    }
-    const view = async ({ base }) => {
-      const { list, bee } = base.view
-      const entries = []
-      for (let i = 0; i < list.length; i++) entries.push((await list.get(i)).key)
-      const keys = []
-      for await (const { key } of bee.createReadStream()) keys.push(key)
-      return { entries, keys, signed: list.signedLength }
     }
     const until = async (condition) => {
       const end = performance.now() + 15_000
@@ -127,17 +102,17 @@ test('Autobase runs in a page over stores of ours', async (t) => {
       return [a, b].every(({ base }) => base.view.list.length === length && base.view.list.signedLength === length)
     })
     await confirmed(6)
-    const views = [await view(a), await view(b)]
+    const views = [await viewOf(a.base), await viewOf(b.base)]
     await unlink()
     await b.base.close()
     await b.store.close()
     b = await open('b', a.base.key)
     await b.base.update()
-    views.push(await view(b))
+    views.push(await viewOf(b.base))
     unlink = link(a, b)
     await b.base.append({ key: 'c' })
     await confirmed(7)
-    views.push(await view(a), await view(b))
+    views.push(await viewOf(a.base), await viewOf(b.base))
     await unlink()
     for (const { base, store } of [a, b]) {
       await base.close()
@@ -147,6 +122,7 @@ test('Autobase runs in a page over stores of ours', async (t) => {
     return views
   })
   const [before, after] = [['a0', 'a1', 'a2', 'a3', 'a4', 'b'], ['a0', 'a1', 'a2', 'a3', 'a4', 'b', 'c']]
-  assert.deepEqual(views, [before, before, before, after, after].map((keys) => ({ entries: keys, keys, signed: keys.length })))
+  const hashes = [0, 0, 0, 3, 3].map((at) => views[at].hash)
+  assert.deepEqual(views, [before, before, before, after, after].map((keys, at) => ({ entries: keys, keys, hash: hashes[at], signed: keys.length })))
   assert.deepEqual(problems, [])
 })

@@ -10,6 +10,7 @@ import Hyperbee from 'hyperbee'
 import HypertabStore from 'hypertab/corestore'
 import HypertabBee from 'hypertab/hyperbee'
 
+import { baseOptions, viewOf } from './support/autobase.mjs'
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
@@ -32,26 +33,7 @@ class Participant {
     const { Corestore, Hyperbee } = this.classes
     this.store = new Corestore(this.folder)
     this.base = new Autobase(this.store.namespace('base'), key, {
-      open: (store) => ({
-        list: store.get('list', { valueEncoding: 'json' }),
-        bee: new Hyperbee(store.get('bee'), { extension: false, keyEncoding: 'utf-8', valueEncoding: 'json' })
-      }),
-      apply: async (nodes, view, host) => {
-        const batch = view.bee.batch({ update: false })
-        for (const { value } of nodes) {
-          if (value.add) await host.addWriter(b4a.from(value.add, 'hex'), { indexer: value.indexer !== false })
-          else if (value.remove) await host.removeWriter(b4a.from(value.remove, 'hex'))
-          else if (value.anchor) await host.createAnchor()
-          else {
-            await view.list.append(value)
-            await batch.put(value.key, value)
-          }
-        }
-        await batch.flush()
-      },
-      close: (view) => view.bee.close(),
-      valueEncoding: 'json',
-      ackInterval: 0,
+      ...baseOptions(Hyperbee),
       ackThreshold: 0,
       ...this.options
     })
@@ -67,12 +49,7 @@ class Participant {
 
   /** Everything that the view tells. */
   async view () {
-    const { list, bee } = this.base.view
-    const entries = []
-    for (let i = 0; i < list.length; i++) entries.push((await list.get(i)).key)
-    const keys = []
-    for await (const { key } of bee.createReadStream()) keys.push(key)
-    return { entries, keys, hash: hex(await list.treeHash()), signed: list.signedLength }
+    return await viewOf(this.base)
   }
 }
 
