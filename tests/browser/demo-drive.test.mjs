@@ -27,6 +27,11 @@ test('a drive of a Node peer: folders at once, files when they are looked at, ol
   await page.locator('[data-testid=file][data-name="large.bin"][data-here=false]').waitFor()
   assert.deepEqual(await page.getByTestId('files').locator('a').evaluateAll((links) => links.map(({ dataset }) => dataset.name)), ['pictures', 'large.bin', 'README.md'])
   await pictures(page, 'drive')
+  // Whoever comes back from another part of the page finds it as it was.
+  await page.getByTestId('tab-network').click()
+  await page.goBack()
+  await page.locator('[data-testid=file][data-name="large.bin"]').waitFor()
+  await page.getByTestId('change').first().waitFor()
 
   await page.locator('[data-name="README.md"]').click()
   await page.getByTestId('preview-markdown').getByRole('heading', { name: 'Birds' }).waitFor()

@@ -30,6 +30,11 @@ test('a table of a Node peer: pages of a range, changes as they happen, older ve
   await page.locator('[data-testid=row][data-key="n/049"]').waitFor()
   assert.equal(await page.getByTestId('row').count(), 50)
   await pictures(page, 'table')
+  // Whoever comes back from another part of the page finds it as it was.
+  await page.getByTestId('tab-network').click()
+  await page.goBack()
+  await page.locator('[data-testid=row][data-key="n/049"]').waitFor()
+  await page.getByTestId('table-change').first().waitFor()
   await page.getByTestId('rows-next').click()
   await page.locator('[data-testid=row][data-key="n/099"]').waitFor()
   await page.getByTestId('rows-before').click()

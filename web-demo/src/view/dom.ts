@@ -34,6 +34,12 @@ export function setChildren (element: HTMLElement, fingerprint: string, children
   element.replaceChildren(...children())
 }
 
+/** Empties what {@link setChildren} filled: the same children are put back then. */
+export function clearChildren (element: HTMLElement): void {
+  delete element.dataset.fingerprint
+  element.replaceChildren()
+}
+
 /** Brings what was just chosen into sight, where it is below what it was chosen in. */
 export function reveal (element: HTMLElement): void {
   const { top } = element.getBoundingClientRect()

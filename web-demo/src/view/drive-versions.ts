@@ -3,7 +3,7 @@
 import { driveAddress } from '../model/address.ts'
 import type { Change, Drive } from '../model/drive.ts'
 import { bytes, count } from '../model/words.ts'
-import { make, setChildren, setText } from './dom.ts'
+import { clearChildren, make, setChildren, setText } from './dom.ts'
 import { DriveCompare } from './drive-compare.ts'
 
 /** How many changes the slider goes over, and how many are listed. */
@@ -35,7 +35,7 @@ export class DriveVersions {
   }
 
   clear (): void {
-    this.#list.replaceChildren()
+    clearChildren(this.#list)
     this.#changes = []
     this.#sliding.hidden = true
     this.#compare.show(null, '/', null, [])

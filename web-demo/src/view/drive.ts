@@ -6,7 +6,7 @@ import type { Child, Drive } from '../model/drive.ts'
 import { kindOf } from '../model/file-kind.ts'
 import { sentence } from '../model/problem.ts'
 import { bytes, count, counted } from '../model/words.ts'
-import { byId, make, reveal, setChildren, setText, toast } from './dom.ts'
+import { byId, clearChildren, make, reveal, setChildren, setText, toast } from './dom.ts'
 import { DriveVersions } from './drive-versions.ts'
 import { FilePane } from './file-pane.ts'
 import { icon } from './icons.ts'
@@ -71,7 +71,7 @@ export class DriveView {
     }
     if (isOther) {
       this.#folder = ''
-      this.#list.replaceChildren()
+      clearChildren(this.#list)
       this.#versions.clear()
       this.#pane.show(null, null, null)
       this.#unwatch = drive.watch(() => this.render())

@@ -5,7 +5,7 @@ import { sentence } from '../model/problem.ts'
 import { MOST_DIFFERENCES } from '../model/table.ts'
 import type { Difference, Table } from '../model/table.ts'
 import { count, counted } from '../model/words.ts'
-import { make, setChildren, setText } from './dom.ts'
+import { clearChildren, make, setChildren, setText } from './dom.ts'
 
 /** How many changes are listed. */
 const LISTED = 30
@@ -37,7 +37,7 @@ export class TableVersions {
 
   show (table: Table | null): void {
     this.#table = table
-    this.#history.replaceChildren()
+    clearChildren(this.#history)
     this.#differences.replaceChildren()
     this.#isTyped = false
     this.#older.value = this.#newer.value = ''

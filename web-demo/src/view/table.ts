@@ -4,7 +4,7 @@ import { keyText, textOf, valueText } from '../model/looks.ts'
 import { sentence } from '../model/problem.ts'
 import type { Page, Row, Table } from '../model/table.ts'
 import { count, counted } from '../model/words.ts'
-import { byId, make, reveal, setChildren, setText, toast } from './dom.ts'
+import { byId, clearChildren, make, reveal, setChildren, setText, toast } from './dom.ts'
 import { TableVersions } from './table-versions.ts'
 import { WorkHead } from './work-head.ts'
 import type { WorkActions } from './work-head.ts'
@@ -67,9 +67,10 @@ export class TableView {
     this.#chosen = null
     this.#page = { rows: [], hasMore: false }
     for (const input of [this.#prefix, this.#from, this.#to]) input.value = ''
+    this.#reverse.checked = false
     this.#key.value = this.#value.value = ''
     this.#sayHelp()
-    this.#rows.replaceChildren()
+    clearChildren(this.#rows)
     this.#versions.show(table)
     this.#unwatch = table?.watch(() => this.render()) ?? (() => {})
     this.render()
