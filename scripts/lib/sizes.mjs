@@ -22,6 +22,7 @@ import { root } from './run.mjs'
  * What tabs know of each other's blocks is 1 kB of every part with a store.
  * What programs look for on the mux of a stream, by the names that upstream has inside, is 0.4 kB of every part with cores or a mux.
  * Refusing what is no text, and reading text that is half of one, is 0.3 kB of every part.
+ * What upstream says where the engine has words of its own is 0.1 kB of every part with cores.
  * Nodes of a bee's tree, for programs that walk it by hand, are 1.1 kB of every part with bees.
  * Keys as z-base-32 are 0.6 kB of the inspector.
  * Coming back to a relay is 2 kB of the engine, and 0.6 kB of every part with a DHT.
@@ -39,16 +40,16 @@ export const limits = {
   hyperblobs: { ceiling: 45_800 },
   hyperdrive: { ceiling: 102_300 },
   'mirror-drive': { ceiling: 45_100 },
-  'blind-peering': { ceiling: 53_200 },
+  'blind-peering': { ceiling: 53_300 },
   hyperswarm: { ceiling: 64_000 },
   dht: { ceiling: 59_200 },
   protomux: { ceiling: 48_900 },
-  storage: { ceiling: 43_600 },
-  level: { ceiling: 60_800 },
+  storage: { ceiling: 43_800 },
+  level: { ceiling: 60_900 },
   react: { ceiling: 4_000 },
   inspector: { ceiling: 6_500 },
   worker: { ceiling: 131_800 },
-  'worker-host': { ceiling: 42_400 },
+  'worker-host': { ceiling: 42_600 },
   'service-worker': { ceiling: 8_700 }
 }
 

@@ -1,6 +1,7 @@
 // What programs see of a core at its edges: what is shared, what is left after closing, and in which order things happen.
 
 import b4a from 'b4a'
+import crypto from 'hypercore-crypto'
 import CoreStorage from 'hypercore-storage'
 
 import { eventually, outcome, sameWithBoth, sameWithEveryPair } from './support/both.mjs'
@@ -338,4 +339,34 @@ sameWithBoth('what programs keep beside a log', async ({ create, note }) => {
   rx.tryFlush()
   note(await block, await storage.resumeSession('other'), resumed.getDependencyLength())
   await resumed.close()
+})
+
+sameWithBoth('what is refused is said in upstream\'s words', async ({ Hypercore, folder, create, note }) => {
+  const other = crypto.keyPair(b4a.alloc(32, 9))
+  const said = async (core, use = () => {}) => {
+    const { error } = await outcome(core.ready().then(use))
+    note(error?.code, error?.message?.replace(/discovery key: \w+/, 'discovery key'))
+    await outcome(core.close())
+  }
+  for (const manifest of [{ quorum: 1, signers: [{ publicKey: other.publicKey }] }, { version: 0, signers: [{ publicKey: other.publicKey }] }]) {
+    const core = new Hypercore(folder(), { manifest })
+    await said(core, () => core.append('x'))
+  }
+  const source = await create()
+  await source.append(['0', '1', '2'])
+  const prologue = { length: 2, hash: await source.treeHash(2) }
+  const core = await create({ manifest: { version: 1, prologue, signers: [{ publicKey: source.keyPair.publicKey }] }, keyPair: source.keyPair })
+  await said(core, async () => {
+    await core.core.copyPrologue(source.state)
+    note(core.length)
+    await core.truncate(1)
+  })
+  const changed = await create({ manifest: { version: 1, prologue, signers: [{ publicKey: source.keyPair.publicKey }] }, keyPair: source.keyPair })
+  await said(changed, () => changed.append(['0', 'other']))
+  await said(new Hypercore(folder(), other.publicKey, { compat: true, keyPair: crypto.keyPair(b4a.alloc(32, 8)) }))
+  // No key is no key, also as text.
+  const fresh = new Hypercore(folder(), '')
+  await fresh.ready()
+  note(fresh.key !== null, fresh.writable)
+  await fresh.close()
 })

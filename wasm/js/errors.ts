@@ -197,8 +197,16 @@ export class HypercoreError extends Error {
 
 /** Messages of the engine that upstream words differently. */
 const MESSAGES: Record<string, string> = {
-  'append is not consistent with the prologue': 'Append is not consistent with prologue'
+  'append is not consistent with the prologue': 'Append is not consistent with prologue',
+  'truncation breaks the prologue': 'Truncation breaks prologue',
+  'public key is not a declared signer': 'Public key is not a declared signer',
+  'manifest does not hash to the key': 'Manifest does not hash to provided key',
+  'another hypercore is stored here': 'Another Hypercore is stored here',
+  'key must be the public key of a compat core': 'Key must match publicKey when in compat mode'
 }
+
+/** What upstream says without naming the core. */
+const UNNAMED = 'public key is not a declared signer'
 
 /** What upstream says where the engine has words of its own. */
 const WORDS: Record<string, string> = {
@@ -214,7 +222,8 @@ const WORDS: Record<string, string> = {
 export function fromFailure (failure: Failure, discoveryKey: Uint8Array | null = null): HypercoreError {
   const prefix = `${failure.code}: `
   const message = failure.message.startsWith(prefix) ? failure.message.slice(prefix.length) : failure.message
-  const error = new HypercoreError(WORDS[failure.code] ?? MESSAGES[message] ?? message, failure.code, discoveryKey)
+  const named = message === UNNAMED ? null : discoveryKey
+  const error = new HypercoreError(WORDS[failure.code] ?? MESSAGES[message] ?? message, failure.code, named)
   if (failure.cause) error.cause = new HypertabError(failure.cause.code, failure.cause.message)
   return error
 }

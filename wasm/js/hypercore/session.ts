@@ -99,8 +99,8 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       key = options.key ?? null
     }
     const given = options ?? {}
-    const id = key ?? given.key
-    const decoded = typeof id === 'string' ? decodeId(id) : id as Uint8Array | null | undefined
+    const id = key || given.key
+    const decoded = id && typeof id === 'string' ? decodeId(id) : id as Uint8Array | null | undefined
 
     this.keyPair = given.keyPair ?? null
     this.weak = !!given.weak
@@ -112,7 +112,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     this.timeout = given.timeout || 0
     this._readonly = given.writable === false
     this._active = given.weak ? !!given.active : given.active !== false
-    this.opening = this.#open(storage ?? given.storage ?? null, { ...given, key: decoded ?? null })
+    this.opening = this.#open(storage ?? given.storage ?? null, { ...given, key: decoded || null })
     this.opening.catch(() => {})
   }
 
