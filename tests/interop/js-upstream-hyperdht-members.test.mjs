@@ -1,5 +1,7 @@
 // What a node of the DHT and its servers have, are asked and tell, with upstream's on its own socket and with ours behind a relay.
 
+import Address from 'hyperdht-address'
+
 import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
 import { sameNodes } from './support/nodes.mjs'
 
@@ -147,6 +149,22 @@ sameNodes('pools of servers, and of both ends', async ({ create, other, note }) 
   await gone
   await eventually(() => !pool.has(other.defaultKeyPair.publicKey))
   note([...pool.connections].length, pool.connecting, pool.get(other.defaultKeyPair.publicKey))
+})
+
+sameNodes('connections by address', async ({ create, other, note }) => {
+  const node = create()
+  const server = other.createServer((stream) => { stream.on('error', () => {}) })
+  await server.listen()
+  for (const nodes of [[], server.relayAddresses]) {
+    const stream = node.connect(Address.encode(server.publicKey, nodes))
+    stream.on('error', () => {})
+    note(stream.remotePublicKey.equals(server.publicKey), stream.remotePublicKey.byteLength, await stream.opened)
+    stream.destroy()
+  }
+  const pool = node.pool()
+  const stream = node.connect(server.publicKey, { pool })
+  stream.on('error', () => {})
+  note(node.connect(Address.encode(server.publicKey, []), { pool }) === stream)
 })
 
 sameNodes('a connection as words, and one of a node that is gone', async ({ create, other, note }) => {

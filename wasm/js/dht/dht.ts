@@ -1,6 +1,7 @@
 // The HyperDHT, reached through a relay. Keys stay here: the relay carries what it cannot read.
 
 import { DHTError, HypertabError } from '../errors.js'
+import { userBytes } from '../platform.js'
 import { isReady, ready, Request } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
 import { hash, keyPair as createKeyPair } from '../support/crypto.js'
@@ -60,6 +61,8 @@ export interface ConnectOptions {
   pool?: ConnectionPool | null
   [other: string]: unknown
 }
+
+const KEY_LENGTH = 32
 
 const DEFAULTS = { concurrency: 10, maxWindow: 80, maxPingDelay: 10_000, connectionKeepAlive: 5000, randomPunchInterval: 20_000 }
 
@@ -269,10 +272,12 @@ export class DHT extends EventEmitter<DHTEvents> {
     return this.#keys
   }
 
-  /** Connects to a key: bytes, hexadecimal, z-base-32, or an object with one. */
+  /** Connects to a key: bytes, hexadecimal, z-base-32, an object with one, or an address of `hyperdht-address`, whose nodes the relay does without. */
   connect (remote: Uint8Array | string | { publicKey: Uint8Array }, options: ConnectOptions = {}): Connection {
     const target = isBytes(remote) || typeof remote === 'string' ? remote : remote.publicKey
-    const remotePublicKey = decodeId(target)
+    // An address begins with its key.
+    const isAddress = isBytes(target) && target.byteLength > KEY_LENGTH
+    const remotePublicKey = isAddress ? userBytes(target.slice(0, KEY_LENGTH)) : decodeId(target)
     const { pool = null, keyPair = this.#keys } = options
     const existing = pool?.get(remotePublicKey)
     if (existing) return existing
