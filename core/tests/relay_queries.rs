@@ -3,13 +3,17 @@
 
 mod relay_support;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+
 use bytes::Bytes;
 use hypertab_core::crypto::blake2b_256;
-use hypertab_core::dht::messages::{MutablePut, encode_seq};
+use hypertab_core::dht::messages::{MutablePut, Peer, encode_seq};
 use hypertab_core::dht::{Event, Finished, command, error, signing};
+use hypertab_core::dht_relay::messages::Message;
 use hypertab_core::dht_relay::queries::{AnnounceTerms, Question, WriteEnd};
-use hypertab_core::dht_relay::{ClientEvent, Limits, QueryError};
-use hypertab_core::time::Duration;
+use hypertab_core::dht_relay::{Client, ClientEvent, Limits, QueryError, Quotas};
+use hypertab_core::time::{Duration, Instant};
 
 use relay_support::{NODES, World, pair};
 
@@ -45,6 +49,79 @@ fn announce_is_signed_by_the_client_and_found_by_all() {
     let native = world.native(|endpoint, now| endpoint.lookup(topic, now));
     world.run(Duration::from_secs(5));
     assert!(world.found_by_native(native).is_empty());
+}
+
+#[test]
+fn announces_have_terms_and_servers_say_through_whom_they_are_reached() {
+    let mut world = World::new(4, Limits::default());
+    let tab = world.add_tab();
+    let (pair, topic) = (pair(1), [7; 32]);
+    let at = |last, port| SocketAddrV4::new([10, 0, 0, last].into(), port);
+    let announce = |world: &mut World, terms: AnnounceTerms| {
+        let now = world.now;
+        let query = world.tabs[tab].client.announce(topic, &pair, terms, now);
+        world.run(Duration::from_secs(5));
+        assert!(world.tabs[tab].is_finished(query));
+        let lookup = world.native(|endpoint, now| endpoint.lookup(topic, now));
+        world.run(Duration::from_secs(5));
+        let records = world.events.iter().filter_map(|event| match event {
+            Event::Found { operation, reply } if *operation == lookup => Some(reply),
+            _ => None,
+        });
+        let peers = records.flat_map(|reply| {
+            let addresses =
+                |peer: &Peer| peer.relay_addresses.iter().copied().map(SocketAddrV4::from).collect();
+            reply.peers.iter().map(move |peer| (addresses(peer), reply.bump))
+        });
+        peers.collect::<BTreeSet<(Vec<_>, u64)>>().into_iter().collect::<Vec<_>>()
+    };
+
+    let terms = AnnounceTerms { bump: 5, relay_addresses: vec![at(1, 1), at(2, 2)], clears: false };
+    assert_eq!(announce(&mut world, terms), [(vec![at(1, 1), at(2, 2)], 5)]);
+    let terms = AnnounceTerms { clears: true, ..AnnounceTerms::default() };
+    assert_eq!(announce(&mut world, terms), [(Vec::new(), 5)], "bumps stay, records do not");
+
+    // A key that is listened on at the relay has its nodes, unless others are named.
+    world.tabs[tab].client.listen(&pair, false);
+    world.run(Duration::from_secs(5));
+    let nodes = world.tabs[tab].events.iter().find_map(|event| match event {
+        ClientEvent::Listening { nodes, .. } => Some(nodes.clone()),
+        _ => None,
+    });
+    let nodes = nodes.expect("it is listened on");
+    assert!(!nodes.is_empty());
+    // Nodes keep the first record of a key: what it says anew is told after it is taken back.
+    let clear = AnnounceTerms { clears: true, ..AnnounceTerms::default() };
+    assert_eq!(announce(&mut world, clear.clone()), [(nodes, 5)]);
+    let terms = AnnounceTerms { relay_addresses: vec![at(3, 3)], ..clear };
+    assert_eq!(announce(&mut world, terms), [(vec![at(3, 3)], 5)]);
+}
+
+#[test]
+fn terms_are_left_out_where_a_relay_has_no_words_for_them_and_kept_to_limits_where_it_has() {
+    let mut client = Client::new([1; 32], [2; 32], Instant::EPOCH);
+    client.handle_open(Instant::EPOCH);
+    let terms = AnnounceTerms { bump: 5, ..AnnounceTerms::default() };
+    client.announce([7; 32], &pair(1), terms.clone(), Instant::EPOCH);
+    let is_announce = |message: &Message| matches!(message, Message::Announce { .. });
+    let sent = |client: &mut Client| core::iter::from_fn(|| client.poll_transmit(true)).collect::<Vec<_>>();
+    assert!(!sent(&mut client).iter().any(is_announce), "the relay has not said yet what it knows");
+    client.handle_questions(false);
+    assert_eq!(sent(&mut client).iter().filter(|message| is_announce(message)).count(), 1);
+    client.announce([8; 32], &pair(1), terms.clone(), Instant::EPOCH);
+    assert_eq!(sent(&mut client).iter().filter(|message| is_announce(message)).count(), 1);
+
+    let mut quotas = Quotas::default();
+    quotas.link.topics = Some(1);
+    let mut world = World::with_quotas(5, Limits::default(), quotas);
+    let tab = world.add_tab();
+    for topic in [1, 2] {
+        let now = world.now;
+        let query = world.tabs[tab].client.announce([topic; 32], &pair(1), terms.clone(), now);
+        world.run(Duration::from_secs(5));
+        assert!(world.tabs[tab].is_finished(query));
+    }
+    assert_eq!(world.bridge.counters().announces, 1, "the second topic is one too many");
 }
 
 #[test]

@@ -571,7 +571,7 @@ fn relay_message(data: &mut &[u8]) -> (u64, Bytes) {
 
 /// A message of the channel for questions: what is asked is plausible more often than not.
 fn question_message(data: &mut &[u8]) -> (u64, Bytes) {
-    let message_type = u64::from(take(data) % 7);
+    let message_type = u64::from(take(data) % 9);
     let mut payload = u32::from(take(data) % 6).to_le_bytes().to_vec();
     match message_type {
         0 => {
@@ -588,6 +588,15 @@ fn question_message(data: &mut &[u8]) -> (u64, Bytes) {
             payload.extend([take(data) % 8, [6, 8][usize::from(take(data)) % 2]]);
             payload.push(u8::try_from(value.len()).unwrap_or(0));
             payload.extend(value);
+        }
+        7 => {
+            payload.push(take(data) % 2);
+            for _ in 0..2 {
+                payload.extend([take(data) % 3; 32]);
+            }
+            let count = take(data) % 4;
+            payload.extend([take(data) % 0xfd, count]);
+            payload.extend(core::iter::repeat_n(9, usize::from(count) * 6));
         }
         _ => payload.extend(piece(data, 100)),
     }
