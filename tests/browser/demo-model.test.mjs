@@ -1,4 +1,4 @@
-// What the demo page reckons without a page: merging a room, comparing texts.
+// What the demo page reckons without a page: merging a room, comparing texts, saying what went wrong.
 
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { root } from '../../scripts/lib/run.mjs'
 
 const { diffLines } = await load('text-diff.ts')
 const { parseMarkdown } = await load('markdown.ts')
+const { explain } = await load('problem.ts')
 const { Merged } = await load('room/merged.ts')
 const { decodeOperation, encodeOperation } = await load('room/operations.ts')
 
@@ -99,6 +100,16 @@ test('blocks that are no operation are passed over', () => {
     bytes({ ...good, op: 'check', item: `${author}:0` }), bytes({ ...good, op: 'remove', item: '__proto__' }), bytes({ ...good, op: 'edit', item: `${author}:-1`, text: 'x' }),
     bytes({ ...good, op: 'own', kind: 'log', id: author, space: '', title: '', length: 0 }), bytes({ ...good, op: 'own', kind: 'drive', id: author, space: '', title: '', length: -1 })
   ]) assert.equal(decodeOperation(block, author, 0), null)
+})
+
+test('what cannot be read is to be removed and fetched again, unless it is one’s own', () => {
+  const error = (code) => Object.assign(new Error('x'), { cause: Object.assign(new Error('y'), { code }) })
+  assert.match(explain(error('STORAGE_CORRUPTED'), 'drive').detail, /^Remove the drive/)
+  assert.match(explain(error('STORAGE_CORRUPTED'), 'drive', true).detail, /do not remove it.*a backup/)
+  assert.doesNotMatch(explain(error('STORAGE_INCOMPLETE'), 'log', true).detail, /a backup/)
+  const late = explain(error('STORAGE_TOO_NEW'))
+  assert.deepEqual([late.state, late.canRetry], ['too-new', true])
+  assert.equal(explain(new Error('WRITE_FAILED: odd')).detail, 'Odd.')
 })
 
 /** Bundles a module of the page. */

@@ -325,7 +325,7 @@ export class Log extends Observable {
   }
 
   #fail (error: unknown): void {
-    this.#problem = explain(error)
+    this.#problem = explain(error, 'log', this.entry.isOwn)
     this.#happened('bad', this.#problem.title)
   }
 
@@ -340,7 +340,7 @@ export class Log extends Observable {
   // The first failure says most; those that follow come of it.
   #storageFailed (error: unknown): void {
     if (this.#problem) return
-    const problem = explain(error)
+    const problem = explain(error, 'log', this.entry.isOwn)
     this.#problem = problem.state === 'broken' ? { ...problem, title: 'Storing failed' } : problem
     this.#happened('bad', this.#problem.title)
   }

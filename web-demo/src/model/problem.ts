@@ -2,15 +2,15 @@
 
 export interface Problem {
   /** Stable name of the state, for tests and styles. */
-  readonly state: 'locked' | 'full' | 'refused' | 'conflict' | 'corrupt' | 'unsupported' | 'wrong-kind' | 'broken'
+  readonly state: 'locked' | 'full' | 'refused' | 'conflict' | 'corrupt' | 'too-new' | 'unsupported' | 'wrong-kind' | 'broken'
   readonly title: string
   readonly detail: string
   /** Whether trying again may help. */
   readonly canRetry: boolean
 }
 
-/** Explains why a log, or another thing, could not be opened, read or written. */
-export function explain (error: unknown, what = 'log'): Problem {
+/** Explains why a log, or another thing, could not be opened, read or written. What is one's own is not to be had from others. */
+export function explain (error: unknown, what = 'log', isOwn = false): Problem {
   const names = chain(error).flatMap(({ name, code }) => [name, code].filter((word) => typeof word === 'string'))
   const is = (...wanted: string[]) => names.some((name) => wanted.includes(name))
   if (is('STORAGE_LOCKED', 'STORAGE_TAKEN_OVER')) {
@@ -41,7 +41,7 @@ export function explain (error: unknown, what = 'log'): Problem {
     return {
       state: 'conflict',
       title: `Another ${what} is stored in this place`,
-      detail: `Remove the ${what} from the list and open it again by its key.`,
+      detail: isOwn ? `It is your own: keep what is stored until you have it from elsewhere.` : `Remove the ${what} from the list and open it again by its key.`,
       canRetry: false
     }
   }
@@ -49,8 +49,18 @@ export function explain (error: unknown, what = 'log'): Problem {
     return {
       state: 'corrupt',
       title: `What is stored of this ${what} cannot be read`,
-      detail: `Remove the ${what} from the list and open it again; its blocks are fetched anew.`,
+      detail: isOwn
+        ? `It is your own, and cannot be made again: do not remove it. Whoever has read it has a copy${what === 'log' ? '' : ', and so may a backup'}.`
+        : `Remove the ${what} from the list and open it again; its blocks are fetched anew.`,
       canRetry: false
+    }
+  }
+  if (is('STORAGE_TOO_NEW')) {
+    return {
+      state: 'too-new',
+      title: 'A later version of this page wrote what is stored',
+      detail: 'Nothing was changed. Load the page again; if that does not help, the page itself has gone back to an earlier version.',
+      canRetry: true
     }
   }
   if (typeof WebAssembly === 'undefined' || is('CompileError', 'LinkError')) {

@@ -133,7 +133,7 @@ export abstract class Work<T extends Opened = Opened> extends Observable {
   }
 
   protected fail (error: unknown): void {
-    this.#problem = explain(error, this.kind)
+    this.#problem = explain(error, this.kind, this.entry.isOwn)
     this.changed()
   }
 

@@ -289,7 +289,7 @@ export class Room extends Observable {
   }
 
   #fail (error: unknown): void {
-    this.#problem ??= explain(error, 'room')
+    this.#problem ??= explain(error, 'room', true)
     this.changed()
   }
 }
