@@ -151,7 +151,7 @@ test('a full storage is named, keeps what it has, and goes on when there is room
   await page.evaluate(() => { window.isFull = true })
   await appendLine(page, 'too much')
   await waitForState(page, 'full')
-  assert.match(await page.getByTestId('append-help').textContent(), /^Not appended/)
+  await page.getByTestId('append-help').filter({ hasText: /^Not appended/ }).waitFor()
   assert.equal(await page.getByTestId('append-input').inputValue(), 'too much')
   assert.deepEqual(await readBlocks(page, 1), ['kept'])
   await pictures(page, 'storage-full')

@@ -47,10 +47,12 @@ export async function startFillablePage (t, relayUrl) {
   const { context, server } = await startPage(t, { relayUrl })
   const page = await context.newPage()
   await page.addInitScript(() => {
-    const put = IDBObjectStore.prototype.put
-    IDBObjectStore.prototype.put = function (...args) {
-      if (window.isFull) throw new DOMException('no room', 'QuotaExceededError')
-      return put.apply(this, args)
+    for (const name of ['add', 'put']) {
+      const write = IDBObjectStore.prototype[name]
+      IDBObjectStore.prototype[name] = function (...args) {
+        if (window.isFull) throw new DOMException('no room', 'QuotaExceededError')
+        return write.apply(this, args)
+      }
     }
   })
   await page.goto(server.url)
