@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::borrow::Borrow;
+use core::cell::Cell;
 use core::cmp::Ordering;
 use core::fmt;
 use core::ops::{Bound, Index, RangeBounds};
@@ -26,6 +27,10 @@ pub struct Chunk<K, V> {
 
 /// Where an entry lies, or would lie: a chunk, and a place in it.
 type Place = (usize, usize);
+
+/// Where a key was found last: whoever handles a message asks a map a dozen times for the same one.
+#[derive(Debug, Default)]
+pub struct Last(Cell<Place>);
 
 impl<K, V> BTreeMap<K, V> {
     /// Most entries of a chunk: fewer when they are large, as they are moved.
@@ -223,6 +228,33 @@ impl<K, V> BTreeMap<K, V> {
         K: Borrow<Q>,
     {
         self.find(key).ok().map(|place| self.value_at_mut(place))
+    }
+
+    /// As [`get`](Self::get), looks first where a key was found last.
+    pub fn get_again(&self, last: &Last, key: &K) -> Option<&V>
+    where
+        K: Ord,
+    {
+        self.find_again(last, key).map(|place| self.value_at(place))
+    }
+
+    /// As [`get_mut`](Self::get_mut), looks first where a key was found last.
+    pub fn get_mut_again(&mut self, last: &Last, key: &K) -> Option<&mut V>
+    where
+        K: Ord,
+    {
+        self.find_again(last, key).map(|place| self.value_at_mut(place))
+    }
+
+    fn find_again(&self, last: &Last, key: &K) -> Option<Place>
+    where
+        K: Ord,
+    {
+        let (chunk, place) = last.0.get();
+        if self.chunks.get(chunk).and_then(|chunk| chunk.keys.get(place)) != Some(key) {
+            last.0.set(self.find(key).ok()?);
+        }
+        Some(last.0.get())
     }
 
     /// Returns whether there is an entry with this key.
@@ -718,7 +750,7 @@ mod tests {
 
     use std::vec::Vec;
 
-    use super::BTreeMap;
+    use super::{BTreeMap, Last};
 
     type Model = std::collections::BTreeMap<u32, u32>;
 
@@ -726,7 +758,7 @@ mod tests {
     fn every_change_and_walk_equals_the_standard_map() {
         for (seed, keys) in [(1, 8), (2, 40), (3, 400), (4, 4000)] {
             let mut random = Random(seed);
-            let (mut map, mut model) = (BTreeMap::new(), Model::new());
+            let (mut map, mut model, last) = (BTreeMap::new(), Model::new(), Last::default());
             for step in 0..6000 {
                 let (key, value) = (random.below(keys), step);
                 // Long runs of one kind, so that the map grows to its full size and shrinks again.
@@ -744,6 +776,9 @@ mod tests {
                 }
                 check_chunks(&map);
                 assert_eq!(map.get(&key), model.get(&key));
+                for key in [key, key, key ^ 1] {
+                    assert_eq!(map.get_again(&last, &key), model.get(&key));
+                }
                 assert_eq!(map.first_key_value(), model.first_key_value());
                 assert_eq!(map.last_key_value(), model.last_key_value());
                 if step % 50 == 0 {

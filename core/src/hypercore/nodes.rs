@@ -18,7 +18,7 @@ use super::merkle_tree::{Missing, NodeSource};
 /// Nodes known to be stored or staged; forgets what was not used for long.
 ///
 /// A table in which every index has a few places: each block of a download asks for some nodes, and a map would compare a dozen
-/// keys for each. An approximation of least recently used: a used node gets a second chance when its turn comes.
+/// keys for each. Of the nodes of a set, one that was not used since all others of it were makes way.
 #[derive(Debug, Default)]
 pub(super) struct NodeCache {
     /// A power of two of sets of [`WAYS`] places each; empty before the first node.
@@ -47,13 +47,24 @@ impl NodeCache {
             |place: &Option<(Node, _)>| place.as_ref().is_some_and(|(known, _)| known.index == node.index);
         let place = set.iter().position(is_same).or_else(|| set.iter().position(Option::is_none));
         let place = place.unwrap_or_else(|| {
-            let mut turns = (turn..turn + 2 * WAYS).map(|at| at % WAYS);
-            let unused = turns.find(|&at| set[at].as_ref().is_some_and(|(_, used)| !used.take()));
-            unused.unwrap_or(turn % WAYS)
+            let mut turns = (turn..turn + WAYS).map(|at| at % WAYS);
+            let unused = turns.find(|&at| set[at].as_ref().is_some_and(|(_, used)| !used.get()));
+            unused.unwrap_or_else(|| {
+                set.iter().flatten().for_each(|(_, used)| used.set(false));
+                turn % WAYS
+            })
         });
         self.count += usize::from(set[place].is_none());
         set[place] = Some((node, Cell::new(false)));
         self.turn = (turn + 1) % WAYS;
+    }
+
+    /// Notes whether a node will be used, or was used for the last time.
+    pub(super) fn expect(&self, index: u64, is_wanted: bool) {
+        let set = self.places.get(self.set_of(index)).unwrap_or_default();
+        if let Some((_, used)) = set.iter().flatten().find(|(node, _)| node.index == index) {
+            used.set(is_wanted);
+        }
     }
 
     /// Forgets all nodes but those that `keep` names.
@@ -75,7 +86,10 @@ impl NodeCache {
         let known = core::mem::take(&mut self.places);
         self.places.resize_with(len, || None);
         self.count = 0;
-        known.into_iter().flatten().for_each(|(node, _)| self.insert(node));
+        for (node, used) in known.into_iter().flatten() {
+            self.insert(node);
+            self.expect(node.index, used.get());
+        }
     }
 }
 
@@ -192,6 +206,24 @@ mod tests {
         cache.retain(|index| index == 7);
         assert!(cache.get(199_999).is_none() && cache.get(7).is_some());
         assert_eq!(cache.count, 1);
+    }
+
+    #[test]
+    fn what_is_expected_to_be_used_outlives_others() {
+        let mut cache = NodeCache::default();
+        let node = |index| Node { index, size: 1, hash: [0; 32] };
+        let wanted = 2000;
+
+        for index in 0..200_000 {
+            cache.insert(node(index));
+            cache.expect(index, index < wanted);
+        }
+        let kept = (0..wanted).filter(|&index| cache.get(index).is_some()).count();
+        assert!(kept > 1900, "{kept} are kept");
+
+        (0..wanted).for_each(|index| cache.expect(index, false));
+        (200_000..300_000).for_each(|index| cache.insert(node(index)));
+        assert!((0..wanted).all(|index| cache.get(index).is_none()));
     }
 
     #[test]

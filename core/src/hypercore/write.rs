@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::compact_encoding::{Encode, Writer};
 use crate::crypto::{KeyPair, Node};
+use crate::flat_tree;
 use crate::storage::keys::MAX_NUMBERED;
 use crate::storage::run::{Packed, RUN_LEAST, Run};
 use crate::storage::{Durability, Op, Store};
@@ -265,6 +266,13 @@ impl Core {
         if let Some((index, value)) = verified.block {
             ops.push(Op::Put { key: self.keys.block(index), value });
             self.set_bits(index, index + 1, true);
+        }
+        if let Some(block) = &proof.block {
+            // Blocks below a sibling of the way up will be verified by it. What this one was verified by is done with.
+            let leaf = block.index.saturating_mul(2);
+            let top = block.nodes.last().map_or(leaf, |last| flat_tree::parent(last.index));
+            self.cache.expect(top, false);
+            block.nodes.iter().for_each(|node| self.cache.expect(node.index, true));
         }
         self.stage(store, ops, Durability::Relaxed);
         if let Some(tree) = verified.upgraded {

@@ -3,7 +3,7 @@
 //! Source: hypercore 11.35, `lib/replicator.js` (`BlockRequest`, `BlockTracker`) and
 //! `lib/hotswap-queue.js`.
 
-use crate::collections::BTreeMap;
+use crate::collections::{BTreeMap, Last};
 use alloc::vec::Vec;
 
 use super::random::Random;
@@ -38,6 +38,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     entries: BTreeMap<u64, Block>,
+    last: Last,
     /// Blocks that somebody waits for and nobody was asked for, in the order they came.
     queue: BTreeMap<u64, u64>,
     next_number: u64,
@@ -51,11 +52,11 @@ impl Blocks {
     }
 
     pub(super) fn get(&self, index: u64) -> Option<&Block> {
-        self.entries.get(&index)
+        self.entries.get_again(&self.last, &index)
     }
 
     pub(super) fn get_mut(&mut self, index: u64) -> Option<&mut Block> {
-        self.entries.get_mut(&index)
+        self.entries.get_mut_again(&self.last, &index)
     }
 
     /// Returns the entry of a block, making one of this priority when there is none.
@@ -83,7 +84,7 @@ impl Blocks {
 
     /// Queues a block that is in flight nowhere.
     pub(super) fn enqueue(&mut self, index: u64) {
-        let Some(block) = self.entries.get_mut(&index) else { return };
+        let Some(block) = self.entries.get_mut_again(&self.last, &index) else { return };
         if block.queued.is_none() && block.in_flight.is_empty() {
             block.queued = Some(self.next_number);
             self.queue.insert(self.next_number, index);
@@ -93,7 +94,9 @@ impl Blocks {
 
     /// Takes a block out of the queue.
     pub(super) fn dequeue(&mut self, index: u64) {
-        if let Some(number) = self.entries.get_mut(&index).and_then(|block| block.queued.take()) {
+        if let Some(number) =
+            self.entries.get_mut_again(&self.last, &index).and_then(|block| block.queued.take())
+        {
             self.queue.remove(&number);
         }
     }
@@ -106,7 +109,7 @@ impl Blocks {
     /// Notes a request for a block.
     pub(super) fn requested(&mut self, index: u64, key: RequestKey) {
         self.dequeue(index);
-        if let Some(block) = self.entries.get_mut(&index) {
+        if let Some(block) = self.entries.get_mut_again(&self.last, &index) {
             block.in_flight.push(key);
         }
         self.relist(index);
@@ -114,7 +117,7 @@ impl Blocks {
 
     /// Notes that a request for a block is over. Returns whether it was one.
     pub(super) fn finished(&mut self, index: u64, key: RequestKey) -> bool {
-        let Some(block) = self.entries.get_mut(&index) else { return false };
+        let Some(block) = self.entries.get_mut_again(&self.last, &index) else { return false };
         let Some(at) = block.in_flight.iter().position(|&other| other == key) else { return false };
         block.in_flight.swap_remove(at);
         self.relist(index);
@@ -137,7 +140,7 @@ impl Blocks {
 
     fn relist(&mut self, index: u64) {
         self.unlist(index);
-        let Some(block) = self.entries.get_mut(&index) else { return };
+        let Some(block) = self.entries.get_mut_again(&self.last, &index) else { return };
         let Some(level) = block.in_flight.len().checked_sub(1) else { return };
         let Some(list) = self.hotswaps.get_mut(level) else { return };
         block.hotswap = Some((level, list.len()));
@@ -145,7 +148,7 @@ impl Blocks {
     }
 
     fn unlist(&mut self, index: u64) {
-        let place = self.entries.get_mut(&index).and_then(|block| block.hotswap.take());
+        let place = self.entries.get_mut_again(&self.last, &index).and_then(|block| block.hotswap.take());
         let Some((level, at)) = place else { return };
         let Some(list) = self.hotswaps.get_mut(level) else { return };
         if at < list.len() {

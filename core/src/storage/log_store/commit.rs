@@ -52,20 +52,18 @@ impl LogStore {
 
     /// Makes the index show the operations of the record at `address`.
     pub(super) fn apply(&mut self, placed: Vec<Placed>, address: u64) {
-        // Keys and small values are copied into one buffer: slices would keep the whole batch in memory.
+        // Small values are copied into one buffer: slices would keep the whole batch in memory.
         let mut bytes = Vec::with_capacity(placed.iter().map(|placed| kept_len(&placed.op)).sum());
         for Placed { op, .. } in &placed {
             match op {
-                Op::Put { key, value } => {
-                    bytes.extend_from_slice(key);
+                Op::Put { value, .. } => {
                     bytes.extend_from_slice(if value.len() <= INLINE { &value[..] } else { &[] });
                 }
-                Op::Delete { key } => bytes.extend_from_slice(key),
                 Op::DeleteRange { start, end } => {
                     bytes.extend_from_slice(start);
                     bytes.extend_from_slice(end);
                 }
-                Op::PutRun(_) => {}
+                Op::Delete { .. } | Op::PutRun(_) => {}
             }
         }
         let mut kept = Bytes::from(bytes);
@@ -73,7 +71,6 @@ impl LogStore {
         for Placed { op, part, value_at } in placed {
             let replaced = match op {
                 Op::Put { key, value } => {
-                    let key = keep(key);
                     let slot = if value.len() <= INLINE {
                         Slot::Inline(keep(value))
                     } else {
@@ -82,9 +79,9 @@ impl LogStore {
                         let offset = u32::try_from(value_at).expect("records are bounded");
                         Slot::Pointer(Pointer { record: address, offset, len })
                     };
-                    self.memtable.insert(key, Some(slot))
+                    self.memtable.insert(&key, Some(slot))
                 }
-                Op::Delete { key } => self.memtable.insert(keep(key), None),
+                Op::Delete { key } => self.memtable.insert(&key, None),
                 Op::DeleteRange { start, end } => {
                     let (start, end) = (keep(start), keep(end));
                     let replaced = self.memtable.clear(start, end);
@@ -165,10 +162,8 @@ pub(super) fn op_key_len(op: &Op) -> usize {
 /// Bytes of an operation that stay in memory.
 fn kept_len(op: &Op) -> usize {
     match op {
-        Op::Put { key, value } if value.len() > INLINE => key.len(),
-        Op::Put { key, value } => key.len() + value.len(),
-        Op::PutRun(_) => 0,
-        Op::Delete { key } => key.len(),
+        Op::Put { value, .. } if value.len() <= INLINE => value.len(),
+        Op::Put { .. } | Op::PutRun(_) | Op::Delete { .. } => 0,
         Op::DeleteRange { start, end } => start.len() + end.len(),
     }
 }

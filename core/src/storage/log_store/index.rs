@@ -6,6 +6,7 @@ use core::ops::{Bound, Range};
 
 use bytes::Bytes;
 
+use super::key::Key;
 use super::leaf::{Leaf, Pointer, Slot};
 use super::manifest::Fence;
 use crate::storage::run::{Numbers, Packed, Runs, place};
@@ -13,7 +14,7 @@ use crate::storage::run::{Numbers, Packed, Runs, place};
 /// Newer entries in memory; `None` marks a deleted key.
 #[derive(Debug, Default)]
 pub(super) struct Memtable {
-    entries: BTreeMap<Bytes, Option<Slot>>,
+    entries: BTreeMap<Key, Option<Slot>>,
     /// Where the last entry went: keys of a batch come in order.
     near: usize,
     /// Values of keys in a row. No entry lies among the keys of one.
@@ -71,8 +72,10 @@ impl Memtable {
     }
 
     /// Sets or deletes a key; returns the newer slot that it replaces.
-    pub(super) fn insert(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
-        self.break_up(&key, Some(&[&key[..], &[0]].concat()));
+    pub(super) fn insert(&mut self, key: &[u8], slot: Option<Slot>) -> Option<Slot> {
+        if !self.runs.is_empty() {
+            self.break_up(key, Some(&[key, &[0]].concat()));
+        }
         self.insert_entry(key, slot)
     }
 
@@ -82,7 +85,7 @@ impl Memtable {
         let behind = [&last[..], &[0]].concat();
         if self.touches_newer(&first, Some(&behind)) {
             return (0..keys.count())
-                .filter_map(|at| self.insert(keys.key(at), Some(run.slot(at))))
+                .filter_map(|at| self.insert(&keys.key(at), Some(run.slot(at))))
                 .collect();
         }
         self.size += run.size();
@@ -95,16 +98,15 @@ impl Memtable {
         for (keys, run) in self.runs.remove(start, end) {
             self.size = self.size.saturating_sub(run.size());
             for at in 0..keys.count() {
-                self.insert_entry(keys.key(at), Some(run.slot(at)));
+                self.insert_entry(&keys.key(at), Some(run.slot(at)));
             }
         }
     }
 
-    fn insert_entry(&mut self, key: Bytes, slot: Option<Slot>) -> Option<Slot> {
-        let len = key.len();
-        self.size += ENTRY_COST + len + slot_size(slot.as_ref());
-        let old = self.entries.insert_near(&mut self.near, key, slot)?;
-        self.size = self.size.saturating_sub(ENTRY_COST + len + slot_size(old.as_ref()));
+    fn insert_entry(&mut self, key: &[u8], slot: Option<Slot>) -> Option<Slot> {
+        self.size += ENTRY_COST + key.len() + slot_size(slot.as_ref());
+        let old = self.entries.insert_near(&mut self.near, Key::from(key), slot)?;
+        self.size = self.size.saturating_sub(ENTRY_COST + key.len() + slot_size(old.as_ref()));
         old
     }
 
@@ -114,7 +116,7 @@ impl Memtable {
             return Vec::new();
         }
         self.break_up(&start, Some(&end));
-        let keys: Vec<Bytes> = self
+        let keys: Vec<Key> = self
             .entries
             .range::<[u8], _>((Bound::Included(&start[..]), Bound::Excluded(&end[..])))
             .map(|(key, _)| key.clone())
@@ -122,7 +124,8 @@ impl Memtable {
         let mut replaced = Vec::new();
         for key in keys {
             if let Some(old) = self.entries.remove(&key) {
-                self.size = self.size.saturating_sub(ENTRY_COST + key.len() + slot_size(old.as_ref()));
+                let len = key.as_slice().len();
+                self.size = self.size.saturating_sub(ENTRY_COST + len + slot_size(old.as_ref()));
                 replaced.extend(old);
             }
         }
@@ -188,9 +191,11 @@ impl Memtable {
     }
 
     /// Entries from `start` to before `end`, in order.
-    fn range(&self, start: &[u8], end: Option<&[u8]>) -> impl Iterator<Item = (&Bytes, Option<&Slot>)> {
+    fn range(&self, start: &[u8], end: Option<&[u8]>) -> impl Iterator<Item = (&[u8], Option<&Slot>)> {
         let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.max(start)));
-        self.entries.range::<[u8], _>((Bound::Included(start), end)).map(|(key, slot)| (key, slot.as_ref()))
+        self.entries
+            .range::<[u8], _>((Bound::Included(start), end))
+            .map(|(key, slot)| (key.as_slice(), slot.as_ref()))
     }
 
     /// Hands out what is newly known of the keys from `start` to before `end`, in order.
@@ -201,7 +206,7 @@ impl Memtable {
             for (keys, run) in self.runs.range(start, end) {
                 for at in keys.within(start, end) {
                     keys.put_key(at, &mut key);
-                    while let Some((other, slot)) = entries.next_if(|(other, _)| other[..] < key[..]) {
+                    while let Some((other, slot)) = entries.next_if(|(other, _)| *other < &key[..]) {
                         each(other, slot);
                     }
                     each(&key, Some(&run.slot(at)));
@@ -394,12 +399,12 @@ mod tests {
     #[test]
     fn cleared_ranges_join_and_later_entries_show_through() {
         let mut table = Memtable::default();
-        table.insert(key("c"), value("old"));
+        table.insert(&key("c"), value("old"));
 
         assert_eq!(table.clear(key("b"), key("d")), [Slot::Inline(key("old"))]);
         table.clear(key("f"), key("h"));
         table.clear(key("d"), key("f"));
-        table.insert(key("e"), value("new"));
+        table.insert(&key("e"), value("new"));
 
         assert_eq!(table.cleared.len(), 1);
         assert!(table.hides(b"b") && table.hides(b"g") && !table.hides(b"h") && !table.hides(b"a"));
@@ -413,12 +418,12 @@ mod tests {
     #[test]
     fn what_is_replaced_counts_no_longer() {
         let mut table = Memtable::default();
-        table.insert(key("head"), value("first"));
+        table.insert(&key("head"), value("first"));
         table.clear(key("m"), key("p"));
         let before = table.size();
 
         for _ in 0..1000 {
-            table.insert(key("head"), value("later"));
+            table.insert(&key("head"), value("later"));
             table.clear(key("m"), key("p"));
         }
 
@@ -433,14 +438,14 @@ mod tests {
             StoredRun::Inline(Packed { bytes, ends: (1..=count).collect() })
         };
         let mut table = Memtable::default();
-        table.insert(key("a"), value("first"));
+        table.insert(&key("a"), value("first"));
         assert_eq!(table.insert_run(numbers(10, 5), inline(5)), []);
         assert_eq!(table.insert_run(numbers(30, 5), inline(5)), []);
         let seven = Slot::Inline(Bytes::from_static(&[7]));
 
         let third = numbers(12, 1).key(0);
         assert_eq!(table.get(&third), Some(Some(seven.clone())));
-        assert_eq!(table.insert(third.clone(), value("new")), Some(seven.clone()));
+        assert_eq!(table.insert(&third, value("new")), Some(seven.clone()));
         assert_eq!(table.get(&third), Some(value("new")));
         assert_eq!(table.get(&numbers(14, 1).key(0)), Some(Some(seven.clone())));
         let replaced = table.insert_run(numbers(14, 17), inline(17));

@@ -17,6 +17,7 @@ mod device;
 mod evacuate;
 mod file;
 mod index;
+mod key;
 mod leaf;
 mod manifest;
 mod record;
