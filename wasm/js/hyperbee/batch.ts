@@ -56,7 +56,7 @@ export class Batch<K = any, V = any> {
   readonly options: BatchOptions
   locked: (() => void) | null = null
   readonly batchLock: LockFunction | null
-  readonly onseq: ((seq: number) => unknown) | null
+  readonly onseq: (seq: number) => unknown
   appending: Uint8Array[] | null = null
   readonly isSnapshot: boolean
   readonly shouldUpdate: boolean
@@ -78,7 +78,7 @@ export class Batch<K = any, V = any> {
     this.checkout = options.checkout === undefined ? -1 : options.checkout
     this.options = options
     this.batchLock = batchLock
-    this.onseq = options.onseq ?? null
+    this.onseq = options.onseq || ignore
     this.isSnapshot = core !== tree.core
     this.shouldUpdate = options.update !== false
     this.maxBlocksCached = options.maxBlocksCached || 128
@@ -156,7 +156,7 @@ export class Batch<K = any, V = any> {
       await this.ready()
       if (!(seq >= 0)) throw HypercoreError.ASSERTION('block index is invalid', this.core.discoveryKey)
       const walk = this.#walk()
-      this.onseq?.(seq)
+      this.onseq(seq)
       const found = await take(walk, this.core, this.options, () => walk.getBySeq(seq) as RawEntry | undefined | false)
       const { key, value } = finalEntry(found, encoding)
       return { key, value }
@@ -192,7 +192,7 @@ export class Batch<K = any, V = any> {
   /** A block of the tree, with its nodes. */
   async getBlock (seq: number): Promise<BlockEntry> {
     this.rootSeq ||= seq
-    this.onseq?.(seq)
+    this.onseq(seq)
     return await this.#block(seq)
   }
 
@@ -214,13 +214,13 @@ export class Batch<K = any, V = any> {
     this.rootSeq ||= version - 1
     const bytes = keyBytes(key)
     const walk = this.#walk()
-    if (this.onseq) walk.startTrace()
+    if (this.onseq !== ignore) walk.startTrace()
     const lookup = this.#lookup(walk, version, bytes)
     try {
       return await take(walk, this.core, this.options, lookup.step, lookup.hooks)
     } finally {
       lookup.end()
-      if (this.onseq) for (const seq of walk.touched()) this.onseq(seq)
+      if (this.onseq !== ignore) for (const seq of walk.touched()) this.onseq(seq)
     }
   }
 
@@ -310,6 +310,7 @@ export class Batch<K = any, V = any> {
 
   async #writer (): Promise<BeeWalkHandle> {
     await this.prepare(true)
+    if (this.version > 1) this.rootSeq ||= this.version - 1
     this.pending ??= look((engine) => engine.BeeWalk.batch(this.cache, this.core.length, this.version, this.tree.alwaysDuplicate))
     return this.pending
   }
@@ -408,3 +409,5 @@ export class Batch<K = any, V = any> {
     batches[last.index] = last
   }
 }
+
+function ignore (): void {}
