@@ -35,7 +35,7 @@ import { root } from './run.mjs'
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 381_400 },
   index: { ceiling: 131_500 },
-  hypercore: { ceiling: 78_000 },
+  hypercore: { ceiling: 78_300 },
   corestore: { ceiling: 82_200 },
   hyperbee: { ceiling: 52_200 },
   hyperblobs: { ceiling: 45_800 },

@@ -8,12 +8,14 @@ import Hyperdrive from '/hypertab/browser/hyperdrive.js'
 import MirrorDrive from '/hypertab/browser/mirror-drive.js'
 import { HypercoreStorage } from '/hypertab/browser/storage.js'
 import * as caps from '/hypertab/browser/hypercore/lib/caps.js'
+import * as featureFlags from '/hypertab/browser/hypercore/lib/feature-flags.js'
+import * as messages from '/hypertab/browser/hypercore/lib/messages.js'
 import * as multisig from '/hypertab/browser/hypercore/lib/multisig.js'
 import Verifier from '/hypertab/browser/hypercore/lib/verifier.js'
 
 import { isEqual } from './is-equal.mjs'
 
-const parts = { 'lib/caps.js': caps, 'lib/multisig.js': multisig, 'lib/verifier.js': Verifier }
+const parts = { messages, 'lib/caps': caps, 'lib/feature-flags': featureFlags, 'lib/messages': messages, 'lib/multisig': multisig, 'lib/verifier': Verifier }
 
 let databases = 0
 
@@ -22,8 +24,9 @@ export const tools = {
   Hypercore,
   Storage: HypercoreStorage,
   lib (path) {
-    if (!parts[path]) throw new Error(`a page has no ${path}`)
-    return parts[path]
+    const part = parts[path.replace(/\.js$/, '')]
+    if (!part) throw new Error(`a page has no ${path}`)
+    return part
   },
   isEqual,
   kit: { name: 'hypertab', Hypercore, Corestore, Hyperbee, Hyperdrive, MirrorDrive },
