@@ -209,7 +209,7 @@ impl Message {
     ///
     /// # Errors
     ///
-    /// Returns a [`DecodeError`] when the bytes are no such message.
+    /// Returns a [`DecodeError`](crate::compact_encoding::DecodeError) when the bytes are no such message.
     pub fn decode(message_type: u64, bytes: &Bytes) -> Result<Option<Self>> {
         let reader = &mut Reader::new(bytes);
         Ok(Some(match message_type {
