@@ -51,10 +51,12 @@ let isRefusing = false
 function refuseLarge () {
   if (isRefusing) return
   isRefusing = true
-  const { put } = IDBObjectStore.prototype
-  IDBObjectStore.prototype.put = function (value, key) {
-    if (full && (value.byteLength ?? value.size) > 100_000) throw new DOMException('no room', 'QuotaExceededError')
-    return put.call(this, value, key)
+  for (const name of ['add', 'put']) {
+    const write = IDBObjectStore.prototype[name]
+    IDBObjectStore.prototype[name] = function (value, key) {
+      if (full && (value.byteLength ?? value.size) > 100_000) throw new DOMException('no room', 'QuotaExceededError')
+      return write.call(this, value, key)
+    }
   }
 }
 
