@@ -143,9 +143,15 @@ export class Index {
   }
 }
 
+/** Levels that a tree may have: one of 2^53 keys has fewer. */
+const MAX_DEPTH = 64
+
 /** Whether what is below a node leads to a block by the way that a key goes. */
 export async function links (root: TreeNode | null, key: Uint8Array, seq: number): Promise<boolean> {
-  for (let node = root; node !== null;) {
+  let node = root
+  for (let depth = 0; node !== null; depth++) {
+    // Somebody else's tree may lead in a circle.
+    if (depth === MAX_DEPTH) throw HypercoreError.DECODING_ERROR('the tree is too deep')
     if (node.block.seq === seq) return true
     if (node.block.isTarget(key)) return false
     let [start, end] = [0, node.keys.length]
