@@ -1,8 +1,9 @@
-// The sample table: what is known of the numbers up to 5000, and which of them are prime.
+// The sample table: what is known of the numbers up to 9000, and which of them are prime.
 
 import Hyperbee from 'hyperbee'
 
-const LAST = 5_000
+/** With the primes among them, some ten thousand rows. */
+const LAST = 9_000
 
 /** Makes the sample table in a core. Keys are `number/0042` and `prime/0041`; values are JSON. */
 export async function makeTable (core) {
@@ -17,7 +18,7 @@ export async function makeTable (core) {
     if (factors.length === 1) await batch.put(`prime/${name}`, { index: ++primes, gap: number - previousPrime(number) })
   }
   await batch.flush()
-  await bee.put('about', { title: 'The numbers up to 5000', rows: LAST + primes, primes })
+  await bee.put('about', { title: `The numbers up to ${LAST}`, rows: LAST + primes, primes })
   return bee
 }
 
@@ -40,7 +41,9 @@ function previousPrime (number) {
   return 0
 }
 
+// From 4000 on, the thousands are the letters of a smaller number with a line above each.
 function roman (number) {
+  if (number >= 4000) return roman(Math.floor(number / 1000)).replace(/./g, '$&\u0305') + roman(number % 1000)
   const signs = { M: 1000, CM: 900, D: 500, CD: 400, C: 100, XC: 90, L: 50, XL: 40, X: 10, IX: 9, V: 5, IV: 4, I: 1 }
   let text = ''
   for (const [sign, value] of Object.entries(signs)) for (; number >= value; number -= value) text += sign
