@@ -22,7 +22,7 @@ export class NetworkView {
 
   readonly #list = make('tbody', { testid: 'connections' })
   readonly #table: HTMLElement
-  readonly #empty = make('p', { className: 'empty' }, 'Nobody is connected. Open a log, a drive or a table: its key is what peers are found by.')
+  readonly #empty = make('p', { className: 'empty pad' }, 'Nobody is connected. Open a log, a drive or a table: its key is what peers are found by.')
   readonly #peak = make('p', { className: 'note', testid: 'network-peak' })
   readonly #chart: SpeedChart
   readonly #inspector: InspectorPanel
