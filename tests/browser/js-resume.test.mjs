@@ -15,21 +15,26 @@ import { openPage, servePackage, startBrowser } from './support/browser.mjs'
 const TOTAL = 3 * 1024 * 1024
 const CUTS = 4
 
-test('a page comes back to its relay, and its streams notice nothing', async (t) => {
+/** A native peer that sends everything back, a relay to it, and a browser with the package. */
+async function startEcho (t, args, onstream = () => {}) {
   const { bootstrap } = await startTestnet(t)
-  const relay = await startRelay(t, { bootstrap, args: ['--allow-private'] })
+  const relay = await startRelay(t, { bootstrap, args: ['--allow-private', ...args] })
   const native = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
   defer(t, () => native.destroy({ force: true }))
-  let accepted = 0
   const server = native.createServer((stream) => {
-    accepted++
+    onstream()
     stream.on('error', () => {})
     stream.on('data', (data) => { stream.write(data) })
     stream.on('end', () => { stream.end() })
   })
   await server.listen()
   const { url } = await servePackage(t)
-  const context = await startBrowser(t)
+  return { relay, server, url, context: await startBrowser(t) }
+}
+
+test('a page comes back to its relay, and its streams notice nothing', async (t) => {
+  let accepted = 0
+  const { relay, server, url, context } = await startEcho(t, [], () => { accepted++ })
 
   for (const entry of ['index', 'worker']) {
     await t.test(entry === 'index' ? 'with the engine in the page' : 'with the engine in a worker', async () => {
@@ -89,17 +94,7 @@ test('a page comes back to its relay, and its streams notice nothing', async (t)
 })
 
 test('a page that has lost its network waits for it, and finds out what died without it', async (t) => {
-  const { bootstrap } = await startTestnet(t)
-  const relay = await startRelay(t, { bootstrap, args: ['--allow-private', '--per-link-resume-grace', '60s'] })
-  const native = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
-  defer(t, () => native.destroy({ force: true }))
-  const server = native.createServer((stream) => {
-    stream.on('error', () => {})
-    stream.on('data', (data) => { stream.write(data) })
-  })
-  await server.listen()
-  const { url } = await servePackage(t)
-  const context = await startBrowser(t)
+  const { relay, server, url, context } = await startEcho(t, ['--per-link-resume-grace', '60s'])
 
   for (const entry of ['index', 'worker']) {
     await t.test(entry === 'index' ? 'with the engine in the page' : 'with the engine in a worker', async () => {
