@@ -10,7 +10,7 @@ import { root } from './run.mjs'
  * Most bytes that each part may have, compressed with brotli: `budget` is the aim, `ceiling` what a test holds it to. A change
  * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
  *
- * The text of keys is 0.9 kB of the service worker: behind an import it made bundlers put the engine into theirs.
+ * The text of keys is 0.9 kB of the service worker: behind an import it made bundlers put the engine into theirs. What bounds a hostile drive is 0.2 kB of it.
  * What suites of upstream reach through a core (its mutex, hooks, records and handshakes) is 1 kB of every part with cores.
  * A store that goes to and from a file is 2.7 kB of the index and of the worker's part, and 0.3 kB of every part with storage.
  * What has copies kept is 5 kB of the index and of the worker's part, which have everything.
@@ -51,7 +51,7 @@ export const limits = {
   inspector: { ceiling: 6_500 },
   worker: { ceiling: 131_800 },
   'worker-host': { ceiling: 42_600 },
-  'service-worker': { ceiling: 8_700 }
+  'service-worker': { ceiling: 9_000 }
 }
 
 /**

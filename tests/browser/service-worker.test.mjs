@@ -51,7 +51,7 @@ test('files have types, ranges and tags, folders an index, and versions stay', a
   const { url } = await servePackage(t, { '/sw.js': WORKER })
   const { page, problems } = await openPage(await startBrowser(t), url)
   const { site } = await page.evaluate(serve, {
-    site: { '/a.txt': '0123456789', '/docs/index.html': '<h1>docs</h1>', '/docs/more.html': 'more', '/files/x y.png': [1, 2, 3] }
+    site: { '/a.txt': '0123456789', '/docs/index.html': '<h1>docs</h1>', '/docs/more.html': 'more', '/files/x y.png': [1, 2, 3], '/files/a.constructor': 'a', '/files/html': 'h' }
   })
   const fetched = (...args) => page.evaluate(get, args)
 
@@ -72,12 +72,18 @@ test('files have types, ranges and tags, folders an index, and versions stay', a
   assert.equal((await fetched(`${site}a.txt`, { range: 'bytes=2-4', 'if-range': '"other"' })).status, 200)
   assert.equal((await fetched(`${site}a.txt`, { 'if-none-match': whole.tag })).status, 304)
   assert.deepEqual((({ status, length, text }) => [status, length, text])(await fetched(`${site}a.txt`, {}, 'HEAD')), [200, '10', ''])
+  assert.deepEqual((({ status, range, length }) => [status, range, length])(await fetched(`${site}a.txt`, { range: 'bytes=2-4' }, 'HEAD')), [200, null, '10'])
+  assert.equal((await fetched(`${site}a.txt`, { 'if-none-match': `"other", W/${whole.tag}` })).status, 304)
   assert.equal((await fetched(`${site}a.txt`, {}, 'POST')).status, 405)
   assert.deepEqual((({ url, text }) => [url, text])(await fetched(`${site}docs`)), [`${site}docs/`, '<h1>docs</h1>'])
   assert.equal((await fetched(`${site}docs/more`)).text, 'more')
   assert.match((await fetched(`${site}files/`)).text, /<a href="\.\/x%20y\.png">x y\.png<\/a>/)
   assert.deepEqual((({ type, text }) => [type, text])(await fetched(`${site}files/x%20y.png`)), ['image/png', '\u0001\u0002\u0003'])
   assert.equal((await fetched(`${site}nothing`)).status, 404)
+  // Names that objects and types have, and more slashes than a path needs.
+  for (const name of ['a.constructor', 'html']) assert.deepEqual((({ status, type }) => [status, type])(await fetched(`${site}files/${name}`)), [200, 'application/octet-stream'])
+  assert.deepEqual((({ url, text }) => [url, text])(await fetched(`${site}//docs`)), [`${site}//docs/`, '<h1>docs</h1>'])
+  assert.deepEqual(await page.evaluate(async () => [await server.address(drives.site, '/../../a/./b/../c'), await server.address(drives.site, 'docs/')]), [`${site}a/c`, `${site}docs/`])
 
   // A version is what it was.
   const { version, before } = await page.evaluate(async () => {
@@ -179,6 +185,58 @@ test('a site runs from a drive, with styles, pictures, modules and what its scri
   const frame = await (await page.waitForSelector('iframe')).contentFrame()
   await frame.waitForFunction(() => document.title !== '')
   assert.equal(await frame.title(), 'modules 42 404 true 7')
+})
+
+test('a page that was loaded past the service worker serves drives all the same', async (t) => {
+  const { url } = await servePackage(t, { '/sw.js': WORKER })
+  const context = await startBrowser(t)
+  const { page } = await openPage(context, url)
+  await page.evaluate(serve, {})
+  const session = await context.newCDPSession(page)
+  const loaded = page.waitForEvent('load')
+  await session.send('Page.reload', { ignoreCache: true })
+  await loaded
+  assert.equal(await page.evaluate(() => navigator.serviceWorker.controller), null)
+
+  const { site } = await page.evaluate(serve, { site: { '/a.txt': 'a' } })
+  assert.equal((await page.evaluate(get, [`${site}a.txt`])).text, 'a')
+})
+
+test('documents of a drive that are large, many or never end hold nothing up', async (t) => {
+  const { url } = await servePackage(t, { '/sw.js': WORKER })
+  const context = await startBrowser(t)
+  const { page } = await openPage(context, url)
+  const head = '<!doctype html><html><head></head><body><script>document.title = "ran"</script>'
+  const { site } = await page.evaluate(serve, { site: { '/a.txt': 'a' } })
+  await page.evaluate(async ([head]) => {
+    const put = (path, text) => drives.site.put(path, new TextEncoder().encode(text))
+    const many = (text) => text.repeat(150_000)
+    await put('/tags.html', head + many('<img') + many('<style') + many('<script type="x') + many('<head'))
+    await put('/styles.html', `${head}<style>${many('url(')}${many('@import "')}</style>`)
+    await put('/modules.html', `${head}<script type="module">/* ${many('import a ')}${many('from ')} import${many(' ')}x */</script>`)
+    await put('/film.bin', 'x'.repeat(33 << 20))
+    await put('/film.html', `${head}<video src="film.bin"></video>`)
+    await put('/large.html', `${head}<!--${' '.repeat(33 << 20)}-->`)
+  }, [head])
+
+  for (const name of ['tags', 'styles', 'modules', 'film']) {
+    const { page: visit } = await openPage(context, `${site}${name}.html`)
+    assert.equal(await visit.title(), 'ran', name)
+    await visit.close()
+  }
+  // What is larger than a page can be is shown without its scripts.
+  const { page: large } = await openPage(context, `${site}large.html`)
+  assert.equal(await large.title(), '')
+  // Versions: each is there, and not all of them stay open.
+  const kept = await page.evaluate(async () => {
+    const before = store.sessions.list().length
+    for (let round = 0; round < 50; round++) await drives.site.put('/a.txt', Uint8Array.of(48 + round % 10))
+    const texts = []
+    for (let version = drives.site.version - 49; version <= drives.site.version; version++) texts.push(await (await fetch(await server.address(drives.site, '/a.txt', version))).text())
+    return { isRight: texts.join('') === '0123456789'.repeat(5), open: drives.site.core.sessions.length - before }
+  })
+  assert.ok(kept.isRight)
+  assert.ok(kept.open < 80, `${kept.open} sessions are open`)
 })
 
 test('documents of a hostile drive get nothing of the application, nor of other drives', async (t) => {

@@ -8,14 +8,14 @@ import type { Place } from './places.js'
 import type { Scope } from './drives.js'
 import { FOLDER } from './words.js'
 
-/** Bytes that are put into one document. */
-const MOST = 32 << 20
+/** Bytes that are put into one document, and that it may have itself. */
+export const MOST = 32 << 20
 
 /** How deep styles and modules may name others. */
 const DEPTH = 16
 
-/** Gives a file of the drive, by its path; null when there is none. */
-export type Load = (path: string) => Promise<{ type: string, bytes: Uint8Array } | null>
+/** Gives a file of the drive, by its path; null when there is none, it is not to be had now, or has more bytes. */
+export type Load = (path: string, most: number) => Promise<{ type: string, bytes: Uint8Array } | null>
 
 /** The policy of a document, by whether it has scripts. */
 export function documentPolicy ({ registration }: Scope, runs: boolean): string {
@@ -33,8 +33,10 @@ export async function withOwnOrigin (html: string, asked: Place, token: string, 
   const inliner = new Inliner(asked, load)
   const body = await inliner.html(html, asked.path!)
   const start = `<script>${BOOTSTRAP}(${inScript(asked.root)}, ${inScript(JSON.stringify({ key: asked.key, version: asked.version, token }))})</script>`
-  return /<head\b[^>]*>/i.test(body) ? body.replace(/<head\b[^>]*>/i, (head) => head + start) : `<!doctype html>${start}${body.replace(/^\s*<!doctype[^>]*>/i, '')}`
+  return HEAD.test(body) ? body.replace(HEAD, (head) => head + start) : `<!doctype html>${start}${body.replace(/^\s*<!doctype[^>]*>/i, '')}`
 }
+
+const HEAD = /<head\b[^<>]*>/i
 
 class Inliner {
   readonly #asked: Place
@@ -48,19 +50,20 @@ class Inliner {
   }
 
   async html (html: string, path: string): Promise<string> {
-    const styled = await replaceAll(html, /(<style\b[^>]*>)([^]*?)(<\/style>)/gi, async ([, open, css, close]) => `${open}${await this.#css(css!, path, 0)}${close}`)
-    const scripted = await replaceAll(styled, /(<script\b[^>]*\btype\s*=\s*["']?module\b[^>]*>)([^]*?)(<\/script>)/gi, async ([, open, code, close]) => {
-      return `${open}${code!.trim() === '' ? '' : await this.#module(code!, path, 0)}${close}`
+    // Each pattern takes what begins at once, whether or not it ends: of many beginnings without an end, none is looked through twice.
+    const styled = await replaceAll(html, /(<style\b[^>]*>?)([^]*?)(<\/style>|$)/gi, async ([, open, css, close]) => `${open}${await this.#css(css!, path, 0)}${close}`)
+    const scripted = await replaceAll(styled, /(<script\b[^>]*>?)([^]*?)(<\/script>|$)/gi, async ([whole, open, code, close]) => {
+      return isModule(open!) && code!.trim() !== '' ? `${open}${await this.#module(code!, path, 0)}${close}` : whole!
     })
-    return await replaceAll(scripted, /<(script|link|img|source|video|audio|track|input)\b[^>]*>/gi, async ([tag, name]) => await this.#tag(tag!, name!.toLowerCase(), path))
+    return await replaceAll(scripted, /<(script|link|img|source|video|audio|track|input)\b[^>]*/gi, async ([tag, name]) => await this.#tag(tag!, name!.toLowerCase(), path))
   }
 
   async #tag (tag: string, name: string, path: string): Promise<string> {
     if (name === 'link' && !/\brel\s*=\s*["']?[^"'>]*(stylesheet|icon)/i.test(tag)) return tag
-    const isModule = name === 'script' && /\btype\s*=\s*["']?module\b/i.test(tag)
+    const kind = name === 'script' && isModule(tag) ? 'module' : name === 'link' ? 'style' : 'any'
     const bare = tag.replace(/\s(srcset|integrity|crossorigin)(\s*=\s*("[^"]*"|'[^']*'|[^\s>]+))?/gi, '')
     return await replaceAll(bare, /\b(src|href|poster)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))/gi, async ([whole, attribute, ...values]) => {
-      const inline = await this.#inline(values.find((value) => value !== undefined)!.replaceAll('&amp;', '&'), path, isModule ? 'module' : name === 'link' ? 'style' : 'any', 0)
+      const inline = await this.#inline(values.find((value) => value !== undefined)!.replaceAll('&amp;', '&'), path, kind, 0)
       return inline === null ? whole! : `${attribute}="${inline}"`
     })
   }
@@ -76,8 +79,8 @@ class Inliner {
   }
 
   async #data (path: string, kind: 'module' | 'style' | 'any', depth: number): Promise<string | null> {
-    const file = await this.#load(path)
-    if (file === null || file.bytes.byteLength > this.#left) return null
+    const file = await this.#load(path, this.#left)
+    if (file === null) return null
     this.#left -= file.bytes.byteLength
     let { bytes } = file
     if (kind === 'module') bytes = new TextEncoder().encode(await this.#module(new TextDecoder().decode(bytes), path, depth + 1))
@@ -90,7 +93,7 @@ class Inliner {
       const inline = await this.#inline(values.find((value) => value !== undefined)!, path, 'style', depth)
       return inline === null ? whole! : `${start}"${inline}"`
     })
-    return await replaceAll(imported, /url\(\s*(?:"([^"]*)"|'([^']*)'|([^)\s"']+))\s*\)/gi, async ([whole, ...values]) => {
+    return await replaceAll(imported, /url\(\s*(?:"([^"]*)"|'([^']*)'|([^()\s"']+))\s*\)/gi, async ([whole, ...values]) => {
       const address = values.find((value) => value !== undefined)!
       const inline = await this.#inline(address, path, /\.css([?#]|$)/i.test(address) ? 'style' : 'any', depth)
       return inline === null ? whole! : `url("${inline}")`
@@ -98,7 +101,7 @@ class Inliner {
   }
 
   async #module (code: string, path: string, depth: number): Promise<string> {
-    const names = /(\b(?:import|export)\s*(?:[\w*{}\s,$]+\s*from\s*)?|\bimport\s*\(\s*)(["'])(\.{0,2}\/[^"']*)\2/g
+    const names = /(\bfrom\s*|\bimport(?:\s*\(\s*|\s*))(["'])(\.{0,2}\/[^"'\n]*)\2/g
     return await replaceAll(code, names, async ([whole, start, , address]) => {
       const inline = await this.#inline(address!, path, 'module', depth)
       return inline === null ? whole! : `${start}"${inline}"`
@@ -110,7 +113,7 @@ class Inliner {
     if (address === '' || address.startsWith('#')) return null
     try {
       const { root } = this.#asked
-      const url = new URL(address.startsWith('/') && !address.startsWith('//') ? address.slice(1) : address, address.startsWith('/') ? root : new URL(from.slice(1).split('/').map(encodeURIComponent).join('/'), root))
+      const url = new URL(address.startsWith('/') && !address.startsWith('//') ? `.${address}` : address, address.startsWith('/') ? root : new URL(from.slice(1).split('/').map(encodeURIComponent).join('/'), root))
       return url.href.startsWith(root) ? `/${decodeURIComponent(url.pathname.slice(new URL(root).pathname.length))}` : null
     } catch {
       return null
@@ -126,7 +129,7 @@ const BOOTSTRAP = `((root, drive) => {
   const inDrive = (address) => {
     const url = new URL(address, document.baseURI)
     if (url.href.startsWith(root)) return url
-    return url.origin === new URL(root).origin ? new URL(url.pathname.slice(1) + url.search, root) : null
+    return url.origin === new URL(root).origin ? new URL('.' + url.pathname + url.search, root) : null
   }
   const load = (url) => new Promise((resolve, reject) => {
     if (parent === window) return reject(new TypeError('Failed to fetch'))
@@ -165,6 +168,10 @@ const BOOTSTRAP = `((root, drive) => {
     }
   }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ['src', 'poster'] })
 })`
+
+function isModule (tag: string): boolean {
+  return /\btype\s*=\s*["']?module\b/i.test(tag)
+}
 
 async function replaceAll (text: string, pattern: RegExp, replace: (match: string[]) => Promise<string>): Promise<string> {
   const parts: string[] = []

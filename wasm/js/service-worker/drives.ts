@@ -5,7 +5,7 @@
 
 import { ask, type Found } from './asking.js'
 import { askingPlace, document, isDocument, place, tokenOf, type Place } from './places.js'
-import { documentPolicy, withOwnOrigin } from './documents.js'
+import { documentPolicy, MOST, withOwnOrigin } from './documents.js'
 
 /** The part of a service worker that is used here. */
 export interface Scope {
@@ -50,11 +50,14 @@ async function answer (scope: Scope, request: Request, asked: Place, url: URL): 
   const found = await ask(scope, asked)
   switch (found.answer.is) {
     case 'nobody': return refuse(503, 'no page of the application that serves this drive is open')
-    case 'missing': return refuse(404, found.answer.text)
-    case 'failed': return refuse(502, found.answer.text)
+    case 'missing':
+    case 'failed':
+      found.end()
+      return refuse(found.answer.is === 'missing' ? 404 : 502, found.answer.text)
     case 'moved': {
       found.end()
-      return Response.redirect(new URL(escapePath(found.answer.path.slice(1)) + url.search, asked.root).href)
+      // Put together, not resolved: a path that begins with slashes stays in the drive.
+      return Response.redirect(asked.root + escapePath(found.answer.path.slice(1)) + url.search)
     }
     case 'folder': {
       found.end()
@@ -70,16 +73,18 @@ async function respondFile (scope: Scope, request: Request, asked: Place, found:
   const { size, tag, type, isFixed } = answer
   const headers = headersOf(tag, isFixed, type)
   headers.set('accept-ranges', 'bytes')
-  if (request.headers.get('if-none-match')?.split(',').some((known) => known.trim() === tag || known.trim() === '*')) {
+  if (request.headers.get('if-none-match')?.split(',').some((known) => ['*', tag, `W/${tag}`].includes(known.trim()))) {
     found.end()
     return new Response(null, { status: 304, headers })
   }
-  if (isDocument(request) && document(type)) {
+  // A larger one is no page, and runs nothing.
+  if (isDocument(request) && document(type) && size <= MOST) {
     const text = await new Response(found.bytes(0, size)).text()
     return await respond(scope, request, { ...asked, path: answer.path }, { html: text, tag, isFixed, type })
   }
   if (isDocument(request)) headers.set('content-security-policy', 'sandbox; default-src \'none\'; img-src \'self\'; media-src \'self\'; style-src \'unsafe-inline\'')
-  const wanted = rangeOf(request, tag, size)
+  // A part is of what is sent, and here nothing is.
+  const wanted = request.method === 'HEAD' ? { start: 0, end: size, isPart: false } : rangeOf(request, tag, size)
   if (wanted === null) {
     found.end()
     headers.set('content-range', `bytes */${size}`)
@@ -105,14 +110,19 @@ async function respond (
   // What it holds depends on more than its own entry.
   headers.delete('etag')
   headers.set('cache-control', 'no-store')
-  const load = async (path: string): Promise<{ type: string, bytes: Uint8Array } | null> => {
+  const load = async (path: string, most: number): Promise<{ type: string, bytes: Uint8Array } | null> => {
     const found = await ask(scope, { ...asked, path })
-    if (found.answer.is !== 'file') {
+    if (found.answer.is !== 'file' || found.answer.size > most) {
       found.end()
       return null
     }
     const { size, type } = found.answer
-    return { type, bytes: new Uint8Array(await new Response(found.bytes(0, size)).arrayBuffer()) }
+    try {
+      return { type, bytes: new Uint8Array(await new Response(found.bytes(0, size)).arrayBuffer()) }
+    } catch {
+      // The peer that has it is gone: the rest of the page is shown all the same.
+      return null
+    }
   }
   return new Response(await withOwnOrigin(html, asked, await tokenOf(scope, asked), load), { headers })
 }
@@ -133,7 +143,7 @@ function rangeOf (request: Request, tag: string, size: number): { start: number,
   const header = request.headers.get('range')
   const condition = request.headers.get('if-range')
   if (header === null || (condition !== null && condition !== tag)) return whole
-  const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/.exec(header.trim()) ?? []
+  const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/i.exec(header.trim()) ?? []
   // Several ranges at once, and what is none, are answered with everything.
   if (first === '' && last === '') return whole
   const start = first === '' ? Math.max(0, size - Number(last)) : Number(first)

@@ -4,8 +4,8 @@ import type { Hyperdrive } from '../hyperdrive/hyperdrive.js'
 import type { DriveEntry } from '../hyperdrive/options.js'
 import { encodeId, readKey } from '../support/key-text.js'
 import { typeOf } from './types.js'
-import { tokenOf } from './places.js'
-import { FOLDER, type Answer, type FileQuestion, type Piece, type Question, type WholeFile, type Wish } from './words.js'
+import { isToken } from './places.js'
+import { CLAIM, FOLDER, type Answer, type FileQuestion, type Piece, type Question, type WholeFile, type Wish } from './words.js'
 
 /** Gives the drive of a key, which has the form of an id; null for one that this page does not serve. */
 export type OpenDrive = (key: string) => Hyperdrive | null | Promise<Hyperdrive | null>
@@ -25,13 +25,19 @@ const AHEAD = { least: 1 << 17, most: 1 << 20 }
 /** Bytes of a file that a script of a document gets at once. */
 const LARGEST = 64 << 20
 
+/** Versions that are kept open, beside the newest, and names of one folder that are listed: what asks for more may be hostile. */
+const MOST_CHECKOUTS = 32
+const MOST_NAMES = 10_000
+
 /** Milliseconds after which an entry that peers do not give is missing. */
 const PATIENCE = 20_000
 
 /** Serves drives below `hyper/` of the service worker's scope. */
 export class DriveServer {
   readonly #open: OpenDrive
+  /** By key and version, the one that was asked for longest ago first. */
   readonly #checkouts = new Map<string, { drive: Hyperdrive, of: Hyperdrive }>()
+  #isClosed = false
   readonly #onmessage = (event: MessageEvent): void => {
     const question = event.data as Question | null
     const port = event.ports[0]
@@ -61,12 +67,18 @@ export class DriveServer {
   async address (drive: Hyperdrive | Uint8Array | string, path = '/', version: number | null = null): Promise<string> {
     const { scope } = await navigator.serviceWorker.ready
     const key = typeof drive === 'string' || drive instanceof Uint8Array ? drive : drive.key!
-    const escaped = path.split('/').map(encodeURIComponent).join('/')
-    return new URL(`${FOLDER}${encodeId(readKey(key))}${version === null ? '' : `+${version}`}${escaped.startsWith('/') ? '' : '/'}${escaped}`, scope).href
+    // Also a name that somebody else has put into a drive leads nowhere outside of it.
+    const names: string[] = []
+    for (const name of path.replace(/^\//, '').split('/')) {
+      if (name === '..') names.pop()
+      else if (name !== '.') names.push(encodeURIComponent(name))
+    }
+    return new URL(`${FOLDER}${encodeId(readKey(key))}${version === null ? '' : `+${version}`}/${names.join('/')}`, scope).href
   }
 
   /** Serves nothing more. */
   async close (): Promise<void> {
+    this.#isClosed = true
     navigator.serviceWorker.removeEventListener('message', this.#onmessage)
     removeEventListener('message', this.#onframe)
     const checkouts = [...this.#checkouts.values()]
@@ -77,9 +89,11 @@ export class DriveServer {
   async #register (worker: string | URL | undefined, scope: string | undefined): Promise<void> {
     const { serviceWorker } = navigator
     if (worker !== undefined) await serviceWorker.register(worker, { type: 'module', ...(scope === undefined ? {} : { scope }) })
-    await serviceWorker.ready
+    const { active } = await serviceWorker.ready
     if (serviceWorker.controller !== null) return
-    await new Promise<void>((resolve) => { serviceWorker.addEventListener('controllerchange', () => { resolve() }, { once: true }) })
+    const controlled = new Promise<void>((resolve) => { serviceWorker.addEventListener('controllerchange', () => { resolve() }, { once: true }) })
+    active?.postMessage(CLAIM)
+    await controlled
   }
 
   async #answer (question: Question, port: MessagePort): Promise<void> {
@@ -108,7 +122,7 @@ export class DriveServer {
     const none = { type: 'text/plain', bytes: null }
     try {
       const registration = await navigator.serviceWorker.ready
-      if (question.token !== await tokenOf({ caches, registration }, question)) return say(none)
+      if (!(await isToken({ caches, registration }, question, question.token))) return say(none)
       const drive = await this.#drive(question)
       const found = drive && await find(drive, question.path)
       if (!drive || found === null || typeof found === 'string' || 'names' in found || (found.value.blob?.byteLength ?? 0) > LARGEST) return say(none)
@@ -123,11 +137,19 @@ export class DriveServer {
     if (!drive) return null
     await drive.ready()
     if (version === null) return drive
-    const name = `${key}+${version}`
+    if (this.#isClosed) return null
+    const name = `${drive.id}+${version}`
     const known = this.#checkouts.get(name)
-    if (known?.of === drive && !known.drive.closing) return known.drive
-    const checkout = drive.checkout(version)
+    this.#checkouts.delete(name)
+    const isGood = known?.of === drive && !known.drive.closing
+    if (!isGood) known?.drive.close().catch(() => {})
+    const checkout = isGood ? known.drive : drive.checkout(version)
     this.#checkouts.set(name, { drive: checkout, of: drive })
+    for (const [oldest, { drive }] of this.#checkouts) {
+      if (this.#checkouts.size <= MOST_CHECKOUTS) break
+      this.#checkouts.delete(oldest)
+      drive.close().catch(() => {})
+    }
     return checkout
   }
 }
@@ -146,7 +168,11 @@ async function find (drive: Hyperdrive, path: string): Promise<DriveEntry | { na
   }
   const folder = path.endsWith('/') ? path : `${path}/`
   const names: string[] = []
-  for await (const name of drive.readdir(folder, { timeout: PATIENCE })) names.push(name as string)
+  for await (const name of drive.readdir(folder, { timeout: PATIENCE })) {
+    names.push(name as string)
+    // Of one that is only moved to, that there is something is enough.
+    if (folder !== path || names.length === MOST_NAMES) break
+  }
   if (names.length === 0 && path !== '/') return null
   if (folder !== path) return folder
   return await drive.entry(`${folder}index.html`, options) ?? { names }
@@ -188,6 +214,8 @@ class Pieces {
     this.#entry = entry
     this.#port = port
     port.onmessage = ({ data }: MessageEvent<Wish>) => { void this.#give(data) }
+    // A service worker that was stopped says nothing.
+    port.addEventListener('close', () => { this.#stop() })
   }
 
   async #give (wish: Wish): Promise<void> {

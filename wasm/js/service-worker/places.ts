@@ -51,25 +51,48 @@ export function document (type: string): boolean {
 
 /** What only documents of a drive are told, so that others cannot have its files read for them. */
 export async function tokenOf (scope: Pick<Scope, 'caches' | 'registration'>, { key, version }: Pick<Place, 'key' | 'version'>): Promise<string> {
-  const secret = await crypto.subtle.importKey('raw', await secretOf(scope), { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
-  const signature = await crypto.subtle.sign('HMAC', secret, new TextEncoder().encode(`${key}+${version ?? ''}`))
+  secret ??= makeSecret(scope)
+  try {
+    return await tokenBy(await secret, key, version)
+  } catch (error) {
+    secret = null
+    throw error
+  }
+}
+
+/** Whether a token is one that a service worker of this scope gave to a document of the drive. */
+export async function isToken (scope: Pick<Scope, 'caches' | 'registration'>, { key, version }: Pick<Place, 'key' | 'version'>, token: string): Promise<boolean> {
+  // Only the service worker makes a secret: one of each would never agree.
+  const known = await storedSecret(scope)
+  return known !== null && token === await tokenBy(known, key, version)
+}
+
+async function tokenBy (secret: ArrayBuffer, key: string, version: number | null): Promise<string> {
+  const signer = await crypto.subtle.importKey('raw', secret, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign'])
+  const signature = await crypto.subtle.sign('HMAC', signer, new TextEncoder().encode(`${key}+${version ?? ''}`))
   return [...new Uint8Array(signature)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 let secret: Promise<ArrayBuffer> | null = null
 
 // Kept: a service worker is stopped and started again while its documents stay, and pages compare with it.
-function secretOf ({ caches, registration }: Pick<Scope, 'caches' | 'registration'>): Promise<ArrayBuffer> {
-  secret ??= (async () => {
-    const cache = await caches.open('hypertab-service-worker')
-    const name = new URL('hypertab-secret', registration.scope).href
-    const known = await cache.match(name)
-    if (known) return await known.arrayBuffer()
-    const made = crypto.getRandomValues(new Uint8Array(32)).buffer
-    await cache.put(name, new Response(made))
-    return made
-  })()
-  return secret
+async function makeSecret (scope: Pick<Scope, 'caches' | 'registration'>): Promise<ArrayBuffer> {
+  const known = await storedSecret(scope)
+  if (known) return known
+  const made = crypto.getRandomValues(new Uint8Array(32)).buffer
+  await (await scope.caches.open(CACHE)).put(secretName(scope), new Response(made))
+  return made
+}
+
+async function storedSecret (scope: Pick<Scope, 'caches' | 'registration'>): Promise<ArrayBuffer | null> {
+  const known = await (await scope.caches.open(CACHE)).match(secretName(scope))
+  return known ? await known.arrayBuffer() : null
+}
+
+const CACHE = 'hypertab-service-worker'
+
+function secretName ({ registration }: Pick<Scope, 'registration'>): string {
+  return new URL('hypertab-secret', registration.scope).href
 }
 
 function unescapePath (path: string): string | null {

@@ -2,7 +2,7 @@
 
 const TEXT = '; charset=utf-8'
 
-const TYPES: Record<string, string> = {
+const TYPES = new Map(Object.entries({
   html: `text/html${TEXT}`,
   htm: `text/html${TEXT}`,
   xhtml: 'application/xhtml+xml',
@@ -50,11 +50,11 @@ const TYPES: Record<string, string> = {
   zip: 'application/zip',
   gz: 'application/gzip',
   epub: 'application/epub+zip'
-}
+}))
 
 /** The type that a name says; bytes that nobody knows otherwise. */
 export function typeOf (path: string): string {
   const name = path.slice(path.lastIndexOf('/') + 1)
   const dot = name.lastIndexOf('.')
-  return TYPES[name.slice(dot + 1).toLowerCase()] ?? 'application/octet-stream'
+  return (dot < 0 ? null : TYPES.get(name.slice(dot + 1).toLowerCase())) ?? 'application/octet-stream'
 }

@@ -3,6 +3,9 @@
 /** Where drives are, below the scope of the service worker. */
 export const FOLDER = 'hyper/'
 
+/** What a page says to a service worker that it is not under, as after a reload that leaves it out. */
+export const CLAIM = 'hypertab-claim'
+
 /** A question to a page: it answers on the port that comes along. */
 export interface Question {
   hypertab: 'drive'
