@@ -63,6 +63,9 @@ const PATIENCE = 15_000
 /** Pauses before another attempt, in milliseconds; the last one again and again. */
 const PAUSES = [2_000, 30_000, 300_000]
 
+/** Least time between two attempts that the other end begins, in milliseconds: whoever asks for more wants to tire this one out. */
+const LEAST_PAUSE = 500
+
 /** What may wait in the browser for the network before more is held back here. The engine bounds both together. */
 const BUFFERED = 1 << 20
 
@@ -104,6 +107,8 @@ export class DirectPath {
   #attempt: Attempt | null = null
   #number = 0
   #failures = 0
+  /** When the other end began an attempt last. */
+  #begun = -LEAST_PAUSE
   #pause: ReturnType<typeof setTimeout> | undefined
   #over = false
 
@@ -198,6 +203,9 @@ export class DirectPath {
     if (this.#over || typeof signal?.attempt !== 'number') return
     const { isInitiator } = this.#connection
     if (signal.description?.type === 'offer' && !isInitiator && signal.attempt > this.#number) {
+      const now = performance.now()
+      if (now - this.#begun < LEAST_PAUSE) return
+      this.#begun = now
       this.#number = signal.attempt
       this.#start(signal.attempt)
     }
@@ -247,6 +255,8 @@ class Attempt {
   /** Candidates that came before the description that they belong to. */
   #early: RTCIceCandidateInit[] = []
   #candidates = 0
+  /** The other end has sent its description. */
+  #isDescribed = false
   #queue: Uint8Array[] = []
 
   constructor (peer: RTCPeerConnection, number: number, events: AttemptEvents) {
@@ -260,7 +270,12 @@ class Attempt {
       clearTimeout(this.#timer)
       if (!this.#closed) events.open()
     }
-    this.#data.onmessage = ({ data }) => { if (!this.#closed) events.message(new Uint8Array(data as ArrayBuffer)) }
+    this.#data.onmessage = ({ data }) => {
+      if (this.#closed) return
+      // An array made of a text would be as long as the text says.
+      if (typeof data === 'string') this.fail('CHANNEL_CLOSED')
+      else events.message(new Uint8Array(data as ArrayBuffer))
+    }
     this.#data.onbufferedamountlow = () => { this.#flush() }
     this.#data.onclose = () => { this.fail('CHANNEL_CLOSED') }
     peer.onicecandidate = ({ candidate }) => {
@@ -282,6 +297,10 @@ class Attempt {
   }
 
   take ({ description, candidate }: Signal): void {
+    // Counted before they are queued, as the browser may take its time with each. There is one description a session.
+    if (description && this.#isDescribed) return
+    if (description) this.#isDescribed = true
+    if (candidate && ++this.#candidates > CANDIDATES) return
     this.#try(async () => {
       if (description) {
         await this.#peer.setRemoteDescription(description)
@@ -291,7 +310,7 @@ class Attempt {
           this.#describe()
         }
       }
-      if (candidate && ++this.#candidates <= CANDIDATES) {
+      if (candidate) {
         if (this.#peer.remoteDescription === null) this.#early.push(candidate)
         else await this.#peer.addIceCandidate(candidate)
       }
