@@ -54,6 +54,24 @@ test('a frozen owner of a file loses it to another worker, and writes nothing in
   assert.deepEqual(await owner.evaluate(readAll), contents[0])
 })
 
+test('a file that takes nothing more is full', async (t) => {
+  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
+  const worker = await openWorker(await startBrowser(t), url, 'full')
+
+  await worker.evaluate(stopAppending)
+
+  const found = await worker.evaluate(async () => {
+    const core = new Hypercore(opfs('full'))
+    await core.append('one')
+    const { write } = FileSystemSyncAccessHandle.prototype
+    FileSystemSyncAccessHandle.prototype.write = () => 0
+    const error = await core.append(new Uint8Array(100_000)).catch((error) => error)
+    FileSystemSyncAccessHandle.prototype.write = write
+    return [error.cause?.code, core.length, new TextDecoder().decode(await core.get(0))]
+  })
+  assert.deepEqual(found, ['STORAGE_FULL', 1, 'one'])
+})
+
 async function openWorker (context, url, name) {
   const { page } = await openPage(context, url)
   const started = page.waitForEvent('worker')

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 
 import CoreStorage from 'hypercore-storage'
-import { folder, Hypercore, memory } from 'hypertab'
+import { Corestore, folder, Hypercore, memory } from 'hypertab'
 
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
@@ -161,4 +161,20 @@ test('a forged block is refused and told', async (t) => {
   assert.deepEqual(request.block, { index: 7 })
   assert.equal(peer.remotePublicKey.byteLength, 32)
   assert.equal(await reader.has(7), false)
+})
+
+test('an audit that is left early keeps no core open', async (t) => {
+  const store = new Corestore(memory())
+  defer(t, () => store.close())
+  for (const name of ['a', 'b']) {
+    const core = store.get({ name })
+    await core.append('x')
+    await core.close()
+  }
+
+  for await (const { audit } of store.audit()) {
+    assert.equal(audit.droppedBlocks, 0)
+    break
+  }
+  assert.deepEqual(store.sessions.list(), [])
 })

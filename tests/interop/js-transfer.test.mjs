@@ -5,7 +5,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
 
-import { copyStore, Corestore, exportStore, folder, Hyperbee, Hypercore, importStore, memory } from 'hypertab'
+import { copyStore, Corestore, exportStore, folder, Hyperbee, Hypercore, importStore, memory, Storage } from 'hypertab'
 
 import { temporaryFolder } from './support/folder.mjs'
 
@@ -247,3 +247,11 @@ async function listOf (stream) {
   for await (const entry of stream) list.push(entry)
   return list
 }
+
+test('an import that cannot have its turn lets go of the storage', async () => {
+  const { opener } = memory()
+  const target = new Storage('locked', { open: () => opener.open(), lock: async () => { throw new Error('no lock is to be had') } })
+
+  await assert.rejects(importStore([], target), /no lock/)
+  assert.deepEqual([target.users, target.opened], [0, false])
+})

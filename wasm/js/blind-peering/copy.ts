@@ -81,6 +81,8 @@ export class Copy extends EventEmitter<CopyEvents> {
   #woken = false
   #closed = false
   #appended = () => { this.wake() }
+  #aborted = () => { this.close() }
+  #signal: AbortSignal | undefined
   #opening: Promise<void>
 
   /** @internal */
@@ -90,7 +92,8 @@ export class Copy extends EventEmitter<CopyEvents> {
     this.#announce = options.announce ?? true
     this.#priority = options.priority ?? 1
     this.#onclose = onclose
-    options.signal?.addEventListener('abort', () => { this.close() }, { once: true })
+    this.#signal = options.signal
+    this.#signal?.addEventListener('abort', this.#aborted)
     this.#opening = this.#open(what)
     this.#opening.then(() => this.#watch(), (cause) => {
       this.#say({ state: 'refused', error: new HypertabError('MIRROR_NOTHING', (cause as Error).message, { cause }) })
@@ -141,6 +144,7 @@ export class Copy extends EventEmitter<CopyEvents> {
   close (): void {
     if (this.#closed) return
     this.#closed = true
+    this.#signal?.removeEventListener('abort', this.#aborted)
     for (const core of this.#cores) core.off('append', this.#appended)
     this.#release()
     this.#onclose()

@@ -14,8 +14,11 @@ export interface AuditedCore {
 export async function * audit (store: Corestore, { dryRun = false }: { dryRun?: boolean }): AsyncGenerator<AuditedCore, void> {
   for await (const { discoveryKey } of store.storage.createCoreStream()) {
     const session = store.get({ discoveryKey, active: false })
-    await session.ready()
-    yield { discoveryKey, key: session.key!, audit: await session.core!.audit({ dryRun }) }
-    await session.close().catch(() => {})
+    try {
+      await session.ready()
+      yield { discoveryKey, key: session.key!, audit: await session.core!.audit({ dryRun }) }
+    } finally {
+      await session.close().catch(() => {})
+    }
   }
 }

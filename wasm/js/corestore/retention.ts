@@ -38,7 +38,7 @@ const NOTE_EVERY = 10_000
 export class Retention {
   readonly store: Corestore
   limit: number
-  #noted = new Map<Core, number>()
+  #noted = new WeakMap<Core, number>()
   #come = 0
   #evicting: Promise<number> | null = null
   #watched = new Map<Core, Hypercore>()

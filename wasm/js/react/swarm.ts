@@ -38,10 +38,10 @@ export interface UseSwarmOptions extends JoinOptions {
 
 type Told = Omit<SwarmState, keyof Status | 'swarm'>
 
-/** The last of each connection, so that a render that shows the same is spared. */
 /** What changes whether a swarm is online. */
 const RELAY_EVENTS = ['relay-open', 'relay-close', 'relay-connecting', 'relay-interrupted', 'relay-resumed', 'close'] as const
 
+/** The last of each connection, so that a render that shows the same is spared. */
 const shown = new WeakMap<Connection, SwarmConnection>()
 
 const SWARM: Kind<Hyperswarm, Told> = {

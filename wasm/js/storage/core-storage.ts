@@ -95,7 +95,6 @@ export class CoreRX {
     return this.#state.isSnapshot() ? this.#shown(this.#state.get(index)) : this.#get('block', index)
   }
 
-
   async getBitfieldPage (index: number): Promise<Uint8Array | null> {
     const stored = await this.#get('page', index)
     if (stored === null || stored.byteLength >= PAGE_BYTES) return stored

@@ -72,7 +72,12 @@ function syncFile (handle: SyncAccessHandle): SyncFile {
     read: (buffer, offset) => handle.read(buffer, { at: offset }),
     write (bytes, offset) {
       let written = 0
-      while (written < bytes.byteLength) written += handle.write(bytes.subarray(written), { at: offset + written })
+      while (written < bytes.byteLength) {
+        const taken = handle.write(bytes.subarray(written), { at: offset + written })
+        // Where a browser takes nothing instead of saying so.
+        if (taken === 0) throw new DOMException('the file takes nothing more', 'QuotaExceededError')
+        written += taken
+      }
     },
     sync: () => { handle.flush() },
     close: () => { handle.close() }

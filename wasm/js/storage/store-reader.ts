@@ -126,16 +126,17 @@ export class StoreReader {
 
   async #merge (id: Uint8Array): Promise<void> {
     const incoming = new Hypercore(this.#target, null, { discoveryKey: id, createIfMissing: false, incoming: 0 })
-    await incoming.ready()
-    const existing = new Hypercore(this.#target, incoming.key!, { createIfMissing: false })
+    let existing: Hypercore | null = null
     try {
+      await incoming.ready()
+      existing = new Hypercore(this.#target, incoming.key!, { createIfMissing: false })
       await existing.ready()
       await giveBlocks(incoming, existing)
       for await (const { key, value } of incoming.core!.createUserDataStream() as AsyncIterable<{ key: string, value: Uint8Array }>) {
         await existing.setUserData(key, value)
       }
     } finally {
-      await Promise.all([incoming.close(), existing.close()])
+      await Promise.all([incoming.close(), existing?.close()])
     }
   }
 }

@@ -56,24 +56,33 @@ export async function importStore (file: StoreFileInput, to: StorageInput, { onp
   const target = parseStorage(to)
   // It stays open between cores.
   await target.acquire()
-  const release = await lockImports(target)
-  const reader = new StoreReader(target)
-  const progress = { bytes: 0, cores: 0, blocks: 0 }
   try {
-    // Of an import whose tab or process was ended.
-    await target.dropIncoming()
+    const release = await lockImports(target)
     try {
-      await takeFrames(file, reader, progress, signal, onprogress)
-    } catch (error) {
-      await clean(reader, target).catch(() => {})
-      throw error
+      await takeIn(file, target, signal, onprogress)
+    } finally {
+      release()
     }
-    await clean(reader, target)
-    await onprogress?.({ ...progress })
   } finally {
-    release()
     await target.release()
   }
+}
+
+/** Takes the file in, where no other import is under way. */
+async function takeIn (file: StoreFileInput, target: Storage, signal: AbortSignal | undefined, onprogress: TransferOptions['onprogress']): Promise<void> {
+  const reader = new StoreReader(target)
+  const progress = { bytes: 0, cores: 0, blocks: 0 }
+  signal?.throwIfAborted()
+  // Of an import whose tab or process was ended.
+  await target.dropIncoming()
+  try {
+    await takeFrames(file, reader, progress, signal, onprogress)
+  } catch (error) {
+    await clean(reader, target).catch(() => {})
+    throw error
+  }
+  await clean(reader, target)
+  await onprogress?.({ ...progress })
 }
 
 async function takeFrames (
