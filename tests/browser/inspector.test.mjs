@@ -110,3 +110,18 @@ async function figures (part) {
   const [names, values] = await Promise.all([part.locator('dt').allTextContents(), part.locator('dd').allTextContents()])
   return Object.fromEntries(names.map((name, at) => [name, values[at]]))
 }
+
+test('what is set on the element before it is known counts', async (t) => {
+  const { url } = await servePackage(t, { '/late': { type: 'text/html; charset=utf-8', body: '<!doctype html><title>late</title><link rel=icon href=data:,><hypertab-inspector></hypertab-inspector>' } })
+  const { page, problems } = await openPage(await startBrowser(t), `${url}/late`)
+
+  await page.evaluate(async () => {
+    const { Hypercore, memory } = await import('/hypertab/browser/index.js')
+    const core = new Hypercore(memory())
+    await core.append(['one', 'two'])
+    document.querySelector('hypertab-inspector').cores = [core]
+    await import('/hypertab/browser/inspector.js')
+  })
+  await page.locator('hypertab-inspector').locator('details', { hasText: '2 of 2 blocks' }).waitFor()
+  assert.deepEqual(problems, [])
+})

@@ -1,8 +1,11 @@
 // The engine in a worker, with the same classes on the page.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
+import { root } from '../../scripts/lib/run.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
 
 test('the classes work with the engine in a worker, and what they stored is there for a page without one', async (t) => {
@@ -113,4 +116,21 @@ test('a page has a file of the origin as its storage, through the worker', async
   }
 
   assert.deepEqual(lengths, [1, 2])
+})
+
+test('a worker whose engine cannot be loaded tells the page', async (t) => {
+  // The page has its own; beside the modules are bytes that only look like one.
+  const { url } = await servePackage(t, {
+    '/good.wasm': { type: 'application/wasm', body: readFileSync(join(root, 'wasm', 'dist', 'engine', 'hypertab_bg.wasm')) },
+    '/hypertab/engine/hypertab_bg.wasm': { type: 'application/wasm', body: Buffer.from([0, 0x61, 0x73, 0x6d, 9, 9, 9, 9]) }
+  })
+  const { page, problems } = await openPage(await startBrowser(t), url)
+
+  const code = await page.evaluate(async () => {
+    const { Corestore, ready } = await import('/hypertab/browser/worker.js')
+    await ready('/good.wasm')
+    return await new Corestore('store').ready().then(() => 'opened', (error) => error.code)
+  })
+  assert.equal(code, 'ENGINE_FAILED')
+  assert.ok(problems.some((problem) => problem.includes('the worker of the engine failed')), problems.join('\n'))
 })

@@ -61,6 +61,11 @@ export class HypertabInspector extends Base {
       sheet.replaceSync(STYLE)
       root.adoptedStyleSheets = [sheet]
       root.append(make('div', { role: 'group', 'aria-label': 'hypertab inspector' }, parts.cores.element, parts.network.element, parts.storage.element))
+      // What was set before the element was known stands in the way of its members.
+      for (const name of ['store', 'swarm', 'cores'] as const) {
+        const { value } = Object.getOwnPropertyDescriptor(this, name) ?? {}
+        if (value !== undefined && delete this[name]) Object.assign(this, { [name]: value })
+      }
     }
     document.addEventListener('visibilitychange', this.#onvisible)
     this.#run()

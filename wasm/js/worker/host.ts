@@ -33,5 +33,8 @@ export function servePage (scope: Postable): void {
       openSocket
     })
     for (const message of early.splice(0)) port.onmessage!(message)
+  }, (error: Error) => {
+    // A promise that nobody waits for tells the page nothing; an error does.
+    setTimeout(() => { throw error })
   })
 }
