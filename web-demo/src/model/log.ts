@@ -74,7 +74,6 @@ export class Log extends Observable {
   #wasComplete = false
   #leaving: (() => void)[] = []
   #relayState = ''
-  #scanning: Promise<void> = Promise.resolve()
   #noteTimer: ReturnType<typeof setTimeout> | null = null
   #isClosed = false
 
@@ -221,7 +220,7 @@ export class Log extends Observable {
 
   async #use (core: Hypercore): Promise<void> {
     this.#listen(core)
-    await this.held.scan(core, 0, core.length)
+    this.held.scan(core.core!.bitfield, 0, core.length)
     if (this.#isClosed) return await core.close()
     this.#core = core
     if (core.length > 0) this.#happened('good', `${counted(this.held.count, 'block')} found on this device`)
@@ -272,8 +271,8 @@ export class Log extends Observable {
     const end = core.length
     if (end > start && this.entry.isOwn) this.#appended(end - start)
     else if (end > start) this.#happened('good', `The author’s signature proves a length of ${counted(end, 'block')}`)
-    this.#scanning = this.#scanning.then(() => this.held.scan(core, start, end)).then(() => this.#noteProgress(core), () => {})
-    this.changed()
+    this.held.scan(core.core!.bitfield, start, end)
+    this.#noteProgress(core)
   }
 
   // Appends that follow each other are one line of the list, with their sum.

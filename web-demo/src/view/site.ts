@@ -117,7 +117,7 @@ export class SiteView {
     const href = this.#href()
     const path = base && href.startsWith(`${base}/`) ? href.slice(base.length) : this.#path
     setText(this.#address, `hyper://${drive.entry.id}${this.#version === null ? '' : `+${this.#version}`}${path}`)
-    const place = siteAddress(drive.entry.id, decodeURI(path), this.#version)
+    const place = siteAddress(drive.entry.id, readable(path), this.#version)
     if (base && href.startsWith(`${base}/`) && location.hash !== place) history.replaceState(null, '', place)
   }
 
@@ -128,5 +128,14 @@ export class SiteView {
     } catch {
       return ''
     }
+  }
+}
+
+// A link of a site may be escaped in a way that nobody can read.
+function readable (path: string): string {
+  try {
+    return decodeURI(path)
+  } catch {
+    return path
   }
 }

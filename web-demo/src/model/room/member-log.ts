@@ -5,6 +5,9 @@ import type { Hypercore } from 'hypertab'
 /** Most blocks of one member that are looked at. */
 const MOST_BLOCKS = 20_000
 
+/** Bytes of one member that are fetched: whoever writes more does not talk. */
+const MOST_BYTES = 256 << 20
+
 export class MemberLog {
   readonly core: Hypercore
   readonly id: string
@@ -18,10 +21,15 @@ export class MemberLog {
     this.core = core
     this.#onBlock = onBlock
     core.on('download', (index) => { void this.#take(index) })
-    core.on('append', () => { void this.#scan() })
-    void this.#scan()
     // All blocks, and those still to be written; closing the core ends it.
-    if (!core.writable) core.download({ start: 0, end: -1 }).done().catch(() => {})
+    const download = core.writable ? null : core.download({ start: 0, end: MOST_BLOCKS })
+    download?.done().catch(() => {})
+    const look = () => {
+      if (core.byteLength > MOST_BYTES) download?.destroy()
+      void this.#scan()
+    }
+    core.on('append', look)
+    look()
   }
 
   /** Whether blocks are still to come. */

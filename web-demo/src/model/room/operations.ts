@@ -12,6 +12,9 @@ const LONGEST_SPACE = 100
 /** Largest clock that is taken: a member who claims more could stop the others from counting on. */
 const LARGEST_CLOCK = 2 ** 40
 
+/** Furthest from 1970 that a time can be, in milliseconds: no calendar shows others. */
+const LARGEST_TIME = 8.64e15
+
 export type Operation =
   | { readonly op: 'say', readonly text: string }
   /** Adds an item to the list. What it is called is the author and the place in the author's log. */
@@ -51,7 +54,7 @@ export function decodeOperation (block: Uint8Array, author: string, index: numbe
   }
   if (typeof given !== 'object' || given === null) return null
   const { clock, time, name } = given
-  if (!Number.isInteger(clock) || (clock as number) < 0 || (clock as number) > LARGEST_CLOCK || typeof time !== 'number' || !isText(name, LONGEST_NAME)) return null
+  if (!Number.isInteger(clock) || (clock as number) < 0 || (clock as number) > LARGEST_CLOCK || typeof time !== 'number' || Math.abs(time) > LARGEST_TIME || !isText(name, LONGEST_NAME)) return null
   const operation = operationOf(given)
   return operation && { author, index, clock: clock as number, time, name: name as string, operation }
 }

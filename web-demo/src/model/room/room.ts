@@ -95,13 +95,13 @@ export class Room extends Observable {
     return this.#own?.id ?? null
   }
 
-  /** All members that are known: oneself, those who are here, and the others. */
+  /** All members that are known: oneself, those who are here, and the others. What they have signed goes before what somebody says of them. */
   get people (): Person[] {
     const present = new Map(this.#present().map((presence) => [presence.id, presence]))
     return Array.from(this.#logs.keys(), (id): Person => {
       const presence = present.get(id)
       const isMe = id === this.me
-      return { id, isMe, name: isMe ? nickname() : presence?.name ?? this.merged.nameOf(id), isHere: isMe || presence !== undefined, isTyping: presence?.isTyping ?? false }
+      return { id, isMe, name: isMe ? nickname() : this.merged.nameOf(id) || (presence?.name ?? ''), isHere: isMe || presence !== undefined, isTyping: presence?.isTyping ?? false }
     }).sort((a, b) => Number(b.isMe) - Number(a.isMe) || Number(b.isHere) - Number(a.isHere) || (a.name || '~').localeCompare(b.name || '~'))
   }
 
