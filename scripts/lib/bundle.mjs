@@ -1,6 +1,6 @@
 // Makes plain JavaScript modules of wasm/js: once for browsers, once for Node and its like.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -9,6 +9,11 @@ import { Failure, root } from './run.mjs'
 
 const source = join(root, 'wasm', 'js')
 const dist = join(root, 'wasm', 'dist')
+
+const { version } = JSON.parse(readFileSync(join(root, 'wasm', 'package.json'), 'utf8'))
+
+/** What the sources know of the package. */
+const define = { HYPERTAB_VERSION: JSON.stringify(version) }
 
 /** Entry points that also answer `require`, of Node and of bundlers; types come from those without. */
 const own = join(source, 'entries', 'require')
@@ -70,6 +75,7 @@ export async function bundleApi () {
         ...common,
         entryPoints: { ...entries, 'hypercore/lib/caps': join(source, 'entries', 'lib', 'caps.node.ts'), localdrive: join(own, 'localdrive.ts') },
         platform: 'node',
+        define,
         outdir: join(dist, 'node'),
         external: ['ws', 'react', 'abstract-level'],
         plugins: [engineBeside, platformOfNode, emitterAs('events.node.ts')]
@@ -148,6 +154,7 @@ const emitterAs = (file) => ({
 /** How the sources become modules for browsers. @type {import('esbuild').BuildOptions} */
 export const forBrowsers = {
   platform: 'browser',
+  define,
   alias: { events: 'bare-events' },
   external: ['react'],
   plugins: [engineBeside, engineInModule, emitterAs('events.ts')]

@@ -13,6 +13,8 @@ const { parseMarkdown } = await load('markdown.ts')
 const { explain } = await load('problem.ts')
 const { Merged } = await load('room/merged.ts')
 const { decodeOperation, encodeOperation } = await load('room/operations.ts')
+const { Held } = await load('held.ts')
+const { kindOf } = await load('file-kind.ts')
 
 test('markdown: what notes are made of, and whatever else is text', () => {
   const words = (inlines) => inlines.map((part) => part.text ?? part.alt ?? (part.children ? words(part.children) : '\n')).join('')
@@ -96,6 +98,7 @@ test('blocks that are no operation are passed over', () => {
   for (const block of [
     new Uint8Array(), Uint8Array.of(255, 254), bytes(null), bytes([]), bytes('say'), bytes({}), bytes({ ...good, op: 'say' }), bytes({ ...good, op: 'shout', text: 'x' }),
     bytes({ ...good, clock: -1, op: 'say', text: 'x' }), bytes({ ...good, clock: 2 ** 50, op: 'say', text: 'x' }), bytes({ ...good, clock: '3', op: 'say', text: 'x' }),
+    bytes({ ...good, time: 1e300, op: 'say', text: 'x' }), new TextEncoder().encode('{"op":"say","text":"x","clock":1,"time":1e999,"name":""}'),
     bytes({ ...good, name: 'x'.repeat(41), op: 'say', text: 'x' }), bytes({ ...good, op: 'say', text: 'x'.repeat(4_001) }),
     bytes({ ...good, op: 'check', item: `${author}:0` }), bytes({ ...good, op: 'remove', item: '__proto__' }), bytes({ ...good, op: 'edit', item: `${author}:-1`, text: 'x' }),
     bytes({ ...good, op: 'own', kind: 'log', id: author, space: '', title: '', length: 0 }), bytes({ ...good, op: 'own', kind: 'drive', id: author, space: '', title: '', length: -1 })
@@ -110,6 +113,36 @@ test('what cannot be read is to be removed and fetched again, unless it is oneâ€
   const late = explain(error('STORAGE_TOO_NEW'))
   assert.deepEqual([late.state, late.canRetry], ['too-new', true])
   assert.equal(explain(new Error('WRITE_FAILED: odd')).detail, 'Odd.')
+  assert.match(explain(error('STORAGE_OTHER_VERSION')).detail, /^Load that tab again/)
+})
+
+test('the blocks that are held are those of a set, in logs of any length', () => {
+  const next = numbers(5)
+  const bits = { firstSet: (from) => [...set].filter((index) => index >= from).sort((a, b) => a - b)[0] ?? -1, firstUnset (from) { while (set.has(from)) from++; return from } }
+  let set = new Set()
+  for (const length of [70, 40_000, 100_000, 2 ** 50]) {
+    const held = new Held()
+    set = new Set(Array.from({ length: 60 }, () => Math.floor(next() / 2 ** 23 * length)).flatMap((start) => Array.from({ length: next() % 40 }, (_, at) => start + at)).filter((index) => index < length))
+    held.scan(bits, 0, length)
+    assert.deepEqual([held.count, held.length], [set.size, length])
+    const cut = Math.floor(length * 0.8)
+    for (let round = 0; round < 2; round++) {
+      for (let step = 0; step < 200; step++) {
+        const [start, end] = [next(), next()].map((part) => Math.floor(part / 2 ** 23 * held.length)).sort((a, b) => a - b)
+        assert.equal(held.countBetween(start, end), [...set].filter((index) => index >= start && index < end).length)
+        assert.equal(held.has(start), set.has(start))
+      }
+      held.truncate(cut)
+      set = new Set([...set].filter((index) => index < cut))
+      assert.deepEqual([held.count, held.length], [set.size, cut])
+    }
+    held.add(cut + 5)
+    assert.deepEqual([held.has(cut + 5), held.has(cut + 4), held.length, held.count], [true, false, cut + 6, set.size + 1])
+  }
+})
+
+test('the end of a name says what a file is, also where objects have a member of that name', () => {
+  assert.deepEqual(['a.PNG', 'README', 'a.constructor', 'png'].map((name) => kindOf(name).kind), ['image', 'text', 'other', 'other'])
 })
 
 /** Bundles a module of the page. */

@@ -25,7 +25,7 @@ test('hypertab/level passes the suite of abstract-level in a page', async (t) =>
   const outdir = temporaryFolder(t)
   await build({
     ...forBrowsers, entryPoints: [join(import.meta.dirname, 'support', 'level-suite.mjs')], outdir, bundle: true, format: 'esm', target: 'es2022', keepNames: true,
-    define: { global: 'globalThis' }, logLevel: 'error'
+    define: { ...forBrowsers.define, global: 'globalThis' }, logLevel: 'error'
   })
   const { url } = await servePackage(t, { '/suite/': outdir, '/engine/': join(root, 'wasm', 'dist', 'engine') })
   const { page } = await openPage(await startBrowser(t), url)

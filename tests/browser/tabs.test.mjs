@@ -1,10 +1,13 @@
 // Several tabs and workers with one store: each works as if it had it alone, whichever of them is gone.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import Corestore from 'corestore'
 
+import { root } from '../../scripts/lib/run.mjs'
 import { defer } from '../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../interop/support/folder.mjs'
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
@@ -137,4 +140,34 @@ test('a tab that works through another replicates with a peer in Node over a soc
   await other.evaluate(() => mine.append('three'))
   assert.equal(await mine.get(2), 'three')
   assert.equal(await other.evaluate(() => core.get(123)), 'block 123')
+})
+
+test('tabs of two versions of the package say so, and leave each other alone', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const [{ page: owner }, { page: other }] = [await openPage(context, url), await openPage(context, url)]
+  const { version } = JSON.parse(readFileSync(join(root, 'wasm', 'package.json'), 'utf8'))
+
+  // What a tab of another version hears from one of this.
+  assert.equal((await owner.evaluate(openLog, 'shared')).isOwner, true)
+  const answer = await other.evaluate(() => new Promise((resolve) => {
+    const channel = new BroadcastChannel('hypertab-store:indexed-db:hypertab:shared')
+    channel.onmessage = ({ data }) => { if (data.to === 'me') resolve(data) }
+    channel.postMessage({ say: 'hello', from: 'me', version: '99.0.0' })
+  }))
+  assert.deepEqual(answer, { say: 'stranger', to: 'me', version })
+  assert.deepEqual(await owner.evaluate(appendAll, [['one'], false]), [1])
+
+  // And the other way around.
+  const error = await owner.evaluate(async () => {
+    const { Corestore } = await import('/hypertab/browser/index.js')
+    const name = 'hypertab:theirs'
+    await new Promise((resolve) => { navigator.locks.request(`hypertab-lock:${name}`, () => new Promise(() => { resolve() })) })
+    const channel = new BroadcastChannel(`hypertab-store:indexed-db:${name}`)
+    channel.onmessage = ({ data }) => { if (data.say === 'hello') channel.postMessage({ say: 'stranger', to: data.from, version: '99.0.0' }) }
+    const { code, message } = await new Corestore('theirs').ready().catch((error) => error)
+    return { code, message }
+  })
+  assert.equal(error.code, 'STORAGE_OTHER_VERSION')
+  assert.match(error.message, /version 99\.0\.0 .*load that tab again/)
 })

@@ -50,6 +50,11 @@ export interface CoreState {
   peerBlocks: Array<[peer: number, pages: PageChange[]]>
 }
 
+declare const HYPERTAB_VERSION: string
+
+/** The version of this package. Tabs that share a store have the same: what they tell each other may change with any. */
+export const VERSION: string = HYPERTAB_VERSION
+
 /** What kind of storage is meant by a name. */
 export type StorageKind = 'indexed-db' | 'opfs' | 'memory'
 

@@ -5,8 +5,9 @@
 // write then is refused by the store itself, which belongs to a new owner.
 
 import type { StoreHandle } from '../binding.js'
+import { HypertabError } from '../errors.js'
 import { Home } from '../remote/home.js'
-import { hasMoved, isTakenOver, MOVED, type StorageKind } from '../remote/messages.js'
+import { hasMoved, isTakenOver, MOVED, VERSION, type StorageKind } from '../remote/messages.js'
 import { channelPort } from '../remote/port.js'
 import { routeCalls } from '../remote/router.js'
 import { RemoteSession } from '../remote/session.js'
@@ -27,7 +28,9 @@ const FIRST_PATIENCE = 1500
 
 /** What is said on the channel of a store. */
 type Word =
-  | { say: 'hello', from: string }
+  | { say: 'hello', from: string, version: string }
+  /** The answer to a hello of another version: no more is said. The first two words of any version are these. */
+  | { say: 'stranger', to: string, version: string }
   | { say: 'welcome', to: string, owner: string }
   | { say: 'owner', owner: string }
   | { say: 'ask', from: string }
@@ -158,14 +161,12 @@ export class SharedPlace implements StoreOpener {
       this.#held = held
       held.onstolen = () => { if (this.#held === held) this.#held = null }
     }
-    const home = await member.start()
-    if (home === null) {
+    try {
+      const home = await member.start()
+      if (home !== null) return await home.openStorage(this.#kind, this.#name)
       member.end()
       this.#member = null
       return null
-    }
-    try {
-      return await home.openStorage(this.#kind, this.#name)
     } catch (error) {
       member.end()
       this.#member = null
@@ -213,6 +214,7 @@ class Owner {
   #hear (word: Word): void {
     if (word.say === 'ask') this.#say({ say: 'here', to: word.from, owner: this.#id })
     if (word.say !== 'hello') return
+    if (word.version !== VERSION) return this.#say({ say: 'stranger', to: word.from, version: VERSION })
     if (this.#isOpen) void this.#welcome(word.from)
     else if (!this.#waiting.includes(word.from)) this.#waiting.push(word.from)
   }
@@ -257,6 +259,7 @@ class Member {
   #timer: ReturnType<typeof setInterval> | undefined
   #owner: string | null = null
   #decide: (home: Home | null) => void = () => {}
+  #refuse: (error: Error) => void = () => {}
   #over = false
   #stealing = false
   #lost = false
@@ -270,15 +273,18 @@ class Member {
 
   /** Resolves to the owner's engine, or to null when this realm is to own the store. */
   async start (): Promise<Home | null> {
-    await new Promise<void>((resolve) => {
-      void navigator.locks.request(aliveName(this.#id), () => new Promise<void>((end) => {
+    await new Promise<void>((resolve, reject) => {
+      navigator.locks.request(aliveName(this.#id), () => new Promise<void>((end) => {
         this.#endAlive = end
         resolve()
-      }))
+      })).catch(reject)
     })
-    const decided = new Promise<Home | null>((resolve) => { this.#decide = resolve })
-    holdLock(lockName(this.#kind, this.#name), { signal: this.#waits.signal }, (held) => { this.#gotLock(held) })
-    this.#say({ say: 'hello', from: this.#id })
+    const decided = new Promise<Home | null>((resolve, reject) => {
+      this.#decide = resolve
+      this.#refuse = reject
+    })
+    holdLock(lockName(this.#kind, this.#name), { signal: this.#waits.signal }, (held) => { this.#gotLock(held) }).catch(this.#refuse)
+    this.#hello()
     this.#timer = setInterval(() => { this.#tick() }, ASK_EVERY)
     return await decided
   }
@@ -305,11 +311,17 @@ class Member {
       this.#owner = word.owner
       this.home = new Home(channelPort(`${channelName(this.#kind, this.#name)}/${word.owner}/${this.#id}`))
       this.#decide(this.home)
+    } else if (word.say === 'stranger' && word.to === this.#id) {
+      this.#refuse(new HypertabError('STORAGE_OTHER_VERSION', `${this.#name} is open in a tab with version ${word.version} of hypertab, and this one has ${VERSION}; load that tab again`))
     } else if (word.say === 'owner' && this.home === null) {
-      this.#say({ say: 'hello', from: this.#id })
+      this.#hello()
     } else if (word.say === 'owner' && this.#owner !== null && word.owner !== this.#owner) {
       this.#lose()
     }
+  }
+
+  #hello (): void {
+    this.#say({ say: 'hello', from: this.#id, version: VERSION })
   }
 
   #gotLock (held: Held): void {

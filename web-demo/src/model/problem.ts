@@ -13,6 +13,9 @@ export interface Problem {
 export function explain (error: unknown, what = 'log', isOwn = false): Problem {
   const names = chain(error).flatMap(({ name, code }) => [name, code].filter((word) => typeof word === 'string'))
   const is = (...wanted: string[]) => names.some((name) => wanted.includes(name))
+  if (is('STORAGE_OTHER_VERSION')) {
+    return { state: 'locked', title: 'Another tab has an older version of this page', detail: 'Load that tab again, or close it, then try again here.', canRetry: true }
+  }
   if (is('STORAGE_LOCKED', 'STORAGE_TAKEN_OVER')) {
     return {
       state: 'locked',
