@@ -338,6 +338,41 @@ fn a_first_flight_that_is_lost_is_sent_again_from_its_start() {
     assert_eq!(now, Instant::EPOCH + Duration::from_secs(1));
 }
 
+/// libudx names packets beyond a gap only once there are as many of them as are missing.
+#[test]
+fn a_burst_that_is_lost_is_sent_again_once_the_peer_hears_of_what_follows() {
+    let at = |millis| Instant::EPOCH + Duration::from_millis(millis);
+    let mut udx = Udx::new(Options::default(), [4; 32]);
+    let peer = Address::new([1, 1, 1, 1], 1);
+    let id = udx.open(StreamOptions::default(), at(0)).unwrap();
+    udx.connect(id, Remote { socket: SocketId(0), address: peer, id: 9 }, at(0)).unwrap();
+    udx.write(id, Bytes::from_static(&[1; 100_000])).unwrap();
+    let sent = |udx: &mut Udx, now| {
+        let mut numbers = Vec::new();
+        let mut out = Vec::new();
+        while let Some(transmit) = udx.poll_transmit(1, &mut out, now) {
+            numbers.push(Packet::decode(&out[..transmit.segment]).unwrap().header.seq);
+            out.clear();
+        }
+        numbers
+    };
+    let mut ack = Vec::new();
+    Header { kind: Kind::ACK, id: id.0, window: 4 << 20, seq: 0, ack: 1 }.encode(&mut ack);
+
+    assert_eq!(sent(&mut udx, at(0))[..2], [0, 1]);
+    udx.handle_datagram(SocketId(0), peer, &ack, at(10));
+    let young = sent(&mut udx, at(38));
+    assert!(young.len() > 1 && young[0] > 1, "the rest of the window: {young:?}");
+    for _ in 0..2 {
+        udx.handle_datagram(SocketId(0), peer, &ack, at(40));
+        assert_eq!(sent(&mut udx, at(40)), []);
+    }
+    udx.handle_datagram(SocketId(0), peer, &ack, at(40));
+    let again = sent(&mut udx, at(40));
+    assert!(again.len() > 1 && again.iter().copied().eq(1..=again.len() as u32), "{again:?}");
+    assert!(again.last() < young.first(), "what is younger than a round trip may still arrive");
+}
+
 #[test]
 fn hostile_packets_change_nothing_but_their_own_stream() {
     for seed in 0..40 {

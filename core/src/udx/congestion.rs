@@ -156,6 +156,17 @@ impl Bbr {
         self.window = 1;
     }
 
+    /// Reacts to losses of which no acknowledgement told: what is left in flight is all that leaves until one comes.
+    pub(super) fn handle_loss(&mut self, in_flight: u64, total_delivered: u64) {
+        if self.phase == Phase::Open {
+            self.save_window();
+            self.phase = Phase::Recovery;
+            self.conserves_packets = true;
+            self.round_ends_at = total_delivered;
+        }
+        self.window = self.window.min(in_flight).max(MIN_WINDOW);
+    }
+
     /// Reacts to the first packet after a silence during which there was nothing to send.
     pub(super) fn handle_restart(&mut self, now: Instant) {
         self.restarted_idle = true;

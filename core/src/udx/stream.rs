@@ -252,7 +252,8 @@ impl Stream {
                 self.end = Told::Pending;
             }
         }
-        if !self.sender.handle_ack(seq, header.ack, header.window, packet.ranges(), now) {
+        let is_bare = !has_number && packet.payload.is_empty();
+        if !self.sender.handle_ack(seq, header.ack, header.window, packet.ranges(), is_bare, now) {
             return;
         }
         self.is_ack_due |= has_number;

@@ -16,6 +16,8 @@ use super::{Phase, expand, micros, widen};
 use crate::collections::BTreeSet;
 use crate::time::Instant;
 
+mod losses;
+
 /// Queue, packets in flight and timers of the sending half.
 ///
 /// Packet numbers are 64 bits wide inside and only cut to 32 bits on the wire.
@@ -61,7 +63,12 @@ pub(super) struct Sender {
     timeout_at: Option<Instant>,
     window_probe_at: Option<Instant>,
     pace_at: Option<Instant>,
-    may_probe: bool,
+    /// Probes since something new was acknowledged.
+    probes: u32,
+    /// Acknowledgements of nothing since then.
+    duplicates: u32,
+    /// Packets found lost that congestion control was not told of.
+    unreported: u64,
     is_probe_due: bool,
     is_window_probe_due: bool,
     /// Consecutive timeouts of the oldest packet.
@@ -162,8 +169,9 @@ impl Sender {
             timeout_at: None,
             window_probe_at: None,
             pace_at: None,
-            // Without a measured round trip the time-out is as soon, and sends what is missing first instead of last.
-            may_probe: false,
+            probes: 0,
+            duplicates: 0,
+            unreported: 0,
             is_probe_due: false,
             is_window_probe_due: false,
             timeouts: 0,
@@ -258,7 +266,7 @@ impl Sender {
         self.window_probes = 0;
     }
 
-    /// Reacts to the acknowledgement in a packet with number `seq` of the peer.
+    /// Reacts to the acknowledgement in a packet with number `seq` of the peer, which is `bare` when it carries nothing else.
     ///
     /// Returns false, and changes nothing, when it acknowledges packets that were never sent.
     pub(super) fn handle_ack(
@@ -267,12 +275,14 @@ impl Sender {
         ack: u32,
         window: u32,
         ranges: impl Iterator<Item = (u32, u32)>,
+        bare: bool,
         now: Instant,
     ) -> bool {
         let ack = expand(ack, self.first);
         if ack > self.next() {
             return false;
         }
+        let is_duplicate = bare && ack == self.first && window == self.window && self.in_flight > 0;
         if (seq, ack) >= self.window_from {
             self.window_from = (seq, ack);
             self.window = window;
@@ -309,6 +319,8 @@ impl Sender {
         }
         if progress.acked > 0 {
             self.finish_ack(progress, prior_in_flight, now);
+        } else if is_duplicate {
+            self.handle_duplicate(now);
         }
         true
     }
@@ -353,9 +365,10 @@ impl Sender {
     fn finish_ack(&mut self, progress: Progress, prior_in_flight: u64, now: Instant) {
         if let Some(rtt) = progress.rtt {
             self.rtt.sample(rtt, now);
-            self.may_probe = true;
         }
-        let lost = self.detect_losses(now);
+        (self.probes, self.duplicates) = (0, 0);
+        self.detect_losses(now);
+        let lost = core::mem::take(&mut self.unreported);
         if self.phase != Phase::Open && self.first >= self.phase_ends {
             self.phase = Phase::Open;
         }
@@ -398,46 +411,6 @@ impl Sender {
         self.arm_probe(now);
     }
 
-    fn arm_probe(&mut self, now: Instant) {
-        let is_possible =
-            self.may_probe && self.phase == Phase::Open && self.in_flight > 0 && self.timeouts == 0;
-        self.probe_at = is_possible.then(|| now + self.rtt.probe_timeout(self.in_flight));
-    }
-
-    /// Marks packets lost by [`Rack`] and returns how many.
-    fn detect_losses(&mut self, now: Instant) -> u64 {
-        let window = self.rack.reordering_window(&self.rtt, self.phase != Phase::Open, self.sacked_count);
-        self.reorder_at = None;
-        let mut lost = 0;
-        while let Some(&(number, transmissions)) = self.order.front() {
-            let Some(index) = self.index(number) else {
-                self.order.pop_front();
-                continue;
-            };
-            let Some(packet) = self.sent.get_mut(index) else { break };
-            if packet.transmissions != transmissions || packet.state != State::InFlight {
-                self.order.pop_front();
-                continue;
-            }
-            let Some(due) = self.rack.lost_at(number, packet.sent_at, window) else { break };
-            if due > now {
-                self.reorder_at = Some(due);
-                break;
-            }
-            packet.state = State::Lost;
-            self.order.pop_front();
-            self.lost.insert(number);
-            self.in_flight = self.in_flight.saturating_sub(1);
-            lost += 1;
-        }
-        if lost > 0 && self.phase == Phase::Open {
-            self.phase = Phase::Recovery;
-            self.phase_ends = self.next();
-            self.probe_at = None;
-        }
-        lost
-    }
-
     /// Reacts to the passing of time.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), TimedOut> {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -449,9 +422,11 @@ impl Sender {
         }
         if is_due(self.probe_at) {
             self.probe_at = None;
-            self.may_probe = false;
             self.is_probe_due = true;
-            self.timeout_at = Some(now + self.rtt.timeout());
+            self.probes += 1;
+            if self.probes == 1 {
+                self.timeout_at = Some(now + self.rtt.timeout());
+            }
         }
         if is_due(self.window_probe_at) {
             self.window_probes += 1;
@@ -470,22 +445,6 @@ impl Sender {
             self.timeout_at = Some(now + 2 * self.rtt.timeout());
         }
         Ok(())
-    }
-
-    fn lose_everything(&mut self) {
-        self.congestion.handle_timeout();
-        for (number, packet) in (self.first..).zip(&mut self.sent) {
-            if packet.state == State::InFlight {
-                packet.state = State::Lost;
-                self.lost.insert(number);
-            }
-        }
-        self.order.clear();
-        self.in_flight = 0;
-        self.phase = Phase::Loss;
-        self.phase_ends = self.next();
-        (self.reorder_at, self.probe_at, self.pace_at) = (None, None, None);
-        self.is_probe_due = false;
     }
 
     /// Returns the earliest moment at which [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -530,17 +489,6 @@ impl Sender {
             None => self.make_packet(now),
         };
         self.transmit(number, now)
-    }
-
-    /// Chooses what a tail loss probe sends: something new if there is any, else the last packet again.
-    fn probe(&mut self, may_send_new: bool, now: Instant) -> Option<u64> {
-        if may_send_new && self.lost.is_empty() {
-            return Some(self.make_packet(now));
-        }
-        let last = self.sent.iter().rposition(|packet| packet.state != State::Acked)?;
-        let number = self.first + u64::try_from(last).ok()?;
-        self.lost.remove(&number);
-        Some(number)
     }
 
     /// Packets that the peer's window allows in flight.
@@ -624,9 +572,7 @@ impl Sender {
         if self.timeout_at.is_none() {
             self.timeout_at = Some(now + self.rtt.timeout());
         }
-        if is_new {
-            self.arm_probe(now);
-        }
+        self.arm_probe(now);
         let packet = self.sent.get(index)?;
         Some(Outgoing::Numbered { number, kind: packet.kind, payload: &packet.payload })
     }
