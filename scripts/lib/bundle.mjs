@@ -2,7 +2,8 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { isBuiltin } from 'node:module'
+import { basename, dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
 import { Failure, root } from './run.mjs'
@@ -77,8 +78,8 @@ export async function bundleApi () {
         platform: 'node',
         define,
         outdir: join(dist, 'node'),
-        external: ['ws', 'react', 'abstract-level'],
-        plugins: [engineBeside, platformOfNode, emitterAs('events.node.ts')]
+        external: ['react', 'abstract-level'],
+        plugins: [engineBeside, platformOfNode, socketsInside, emitterAs('events.node.ts')]
       })
     ])
   } catch (error) {
@@ -140,6 +141,23 @@ const platformOfNode = {
   name: 'platform-of-node',
   setup (build) {
     build.onResolve({ filter: /\/platform\.js$/ }, () => ({ path: join(source, 'platform.node.ts') }))
+  }
+}
+
+// What `ws` requires of Node it imports here: in a program that a bundler makes one module of, there is no `require`.
+const socketsInside = {
+  name: 'sockets-inside',
+  setup (build) {
+    build.onLoad({ filter: /\/node_modules\/ws\/lib\/[^/]+\.js$/ }, async ({ path }) => {
+      const imports = new Map()
+      const code = (await readFile(path, 'utf8')).replace(/\brequire\('([^']+)'\)/g, (call, name) => {
+        if (!isBuiltin(name)) return call
+        if (!imports.has(name)) imports.set(name, `import node_${name} from 'node:${name}'`)
+        return `node_${name}`
+      })
+      const license = await readFile(join(dirname(path), '..', 'LICENSE'), 'utf8')
+      return { contents: [...imports.values(), `/*! ws\n${license}*/`, code].join('\n') }
+    })
   }
 }
 

@@ -55,8 +55,7 @@ test('esbuild makes one file of a program', async (t) => {
   writeFileSync(join(folder, 'imports.mjs'), IMPORTS + PROGRAM)
   // Without a bundler, it is the same.
   for (const source of ['requires.cjs', 'imports.mjs']) assert.deepEqual(JSON.parse(await run('node', [source], { cwd: folder, capture: true })), EXPECTED)
-  // Modules for Node are no single file: `ws` requires what they cannot.
-  for (const [platform, format] of [['node', 'cjs'], ['node', 'iife'], ['browser', 'cjs'], ['browser', 'iife'], ['browser', 'esm']]) {
+  for (const [platform, format] of [['node', 'cjs'], ['node', 'iife'], ['node', 'esm'], ['browser', 'cjs'], ['browser', 'iife'], ['browser', 'esm']]) {
     for (const source of ['requires.cjs', 'imports.mjs']) {
       await t.test(`${source} for ${platform} as ${format}`, async () => {
         const outfile = join(folder, 'built', `${platform}-${format}-${source}.${format === 'esm' ? 'mjs' : 'cjs'}`)
