@@ -312,3 +312,105 @@ suite('messages by either path, and switches', async (t, { lib, Hypercore, creat
   t.is(state.start, state.end)
   t.alike(lib('lib/verifier').manifestHash(manifest), core.key)
 })
+
+const letters = (count) => Array.from({ length: count }, (_, i) => b4a.from('#' + i + 'x'.repeat(i % 3)))
+
+async function proofOf (lib, core, request) {
+  const { MerkleTree } = lib('lib/merkle-tree')
+  const rx = core.state.storage.read()
+  const proof = await MerkleTree.proof(core.state, rx, request)
+  const block = request.block ? rx.getBlock(request.block.index) : null
+  rx.tryFlush()
+  const settled = await proof.settle()
+  if (block) settled.block.value = await block
+  return settled
+}
+
+suite('merkle tree - what is told of it', async (t, { create, note, lib }) => {
+  const { MerkleTree } = lib('lib/merkle-tree')
+  const core = await create(t)
+  await core.append(letters(19))
+  const { state } = core
+  const told = []
+  for (const length of [0, 1, 5, 16, 19]) told.push((await MerkleTree.getRoots(state, length)).map(({ index, size }) => [index, size]), await MerkleTree.upgradeable(state, length))
+  told.push(await MerkleTree.upgradeable(state, 20), await MerkleTree.get(state, 3), await MerkleTree.get(state, 400))
+  for (const index of [0, 1, 7, 22, 24, 38]) told.push(await MerkleTree.byteOffset(state, index))
+  for (const index of [0, 1, 7, 22]) told.push(await MerkleTree.byteRange(state, index))
+  for (const [index, length] of [[0, 19], [7, 19], [3, 8], [36, 19], [40, 19], [1, 2]]) told.push(MerkleTree.maxMissingNodes(index, length), await MerkleTree.missingNodes(state, index, length))
+  told.push(MerkleTree.span(state.roots), MerkleTree.size(state.roots), b4a.toString(MerkleTree.hash(state), 'hex'))
+  for (const padding of [0, 1]) {
+    for (let bytes = 0; bytes <= state.byteLength; bytes++) {
+      const seek = MerkleTree.seek(state, bytes, padding)
+      told.push(await seek.update(), seek.start, seek.end)
+    }
+  }
+  note(...told)
+  for (const length of [20, 64]) await t.exception(MerkleTree.getRoots(state, length), /INVALID_OPERATION/)
+})
+
+suiteOfPairs('merkle tree - proofs of one end, checked at the other', async (t, { createA, createB, note, lib }) => {
+  const { MerkleTree } = lib('lib/merkle-tree')
+  const core = await createA(t)
+  const clone = await createB(t, core.key)
+  for (const [length, upgrade, block] of [[3, { start: 0, length: 3 }, null], [3, null, 1], [3, null, 0], [8, { start: 3, length: 5 }, 7], [13, { start: 8, length: 1 }, 4], [13, null, 2], [16, { start: 13, length: 3 }, null]]) {
+    if (core.length < length) await core.append(letters(length).slice(core.length))
+    const nodes = block === null ? 0 : await MerkleTree.missingNodes(clone.state, 2 * block, clone.state.length)
+    const proof = await proofOf(lib, core.core, { upgrade, block: block === null ? null : { index: block, nodes } })
+    const batch = await MerkleTree.verify(clone.state, proof)
+    note([nodes, batch.length, batch.upgraded, batch.commitable(), batch.nodes.map(({ index }) => index), upgrade && MerkleTree.upgradeLength(proof.upgrade)])
+    proof.manifest = core.manifest
+    t.ok(await clone.core.verify(proof))
+    t.is(clone.state.length, Math.max(clone.state.length, batch.length))
+  }
+  t.alike(b4a.toString(clone.state.hash(), 'hex'), b4a.toString(core.state.hash(), 'hex'))
+  const wrong = await proofOf(lib, core.core, { block: { index: 2, nodes: 0 } })
+  wrong.block.value = b4a.from('something else')
+  await t.exception(MerkleTree.verify(clone.state, wrong), /INVALID_(CHECKSUM|OPERATION)/)
+})
+
+suite('merkle tree - where two histories part', async (t, { create, note, lib }) => {
+  const { MerkleTree, ReorgBatch } = lib('lib/merkle-tree')
+  for (const [shared, here, there] of [[0, 4, 5], [8, 2, 3], [5, 0, 9], [7, 3, 1], [12, 20, 21], [3, 0, 0]]) {
+    const [one, other] = [await create(t), await create(t)]
+    await one.append(letters(shared))
+    await other.append(letters(shared))
+    if (here > 0) await one.append(Array.from({ length: here }, (_, i) => 'here ' + i))
+    if (there > 0) await other.append(Array.from({ length: there }, (_, i) => 'there ' + i))
+    const batch = new ReorgBatch(one.state)
+    await MerkleTree.reorg(one.state, await proofOf(lib, other.core, { upgrade: { start: 0, length: other.length } }), batch)
+    const asked = []
+    while (!batch.finished) {
+      asked.push([batch.want.start, batch.want.end, batch.want.nodes])
+      await batch.update(await proofOf(lib, other.core, { hash: { index: 2 * (batch.want.end - 1), nodes: batch.want.nodes } }))
+    }
+    t.is(batch.ancestors, shared)
+    note(asked, batch.length, batch.byteLength, b4a.equals(batch.hash(), other.state.hash()))
+  }
+})
+
+suite('merkle tree - heads that are not stored', async (t, { create, note, lib }) => {
+  const { MerkleTree } = lib('lib/merkle-tree')
+  const core = await create(t)
+  await core.append(letters(5))
+  const batch = core.state.createTreeBatch()
+  t.alike(batch.signature, core.state.signature)
+  for (const block of letters(9).slice(5)) batch.append(block)
+  const told = [batch.length, batch.byteLength, batch.nodes.map(({ index }) => index), await batch.byteRange(4), await batch.byteOffset(18), (await batch.get(16)).size, await batch.get(18)]
+  const kept = batch.clone()
+  kept.prune(5)
+  told.push(kept.nodes.map(({ index }) => index).sort((a, b) => a - b))
+  batch.checkout(7, core.state.roots)
+  told.push(batch.length, batch.byteLength, batch.roots.map(({ index }) => index), batch.nodes.map(({ index }) => index).sort((a, b) => a - b), batch.signature)
+  const cut = await MerkleTree.truncate(core.state, 3, core.state.createTreeBatch(), 4)
+  told.push(cut.length, cut.byteLength, cut.fork, cut.ancestors, cut.upgraded, b4a.equals(cut.hash(), await core.treeHash(3)))
+  const tx = core.state.storage.write()
+  t.exception(() => cut.commit(), /INVALID_OPERATION/)
+  told.push(cut.committed, cut.commit(tx) === cut, cut.committed, cut.truncated)
+  const same = core.state.createTreeBatch()
+  same.append(b4a.from('more'))
+  told.push(await same.downgrade(), same.upgraded)
+  await core.append('more')
+  told.push(await same.downgrade(), same.upgraded, same.commitable())
+  t.exception(() => batch.commit(core.state.storage.write()), /INVALID_OPERATION/)
+  note(...told)
+})

@@ -13,7 +13,9 @@ import { atomOf, type Atom, type ForeignAtom } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
 import { closeCore } from './opening.js'
-import { MerkleTreeBatch, treeHash } from './lib/merkle-tree.js'
+import { limit } from './options.js'
+import { MerkleTreeBatch } from './lib/merkle-tree-batch.js'
+import { treeHash } from './lib/tree-nodes.js'
 import { Mutex } from './mutex.js'
 import type { TreeNode } from './proof.js'
 import type { SnapshotState } from './snapshot-state.js'
@@ -196,6 +198,7 @@ export class State {
   async has (start: number, end: number): Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
     await this.core.resuming
+    if (this.core.closed) throw HypercoreError.SESSION_CLOSED('core is closed', this.core.discoveryKey)
     if (this.isDefault() && !isElsewhere(this.handle)) return look((engine) => engine.coreHas(this.handle, start, end))
     return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
@@ -232,6 +235,7 @@ export class State {
   async commit (source: State, { length, treeLength, keyPair, signature }: CommitOptions): Promise<{ length: number, byteLength: number } | null> {
     if (!this.isDefault()) throw HypercoreError.ASSERTION('Can only commit into default state', this.core.discoveryKey)
     if (source.core !== this.core || source.live === this) throw HypercoreError.ASSERTION('Cannot commit across cores', this.core.discoveryKey)
+    if (length !== undefined && length < this.length) return null
     const committing = this.request<{ length: number, byteLength: number } | null>((core, engine) => engine.coreCommit(core, source.handle, {
       ...(length === undefined ? {} : { length }),
       ...(treeLength === undefined || treeLength === -1 ? {} : { treeLength }),
@@ -272,7 +276,7 @@ export class State {
     return await this.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, blocks, {
       ...(keyPair?.secretKey ? { keyPair } : {}),
       ...(signature ? { signature } : {}),
-      ...(maxLength === undefined || maxLength < 0 ? {} : { maxLength })
+      ...limit(maxLength)
     })).promise
   }
 
@@ -284,6 +288,7 @@ export class State {
   async cut (length: number, options: { fork: number, keyPair?: KeyPair, signature?: Uint8Array }): Promise<void> {
     const { prologue, core } = this
     if (prologue && length < prologue.length) throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', core.discoveryKey)
+    if (length > Number.MAX_SAFE_INTEGER) throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, core.discoveryKey)
     try {
       await this.request((handle, engine) => engine.coreTruncate(handle, length, options)).promise
     } catch (error) {
@@ -296,9 +301,11 @@ export class State {
     await this.request((handle, engine) => engine.coreClear(handle, start, end)).promise
   }
 
-  async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
+  /** Resolves to whether it is stored, and did not only enter an atom. */
+  async setUserData (key: string, value: Uint8Array | string | null): Promise<boolean> {
     const bytes = value === null || value === undefined ? null : isBytes(value) ? value : fromUtf8(value)
     await this.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
+    return !this.isInAtom
   }
 
   async getUserData (key: string): Promise<Uint8Array | null> {

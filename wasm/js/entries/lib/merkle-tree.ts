@@ -1,1 +1,3 @@
-export { MerkleTree, MerkleTreeBatch } from '../../hypercore/lib/merkle-tree.js'
+export { MerkleTree } from '../../hypercore/lib/merkle-tree.js'
+export { MerkleTreeBatch } from '../../hypercore/lib/merkle-tree-batch.js'
+export { ReorgBatch } from '../../hypercore/lib/reorg-batch.js'

@@ -1,132 +1,41 @@
 // The tree over the blocks of a log, as far as programs build on it: `hypercore/lib/merkle-tree`.
+//
+// Source: hypercore 11.35, `lib/merkle-tree.js`.
 
 import { HypercoreError } from '../../errors.js'
-import { userBytes } from '../../platform.js'
-import { look } from '../../runtime.js'
-import { concat } from '../../support/bytes.js'
-import { hash } from '../../support/crypto.js'
-import type { EngineProof, ProofOptions, TreeNode } from '../proof.js'
-import { fromEngine, type Proof } from '../proof.js'
+import { equal } from '../../support/bytes.js'
+import { fromEngine, type EngineProof, type Proof, type ProofOptions, type TreeNode } from '../proof.js'
 import type { State } from '../state.js'
-import { treeSignable, treeSignableCompat } from './caps.js'
+import { contains, fullRoots, parent, rightSpan } from './flat-tree.js'
+import { MerkleTreeBatch } from './merkle-tree-batch.js'
+import type { ReorgBatch } from './reorg-batch.js'
+import { byteOffset, ByteSeeker, lengthOf, missing, readNode, readNodes, rootsAt, sizeOf, treeHash, type NodeStorage, type TreeSession } from './tree-nodes.js'
 
-/** A head that a log may get. */
-export interface GrowingHead {
-  fork: number
-  length: number
-  byteLength: number
-  roots: TreeNode[]
-  signature: Uint8Array | null
-}
+/** A proof whose nodes are still being read. */
+export class TreeProof {
+  readonly fork: number
+  readonly signature: Uint8Array | null
+  readonly block: ProofOptions['block']
+  readonly hash: ProofOptions['hash']
+  readonly seek: ProofOptions['seek']
+  readonly upgrade: ProofOptions['upgrade']
+  readonly #proof: Proof
 
-/** A head that blocks are added to, without storing them. */
-export class MerkleTreeBatch {
-  fork: number
-  roots: TreeNode[]
-  length: number
-  byteLength: number
-  signature: Uint8Array | null = null
-  /** Nodes that were added. */
-  nodes: TreeNode[] = []
-  upgraded = false
-  /** Blocks that the log has as well. */
-  ancestors: number
-  /** The log that it was made from. */
-  readonly treeLength: number
-  readonly treeFork: number
-  readonly session: State
-
-  constructor (session: State) {
-    this.session = session
-    this.ancestors = this.treeLength = session.length
-    this.treeFork = session.fork
-    this.fork = session.fork
-    this.roots = session.roots
-    this.length = session.length
-    this.byteLength = session.byteLength
+  /** @internal */
+  constructor (state: State, { block = null, hash = null, seek = null, upgrade = null }: ProofOptions, proof: Proof) {
+    this.fork = state.fork
+    this.signature = state.signature
+    this.block = block
+    this.hash = hash
+    this.seek = seek
+    this.upgrade = upgrade
+    this.#proof = proof
   }
 
-  /** @internal A head that a peer proved. */
-  static ofHead (session: State, { fork, length, byteLength, roots, signature }: GrowingHead): MerkleTreeBatch {
-    return Object.assign(new MerkleTreeBatch(session), {
-      fork,
-      length,
-      byteLength,
-      roots: roots.map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) })),
-      signature: signature && userBytes(signature),
-      upgraded: true
-    })
-  }
-
-  clone (): MerkleTreeBatch {
-    const copy = new MerkleTreeBatch(this.session)
-    const { fork, length, byteLength, signature, upgraded } = this
-    return Object.assign(copy, { fork, length, byteLength, signature, upgraded, roots: [...this.roots], nodes: [...this.nodes] })
-  }
-
-  /** Whether the log is still the one that it was made from. */
-  commitable (): boolean {
-    const { session, treeFork, treeLength, upgraded } = this
-    return treeFork === session.fork && (upgraded ? treeLength === session.length : treeLength <= session.length)
-  }
-
-  append (block: Uint8Array): void {
-    this.#add(blockNode(this.length * 2, block))
-  }
-
-  hash (): Uint8Array {
-    return treeHash(this.roots)
-  }
-
-  signable (manifestHash: Uint8Array): Uint8Array {
-    return treeSignable(manifestHash, this.hash(), this.length, this.fork)
-  }
-
-  signableCompat (noHeader = false): Uint8Array {
-    return treeSignableCompat(this.hash(), this.length, this.fork, noHeader)
-  }
-
-  /** Goes back, or on, to another length of the log. */
-  async restore (length: number): Promise<this> {
-    if (length === this.length) return this
-    this.roots = await MerkleTree.getRoots(this.session, length)
-    this.byteLength = MerkleTree.size(this.roots)
-    this.length = length
-    this.signature = null
-    return this
-  }
-
-  /** Adds the roots that a proof of a longer log brings. */
-  verifyUpgrade ({ upgrade }: { upgrade: { start: number, length: number, nodes: TreeNode[] } | null }): boolean {
-    if (!upgrade) throw HypercoreError.INVALID_OPERATION('Expected upgrade proof')
-    const end = 2 * (upgrade.start + upgrade.length)
-    const left = [...upgrade.nodes]
-    while (2 * this.length < end) {
-      const at = 2 * this.length
-      const span = largestSpan(at, end)
-      const node = left.shift()
-      const index = at + span / 2 - 1
-      if (node?.index !== index) throw HypercoreError.INVALID_OPERATION(`Expected node ${index}, got ${node ? `node ${node.index}` : '(nil)'}`)
-      this.#add(node)
-    }
-    return left.length === 0
-  }
-
-  #add (node: TreeNode): void {
-    this.upgraded = true
-    this.length += leaves(node.index)
-    this.byteLength += node.size
-    this.nodes.push(node)
-    this.roots.push(node)
-    while (this.roots.length > 1) {
-      const [a, b] = this.roots.slice(-2) as [TreeNode, TreeNode]
-      // Siblings span as many blocks, and the left one begins where a pair does.
-      const span = 2 * leaves(a.index)
-      if (leaves(a.index) !== leaves(b.index) || (a.index + 1 - span / 2) % (2 * span) !== 0) break
-      const parent = parentNode((a.index + b.index) / 2, a, b)
-      this.nodes.push(parent)
-      this.roots.splice(-2, 2, parent)
-    }
+  /** The proof. The block itself is left to whoever asked. */
+  async settle (): Promise<Proof> {
+    const { block } = this.#proof
+    return { ...this.#proof, block: block && { ...block, value: null } }
   }
 }
 
@@ -137,62 +46,102 @@ export class MerkleTree {
   }
 
   static size (roots: TreeNode[]): number {
-    return roots.reduce((sum, { size }) => sum + size, 0)
+    return sizeOf(roots)
   }
 
   /** Twice the blocks below the roots. */
   static span (roots: TreeNode[]): number {
-    return 2 * roots.reduce((sum, { index }) => sum + leaves(index), 0)
+    return 2 * lengthOf(roots)
   }
 
-  static async getRoots (state: State, length: number): Promise<TreeNode[]> {
-    if (length === state.length) return state.roots
-    if (length === 0) return []
-    const { upgrade } = await MerkleTree.proof(state, null, { upgrade: { start: 0, length } })
-    return upgrade!.nodes
+  static async getRoots (session: TreeSession, length: number): Promise<TreeNode[]> {
+    return length === session.length ? session.roots : await rootsAt(session.storage, length)
   }
 
-  static async proof (state: State, _reader: unknown, options: ProofOptions): Promise<Proof> {
-    return fromEngine(await state.request<EngineProof>((core, engine) => engine.coreProof(core, options)).promise)
+  static async getRootsFromStorage (storage: NodeStorage, length: number): Promise<TreeNode[]> {
+    return await rootsAt(storage, length)
   }
 
-  static async missingNodes (state: State, index: number): Promise<number> {
-    return await state.request<number>((core, engine) => engine.coreMissingNodes(core, Math.floor(index / 2))).promise
+  /** Whether the roots of that length are here. */
+  static async upgradeable (session: TreeSession, length: number): Promise<boolean> {
+    return !(await readNodes(session.storage, fullRoots(length))).includes(null)
   }
-}
 
-/** Blocks below a node. */
-function leaves (index: number): number {
-  let count = 1
-  for (let at = index; at % 2 === 1; at = (at - 1) / 2) count *= 2
-  return count
-}
+  static async get (session: TreeSession, index: number): Promise<TreeNode | null> {
+    return await readNode(session.storage, index)
+  }
 
-/** Twice the blocks of the largest tree that begins at a leaf and ends before `end`. */
-export function largestSpan (at: number, end: number): number {
-  let span = 2
-  while (at % (2 * span) === 0 && at + 2 * span <= end) span *= 2
-  return span
-}
+  static seek (session: TreeSession, bytes: number, padding?: number): ByteSeeker {
+    return new ByteSeeker(session, bytes, padding)
+  }
 
-function blockNode (index: number, block: Uint8Array): TreeNode {
-  return { index, size: block.byteLength, hash: hash([Uint8Array.of(0), uint64(block.byteLength), block]) }
-}
+  /** Bytes in front of a node. */
+  static async byteOffset (session: TreeSession, index: number): Promise<number> {
+    return await byteOffset(session, index)
+  }
 
-function parentNode (index: number, a: TreeNode, b: TreeNode): TreeNode {
-  const [left, right] = a.index <= b.index ? [a, b] : [b, a]
-  const size = a.size + b.size
-  return { index, size, hash: hash([Uint8Array.of(1), uint64(size), left.hash, right.hash]) }
-}
+  /** Bytes in front of a node, and of it. */
+  static async byteRange (session: TreeSession, index: number): Promise<[offset: number, size: number]> {
+    const [offset, node] = await Promise.all([byteOffset(session, index), readNode(session.storage, index)])
+    return [offset, (node ?? missing(index)).size]
+  }
 
-/** The hash that is signed. */
-export function treeHash (roots: TreeNode[]): Uint8Array {
-  const parts = roots.map(({ index, size, hash }) => concat([hash, uint64(index), uint64(size)]))
-  return userBytes(look((engine) => engine.hash([Uint8Array.of(2), ...parts])))
-}
+  static async proof (state: State, _reader: unknown, options: ProofOptions): Promise<TreeProof> {
+    return new TreeProof(state, options, fromEngine(await state.request<EngineProof>((core, engine) => engine.coreProof(core, options)).promise))
+  }
 
-function uint64 (value: number): Uint8Array {
-  const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(value), true)
-  return bytes
+  /** Checks a proof, and gives what it adds to the log. */
+  static async verify (session: State, proof: Proof): Promise<MerkleTreeBatch> {
+    const batch = new MerkleTreeBatch(session)
+    const unproven = batch.take(proof)
+    if (unproven === null) return batch
+    const node = await readNode(session.storage, unproven.index) ?? missing(unproven.index)
+    if (!equal(node.hash, unproven.hash)) throw HypercoreError.INVALID_CHECKSUM(`Invalid checksum at node ${unproven.index}`)
+    return batch
+  }
+
+  /** The head that a proof is of, whatever is stored here. */
+  static verifyFullyRemote (session: State, proof: Proof): MerkleTreeBatch {
+    const batch = Object.assign(new MerkleTreeBatch(session), { fork: proof.fork, roots: [], length: 0, ancestors: 0, byteLength: 0 })
+    batch.take(proof)
+    return batch
+  }
+
+  /** Begins to follow another history of the log. */
+  static async reorg (session: State, proof: Proof, batch: ReorgBatch): Promise<ReorgBatch> {
+    if (batch.take(proof) !== null) throw HypercoreError.INVALID_PROOF('Fork proof not verifiable')
+    await batch.begin(session)
+    return batch
+  }
+
+  /** Cuts a head. */
+  static async truncate (session: TreeSession, length: number, batch: MerkleTreeBatch, fork = batch.fork): Promise<MerkleTreeBatch> {
+    const known = new Map(batch.roots.map((root) => [root.index, root]))
+    const roots: TreeNode[] = []
+    for (const index of fullRoots(length)) roots.push(known.get(index) ?? await readNode(session.storage, index) ?? missing(index))
+    batch.become(roots)
+    return Object.assign(batch, { fork, ancestors: length, upgraded: true })
+  }
+
+  /** Parents of a node that a proof of it needs; none when it is beyond the log. */
+  static async missingNodes (session: TreeSession, index: number, length: number): Promise<number> {
+    if (rightSpan(index) >= 2 * length) return 0
+    let count = 0
+    for (let at = index; !contains(at, 2 * length) && await readNode(session.storage, at) === null; at = parent(at)) count++
+    return count
+  }
+
+  /** The most that {@link missingNodes} can be. */
+  static maxMissingNodes (index: number, length: number): number {
+    if (rightSpan(index) >= 2 * length || fullRoots(length).includes(index)) return 0
+    let count = 0
+    for (let at = parent(index); !contains(at, 2 * length); at = parent(at)) count++
+    return count
+  }
+
+  /** How long the log is that an upgrade proves. */
+  static upgradeLength ({ start, length, additionalNodes }: NonNullable<Proof['upgrade']>): number {
+    const last = additionalNodes.at(-1)
+    return last ? rightSpan(last.index) / 2 + 1 : start + length
+  }
 }

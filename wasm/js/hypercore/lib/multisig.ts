@@ -4,6 +4,7 @@ import { equal } from '../../support/bytes.js'
 import { decodeValue, encodeValue } from '../../support/encoding.js'
 import type { Core } from '../core.js'
 import type { TreeNode } from '../proof.js'
+import { rightSpan } from './flat-tree.js'
 import { MerkleTree } from './merkle-tree.js'
 import { multiSignature, multiSignaturev0, type MultiSignature, type PartialProof, type PartialProofV0 } from './messages.js'
 
@@ -17,11 +18,14 @@ export async function partialSignature (
   core: Core, signer: number, from: number, to = core.state.length, signature: Uint8Array = core.state.signature!
 ): Promise<PartialSignature | null> {
   if (from > core.state.length) return null
-  const nodes = to <= from
-    ? null
-    : (await MerkleTree.proof(core.state, null, { upgrade: { start: from, length: to - from } })).upgrade!.nodes
+  const nodes = to <= from ? null : await patchOf(core, from, to)
   const own = signature.byteLength === 64 ? signature : inflate(signature).proofs[0]!.signature
   return { signer, signature: own, patch: nodes ? to - from : 0, nodes }
+}
+
+async function patchOf (core: Core, from: number, to: number): Promise<TreeNode[]> {
+  const proof = await MerkleTree.proof(core.state, null, { upgrade: { start: from, length: to - from } })
+  return (await proof.settle()).upgrade!.nodes
 }
 
 /** The longest log that enough signers have signed. */
@@ -44,7 +48,7 @@ export function assemblev0 (inputs: PartialSignature[]): Uint8Array {
   const proofs = inputs.map((input): PartialProofV0 => {
     const { signer, signature, nodes } = input
     if (!input.patch || !nodes) return { signer, signature, patch: null }
-    const start = lastLeaf(nodes.at(-1)!.index) / 2 + 1
+    const start = rightSpan(nodes.at(-1)!.index) / 2 + 1
     return { signer, signature, patch: { start, length: input.patch, nodes: nodes.map((node) => place(patch, node)) } }
   })
   return encodeValue(multiSignaturev0, { proofs, patch })
@@ -61,11 +65,4 @@ export function inflatev0 (data: Uint8Array): MultiSignature<PartialProofV0> {
 function place (patch: TreeNode[], node: TreeNode): number {
   const known = patch.findIndex(({ index, size, hash }) => index === node.index && size === node.size && equal(hash, node.hash))
   return known === -1 ? patch.push(node) - 1 : known
-}
-
-/** The last leaf below a node. */
-function lastLeaf (index: number): number {
-  let span = 1
-  for (let at = index; at % 2 === 1; at = (at - 1) / 2) span *= 2
-  return index + span - 1
 }

@@ -9,7 +9,7 @@ import {
   createManifest, decodeManifest, encodeManifest, isCompat, manifestKey, singleSigner, DEFAULT_NAMESPACE, type Manifest, type ManifestInput
 } from '../manifest.js'
 import type { TreeNode } from '../proof.js'
-import { largestSpan } from './merkle-tree.js'
+import { largestSpan } from './flat-tree.js'
 import { assemble, assemblev0, inflate, inflatev0, type PartialSignature } from './multisig.js'
 
 /** The head that is signed, as a tree batch tells it. */
