@@ -4,7 +4,7 @@ import b4a from 'b4a'
 import crypto from 'hypercore-crypto'
 import CoreStorage from 'hypercore-storage'
 
-import { eventually, outcome, sameWithBoth, sameWithEveryPair } from './support/both.mjs'
+import { eventually, outcome, outcomeOf, sameWithBoth, sameWithEveryPair } from './support/both.mjs'
 
 const keyPair = {
   publicKey: b4a.from('8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c', 'hex'),
@@ -369,4 +369,68 @@ sameWithBoth('what is refused is said in upstream\'s words', async ({ Hypercore,
   await fresh.ready()
   note(fresh.key !== null, fresh.writable)
   await fresh.close()
+})
+
+sameWithBoth('what makes no sense as an argument', async ({ Hypercore, note, create, folder }) => {
+  const core = await create({ keyPair: crypto.keyPair(Buffer.alloc(32, 7)) })
+  await core.append(['aa', 'bbb', 'c'])
+  // Upstream's would not close after that.
+  const open = new Hypercore(folder())
+  note(await outcome(open.get(2 ** 53)), await outcome(open.get(2 ** 64)), open.waits)
+  note(await core.has(Infinity), await core.has(2 ** 53), await core.has(2 ** 64), await core.has(0, Infinity))
+  for (const timeout of [-1, 'x']) note(await outcome(core.get(9, { timeout })))
+  for (const maxLength of [-1, NaN, Infinity, 'x', null, true, 4.5]) note(await core.append('x', { maxLength }), core.length)
+  for (const length of [Infinity, 2 ** 53, 100]) note(await outcome(core.truncate(length)))
+  for (const start of [NaN, -1, 1.5, 'x', null, {}, true]) note(await core.download({ start, end: 2 }).done())
+  for (const length of [null, NaN, 'x', {}]) note(await core.download({ start: 0, length }).done())
+  for (const index of [undefined, NaN, Infinity, 2 ** 53, 'x', 1.5]) note(await core.missingNodes(index))
+  for (const proof of [{}, { fork: 7 }, 'x', 1]) note(await core.applyProof(proof))
+  for (const index of [-1, 2 ** 53, 'x']) note(await outcome(core.core.replicator.push(index)))
+  note(await core.state.setUserData('key', Buffer.from('value')))
+  const branch = core.session({ name: 'branch' })
+  await branch.append('x')
+  note(await core.commit(branch, { length: -1 }), await core.commit(branch, { length: null }), core.length)
+  await branch.close()
+  for (const options of [{ keyPair: false }, { keyPair: '' }, { class: null }, { manifest: Buffer.from('a') }, { valueEncoding: 5 }, { onwait: false, onseq: 0 }]) {
+    const session = core.session(options)
+    await session.ready()
+    note(session.writable, session.constructor === Hypercore, session.onwait, session.onseq)
+    await session.close()
+  }
+  for (const key of [-1, 1.5, true, () => {}]) note(await outcome(new Hypercore(folder(), key).ready()), await outcome(new Hypercore(folder(), { key }).ready()))
+  note(await outcomeOf(() => Hypercore.discoveryKey('x')), await outcomeOf(() => Hypercore.discoveryKey()), await outcomeOf(() => Hypercore.discoveryKey(Buffer.alloc(31))))
+  for (const keyPair of [{ publicKey: Buffer.alloc(5) }, { publicKey: 5 }]) note(await outcome(new Hypercore(folder(), { keyPair }).ready()))
+  for (const notDownloadingLinger of [-1, NaN, 1.5, 'x']) note((await create({ notDownloadingLinger })).opened)
+  note(await outcome(Hypercore.treeHashFromStorage(core, 100)))
+})
+
+sameWithBoth('streams that are given what makes no sense', async ({ note, create }) => {
+  const core = await create()
+  await core.append(['aa', 'bbb', 'c'])
+  const all = async (stream) => {
+    const read = []
+    for await (const block of stream) read.push(block)
+    return read
+  }
+  for (const start of [NaN, null, '', false]) note(await all(core.createReadStream({ start })))
+  for (const end of ['x', '', {}, true, null]) note(await all(core.createReadStream({ end })))
+  for (const byteOffset of [NaN, null, '']) note(await all(core.createByteStream({ byteOffset })))
+  for (const byteLength of ['x', {}, true, null]) note(await all(core.createByteStream({ byteLength })))
+  for (const prefetch of [null, NaN, 'x', -1]) note(await all(core.createByteStream({ prefetch })))
+  await core.clear(1)
+  const session = core.session({ wait: false })
+  await session.ready()
+  note((await outcome(all(session.createByteStream()))).error.name)
+})
+
+sameWithBoth('what is known of a core that is closed', async ({ note, create }) => {
+  const core = await create()
+  await core.append(['a', 'bb'])
+  const head = () => {
+    const { state, header, sessionStates } = core.core
+    return [state.length, state.byteLength, state.fork, state.roots.length, header.tree.length, header.hints.contiguousLength, sessionStates.length, state.hash().equals(header.tree.rootHash), state.signature.equals(header.tree.signature)]
+  }
+  note(...head())
+  await core.close()
+  note(...head(), core.core.closed, core.core.destroyed, await core.core.compact())
 })

@@ -9,7 +9,7 @@ import { decodeValue, resolveEncoding, type CompactEncoding } from '../support/e
 import type { Core } from './core.js'
 import { Download } from './download.js'
 import { DefaultEncryption, type EncryptionProvider } from './encryption.js'
-import { normalKeyPair, type AppendOptions, type DownloadRange, type GetOptions, type KeyPairInput, type TruncateOptions, type UpdateOptions, type WaitOptions } from './options.js'
+import { isIndex, limit, normalKeyPair, toIndex, type AppendOptions, type DownloadRange, type GetOptions, type KeyPairInput, type TruncateOptions, type UpdateOptions, type WaitOptions } from './options.js'
 import { waitForRecovery } from './recovery.js'
 import { ensureAlive, track, trackWish } from './requests.js'
 import { Session } from './session.js'
@@ -44,7 +44,7 @@ export abstract class BlockSession extends Session {
     if (buffers.length === 0) return { length: state.length, byteLength: state.byteLength }
     const send = (buffers: Uint8Array[]) => state.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, buffers, {
       ...this.#signing(keyPair, options.signature),
-      ...(options.maxLength === undefined ? {} : { maxLength: options.maxLength }),
+      ...limit(options.maxLength),
       ...(encryption ? { encryption } : {})
     })).promise
     const append = () => provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers)
@@ -58,8 +58,9 @@ export abstract class BlockSession extends Session {
   async get (index: number, options: GetOptions = {}): Promise<any> {
     if (!this.opened) await this.opening
     if (!isIndex(index)) throw HypercoreError.ASSERTION('block index is invalid', this.discoveryKey)
-    index = toIndex(index)
     if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot get on a closed session', this.discoveryKey)
+    if (Number.isFinite(index) && index > Number.MAX_SAFE_INTEGER) throw new Error(`Invalid number ${index}`)
+    index = toIndex(index)
     options ??= {}
     const encoding = options.valueEncoding ? resolveEncoding(options.valueEncoding) : this.valueEncoding
     if (this.onseq) this.onseq(index, this.self)
@@ -81,6 +82,8 @@ export abstract class BlockSession extends Session {
   async has (start: number, end = start + 1): Promise<boolean> {
     if (!this.opened) await this.opening
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('has range is invalid', this.discoveryKey)
+    // One more than what is beyond every log is the same number.
+    if (end === start + 1 && !(start < Number.MAX_SAFE_INTEGER)) return false
     const [first, last] = [toIndex(start), toIndex(end)]
     if (this._snapshot) return await this.#hadAll(first, last)
     return await this.state!.has(first, last)
@@ -150,6 +153,7 @@ export abstract class BlockSession extends Session {
     const cleared = options?.diff ? { blocks: 0 } : null
     if (start >= end || start >= this.length) return cleared
     if (this._snapshot) throw HypercoreError.SESSION_NOT_WRITABLE('cannot clear a snapshot', this.discoveryKey)
+    for (const bound of [start, end]) if (typeof bound === 'number' && bound % 1 > 0) throw new Error(`Invalid number ${bound}`)
     const [first, last] = [toIndex(start), toIndex(end)]
     await this.state!.request((core, engine) => engine.coreClear(core, first, last)).promise
     return cleared
@@ -330,13 +334,4 @@ export abstract class BlockSession extends Session {
   _shouldWait (options: { wait?: boolean }, fallback: boolean): boolean {
     return typeof options.wait === 'boolean' ? options.wait : fallback
   }
-}
-
-function isIndex (value: unknown): boolean {
-  return value === 0 || (value as number) > 0
-}
-
-/** Upstream takes whatever is above zero, and what is behind the point is lost when it is encoded. */
-function toIndex (value: number): number {
-  return Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER)
 }

@@ -17,7 +17,7 @@ import { isElsewhere } from '../remote/table.js'
 import type { HypercoreOptions } from './options.js'
 import { BlockList } from './block-list.js'
 import type { Hypercore } from './hypercore.js'
-import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree.js'
+import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree-batch.js'
 import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { closeCore, nameNewCore, openOptions } from './opening.js'
@@ -70,7 +70,7 @@ export interface CoreHeader {
   hints: { reorgs: never[], contiguousLength: number, remoteContiguousLength: number, recovering: number }
 }
 
-/** What the log was when its store was closed to be opened again. */
+/** What the log was when it was closed, or its store was closed to be opened again. */
 interface FrozenHead {
   length: number
   byteLength: number
@@ -131,7 +131,7 @@ export class Core {
   /** What a program threw when the log was to grow. */
   #refusal: Error | null = null
   #acquired = false
-  /** What the log was when its store was closed to be opened again. */
+  /** What the log was when it was closed, or its store was closed to be opened again. */
   #frozen: FrozenHead | null = null
   #resuming: Promise<void> | null = null
   #isFull = false
@@ -172,7 +172,7 @@ export class Core {
 
   /** All of its states that are open: the log itself first. */
   get sessionStates (): State[] {
-    return this.opened ? [this.state, ...this.states.values()] : []
+    return this.opened && !this.closed ? [this.state, ...this.states.values()] : []
   }
 
   /** Sessions that listen to more than appends and truncations. */
@@ -225,7 +225,7 @@ export class Core {
 
   /** What is stored about the core. */
   get header (): CoreHeader | null {
-    if (!this.opened || this.closed) return null
+    if (!this.opened) return null
     const { key, keyPair, manifest, contiguousLength, remoteContiguousLength } = this
     const { recovering, group } = this
     return {
@@ -317,8 +317,9 @@ export class Core {
 
   /** Learns the manifest from a program, unless it is known. */
   async setManifest (input: ManifestInput | Uint8Array | null): Promise<void> {
+    if (this.manifest !== null) return
     const manifest = createManifest(input)
-    if (manifest === null || this.manifest !== null) return
+    if (manifest === null) return
     if (!equal(this.key!, manifestKey(manifest))) throw HypercoreError.INVALID_CHECKSUM('Manifest hash does not match', this.discoveryKey)
     const bytes = encodeManifest(manifest)
     await this.request((core, engine) => engine.coreSetManifest(core, bytes)).promise
@@ -563,9 +564,8 @@ export class Core {
       await request((engine) => engine.closeCore(handle)).catch(() => {})
       return
     }
-    const { handle, length, byteLength, fork, contiguousLength, remoteContiguousLength } = this
-    const [roots, signature] = look((engine) => [engine.coreRoots(handle), engine.coreSignature(handle) ?? null])
-    this.#frozen = { length, byteLength, fork, contiguousLength, remoteContiguousLength, roots, signature }
+    const { handle } = this
+    this.#frozen = this.#head()
     this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
     this.#resuming.catch(() => {})
     for (const session of this.allSessions()) {
@@ -645,6 +645,7 @@ export class Core {
     const handle = this.handle
     // What a program may ask for afterwards.
     void this.manifest
+    this.#frozen ??= this.#head()
     for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()
     try {
@@ -769,9 +770,22 @@ export class Core {
     }
   }
 
+  #head (): FrozenHead {
+    const { handle } = this
+    return look((engine) => ({
+      length: engine.coreLength(handle),
+      byteLength: engine.coreByteLength(handle),
+      fork: engine.coreFork(handle),
+      contiguousLength: engine.coreContiguousLength(handle),
+      remoteContiguousLength: engine.coreRemoteContiguousLength(handle),
+      roots: engine.coreRoots(handle),
+      signature: engine.coreSignature(handle) ?? null
+    }))
+  }
+
   #tree (): CoreHeader['tree'] {
     const { fork, length } = this
-    if (this.#frozen || length === 0) return { fork, length, rootHash: null, signature: null }
+    if (length === 0) return { fork, length, rootHash: null, signature: null }
     return { fork, length, rootHash: this.state.hash(), signature: this.state.signature }
   }
 

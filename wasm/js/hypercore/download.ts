@@ -1,7 +1,7 @@
 // A range of blocks that is being fetched.
 
 import type { Hypercore } from './hypercore.js'
-import type { DownloadRange } from './options.js'
+import { toBound, type DownloadRange } from './options.js'
 import { trackWish, type ActiveRequest } from './requests.js'
 
 export class Download {
@@ -44,10 +44,10 @@ export class Download {
   async #open (): Promise<void> {
     if (!this.session.opened) await this.session.opening
     const { start = 0, end = -1, blocks = null, linear = false, activeRequests = this.session.activeRequests } = this.range ?? {}
-    const length = this.range?.length ?? (end === -1 ? -1 : Math.max(end - start, 0))
-    this.request = trackWish(activeRequests, this.session.core!.request<boolean | undefined>((core, engine) => engine.coreDownload(core, {
-      start: blocks ? 0 : start,
-      end: blocks ? blocks.length : length === -1 ? -1 : start + length,
+    const { length = end === -1 ? -1 : Math.max(end - start, 0) } = this.range ?? {}
+    this.request = trackWish(activeRequests || this.session.activeRequests, this.session.core!.request<boolean | undefined>((core, engine) => engine.coreDownload(core, {
+      start: blocks ? 0 : toBound(start),
+      end: blocks ? blocks.length : length === -1 ? -1 : toBound(start + length),
       ...(blocks ? { blocks: [...blocks] } : {}),
       linear
     })))

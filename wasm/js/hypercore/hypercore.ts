@@ -16,6 +16,7 @@ import { enableFeatures, SMALL_WANTS } from './features.js'
 import { Extension, type ExtensionHandlers } from './extension.js'
 import { Info } from './info.js'
 import { decodeRemoteProof, proof as proveRemotely } from './lib/fully-remote-proof.js'
+import { rootsAt, treeHash } from './lib/tree-nodes.js'
 import { createManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { normalKeyPair, type HypercoreOptions, type KeyPairInput, type ReplicateOptions } from './options.js'
 import { forEngine, fromEngine, verifyFullyRemote, type EngineProof, type Proof, type ProofOptions, type RemoteHead } from './proof.js'
@@ -52,6 +53,7 @@ export class Hypercore extends BlockSession {
   }
 
   static discoveryKey (key: Uint8Array): Uint8Array {
+    if (!isBytes(key) || key.byteLength !== 32) throw new Error('Must pass a 32 byte buffer')
     return discoveryKey(key)
   }
 
@@ -89,8 +91,8 @@ export class Hypercore extends BlockSession {
     destroyRequests(list, error)
   }
 
-  static treeHashFromStorage (session: Hypercore, length = session.length): Promise<Uint8Array> {
-    return session.treeHash(length)
+  static async treeHashFromStorage ({ state }: Hypercore, length = state!.length): Promise<Uint8Array> {
+    return treeHash(length === state!.length ? state!.roots : await rootsAt(state!.storage, length))
   }
 
   /** Sets what cores of this process do from their next peers on: {@link SMALL_WANTS}, or 0 for what every peer understands. */
@@ -109,7 +111,7 @@ export class Hypercore extends BlockSession {
     if (options.checkout !== undefined && !options.name && !options.atom) {
       throw HypercoreError.ASSERTION('Checkouts are only supported on atoms or named sessions', this.discoveryKey)
     }
-    const Class = options.class ?? Hypercore
+    const Class = options.class || Hypercore
     const session = new Class(null, this.key, {
       ...options,
       wait: options.wait === false ? false : this.wait,
@@ -207,13 +209,14 @@ export class Hypercore extends BlockSession {
   /** Makes a proof of a block, a node, a byte or a head, as peers get it. */
   async proof (options: ProofOptions): Promise<Proof> {
     if (!this.opened) await this.opening
+    if (options === null || options === undefined) throw new TypeError('A proof has to be of something')
     return fromEngine(await this.state!.request<EngineProof>((core, engine) => engine.coreProof(core, options)).promise)
   }
 
   /** Verifies a proof and stores what it proves; false when it is of no use. */
-  async applyProof (proof: Proof, _from?: unknown): Promise<boolean> {
+  async applyProof (proof: Proof, from?: unknown): Promise<boolean> {
     if (!this.opened) await this.opening
-    return !!(await this.core!.request<boolean>((core, engine) => engine.coreApplyProof(core, forEngine(proof))).promise)
+    return await this.core!.verify(proof, from)
   }
 
   /** Verifies the proof of a head without what is stored here. */
@@ -224,6 +227,8 @@ export class Hypercore extends BlockSession {
 
   async missingNodes (index: number): Promise<number> {
     if (!this.opened) await this.opening
+    // Nothing is known of what is beyond every log.
+    if (!Number.isSafeInteger(index) || index < 0) return 0
     return await this.core!.request<number>((core, engine) => engine.coreMissingNodes(core, index)).promise
   }
 

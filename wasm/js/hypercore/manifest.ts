@@ -59,7 +59,7 @@ export function createManifest (input: ManifestInput | Uint8Array | null | undef
     hash: 'blake2b',
     allowPatch: !!input.allowPatch,
     quorum: quorumOf(input),
-    signers: (input.signers ?? []).map(createSigner),
+    signers: (input.signers || []).map(createSigner),
     prologue: input.prologue ?? null,
     linked: input.linked?.length ? input.linked : null,
     userData: input.userData ?? null
@@ -152,8 +152,10 @@ function encodeSigners (signers: Signer[]): Uint8Array[] {
   return [uint(signers.length), ...signers.flatMap(encodeSigner)]
 }
 
-function encodeSigner (signer: Signer): Uint8Array[] {
-  return [uint(0), signer.namespace, signer.publicKey]
+function encodeSigner ({ namespace, publicKey }: Signer): Uint8Array[] {
+  if (!isBytes(namespace) || !isBytes(publicKey)) throw new TypeError('A signer has a namespace and a public key of bytes')
+  if (namespace.byteLength !== 32 || publicKey.byteLength !== 32) throw new Error('Incorrect buffer size')
+  return [uint(0), namespace, publicKey]
 }
 
 function decodeSigners (reader: Reader): Signer[] {
@@ -170,7 +172,7 @@ function createSigner (signer: NonNullable<ManifestInput['signers']>[number]): S
   if (signer.signature && signer.signature !== 'ed25519') {
     throw HypercoreError.BAD_ARGUMENT('Only Ed25519 signatures are supported')
   }
-  return { signature: 'ed25519', namespace: signer.namespace ?? userBytes(DEFAULT_NAMESPACE), publicKey: signer.publicKey }
+  return { signature: 'ed25519', namespace: signer.namespace || userBytes(DEFAULT_NAMESPACE), publicKey: signer.publicKey }
 }
 
 function checkFields (manifest: Manifest): void {

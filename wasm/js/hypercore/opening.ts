@@ -8,15 +8,16 @@ import { equal, isBytes } from '../support/bytes.js'
 import { discoveryKey, keyPair } from '../support/crypto.js'
 import { createManifest, encodeManifest, isCompat, manifestKey, singleSigner } from './manifest.js'
 import { hasSmallWants } from './features.js'
-import type { HypercoreOptions } from './options.js'
+import { normalKeyPair, type HypercoreOptions } from './options.js'
 
 /** Translates a program's options, and refuses those that make no sense. */
 export function openOptions (options: HypercoreOptions): OpenCoreOptions {
   const manifest = createManifest(options.manifest)
   const key = options.key as Uint8Array | null | undefined
-  const keyPair = options.keyPair
-  if (key && !isBytes(key)) throw HypercoreError.BAD_ARGUMENT('key must be a buffer or an id')
-  if (key && key.byteLength !== 32) throw new Error('Must pass a 32 byte buffer')
+  const keyPair = options.keyPair ? normalKeyPair(options.keyPair) : null
+  if (key && !(isBytes(key) && key.byteLength === 32)) throw new Error('Must pass a 32 byte buffer')
+  if (keyPair && (keyPair.publicKey ?? null) === null) throw new TypeError('A key pair has a public key')
+  if (keyPair && !(isBytes(keyPair.publicKey) && keyPair.publicKey.byteLength === 32)) throw new Error('Incorrect buffer size')
   if (manifest && !options.compat && key && !equal(key, manifestKey(manifest)) && !isCompat(key, manifest)) {
     throw HypercoreError.STORAGE_CONFLICT('Manifest does not hash to provided key', discoveryKey(key))
   }
@@ -37,9 +38,9 @@ export function openOptions (options: HypercoreOptions): OpenCoreOptions {
   }
   if (key) opening.key = key
   if (options.discoveryKey) opening.discoveryKey = options.discoveryKey
-  if (keyPair) opening.keyPair = { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey ?? null }
+  if (keyPair) opening.keyPair = keyPair
   if (manifest) opening.manifest = encodeManifest(manifest)
-  if (options.notDownloadingLinger !== undefined) opening.notDownloadingLinger = options.notDownloadingLinger
+  if (Number.isFinite(options.notDownloadingLinger)) opening.notDownloadingLinger = Math.max(0, Math.trunc(options.notDownloadingLinger!))
   if (options.inflightRange) opening.inflightRange = options.inflightRange
   if (options.incoming !== undefined) opening.incoming = options.incoming
   if (options.alias) opening.alias = options.alias

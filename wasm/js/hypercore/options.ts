@@ -140,5 +140,25 @@ export interface ReplicateOptions {
 
 /** With a null where there is no secret. */
 export function normalKeyPair (keyPair: KeyPairInput): KeyPair {
-  return { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey ?? null }
+  return { publicKey: keyPair.publicKey, secretKey: keyPair.secretKey || null }
+}
+
+/** Whether upstream takes it for an index: whatever is zero or above. */
+export function isIndex (value: unknown): boolean {
+  return value === 0 || (value as number) > 0
+}
+
+/** An index as the engine takes it: upstream loses what is behind the point when it is encoded. */
+export function toIndex (value: number): number {
+  return Math.min(Math.trunc(value), Number.MAX_SAFE_INTEGER)
+}
+
+/** The end of a range that a program gives, whatever it is; no number is 0. */
+export function toBound (value: unknown): number {
+  return Math.max(0, toIndex(Number(value) || 0))
+}
+
+/** The length that a log must not get beyond, for the engine. What is below zero, or no number, is none. */
+export function limit (maxLength: number | null | undefined): { maxLength?: number } {
+  return maxLength! >= 0 && maxLength !== Infinity ? { maxLength: toIndex(Number(maxLength)) } : {}
 }

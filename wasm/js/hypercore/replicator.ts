@@ -127,6 +127,7 @@ export class Replicator {
 
   /** Sends a block to every peer that takes pushes and lacks it. */
   async push (index: number): Promise<void> {
+    if (!Number.isSafeInteger(index) || index < 0) return
     call((engine) => { engine.corePush(this.core.handle, index) })
   }
 

@@ -45,7 +45,8 @@ function add<T> (list: ActiveRequests, request: Request<unknown>, promise: Promi
     }
   }
   list.push(entry)
-  const timer = timeout > 0 ? setTimeout(() => { entry.cancel(HypercoreError.REQUEST_TIMEOUT()) }, timeout) : undefined
+  // As upstream: what is below zero is over at once.
+  const timer = timeout ? setTimeout(() => { entry.cancel(HypercoreError.REQUEST_TIMEOUT()) }, timeout) : undefined
   const done = () => {
     clearTimeout(timer)
     remove(list, entry)

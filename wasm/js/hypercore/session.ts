@@ -94,7 +94,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       options = storage
       storage = options.storage ?? null
       key = options.key ?? null
-    } else if (key && !isBytes(key) && typeof key !== 'string') {
+    } else if (typeof key === 'object' && key !== null && !isBytes(key)) {
       options = key
       key = options.key ?? null
     }
@@ -102,11 +102,11 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const id = key || given.key
     const decoded = id && typeof id === 'string' ? decodeId(id) : id as Uint8Array | null | undefined
 
-    this.keyPair = given.keyPair ?? null
+    this.keyPair = given.keyPair || null
     this.weak = !!given.weak
     this.snapshotted = !!given.snapshot
-    this.onseq = given.onseq ?? null
-    this.onwait = given.onwait ?? null
+    this.onseq = given.onseq || null
+    this.onwait = given.onwait || null
     this.ongc = given.ongc ?? null
     this.wait = given.wait !== false
     this.timeout = given.timeout || 0
@@ -199,6 +199,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   /** Moves the session to another core, as if it had been opened there. */
   transferSession (core: Core): void {
     const old = this.core!
+    if (!(core instanceof Core)) throw new TypeError('A session is transferred to a core')
     this._leave(false)
     old.replicator.updateActivity(this._active ? -1 : 0)
     this.core = core
@@ -289,7 +290,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const core = this.core!
     if (!core.opened) await core.ready()
     if (parent && !parent.opened) await parent.opening
-    this.keyPair ??= options.keyPair ?? core.keyPair ?? parent?.keyPair ?? null
+    this.keyPair ||= options.keyPair || core.keyPair || parent?.keyPair || null
     this.encryption = parent?.encryption ?? createEncryption(encryptionOption(options), core)
     if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
     if (options.encodeBatch) this.encodeBatch = options.encodeBatch

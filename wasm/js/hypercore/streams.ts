@@ -31,11 +31,11 @@ export class ReadStream extends Readable {
   constructor (core: Hypercore, options: ReadStreamOptions = {}) {
     super()
     this.core = core
-    this.start = options.start ?? 0
-    this.end = options.end ?? -1
+    this.start = options.start || 0
+    this.end = numberOr(options.end, -1)
     this.snapshot = !options.live && options.snapshot !== false
     this.live = this.end === -1 && !!options.live
-    this.wait = options.wait ?? core.wait
+    this.wait = typeof options.wait === 'boolean' ? options.wait : core.wait
     this.timeout = options.timeout || core.timeout
   }
 
@@ -95,9 +95,9 @@ export class ByteStream extends Readable {
   constructor (core: Hypercore, options: ByteStreamOptions = {}) {
     super()
     this.#core = core
-    this.#byteOffset = options.byteOffset ?? 0
-    this.#left = options.byteLength ?? -1
-    this.#prefetch = options.prefetch ?? 32
+    this.#byteOffset = options.byteOffset || 0
+    this.#left = numberOr(options.byteLength, -1)
+    this.#prefetch = numberOr(options.prefetch, 32)
   }
 
   override _open (done: Done): void {
@@ -130,7 +130,9 @@ export class ByteStream extends Readable {
     }
     this.#fetchAhead(this.#block + 1)
     const block = await this.#core.get(this.#block++, { valueEncoding: 'binary' }) as Uint8Array | null
-    const data = (block ?? new Uint8Array(0)).subarray(this.#skip).subarray(0, this.#left)
+    // A core that does not wait has a gap here, and there is no telling how long it is.
+    if (block === null) throw new TypeError(`Block ${this.#block - 1} is not here, and the core does not wait for it`)
+    const data = block.subarray(this.#skip).subarray(0, this.#left)
     this.#skip = 0
     this.#left -= data.byteLength
     this.push(data)
@@ -141,6 +143,11 @@ export class ByteStream extends Readable {
     this.#ahead?.destroy()
     this.#ahead = this.#core.download({ start, end: start + this.#prefetch, linear: true })
   }
+}
+
+/** What is no number is as if it were not there. */
+function numberOr (value: unknown, fallback: number): number {
+  return typeof value === 'number' ? value : fallback
 }
 
 function settle (work: Promise<void>, done: Done): void {

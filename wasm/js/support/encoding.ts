@@ -38,9 +38,10 @@ export type ValueEncoding = EncodingName | (string & {}) | CompactEncoding | Cod
 /** Turns any kind of encoding into a compact one. An unknown name is binary, as upstream's. */
 export function resolveEncoding (encoding: ValueEncoding): CompactEncoding {
   if (typeof encoding === 'string') return named[encoding] ?? binary
-  if ('preencode' in encoding) return encoding
-  if ('encodingLength' in encoding) return fromAbstract(encoding)
-  return fromCodec(encoding)
+  const { preencode, encodingLength } = encoding as Partial<CompactEncoding & AbstractEncoding>
+  if (preencode) return encoding as CompactEncoding
+  if (encodingLength) return fromAbstract(encoding as AbstractEncoding)
+  return fromCodec(encoding as Codec)
 }
 
 /** Encodes one value by itself. */
