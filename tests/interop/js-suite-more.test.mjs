@@ -293,7 +293,8 @@ suite('preread timeout / get timeout / cancel close', async (t, { create }) => {
   const seeking = other.seek(3, { timeout: 0 })
   waiting.catch(() => {})
   seeking.catch(() => {})
-  // Upstream reads from storage first, and a session that closes meanwhile fails otherwise.
+  // Upstream reads from storage first, and a session that closes meanwhile fails otherwise, as ours does in the same turn.
+  await new Promise((resolve) => setTimeout(resolve))
   await eventually(() => other.activeRequests.length === 2, 'both requests')
   await other.close()
   await t.exception(waiting)

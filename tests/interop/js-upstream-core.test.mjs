@@ -458,6 +458,7 @@ sameWithBoth('cancelling and destroying lists of requests', async ({ Hypercore, 
   const session = core.session()
   const pending = outcome(session.get(7))
   const downloading = outcome(session.download({ start: 2, end: 3 }).done())
+  await new Promise((resolve) => setTimeout(resolve))
   await eventually(() => session.activeRequests.length === 2)
   await session.close()
   note(await pending, await downloading)

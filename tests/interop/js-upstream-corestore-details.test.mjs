@@ -1,6 +1,7 @@
 // What programs see of a store at its edges: who owns what, what closing leaves, what goes wrong and how.
 
 import b4a from 'b4a'
+import crypto from 'hypercore-crypto'
 import CoreStorage from 'hypercore-storage'
 
 import { eventually, outcome } from './support/scene.mjs'
@@ -266,4 +267,51 @@ sameWithBothStores('sessions say that they are closed in the order in which they
   // The last one, too, has closed by the time that somebody looks.
   void sessions[3].close()
   note(seen)
+})
+
+sameWithBothStores('a core that one of several signs, named by its key', async ({ create, note, folder, Hypercore, Corestore }) => {
+  const [mine, theirs] = [5, 6].map((byte) => crypto.keyPair(b4a.alloc(32, byte)))
+  const signers = [mine, theirs].map(({ publicKey }) => ({ publicKey, namespace: b4a.alloc(32, 7) }))
+  const manifest = { version: 1, quorum: 1, signers }
+  const key = Hypercore.key(manifest)
+  const path = folder()
+  for (const how of [{ manifest, keyPair: mine }, { key, keyPair: mine }, { key, keyPair: theirs }, { key }]) {
+    const store = new Corestore(path)
+    const core = store.get(how)
+    await core.ready()
+    note(core.key, core.length, core.writable, core.manifest.signers.length, core.writable && await outcome(core.append('x')))
+    await store.close()
+  }
+  const store = create(null, { primaryKey, unsafe: true })
+  const core = store.get({ key: mine.publicKey, keyPair: mine })
+  await core.ready()
+  note(core.key, core.manifest, core.writable)
+})
+
+sameWithBothStores('what a closed store still says', async ({ create, note }) => {
+  const store = create(null, { primaryKey, unsafe: true })
+  const space = store.namespace('n')
+  const core = space.get({ name: 'a' })
+  await core.ready()
+  await space.close()
+  note(core.closed, (await all(space.list())).length, (await space.getAuth(core.discoveryKey)).key, await store.getAuth(b4a.alloc(3)), await all(store.list(b4a.alloc(3))))
+  await space.suspend()
+  await space.resume()
+  await store.close()
+  for (const ask of [() => all(store.list()), () => all(space.list()), () => store.getAuth(core.discoveryKey), () => store.suspend(), () => store.resume(), () => all(store.audit())]) {
+    note('error' in await outcome(Promise.resolve().then(ask)))
+  }
+})
+
+sameWithBothStores('the places of those who watch', async ({ create, note }) => {
+  const store = create(null, { primaryKey, unsafe: true })
+  const stores = [store, store.session(), store.namespace('n')]
+  const places = () => { note(stores.map(({ watchIndex }) => watchIndex), store.cores.watching.length, store.cores.watching.map((watching) => stores.indexOf(watching))) }
+  const watch = () => {}
+  for (const store of stores) store.watch(watch)
+  places()
+  store.unwatch(watch)
+  places()
+  await stores[1].close()
+  places()
 })

@@ -328,3 +328,27 @@ sameBees('an extension of the program\'s own is asked', async ({ create, Hyperbe
   for (const call of [() => bee.get('k1', { timeout: 5, extension: false }), () => collect(bee.createReadStream({}, { timeout: 5, extension: false }))]) note((await outcomeOf(call)).error?.code, asked.splice(0))
   await bee.close()
 })
+
+sameBees('a batch is read on after its blocks were asked for', async ({ createBee, note }) => {
+  const bee = await createBee(text)
+  await bee.put('a', '1')
+  const batch = bee.batch()
+  for (const [key, value] of [['b', '2'], ['c', '3'], ['b', '4']]) await batch.put(key, value)
+  await batch.del('a')
+  const blocks = batch.toBlocks()
+  note(blocks, batch.toBlocks() === blocks, batch.length, batch.version)
+  note(await batch.get('a'), await batch.get('b'), await batch.peek(), await collect(batch.createReadStream()), (await batch.getRoot(false)).keys.length)
+  await batch.flush()
+  note(bee.version, await collect(bee.createReadStream()), await Promise.all([2, 3, 4, 5].map((seq) => bee.core.get(seq))))
+})
+
+sameBees('positions and limits that are none', async ({ create, Hyperbee, note }) => {
+  const bee = new Hyperbee(await create({ keyPair }), text)
+  for (const letter of letters) await bee.put(letter, letter)
+  for (const seq of [null, '', [], false, -1, NaN, 1.5]) note(await outcomeOf(() => bee.getBySeq(seq)))
+  for (const limit of [1.5, 0.5, -5, 'x']) note((await collect(bee.createReadStream({ limit }))).length)
+  await bee.clearUnlinked()
+  const view = bee.snapshot()
+  note(await outcomeOf(() => view.clearUnlinked()))
+  await view.close()
+})

@@ -118,3 +118,14 @@ program('batches, empty and full', async ({ open, core, note }) => {
   for (const id of ids) note(await blobs.get(id), await batch.get(id))
   note(core.length, batch.blocks, batch.bytes)
 })
+
+program('ids that are none', async ({ open, core, note }) => {
+  const blobs = open()
+  await blobs.put(letters(10))
+  const said = async (call) => (await outcomeOf(call)).error?.name
+  for (const id of [{}, 0, 'x', [], null, undefined, { blockOffset: 0 }]) note(await said(() => blobs.get(id)), await said(() => blobs.clear(id)))
+  note(await blobs.get({ blockOffset: 0, blockLength: 1 }), core.length)
+  const view = blobs.snapshot()
+  note(await outcomeOf(() => collect(view.createReadStream({ blockOffset: 5, blockLength: 1, byteOffset: 10, byteLength: 1 }, { wait: false }))))
+  await view.close()
+})

@@ -172,3 +172,14 @@ sameDrives('watchers, and versions that are yet to come', async ({ drive: open, 
   await drive.close()
   note(await end, last.closed)
 })
+
+sameDrives('a drive that is closed as soon as it waits, and ranges of any kind', async ({ drive: open, note }) => {
+  const drive = await open(unknown)
+  const waiting = [drive.getBlobs(), collect(drive.createReadStream('/a'))].map((call) => outcome(call))
+  await drive.close()
+  note(await Promise.all(waiting), await outcome(drive.getBlobs()))
+  const own = await open()
+  await own.put('/a', 'a')
+  const download = await own.downloadRange(new Set([{ start: 0, end: 1 }]), new Set())
+  note(download.downloads.length, await outcome(download.done()))
+})

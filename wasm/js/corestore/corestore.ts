@@ -1,6 +1,6 @@
 // Many cores from one key, in one storage, over one stream.
 
-import type { Duplex } from 'streamx'
+import { Readable, type Duplex } from 'streamx'
 
 import { HypercoreError } from '../errors.js'
 import { bytesFrom, userBytes } from '../platform.js'
@@ -27,6 +27,8 @@ export type CorestoreEvents = {
   /** A core of a group has changed, which was opened by this session of the store. */
   'group-active': [topic: Uint8Array, update: GroupUpdate]
 }
+
+const CLOSED = 'Corestore is closed'
 
 /** Who a core is, as far as it is known before it is open. */
 interface Identity {
@@ -60,6 +62,8 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   readonly shouldSuspend: boolean
   active: boolean
   watchers: Set<(core: Core) => unknown> | null = null
+  /** @internal */
+  watchIndex = -1
 
   #namespace: Uint8Array | (() => Uint8Array)
   #findingPeers: FindingPeers | null = null
@@ -93,11 +97,6 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   get ns (): Uint8Array {
     if (typeof this.#namespace === 'function') this.#namespace = this.#namespace()
     return this.#namespace
-  }
-
-  /** Its place among the stores that watch; -1 when nobody watches here. */
-  get watchIndex (): number {
-    return [...this.cores.watching].indexOf(this)
   }
 
   /** Calls a function with every core that opens from now on, in any session of the store. */
@@ -142,12 +141,14 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   /** Writes what there is to write, and touches the storage no more until {@link resume}. */
   async suspend ({ log = () => {} }: SuspendOptions = {}): Promise<void> {
     if (!this.shouldSuspend) return
+    this.#ensureStorage()
     await log('Suspending db...')
     await this.storage.suspend({ log })
     await log('Suspending db completed')
   }
 
   async resume (): Promise<void> {
+    this.#ensureStorage()
     await this.storage.resume()
   }
 
@@ -169,12 +170,17 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
 
   /** The discovery keys of all cores, or of those with a name in a namespace. */
   list (namespace?: Uint8Array | null): EntryStream<Uint8Array> {
-    return this.storage.createDiscoveryKeyStream(namespace)
+    // There are no names where no namespace can be.
+    if (isBytes(namespace) && namespace.byteLength !== 32) return Readable.from([]) as EntryStream<Uint8Array>
+    const stream = this.storage.createDiscoveryKeyStream(namespace)
+    if (this.#hasNoStorage) stream.destroy(new Error(CLOSED))
+    return stream
   }
 
   /** Who a core is and who signs it, without opening it; null when it is not here. */
   async getAuth (discoveryKey: Uint8Array): Promise<StoredAuth | null> {
-    return await this.storage.getAuth(discoveryKey)
+    this.#ensureStorage()
+    return isBytes(discoveryKey) && discoveryKey.byteLength === 32 ? await this.storage.getAuth(discoveryKey) : null
   }
 
   /**
@@ -295,7 +301,16 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   }
 
   #ensureOpen (): void {
-    if (this.closing !== null || (this.root !== null && this.root.closing !== null)) throw new Error('Corestore is closed')
+    if (this.closing !== null || (this.root !== null && this.root.closing !== null)) throw new Error(CLOSED)
+  }
+
+  // Sessions of a store can ask it for as long as it is open.
+  get #hasNoStorage (): boolean {
+    return (this.root ?? this).closed
+  }
+
+  #ensureStorage (): void {
+    if (this.#hasNoStorage) throw new Error(CLOSED)
   }
 
   // The peer's request is held until this is over.
@@ -402,10 +417,13 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   /** Who is meant. What is stored under a name goes before what the name says. */
   #identify (stored: Uint8Array | null, given: GetCoreOptions): Identity {
     const keyPair = given.name ? this.#keyPair(given.name) : given.keyPair ?? null
-    const manifest = given.manifest ?? (keyPair && stored === null
+    const signed = keyPair && stored === null
       ? { version: this.manifestVersion, signers: [{ publicKey: keyPair.publicKey }] }
-      : null)
-    const key = given.key ? decodeId(given.key) : manifest ? userBytes(Hypercore.key(manifest)) : null
+      : null
+    const own = given.key ? decodeId(given.key) : null
+    // A pair may be one of several signers of a core that is named by its key.
+    const manifest = given.manifest ?? (own && signed && !equal(own, Hypercore.key(signed)) ? null : signed)
+    const key = own ?? (manifest ? userBytes(Hypercore.key(manifest)) : null)
     if (stored !== null) return { key, keyPair, manifest, discoveryKey: stored }
     if (given.discoveryKey) return { key, keyPair, manifest, discoveryKey: decodeId(given.discoveryKey) }
     if (key) return { key, keyPair, manifest, discoveryKey: discoveryKey(key) }

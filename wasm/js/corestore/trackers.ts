@@ -16,12 +16,14 @@ const STRIKES = 4
 /** Whoever wants to know of cores as they open. */
 export interface CoreWatcher {
   readonly watchers: Set<(core: Core) => unknown> | null
+  /** Its place among those that watch; -1 when it does not. */
+  watchIndex: number
 }
 
 /** The open cores, by their discovery keys in hexadecimal. There is one for each. */
 export class CoreTracker {
   readonly map = new Map<string, Core>()
-  readonly watching = new Set<CoreWatcher>()
+  readonly watching: CoreWatcher[] = []
   readonly #idle = new Set<Core>()
   #timer: ReturnType<typeof setInterval> | null = null
 
@@ -30,11 +32,17 @@ export class CoreTracker {
   }
 
   watch (watcher: CoreWatcher): void {
-    this.watching.add(watcher)
+    if (watcher.watchIndex === -1) watcher.watchIndex = this.watching.push(watcher) - 1
   }
 
   unwatch (watcher: CoreWatcher): void {
-    this.watching.delete(watcher)
+    if (watcher.watchIndex === -1) return
+    const last = this.watching.pop()!
+    if (last !== watcher) {
+      last.watchIndex = watcher.watchIndex
+      this.watching[last.watchIndex] = last
+    }
+    watcher.watchIndex = -1
   }
 
   /** A core that is to be used again; also one that is closing, which has to be waited for. */

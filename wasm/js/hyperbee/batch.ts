@@ -7,6 +7,7 @@ import { look } from '../runtime.js'
 import { raw } from '../support/encoding.js'
 import type { LockFunction } from '../support/lock.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
+import { isIndex, toIndex } from '../hypercore/options.js'
 import { finalEntry, take, type Entry, type Hooks, type ReadOptions } from './blocks.js'
 import { codec, encode, encodeRange, keyBytes, valueBytes, type BeeEncoding, type Encoding } from './encodings.js'
 import { HyperbeeExtension, type Lookup } from './extension.js'
@@ -154,7 +155,8 @@ export class Batch<K = any, V = any> {
     const encoding = this.#encoding(options)
     try {
       await this.ready()
-      if (!(seq >= 0)) throw HypercoreError.ASSERTION('block index is invalid', this.core.discoveryKey)
+      if (!isIndex(seq)) throw HypercoreError.ASSERTION('block index is invalid', this.core.discoveryKey)
+      seq = toIndex(seq)
       const walk = this.#walk()
       this.onseq(seq)
       const found = await take(walk, this.core, this.options, () => walk.getBySeq(seq) as RawEntry | undefined | false)
@@ -269,16 +271,16 @@ export class Batch<K = any, V = any> {
     this.close().catch(() => {})
   }
 
-  /** The blocks that a flush appends. Nothing can be added after. */
+  /** The blocks that a flush appends. The batch can be read on. */
   toBlocks (): Uint8Array[] {
-    this.appending ??= this.pending ? this.pending.takeBlocks().map(userBytes) : []
+    this.appending ??= this.pending ? this.pending.pendingBlocks().map(userBytes) : []
     return this.appending
   }
 
   /** Appends everything. */
   async flush (): Promise<void> {
     if (this.length === 0) return await this.close()
-    const blocks = this.toBlocks()
+    const blocks = this.appending ?? this.#takeBlocks()
     this.#reset()
     await this.#append(blocks)
   }
@@ -297,8 +299,9 @@ export class Batch<K = any, V = any> {
     try {
       if (this.locked === null) await this.lock()
       const appends = await change(encoding, cas)
+      if (appends) this.appending = null
       if (appends && !this.autoFlush) this.length++
-      else if (appends) await this.#append(this.toBlocks())
+      else if (appends) await this.#append(this.#takeBlocks())
     } finally {
       if (this.autoFlush) {
         this.#reset()
@@ -306,6 +309,11 @@ export class Batch<K = any, V = any> {
       }
       release?.()
     }
+  }
+
+  // They are not copied, and nothing can be changed after.
+  #takeBlocks (): Uint8Array[] {
+    return this.pending ? this.pending.takeBlocks().map(userBytes) : []
   }
 
   async #writer (): Promise<BeeWalkHandle> {

@@ -28,7 +28,7 @@ export async function clearUnlinked (bee: Hyperbee, options: ClearUnlinkedOption
   const clearOld = async (seq: number): Promise<void> => {
     const isLinked = await linked(seq)
     ensureOpen()
-    if (!isLinked) await core.clear(seq)
+    if (!isLinked && await core.has(seq)) await core.clear(seq)
   }
   // Old blocks can name keys that are cleared already; what is not here says nothing.
   const linked = async (seq: number): Promise<boolean> => {

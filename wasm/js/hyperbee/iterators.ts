@@ -91,7 +91,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     await this.batch.prepare(false)
     this.#version = this.batch.version
     const { limit, reverse, checkpoint } = { ...this.#options, limit: this.#limit }
-    const options = { ...engineBounds(this.#options), limit: limit < -1 ? 0 : limit, reverse: !!reverse, ...(checkpoint?.length ? { checkpoint } : {}) }
+    const options = { ...engineBounds(this.#options), limit: limit < -1 ? 0 : Math.ceil(limit), reverse: !!reverse, ...(checkpoint?.length ? { checkpoint } : {}) }
     this.#walk = look((engine) => engine.BeeWalk.range(this.batch.cache, this.#version, options))
     const walk = this.#walk
     if (this.#options.onseq) walk.startTrace()

@@ -231,6 +231,7 @@ export class Hyperblobs {
   }
 
   async #getAll (id: BlobId, options?: BlobReadOptions): Promise<Uint8Array | null> {
+    if (!Number.isSafeInteger(id.blockLength) || id.blockLength < 0) throw new TypeError('A blob has a blockLength')
     if (id.blockLength === 1) return await this.core.get(id.blockOffset, options) as Uint8Array | null
     const indexes = Array.from({ length: id.blockLength }, (_, i) => id.blockOffset + i)
     const blocks = await Promise.all(indexes.map((index) => this.core.get(index, options) as Promise<Uint8Array | null>))

@@ -11,7 +11,7 @@ import { Download } from './download.js'
 import { DefaultEncryption, type EncryptionProvider } from './encryption.js'
 import { isIndex, limit, normalKeyPair, toIndex, type AppendOptions, type DownloadRange, type GetOptions, type KeyPairInput, type TruncateOptions, type UpdateOptions, type WaitOptions } from './options.js'
 import { waitForRecovery } from './recovery.js'
-import { ensureAlive, track, trackWish } from './requests.js'
+import { ensureAlive, track, trackWish, turn } from './requests.js'
 import { Session } from './session.js'
 import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadStreamOptions } from './streams.js'
 
@@ -121,8 +121,9 @@ export abstract class BlockSession extends Session {
       if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot seek on a closed session', this.discoveryKey)
       if (!wait) return null
     }
+    const begun = turn()
     const request = core.request<[number, number] | null>(seek(wait))
-    return await track(list, request, options.timeout ?? this.timeout).promise ?? null
+    return await track(list, request, options.timeout ?? this.timeout).promise.catch((error) => this.#given(error, begun, 'seek')) ?? null
   }
 
   /** Drops the blocks from a length on, under a new fork. */
@@ -209,6 +210,8 @@ export abstract class BlockSession extends Session {
     const core = this.core!
     const snapshot = this._snapshot
     const state = this.state!
+    // A session of a snapshot reads what that shows, and waits for the rest as any other.
+    const isBound = this.snapshotted
     const ask = () => state.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
       wait: false,
       ...(encryption ? { encryption } : {}),
@@ -218,17 +221,20 @@ export abstract class BlockSession extends Session {
       try {
         return await ask()
       } catch (error) {
-        if ((error as HypercoreError).code === 'SNAPSHOT_NOT_AVAILABLE') this.#checkSnapshot(index)
+        if ((error as HypercoreError).code !== 'SNAPSHOT_NOT_AVAILABLE') throw error
+        if (!isBound) return null
+        this.#checkSnapshot(index)
         throw error
       }
     }
-    if (state.mayHave(index) || (snapshot?.id != null && index < snapshot.length)) {
-      if (snapshot && (snapshot.id === null || index >= snapshot.length)) this.#checkSnapshot(index)
+    const isBehind = snapshot !== null && !isBound && index >= snapshot.length
+    if (!isBehind && (state.mayHave(index) || (snapshot?.id != null && index < snapshot.length))) {
+      if (snapshot && isBound && (snapshot.id === null || index >= snapshot.length)) this.#checkSnapshot(index)
       const block = await read()
       if (block) return block
       if (this.closing) throw HypercoreError.SESSION_CLOSED('cannot get on a closed session', this.discoveryKey)
     }
-    if (snapshot) this.#checkSnapshot(index)
+    if (snapshot && isBound) this.#checkSnapshot(index)
     if (!this._shouldWait(options, this.wait)) return null
 
     this.waits++
@@ -236,14 +242,23 @@ export abstract class BlockSession extends Session {
     this.onwait?.(index, this.self)
     const list = options.activeRequests ?? this.activeRequests
     ensureAlive(list)
+    const begun = turn()
     const request = core.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
       wait: true,
       force: options.force === true,
       ...(encryption ? { encryption } : {})
     }))
-    const block = await track(list, request, options.timeout ?? this.timeout).promise
-    if (snapshot) this.#checkSnapshot(index)
+    const block = await track(list, request, options.timeout ?? this.timeout).promise.catch((error) => this.#given(error, begun, 'get'))
+    if (snapshot && isBound) this.#checkSnapshot(index)
     return block ?? null
+  }
+
+  /** Throws what a request failed with. One that a session was closed with at once never began. */
+  #given (error: unknown, begun: number, what: string): never {
+    if (this.closing && begun === turn() && (error as HypercoreError).code === 'REQUEST_CANCELLED') {
+      throw HypercoreError.SESSION_CLOSED(`cannot ${what} on a closed session`, this.discoveryKey)
+    }
+    throw error
   }
 
   /** Finds a byte of a snapshot whose log was cut since: the tree over its blocks is gone, so they are measured. */

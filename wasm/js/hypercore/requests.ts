@@ -1,6 +1,7 @@
 // What sessions are waiting for, in lists that can be given up at once.
 
 import { HypercoreError } from '../errors.js'
+import { unrefTimer } from '../platform.js'
 import type { Request } from '../runtime.js'
 
 /** One thing that a list waits for. */
@@ -53,6 +54,21 @@ function add<T> (list: ActiveRequests, request: Request<unknown>, promise: Promi
   }
   request.promise.then(done, done)
   return entry
+}
+
+let turns = 0
+let isCounting = false
+
+/** A number that stays the same until the event loop has turned. */
+export function turn (): number {
+  if (!isCounting) {
+    isCounting = true
+    unrefTimer(setTimeout(() => {
+      isCounting = false
+      turns++
+    }))
+  }
+  return turns
 }
 
 /** Gives up everything in a list. */

@@ -349,9 +349,10 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   }
 
   /** Fetches blocks of both cores. */
-  async downloadRange (dbRanges: DownloadRange[], blobRanges: DownloadRange[]): Promise<Download> {
+  async downloadRange (dbRanges: Iterable<DownloadRange>, blobRanges: Iterable<DownloadRange>): Promise<Download> {
     await this.ready()
-    const downloads = dbRanges.map((range) => this.core.download(range))
+    const downloads = []
+    for (const range of dbRanges) downloads.push(this.core.download(range))
     const blobs = await this.getBlobs()
     for (const range of blobRanges) downloads.push(blobs.core.download(range))
     return new Download(this, null, { downloads })
