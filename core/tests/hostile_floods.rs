@@ -11,8 +11,8 @@ use std::alloc::System;
 use bytes::Bytes;
 use cap::Cap;
 use hostile_support::{LENGTH, Stage, nothing, raw};
-use hypertab_core::compact_encoding::Encode;
-use hypertab_core::engine::Event;
+use hypertab_core::compact_encoding::{Encode, Writer};
+use hypertab_core::engine::{Event, Input, Output};
 use hypertab_core::hypercore::proof::{BlockRequest, ProofRequest, SeekRequest, UpgradeRequest};
 use hypertab_core::replicator::wire::{
     BitfieldWords, Data, Extension, Message, NoData, Range, Request, Sync, Want,
@@ -93,6 +93,51 @@ fn floods_cost_no_more_than_a_bound() {
     flood("messages on channels nobody opened", |at| raw(at + 100, 1, &[7; 200]));
     flood("batches of switches", |_| raw(0, 0, &[&[1][..], &[0, 1].repeat(100)].concat()));
     flood("empty frames", |_| Bytes::new());
+    // As many messages in one frame: nobody looks at anything in between.
+    let want = Message::Want(Want { start: 0, length: 1 << 21, any: false });
+    burst("wants", std::iter::repeat_n(want, 1_000_000));
+    let sync = |length| Sync {
+        fork: 0,
+        length,
+        remote_length: 0,
+        can_upgrade: true,
+        uploading: true,
+        downloading: true,
+        has_manifest: true,
+        allow_push: false,
+    };
+    burst("heads", (0..1_000_000).map(|at| Message::Sync(sync(at))));
+    let extension = |name| Message::Extension(Extension { name, payload: Bytes::new() });
+    let long = extension("x".repeat(4 << 20));
+    burst("messages with a long name", [long].into_iter().chain((0..1000).map(|_| extension(String::new()))));
+    burst("messages with a name", (0..1_000_000).map(|_| extension("x".into())));
+}
+
+/// One frame with many messages.
+fn burst(name: &str, messages: impl Iterator<Item = Message>) {
+    let mut batch = Writer::from_vec(Vec::new());
+    batch.uint(1);
+    for message in messages {
+        batch.buffer(&[&[message.message_type() as u8][..], &message.to_vec()].concat());
+    }
+    let batch = raw(0, 0, &batch.into_vec());
+    assert!(batch.len() < 16 << 20, "{name}: {} bytes", batch.len());
+    let mut stage = Stage::new(nothing());
+    stage.want();
+    stage.run(Duration::from_secs(1), |stage| {
+        // With a gap, so that its blocks cannot be told in one range.
+        let core = stage.reader.engine.core(stage.copy).unwrap();
+        core.has(LENGTH - 1, LENGTH) && !core.has(0, LENGTH)
+    });
+    let before = ALLOCATOR.allocated();
+    ALLOCATOR.set_limit(before + BOUND).unwrap();
+    stage.reader.engine.handle_input(Input::Bytes { link: stage.lies.0, bytes: batch }, stage.reader.now);
+    let mut outputs = 0_u64;
+    while !matches!(stage.reader.engine.poll_output(stage.reader.now), Output::Idle { .. }) {
+        outputs += 1;
+    }
+    ALLOCATOR.set_limit(usize::MAX).unwrap();
+    println!("{name}: {outputs} outputs");
 }
 
 fn flood(name: &str, mut frame: impl FnMut(u64) -> Bytes) {

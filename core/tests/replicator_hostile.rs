@@ -210,3 +210,113 @@ fn two_nodes_survive_a_conflict_of_their_writers() {
     assert!(!a.closed.is_empty() && !b.closed.is_empty());
     assert_eq!((a.log.tree.length, b.log.tree.length), (3, 4));
 }
+
+#[test]
+fn a_peer_with_many_forks_keeps_nobody_else_from_being_asked_for_one() {
+    let mut node = Node::active(writer(3), 1);
+    node.add_peer(1);
+    for fork in 1..40 {
+        node.receive(1, Message::Sync(sync(fork, 5, 0)));
+    }
+    node.add_peer(2);
+    node.take_sent();
+
+    node.receive(2, Message::Sync(sync(50, 5, 0)));
+
+    assert_eq!(requests(&node.take_sent()).iter().map(|request| request.fork).collect::<Vec<_>>(), [50]);
+}
+
+#[test]
+fn a_peer_that_never_answers_keeps_nobody_on_an_old_fork() {
+    let source = {
+        let mut log = writer(5);
+        log.truncate(3);
+        log
+    };
+    let mut node = Node::active(writer(5), 1);
+    for id in [1, 2, 3] {
+        node.add_peer(id);
+    }
+    node.take_sent();
+    for id in [1, 2] {
+        node.receive(id, Message::Sync(sync(1, 3, 0)));
+    }
+    let asked = |node: &mut Node| -> Vec<(u64, u64)> {
+        let sent = std::mem::take(&mut node.sent).into_iter();
+        sent.filter_map(|(peer, message)| match message {
+            Message::Request(request) => Some((peer.0, request.id)),
+            _ => None,
+        })
+        .collect()
+    };
+    let wait = |node: &mut Node| {
+        node.now = node.replicator.poll_timeout().unwrap();
+        node.replicator.handle_timeout(&node.log, node.now);
+        node.pump();
+        node.now
+    };
+    assert_eq!(asked(&mut node).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [1]);
+
+    assert_eq!(wait(&mut node).as_micros(), 5_000_000);
+    assert!(node.sent.iter().any(|(peer, message)| peer.0 == 1 && matches!(message, Message::Cancel { .. })));
+    assert_eq!(asked(&mut node).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [2]);
+    assert_eq!(wait(&mut node).as_micros(), 10_000_000);
+    assert_eq!(asked(&mut node).iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [1], "given longer");
+    node.receive(3, Message::Sync(sync(1, 3, 0)));
+    assert_eq!(asked(&mut node), []);
+    assert_eq!(wait(&mut node).as_micros(), 20_000_000);
+    let third = asked(&mut node);
+    assert_eq!(third.len(), 1);
+
+    let (peer, request) = third[0];
+    let proof = source.prove(&upgrade(0, 3)).unwrap();
+    node.receive(peer, Message::Data(Data { request, proof: Proof { fork: 1, ..proof } }));
+    node.settle();
+    assert_eq!((node.log.tree.fork, node.log.tree.length), (1, 3));
+}
+
+#[test]
+fn claims_about_a_log_of_any_signed_length_cost_little() {
+    let mut node = Node::active(reader_at(100), 1);
+    // What an author may sign.
+    node.log.tree.length = 1 << 50;
+    node.add_peer(1);
+    node.receive(1, Message::Sync(sync(0, 1 << 50, 1 << 50)));
+
+    node.receive(1, Message::Range(Range { drop: false, start: 1, length: 1 << 50 }));
+    node.receive(1, Message::Range(Range { drop: false, start: 0, length: 1 << 50 }));
+    node.receive(1, Message::Range(Range { drop: true, start: 7, length: 1 }));
+
+    assert!(node.replicator.peer_blocks(PeerId(1)).unwrap().get(8));
+}
+
+#[test]
+fn wants_that_waited_for_the_link_are_not_all_answered_at_once() {
+    const LENGTH: u64 = 1 << 21;
+    let mut node = Node::active(reader_at(100), 1);
+    node.log.tree.length = LENGTH;
+    node.log.bits.set_range(1, LENGTH, true);
+    node.add_peer(1);
+    node.receive(1, Message::Sync(sync(0, LENGTH, LENGTH)));
+    node.replicator.set_drained(PeerId(1), false, &node.log);
+    for unit in 0..100 {
+        node.receive(1, Message::Want(Want { start: unit << 12, length: LENGTH >> (unit % 2), any: false }));
+    }
+    node.take_sent();
+    let bitfields = |node: &mut Node| {
+        let sent = node.take_sent().into_iter();
+        sent.filter(|message| matches!(message, Message::Bitfield(_))).count()
+    };
+
+    node.replicator.set_drained(PeerId(1), true, &node.log);
+    node.pump();
+    assert_eq!(bitfields(&mut node), 1, "the link may be full with that");
+
+    let mut answers = 1;
+    while let Some(at) = node.replicator.poll_timeout().filter(|at| *at <= node.now) {
+        node.replicator.handle_timeout(&node.log, node.now.max(at));
+        node.pump();
+        answers += bitfields(&mut node);
+    }
+    assert!(answers > 40, "{answers}");
+}

@@ -204,8 +204,8 @@ impl Engine {
                     None => self.emit(Event::LinkDrain { link: id }),
                 },
                 LinkOutput::Channel(event) => {
-                    self.handle_channel(id, event, now);
-                    if self.outputs.len() > MAX_OUTPUTS {
+                    let is_busy = self.handle_channel(id, event, now);
+                    if is_busy || self.outputs.len() > MAX_OUTPUTS {
                         self.dirty_links.insert(id);
                         return;
                     }
@@ -243,12 +243,15 @@ impl Engine {
         }
     }
 
-    fn handle_channel(&mut self, link: LinkId, event: MuxEvent, now: Instant) {
+    /// Returns whether what came of it is to be done before the link reads on.
+    fn handle_channel(&mut self, link: LinkId, event: MuxEvent, now: Instant) -> bool {
         if let Some(relay) = self.links.get(&link).and_then(|entry| entry.relay) {
-            return self.handle_control(relay, event, now);
+            self.handle_control(relay, event, now);
+            return false;
         }
         if self.is_own_channel(link, &event) {
-            return self.handle_own_channel(link, event);
+            self.handle_own_channel(link, event);
+            return false;
         }
         match event {
             MuxEvent::RemoteOpen { open, protocol, key, .. } => {
@@ -256,35 +259,54 @@ impl Engine {
             }
             MuxEvent::Opened { channel, handshake } => self.channel_opened(link, channel, &handshake, now),
             MuxEvent::Message { channel, message_type, payload } => {
-                let Some((core, peer)) = self.peer_of(link, channel) else { return };
-                if let Some(entry) = self.cores.get_mut(&core) {
-                    entry.total_traffic.count_received(message_type);
-                    entry.traffic.entry(peer).or_default().count_received(message_type);
-                }
-                match Message::decode(message_type, &payload) {
-                    Ok(Some(message)) => {
-                        if let Some((open, replicator)) = self.cores.get_mut(&core).and_then(CoreEntry::parts)
-                        {
-                            replicator.handle_message(peer, message, open, now);
-                        }
-                        self.dirty_cores.insert(core);
-                    }
-                    Ok(None) => {}
-                    Err(_) => self.destroy_link(link, "remote sent bytes that are no replication message"),
-                }
+                return self.channel_message(link, channel, message_type, &payload, now);
             }
-            MuxEvent::Closed { channel } => {
-                let Some(entry) = self.links.get_mut(&link) else { return };
-                let Some(core) = entry.channels.remove(&channel) else { return };
-                let Some(entry) = self.cores.get_mut(&core) else { return };
-                let Some(attachment) = entry.attachments.get_mut(&link) else { return };
-                let peer = core::mem::take(attachment).peer;
-                if self.remove_peer(core, link, peer, true, now) {
-                    self.open_channel(core, link, now);
-                }
-                self.count_opens(core);
+            MuxEvent::Closed { channel } => self.channel_closed(link, channel, now),
+        }
+        false
+    }
+
+    /// Returns whether what came of it is to be done before the link reads on.
+    fn channel_message(
+        &mut self,
+        link: LinkId,
+        channel: ChannelId,
+        message_type: u64,
+        payload: &Bytes,
+        now: Instant,
+    ) -> bool {
+        let Some((core, peer)) = self.peer_of(link, channel) else { return false };
+        if let Some(entry) = self.cores.get_mut(&core) {
+            entry.total_traffic.count_received(message_type);
+            entry.traffic.entry(peer).or_default().count_received(message_type);
+        }
+        match Message::decode(message_type, payload) {
+            Ok(Some(message)) => {
+                self.dirty_cores.insert(core);
+                let parts = self.cores.get_mut(&core).and_then(CoreEntry::parts);
+                parts.is_some_and(|(open, replicator)| {
+                    replicator.handle_message(peer, message, open, now);
+                    replicator.is_busy()
+                })
+            }
+            Ok(None) => false,
+            Err(_) => {
+                self.destroy_link(link, "remote sent bytes that are no replication message");
+                false
             }
         }
+    }
+
+    fn channel_closed(&mut self, link: LinkId, channel: ChannelId, now: Instant) {
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        let Some(core) = entry.channels.remove(&channel) else { return };
+        let Some(entry) = self.cores.get_mut(&core) else { return };
+        let Some(attachment) = entry.attachments.get_mut(&link) else { return };
+        let peer = core::mem::take(attachment).peer;
+        if self.remove_peer(core, link, peer, true, now) {
+            self.open_channel(core, link, now);
+        }
+        self.count_opens(core);
     }
 
     fn is_own_channel(&self, link: LinkId, event: &MuxEvent) -> bool {

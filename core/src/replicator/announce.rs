@@ -164,7 +164,7 @@ impl Replicator {
         if !peer.remote_wants.add(want) || !is_active {
             return;
         }
-        if peer.serving.is_drained {
+        if peer.serving.is_drained && !peer.serving.owes_wants() {
             self.answer_want(id, want, local);
         } else {
             peer.serving.defer_want(want);

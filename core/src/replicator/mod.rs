@@ -112,6 +112,8 @@ pub struct Replicator {
 
     /// Drained by the owner after every call.
     actions: VecDeque<Action>,
+    /// What the bitfields among them weigh.
+    sending_bytes: usize,
 }
 
 /// What a wish waits for.
@@ -159,6 +161,7 @@ impl Replicator {
             exclusive_busy: None,
             proving: BTreeMap::new(),
             actions: VecDeque::new(),
+            sending_bytes: 0,
         }
     }
 
@@ -359,6 +362,10 @@ impl Replicator {
 
     fn on_extension(&mut self, id: PeerId, message: wire::Extension) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
+        if message.name.len() > MAX_EXTENSION_NAME {
+            peer.last_extension_received.clear();
+            return;
+        }
         if !message.name.is_empty() {
             peer.last_extension_received = message.name;
         }
@@ -368,14 +375,26 @@ impl Replicator {
 
     /// Returns the next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if self.actions.is_empty() {
+            self.sending_bytes = 0;
+        }
+        action
+    }
+
+    /// Returns whether the actions are to be taken before the next message: one frame may bring a million,
+    /// each of which asks for more than it weighs.
+    pub fn is_busy(&self) -> bool {
+        self.actions.len() >= MAX_ACTIONS || self.sending_bytes >= MAX_SENDING_BYTES
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Option<Instant> {
         let refusals = self.peers.values().filter_map(|peer| peer.serving.next_refusal());
-        let upgrades = self.upgrade_timeout().into_iter().chain(self.reminder_timeout());
-        refusals.chain(self.linger_until).chain(self.update_all_at).chain(upgrades).min()
+        let upgrades =
+            self.upgrade_timeout().into_iter().chain(self.reminder_timeout()).chain(self.search_timeout());
+        let wants = self.peers.values().any(|peer| peer.serving.owes_wants()).then_some(Instant::EPOCH);
+        refusals.chain(self.linger_until).chain(self.update_all_at).chain(upgrades).chain(wants).min()
     }
 
     /// Does what is due.
@@ -386,12 +405,14 @@ impl Replicator {
         }
         for id in self.order.clone() {
             self.send_due_refusals(id, now);
+            self.answer_deferred(id, local);
         }
         if self.update_all_at.is_some_and(|at| at <= now) {
             self.update_all_at = None;
             self.update_every_peer(usize::MAX, local, now);
         }
         self.handle_upgrade_timeout(local, now);
+        self.handle_search_timeout(local, now);
         self.handle_reminder_timeout(local, now);
     }
 
@@ -519,6 +540,9 @@ impl Replicator {
     }
 
     fn send(&mut self, peer: PeerId, message: wire::Message) {
+        if let wire::Message::Bitfield(bitfield) = &message {
+            self.sending_bytes += bitfield.words.len();
+        }
         self.actions.push_back(Action::Send { peer, message });
     }
 
@@ -556,6 +580,13 @@ const MAX_APPLYING: usize = 4096;
 
 /// The same in bytes: what a slow disk may make us hold, next to what is in flight.
 const MAX_APPLYING_BYTES: usize = 32 << 20;
+
+/// Actions that may wait before they are taken, and what bitfields among them may weigh.
+const MAX_ACTIONS: usize = 256;
+const MAX_SENDING_BYTES: usize = 1 << 16;
+
+/// Longest name of an extension: a peer gives it once, and every message after that costs us as much.
+const MAX_EXTENSION_NAME: usize = 1024;
 
 /// Source: `lib/replicator.js`, `NOT_DOWNLOADING_SLACK`.
 const LINGER_MIN: Duration = Duration::from_secs(20);

@@ -184,14 +184,14 @@ pub(super) struct RemoteBlocks {
 
 impl RemoteBlocks {
     fn new(local_length: u64) -> Self {
-        let limit = local_length.saturating_add(LOOKAHEAD);
+        let limit = local_length.min(MAX_KEPT) + LOOKAHEAD;
         let field = || Bitfield::bounded(limit);
         Self { contiguous: 0, has: field(), missing: field(), stale: None, limit }
     }
 
     /// Makes room for what the peer may say about a longer log.
     pub(super) fn local_length(&mut self, length: u64) {
-        let limit = length.saturating_add(LOOKAHEAD);
+        let limit = length.min(MAX_KEPT) + LOOKAHEAD;
         if limit > self.limit {
             self.limit = limit;
             self.has.set_limit(limit);
@@ -322,6 +322,10 @@ impl RemoteBlocks {
 /// How far beyond our own, proven length a peer's claims are kept: a fresh reader learns of 16 million
 /// blocks, and lies cost at most 4 MiB a peer.
 const LOOKAHEAD: u64 = 1 << 24;
+
+/// How far a peer's claims are kept in any log: who signs a head may sign any length, and the claim to have all of it would
+/// cost memory for each of its pages.
+const MAX_KEPT: u64 = 1 << 32;
 
 /// Source: `lib/replicator.js`, `getMaxHotswapInflight`.
 const MIN_HOTSWAP: u32 = 16;

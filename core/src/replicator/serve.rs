@@ -82,6 +82,11 @@ impl Serving {
         self.refusals.front().map(|(at, _)| *at)
     }
 
+    /// Whether a want waits although the link takes more.
+    pub(super) fn owes_wants(&self) -> bool {
+        self.is_drained && !self.wants.is_empty()
+    }
+
     pub(super) fn defer_want(&mut self, want: Want) {
         if self.wants.len() < MAX_WANTS && !self.wants.contains(&want) {
             self.wants.push_back(want);
@@ -162,10 +167,20 @@ impl Replicator {
         if !is_drained {
             return;
         }
-        for want in core::mem::take(&mut peer.serving.wants) {
+        self.answer_deferred(id, local);
+        self.serve(id, local);
+    }
+
+    /// Answers wants that waited for the link, as many as go together. It may be full after that; if not, the rest
+    /// comes with the next timeout.
+    pub(super) fn answer_deferred(&mut self, id: PeerId, local: &dyn Local) {
+        while !self.is_busy()
+            && let Some(peer) = self.peers.get_mut(&id)
+            && peer.serving.is_drained
+            && let Some(want) = peer.serving.wants.pop_front()
+        {
             self.answer_want(id, want, local);
         }
-        self.serve(id, local);
     }
 
     /// Begins as many answers as there is room for.
