@@ -109,6 +109,35 @@ fn hostile_relays_harm_no_client() {
     }
 }
 
+#[test]
+fn small_messages_count_for_what_it_takes_to_keep_them() {
+    let link = |seed| {
+        let mut world = World::new(seed, Limits::default());
+        let link = world.bridge.open_link([7; 16], Permissions::ALL, world.now).unwrap();
+        let mut mux = Mux::new();
+        let channel = mux.open(&OpenChannel { protocol: PROTOCOL, ..OpenChannel::default() }).unwrap();
+        mux.send_encoded(channel, 0, &Message::Handshake { public_key: [1; 32], secret_key: None });
+        while let Some(frame) = mux.poll_transmit() {
+            world.bridge.handle_frame(link, frame.into_plain(), world.now);
+        }
+        (world, link)
+    };
+
+    // Whoever decides is not asked yet.
+    let (mut undecided, id) = link(14);
+    let pings = [&[0, 0, 1][..], &[1, 1].repeat(400_000)].concat();
+    undecided.bridge.handle_frame(id, pings.into(), undecided.now);
+    assert_eq!(undecided.bridge.refusal(id), Some(Refusal::TooManyRequests));
+
+    // A client that takes no answer.
+    let (mut admitted, id) = link(15);
+    admitted.run(Duration::from_millis(1));
+    for _ in 0..100_000 {
+        admitted.bridge.handle_frame(id, Bytes::from_static(&[1, 1]), admitted.now);
+    }
+    assert_eq!(admitted.bridge.refusal(id), Some(Refusal::NotReading));
+}
+
 /// Frames of a client that knows the protocol and does not keep to it.
 fn hostile_session(random: &mut Random) -> Vec<Bytes> {
     let mut mux = Mux::new();

@@ -213,7 +213,7 @@ impl Window {
 pub(crate) const MAX_KEPT: usize = 2 * 1024 * 1024;
 
 /// Bytes that a frame counts for beside its own: an end that acknowledges nothing is sent no millions of small ones.
-const FRAME_COST: usize = 64;
+pub(crate) const FRAME_COST: usize = 64;
 
 fn cost(frame: &Bytes) -> usize {
     frame.len() + FRAME_COST

@@ -347,7 +347,8 @@ impl Link {
 
     /// Returns whether messages stay where they are. Replies to an end that is gone keep nothing back.
     fn is_held(&self) -> bool {
-        (self.queued > MAX_REPLIES && !self.has_ended) || (self.ahead.is_some() && self.is_paused_by_owner())
+        let replies = self.queued + self.outbox.len() * MESSAGE_COST;
+        (replies > MAX_REPLIES && !self.has_ended) || (self.ahead.is_some() && self.is_paused_by_owner())
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout).

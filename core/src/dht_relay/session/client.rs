@@ -13,7 +13,7 @@ use super::super::queries::{AnnounceTerms, QUERY_PROTOCOL, QueryMessage};
 use super::super::quota::Resource;
 use super::super::resume::RESUME_PROTOCOL;
 use super::super::{next_number, signing};
-use super::{BUSY, Claim, NOT_PERMITTED, Server, Session, Standing, Stream};
+use super::{BUSY, Claim, MAX_WAITING, NOT_PERMITTED, Server, Session, Standing, Stream};
 use crate::crypto::{self, KeyPair};
 use crate::dht::{ConnectionId, OperationId, ServerId};
 use crate::protomux::{MuxEvent, OpenChannel};
@@ -92,7 +92,11 @@ impl Session {
             }
             // No more than came in the same frame.
             Standing::Introduced { waiting, .. } => {
-                waiting.push(message);
+                if waiting.len() < MAX_WAITING {
+                    waiting.push(message);
+                } else {
+                    self.refuse(Refusal::TooManyRequests);
+                }
                 return;
             }
             Standing::Admitted => {}

@@ -20,7 +20,7 @@ use super::limits::{Limits, Permissions, Refusal};
 use super::messages::{Message, StreamAlias};
 use super::quota::{Resource, Usage};
 use super::resume::Ticket;
-use super::window::Window;
+use super::window::{FRAME_COST, Window};
 use crate::collections::BTreeMap;
 use crate::compact_encoding::uint_len;
 use crate::dht::{ConnectionId, OperationId, ServerId, SignatureId};
@@ -80,7 +80,7 @@ pub(super) struct Session {
     /// Requests turned down, less those taken since.
     turned_down: u32,
     outbox: VecDeque<Outbound>,
-    /// Bytes in `outbox` that are no stream's.
+    /// What the frames in `outbox` take that are no stream's: a pong is a small part of what it is kept in.
     control_bytes: usize,
     /// Bytes that streams hold beyond what they asked for.
     overrun: usize,
@@ -293,7 +293,7 @@ impl Session {
     fn pop_frame(&mut self, backend: &mut impl Backend) -> Option<Bytes> {
         match self.outbox.pop_front()? {
             Outbound::Frame(bytes) => {
-                self.control_bytes -= bytes.len();
+                self.control_bytes -= bytes.len() + FRAME_COST;
                 Some(bytes)
             }
             Outbound::Data { connection, alias, chunks, len, credit, is_whole } => {
@@ -577,7 +577,7 @@ impl Session {
     fn collect(&mut self) {
         while let Some(frame) = self.mux.poll_transmit() {
             let bytes = frame.into_plain();
-            self.control_bytes += bytes.len();
+            self.control_bytes += bytes.len() + FRAME_COST;
             self.outbox.push_back(Outbound::Frame(bytes));
         }
         if self.control_bytes > self.limits.control_buffer {
@@ -616,6 +616,9 @@ const MAX_HEAD: usize = 16;
 
 /// Most bytes of one data message, so that streams take turns.
 const MAX_DATA: usize = 64 * 1024;
+
+/// Messages of a client that wait until the host has decided about it: one frame holds half a million.
+const MAX_WAITING: usize = 4096;
 
 /// How often the relay pings, as upstream.
 const PING_INTERVAL: Duration = Duration::from_secs(15);

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::super::limits::{Permissions, Refusal};
 use super::super::resume::{Claim, RESUME_PROTOCOL, decode_ack, encode_count};
+use super::super::window::FRAME_COST;
 use super::{Outbound, Session, Standing};
 use crate::compact_encoding::Encode;
 use crate::protomux::{OpenChannel, RemoteOpenId};
@@ -64,7 +65,10 @@ impl Session {
         self.mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, handshake, ..OpenChannel::default() })?;
         self.collect();
         match self.outbox.pop_back()? {
-            Outbound::Frame(frame) => Some(frame),
+            Outbound::Frame(frame) => {
+                self.control_bytes -= frame.len() + FRAME_COST;
+                Some(frame)
+            }
             Outbound::Data { .. } => None,
         }
     }

@@ -301,6 +301,31 @@ fn flood_that_nobody_reads_closes_the_link() {
 }
 
 #[test]
+fn small_answers_that_nobody_takes_count_for_what_it_takes_to_keep_them() {
+    let security =
+        Security::External { handshake_hash: [7; 64], remote_public_key: [2; 32], public_key: [1; 32] };
+    let mut link = Link::new(
+        LinkOptions { transport: Transport::Framed, security, ..options(Role::Initiator) },
+        [1; 32],
+        Instant::EPOCH,
+    );
+    let channel = link.mux_mut().open(&OpenChannel { protocol: "p", ..OpenChannel::default() }).unwrap();
+    link.handle_bytes(Bytes::from_static(&[0, 1, 1, 1, b'p', 0]), Instant::EPOCH);
+    let mut answers = 0;
+    while !link.is_paused() {
+        link.handle_bytes(Bytes::from_static(&[1, 0]), Instant::EPOCH);
+        while let Some(output) = link.poll_output(Instant::EPOCH) {
+            if let LinkOutput::Channel(MuxEvent::Message { .. }) = output {
+                answers += 1;
+                link.mux_mut().send(channel, 0, &[]);
+            }
+        }
+    }
+
+    assert!((100_000..600_000).contains(&answers), "{answers}");
+}
+
+#[test]
 fn random_bytes_never_panic() {
     let mut random = 1u64;
     for round in 0..300 {
