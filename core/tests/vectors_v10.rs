@@ -4,9 +4,9 @@ mod common;
 mod sim;
 
 use common::{entries, hex, hex_fixed};
-use hypertab_core::compact_encoding::Decode;
+use hypertab_core::compact_encoding::{Decode, Writer};
 use hypertab_core::engine::{OpenCore, OpenOptions};
-use hypertab_core::hypercore::v10::{Entry, Header, Import, Oplog};
+use hypertab_core::hypercore::v10::{Entry, Header, Import, ImportError, Oplog};
 use hypertab_core::storage::MemoryStore;
 use serde_json::Value;
 
@@ -150,6 +150,27 @@ fn damaged_files_are_refused_and_damaged_blocks_left_out() {
     let blocks = import.handle_bytes(&data[..len as usize]);
     let indexes: Vec<u64> = blocks.iter().map(|(index, _)| *index).collect();
     assert_eq!(indexes, [1, 2, 3, 4]);
+}
+
+#[test]
+fn numbers_in_an_oplog_cost_nothing_before_it_is_verified() {
+    let vectors = common::load("core-storage-v10.json");
+    let files = &entries(&vectors, "stores")[3]["files"];
+    let [oplog, tree, bitfield] = ["oplog", "tree", "bitfield"].map(|name| file(&files[name]));
+    let mut entry = Writer::new();
+    // An upgrade to any length, and all blocks of it.
+    for number in [4 | 8, 0, 0, 1 << 50, 0, 0, 0, 1 << 50] {
+        entry.uint(number);
+    }
+    for bit in 0..2 {
+        let word = (entry.as_slice().len() as u32) << 2 | bit;
+        let record = [&word.to_le_bytes(), entry.as_slice()].concat();
+        let checksum = hypertab_crypto::crc32(&record).to_le_bytes();
+        let oplog = [&oplog[..8192], &checksum, &record].concat();
+        let is_read = !Oplog::read(&oplog).unwrap().entries.is_empty();
+        let import = Import::open(&oplog, None, &tree, &bitfield);
+        assert_eq!(import.err(), is_read.then_some(ImportError::TreeCorrupt));
+    }
 }
 
 fn assert_oplog(oplog: &Oplog, expected: &Value, name: &Value) {

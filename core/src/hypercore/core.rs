@@ -524,9 +524,10 @@ impl Core {
         manifest: Manifest,
         is_remote: bool,
     ) -> Result<(), CoreError> {
+        let verifier = self.verifier_of(&manifest)?;
+        self.use_verifier(verifier);
+        let prologue = manifest.prologue;
         self.auth.manifest = Some(manifest);
-        self.prepare_verifier()?;
-        let prologue = self.auth.manifest.as_ref().and_then(|manifest| manifest.prologue);
         self.tree.prologue = prologue;
         self.tip.prologue = prologue;
         self.encryption = None;
@@ -538,13 +539,19 @@ impl Core {
 
     fn prepare_verifier(&mut self) -> Result<(), CoreError> {
         let Some(manifest) = &self.auth.manifest else { return Ok(()) };
-        let mut verifier = Verifier::new(self.auth.key, manifest)?;
-        if self.is_legacy {
-            verifier = verifier.legacy();
-        }
+        let verifier = self.verifier_of(manifest)?;
+        self.use_verifier(verifier);
+        Ok(())
+    }
+
+    fn verifier_of(&self, manifest: &Manifest) -> Result<Verifier, CoreError> {
+        let verifier = Verifier::new(self.auth.key, manifest)?;
+        Ok(if self.is_legacy { verifier.legacy() } else { verifier })
+    }
+
+    fn use_verifier(&mut self, verifier: Verifier) {
         self.is_compat = verifier.is_compat();
         self.verifier = Some(verifier);
-        Ok(())
     }
 
     pub(super) fn cipher(&mut self, key: &EncryptionKey) -> &BlockEncryption {

@@ -27,14 +27,16 @@ impl Retained {
     }
 
     pub(super) fn release(&mut self, snapshot: u32) {
-        self.blocks.remove(&snapshot);
-        if self.blocks.is_empty() {
-            self.bytes = 0;
+        for (index, block) in self.blocks.remove(&snapshot).unwrap_or_default() {
+            let mut others = self.blocks.values().filter_map(|blocks| blocks.get(&index));
+            if !others.any(|other| other.as_ptr() == block.as_ptr()) {
+                self.bytes = self.bytes.saturating_sub(cost(&block));
+            }
         }
     }
 
     fn insert(&mut self, snapshots: impl Iterator<Item = u32>, index: u64, block: &Bytes) {
-        let cost = block.len().saturating_add(BLOCK_COST);
+        let cost = cost(block);
         if self.bytes.saturating_add(cost) > MAX_BYTES {
             return;
         }
@@ -65,7 +67,11 @@ impl Core {
         store: &Store,
     ) -> Result<(), Step> {
         let shown = self.snapshots().map(|(_, snapshot)| snapshot.compat_length).max().unwrap_or(0);
-        let doomed = (start..end.min(shown)).filter(|index| self.may_have(*index)).take(MAX_BLOCKS);
+        let end = end.min(shown);
+        // Whoever signs a head may sign any length: gaps are passed over.
+        let next = |at| if self.is_branch() { Some(at) } else { self.bitfield.first_set(at) };
+        let doomed = core::iter::successors(next(start), |at| next(at + 1)).take_while(|at| *at < end);
+        let doomed = doomed.take(MAX_BLOCKS);
         let wanted = RefCell::default();
         let blocks: Vec<(u64, Option<Bytes>)> = doomed
             .filter_map(|index| Some((index, loaded.value(store, self.layers.block(index), &wanted).ok()?)))
@@ -84,6 +90,10 @@ impl Core {
     }
 }
 
+fn cost(block: &Bytes) -> usize {
+    block.len().saturating_add(BLOCK_COST)
+}
+
 /// Most blocks that one truncation keeps for snapshots.
 const MAX_BLOCKS: usize = 4096;
 
@@ -92,3 +102,25 @@ const MAX_BYTES: usize = 32 << 20;
 
 /// What a block costs besides its bytes.
 const BLOCK_COST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_given_back_with_the_last_snapshot_that_shows_a_block() {
+        let mut retained = Retained::default();
+        let block = Bytes::from(alloc::vec![7; 1000]);
+        retained.insert([1, 2].into_iter(), 5, &block);
+        retained.insert([2, 3].into_iter(), 6, &block.slice(..500));
+        let both = retained.bytes;
+
+        retained.release(1);
+        assert_eq!(retained.bytes, both);
+        retained.release(2);
+        assert_eq!(retained.bytes, 500 + BLOCK_COST);
+        assert_eq!(retained.get(3, 6), Some(block.slice(..500)));
+        retained.release(3);
+        assert_eq!(retained.bytes, 0);
+    }
+}

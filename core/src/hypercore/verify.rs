@@ -235,7 +235,7 @@ fn verify_plain(
     }
     let manifest = match &proof.manifest {
         Some(new) if identity.manifest.is_none() => {
-            if new.key() != *identity.key {
+            if new.key() != *identity.key || new.validate().is_err() {
                 return Ok(Err(VerifyError::InvalidManifest));
             }
             Some(new.clone())

@@ -426,7 +426,6 @@ impl Replicator {
         self.actions.push_back(Action::Event(ReplicatorEvent::VerificationError { peer: id, error, block }));
     }
 
-    /// Asks a peer whose data does not fit for its signed head, to compare it with ours.
     /// Asks every peer for the head of the same length, to compare with ours or to repair it.
     pub fn ask_heads(&mut self, local: &dyn Local) {
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
@@ -437,6 +436,7 @@ impl Replicator {
         }
     }
 
+    /// Asks a peer whose data does not fit for its signed head, to compare it with ours.
     fn suspect_conflict(&mut self, id: PeerId, local: &dyn Local) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.is_paused = true;

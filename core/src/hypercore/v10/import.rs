@@ -125,7 +125,15 @@ impl Import {
             nodes.0.extend(entry.nodes.into_iter().map(|node| (node.index, node)));
             if let Some(update) = entry.bitfield {
                 let end = update.start.saturating_add(update.length).min(head.length.max(update.start));
-                bits.set_range(update.start, end, !update.drop);
+                if update.drop {
+                    bits.set_range(update.start, end, false);
+                } else {
+                    // A block without its leaf is lost, and the file may say any length.
+                    let leaves = nodes.0.range(update.start.saturating_mul(2)..end.saturating_mul(2));
+                    leaves
+                        .filter(|(index, _)| *index % 2 == 0)
+                        .for_each(|(index, _)| bits.set(index / 2, true));
+                }
             }
         }
         nodes.0.retain(|index, _| flat_tree::right_span(*index) < head.length.saturating_mul(2));
@@ -206,7 +214,7 @@ impl Import {
     /// `None` when all blocks were asked for.
     pub fn poll_range(&mut self, limit: usize) -> Option<(u64, u64)> {
         self.asked.clear();
-        let (mut start, mut bytes) = (0, 0u64);
+        let (mut start, mut bytes) = (0u64, 0u64);
         while let Some(index) = self.bits.first_set(self.next).filter(|index| *index < self.tree.length) {
             let Ok(Ok((offset, size))) = byte_range(&self.nodes, &self.tree, index.saturating_mul(2)) else {
                 // Its leaf is lost, so nobody can tell what belongs there.
@@ -214,9 +222,16 @@ impl Import {
                 continue;
             };
             let is_first = self.asked.is_empty();
-            let follows = is_first || offset == start + bytes;
+            let follows = is_first || offset == start.saturating_add(bytes);
             let fits = is_first || bytes.saturating_add(size) <= limit as u64;
-            let Some(size) = usize::try_from(size).ok().filter(|_| follows && fits) else { break };
+            if !(follows && fits) {
+                break;
+            }
+            let Ok(size) = usize::try_from(size) else {
+                // No memory holds it.
+                self.next = index + 1;
+                continue;
+            };
             if is_first {
                 start = offset;
             }
