@@ -129,15 +129,13 @@ impl RecordCache {
         self.stale.remove(&(topic, key));
     }
 
-    /// Returns up to `count` records of a topic, any of them.
+    /// Returns up to `count` records of a topic, any of those from a random key on.
     pub(crate) fn pick(&self, topic: [u8; 32], count: usize, rng: &mut Rng) -> Vec<Bytes> {
-        let range = (topic, [0; 32])..=(topic, [0xff; 32]);
-        let mut all: Vec<_> = self
-            .fresh
-            .range(range.clone())
-            .chain(self.stale.range(range))
-            .map(|(_, record)| record)
-            .collect();
+        let from = rng.bytes();
+        let (above, below) = ((topic, from)..=(topic, [0xff; 32]), (topic, [0; 32])..(topic, from));
+        let records = self.fresh.range(above.clone()).chain(self.fresh.range(below.clone()));
+        let records = records.chain(self.stale.range(above)).chain(self.stale.range(below));
+        let mut all: Vec<_> = records.map(|(_, record)| record).take(MAX_LOOKED_AT).collect();
         let mut picked = Vec::new();
         while picked.len() < count && !all.is_empty() {
             picked.push(all.swap_remove(rng.index(all.len())).clone());
@@ -151,9 +149,32 @@ impl RecordCache {
     }
 }
 
+/// Records that are looked at for a few of them: a topic may have a hundred thousand.
+const MAX_LOOKED_AT: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collections::BTreeSet;
+
+    #[test]
+    fn few_records_are_all_picked_and_many_from_everywhere() {
+        let mut rng = Rng::new([1; 32]);
+        let mut cache = RecordCache::new(65_536, Duration::from_secs(30), Instant::EPOCH);
+        let key = |at: u16| crate::crypto::blake2b_256(&[&at.to_le_bytes()]);
+        (0..3000).for_each(|at| cache.add([7; 32], key(at), Bytes::copy_from_slice(&at.to_le_bytes())));
+        (0..5).for_each(|at| cache.add([8; 32], key(at), Bytes::copy_from_slice(&at.to_le_bytes())));
+        cache.add([9; 32], key(0), Bytes::new());
+
+        assert_eq!(cache.pick([8; 32], 20, &mut rng).len(), 5);
+        let mut picked = BTreeSet::new();
+        for _ in 0..1000 {
+            let some = cache.pick([7; 32], 20, &mut rng);
+            assert_eq!(some.iter().collect::<BTreeSet<_>>().len(), 20);
+            picked.extend(some);
+        }
+        assert!(picked.len() > 2500, "{}", picked.len());
+    }
 
     #[test]
     fn entry_survives_one_generation_and_not_two() {
