@@ -59,7 +59,8 @@ impl<'a> Scanner<'a> {
         while let Some(slash) = rest.find('\\') {
             text.push_str(&rest[..slash]);
             let escape = rest.as_bytes().get(slash + 1)?;
-            rest = &rest[slash + 2..];
+            // What is escaped may be a part of a character.
+            rest = rest.get(slash + 2..)?;
             match escape {
                 b'"' | b'\\' | b'/' => text.push(char::from(*escape)),
                 b'b' => text.push('\u{8}'),
@@ -285,5 +286,6 @@ mod tests {
         );
         assert_eq!(Scanner::new("\"\\u00\"").string(), None);
         assert_eq!(Scanner::new("\"\\x\"").string(), None);
+        assert_eq!(Scanner::new("\"\\é\"").string(), None, "half a character is not escaped");
     }
 }
