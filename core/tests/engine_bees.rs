@@ -168,7 +168,7 @@ fn bee_is_an_ordered_map_that_outlives_crashes() {
 
 #[test]
 fn peer_is_read_while_it_goes_on_writing() {
-    for encryption in [None, Some(EncryptionKey { key: [5; 32], is_block_key: false })] {
+    for encryption in [None, Some(EncryptionKey { key: [5; 32].into(), is_block_key: false })] {
         let mut writer = Scene::open(1, MemoryStore::new(), encryption.clone());
         let put = |i: u64| BeeChange::Put(format!("k{i:05}").into(), Some(format!("v{i}").into()));
         writer.write((0..2000).map(put).collect());

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::*;
 use hypertab_core::hypercore::manifest::Manifest;
+use hypertab_core::hypercore::proof::Proof;
 use hypertab_core::storage::{Intent, MemoryStore};
 use sim::{Host, Random, block};
 
@@ -130,7 +131,7 @@ fn encrypted_blocks_read_back_only_with_the_key() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let core = host.open(store, OpenCore::default());
-    let key = EncryptionKey { key: [5; 32], is_block_key: false };
+    let key = EncryptionKey { key: [5; 32].into(), is_block_key: false };
 
     let options = AppendOptions { encryption: Some(key.clone()), ..AppendOptions::default() };
     host.engine.core(core).unwrap().append(vec![Bytes::from_static(b"secret")], options);
@@ -142,6 +143,23 @@ fn encrypted_blocks_read_back_only_with_the_key() {
     let request = host.engine.core(core).unwrap().get(0, options, now);
     assert_eq!(host.settled(request), Ok(Response::Block(Some("secret".into()))));
     assert_ne!(host.get_now(core, 0).unwrap().slice(8..), "secret");
+}
+
+#[test]
+fn a_manifest_that_no_core_may_have_changes_nothing() {
+    let mut host = Host::new(1);
+    let store = host.store(MemoryStore::new());
+    let manifest = Manifest { quorum: 2, ..Manifest::single_signer([7; 32]) };
+    let core = OpenOptions { key: Some(manifest.key()), ..OpenOptions::default() };
+    let core = host.open(store, OpenCore { core, ..OpenCore::default() });
+
+    let set = host.engine.core(core).unwrap().set_manifest(manifest.clone());
+    assert!(host.settled(set).is_err());
+    assert_eq!(host.engine.core(core).unwrap().manifest(), None);
+    let proof = Proof { manifest: Some(manifest), ..Proof::default() };
+    let apply = host.engine.core(core).unwrap().apply_proof(proof);
+    assert!(host.settled(apply).is_err());
+    assert_eq!(host.engine.core(core).unwrap().manifest(), None);
 }
 
 #[test]

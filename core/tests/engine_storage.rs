@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use hypertab_core::compact_encoding::Decode;
 use hypertab_core::corestore::keys::{self as names, Namespace};
 use hypertab_core::corestore::query::{Answer, Intake, Question};
+use hypertab_core::crypto::Secret;
 use hypertab_core::engine::{AppendOptions, Error, Event, OpenCore, OpenOptions, Response};
 use hypertab_core::hypercore::proof::{BlockRequest, ProofRequest, UpgradeRequest};
 use hypertab_core::storage::keys::{self, DataKeys};
 use hypertab_core::storage::records::{Alias, Auth, StoreHead};
 use hypertab_core::storage::{Batch, MemoryStore, Op, StorageFailure};
 use sim::Host;
-use zeroize::Zeroizing;
 
 #[test]
 fn our_store_has_upstreams_keys_and_values() {
@@ -30,7 +30,7 @@ fn our_store_has_upstreams_keys_and_values() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let upstreams_head = StoreHead::from_slice(&upstream[&keys::store_head().to_vec()]).unwrap();
-    let seed = Zeroizing::new(upstreams_head.seed.unwrap());
+    let seed = upstreams_head.seed.unwrap();
     let asked = host.engine.ask_store(store, Question::Seed(Some(seed.clone())));
     assert_eq!(host.settled(asked), Ok(Response::Store(Box::new(Answer::Seed(Some(seed))))));
     let mut cores = Vec::new();
@@ -128,7 +128,7 @@ fn an_upstream_store_answers_without_opening_a_core() {
         }
     };
 
-    let Answer::Seed(Some(seed)) = ask(Question::Seed(Some(Zeroizing::new([9; 32])))) else {
+    let Answer::Seed(Some(seed)) = ask(Question::Seed(Some(Secret::from([9; 32])))) else {
         panic!("no seed")
     };
     let main = Alias { name: "main".into(), namespace: Namespace::ROOT.0 };
@@ -270,7 +270,7 @@ fn an_incoming_core_is_found_once_it_was_taken_in() {
             assert_eq!(left, [keys::store_head().to_vec()]);
         }
     }
-    let seed = Zeroizing::new([7; 32]);
+    let seed = Secret::from([7; 32]);
     let intake =
         Intake { cores: vec![discovery_key], seed: Some(seed.clone()), default: Some(discovery_key) };
     assert_eq!(ask(&mut host, Question::TakeIn(Box::new(intake.clone()))), Answer::Keys(vec![], None));

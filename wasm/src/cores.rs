@@ -317,7 +317,7 @@ fn encryption(options: &Options<'_>) -> Result<Option<EncryptionKey>, JsError> {
     let Some(value) = options.get("encryption") else { return Ok(None) };
     let options = Options(&value);
     let Some(key) = options.key("key")? else { return Ok(None) };
-    Ok(Some(EncryptionKey { key, is_block_key: options.flag("isBlockKey").unwrap_or(false) }))
+    Ok(Some(EncryptionKey { key: key.into(), is_block_key: options.flag("isBlockKey").unwrap_or(false) }))
 }
 
 /// Gets a block. The request ends with its bytes, or null when it is not here and was not to be waited for.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode as _;
 use hypertab_core::corestore::keys::{self, Namespace};
 use hypertab_core::corestore::query::{Answer, CoreInfo, Intake, Question, RecordKind};
-use hypertab_core::crypto::KeyPair;
+use hypertab_core::crypto::{KeyPair, Secret};
 use hypertab_core::storage::StoreId;
 use hypertab_core::storage::records::{Alias, Auth, CorePointers, Head, Hints};
 use js_sys::{Array, Object, Uint8Array};
@@ -56,7 +56,7 @@ pub fn resume_store(store: u32) -> Result<(), JsError> {
 #[wasm_bindgen(js_name = storeSeed)]
 pub fn store_seed(store: u32, seed: Option<Vec<u8>>, overwrite: bool) -> Result<f64, JsError> {
     let seed = seed.map(Zeroizing::new);
-    let seed = seed.map(|seed| fixed(&seed, "primaryKey").map(Zeroizing::new)).transpose()?;
+    let seed = seed.map(|seed| fixed(&seed, "primaryKey").map(Secret::from)).transpose()?;
     match seed {
         Some(seed) if overwrite => ask(store, Question::ReplaceSeed(seed)),
         seed => ask(store, Question::Seed(seed)),
@@ -104,7 +104,7 @@ pub fn store_take_in(
         store,
         Question::TakeIn(Box::new(Intake {
             cores: cores.collect::<Result<_, _>>()?,
-            seed: seed.map(|seed| fixed(&seed, "primaryKey").map(Zeroizing::new)).transpose()?,
+            seed: seed.map(|seed| fixed(&seed, "primaryKey").map(Secret::from)).transpose()?,
             default: default.map(|key| fixed(&key, "discoveryKey")).transpose()?,
         })),
     )

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use zeroize::Zeroizing;
 
 use crate::compact_encoding::{Decode, Encode, Reader};
+use crate::crypto::Secret;
 use crate::error::StorageFailure;
 use crate::hypercore::opening::decode;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
@@ -24,9 +24,9 @@ use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 #[derive(Clone)]
 pub enum Question {
     /// The primary key. A store without one gets this one, if there is one.
-    Seed(Option<Zeroizing<[u8; 32]>>),
+    Seed(Option<Secret>),
     /// Makes this the primary key, whatever it was.
-    ReplaceSeed(Zeroizing<[u8; 32]>),
+    ReplaceSeed(Secret),
     /// The core that is opened when none is named.
     DefaultCore,
     /// The core of a name.
@@ -93,7 +93,7 @@ pub struct Intake {
     /// Incoming cores.
     pub cores: Vec<DiscoveryKey>,
     /// The primary key from then on.
-    pub seed: Option<Zeroizing<[u8; 32]>>,
+    pub seed: Option<Secret>,
     /// The core that is opened when none is named, unless there is one.
     pub default: Option<DiscoveryKey>,
 }
@@ -113,7 +113,7 @@ pub enum RecordKind {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The primary key, if there is one.
-    Seed(Option<Zeroizing<[u8; 32]>>),
+    Seed(Option<Secret>),
     /// A core, if there is one.
     Core(Option<DiscoveryKey>),
     /// What each core is; `None` for those that are not here.
@@ -430,7 +430,7 @@ impl Query {
         }
         let head = store.head.get_or_insert_default();
         if let Some(seed) = &intake.seed {
-            head.seed = Some(**seed);
+            head.seed = Some(seed.clone());
         }
         head.default_discovery_key = head.default_discovery_key.or(intake.default);
         ops.push(Op::Put { key: keys::store_head(), value: head.to_vec().into() });
@@ -465,14 +465,12 @@ impl Query {
 
     fn take_head(&mut self, party: Party, store: &mut Store) -> Result<Step, StorageFailure> {
         let head = store.head.get_or_insert_default();
-        let seed = match (&self.question, head.seed) {
+        let seed = match (&self.question, &head.seed) {
             (Question::Seed(Some(seed)), None) | (Question::ReplaceSeed(seed), _) => seed.clone(),
-            (Question::Seed(_), seed) => {
-                return Ok(Step::Done(Answer::Seed(seed.map(Zeroizing::new))));
-            }
+            (Question::Seed(_), seed) => return Ok(Step::Done(Answer::Seed(seed.clone()))),
             _ => return Ok(Step::Done(Answer::Core(head.default_discovery_key))),
         };
-        head.seed = Some(*seed);
+        head.seed = Some(seed.clone());
         let op = Op::Put { key: keys::store_head(), value: head.to_vec().into() };
         let commit = store.stage(party, [op], Durability::Strict);
         self.state = State::Committing(commit, Answer::Seed(Some(seed)));

@@ -12,6 +12,7 @@ pub use hypertab_crypto::{
 };
 pub use id_encoding::{IdError, encode_hex, encode_key, parse_key};
 pub use keys::{KeyPair, SecretKey, verify};
+pub use secret::Secret;
 
 #[cfg(any(test, not(feature = "precomputed-tables")))]
 mod base;
@@ -20,6 +21,7 @@ mod hash;
 mod id_encoding;
 mod keys;
 pub mod namespaces;
+mod secret;
 
 use subtle::ConstantTimeEq;
 

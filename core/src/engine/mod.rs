@@ -14,7 +14,7 @@ use alloc::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::collections::{BTreeMap, BTreeSet};
-use crate::crypto::blake2b_256_keyed;
+use crate::crypto::{Secret, blake2b_256_keyed};
 use crate::id::DiscoveryKey;
 use crate::storage::{OWNER_LEN, Owner, StorageFailure, StoreId};
 use crate::time::Instant;
@@ -54,7 +54,7 @@ pub mod types;
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
-    seed: [u8; 32],
+    seed: Secret,
     /// The owner of its stores.
     owner: Owner,
     stores: BTreeMap<StoreId, StoreEntry>,
@@ -148,7 +148,7 @@ impl Engine {
         owner.copy_from_slice(&hash[..OWNER_LEN]);
         Self {
             config,
-            seed,
+            seed: seed.into(),
             owner: Owner(owner),
             stores: BTreeMap::new(),
             cores: BTreeMap::new(),
@@ -443,7 +443,7 @@ impl Engine {
     /// Returns 32 bytes that nobody else gets.
     fn next_seed(&mut self) -> [u8; 32] {
         self.last_seed += 1;
-        blake2b_256_keyed(&self.seed, &[b"hypertab/engine", &self.last_seed.to_le_bytes()])
+        blake2b_256_keyed(&*self.seed, &[b"hypertab/engine", &self.last_seed.to_le_bytes()])
     }
 
     /// Emits a message of a link without channels.

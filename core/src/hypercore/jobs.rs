@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::crypto::KeyPair;
+use crate::crypto::{KeyPair, Secret};
 use crate::id::Hash;
 use crate::storage::View;
 
@@ -239,7 +239,7 @@ impl Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncryptionKey {
     /// The key.
-    pub key: [u8; 32],
+    pub key: Secret,
     /// Whether it is the key of the blocks, rather than one that theirs is derived from.
     pub is_block_key: bool,
 }

@@ -10,10 +10,9 @@ use alloc::vec::Vec;
 use core::mem;
 
 use bytes::Bytes;
-use zeroize::Zeroizing;
 
 use crate::compact_encoding::{Decode, Encode};
-use crate::crypto::{KeyPair, Node, discovery_key};
+use crate::crypto::{KeyPair, Node, Secret, discovery_key};
 use crate::error::StorageFailure;
 use crate::flat_tree;
 use crate::id::{DiscoveryKey, PublicKey};
@@ -94,7 +93,7 @@ pub struct Opening {
     party: Party,
     options: OpenOptions,
     /// Makes a key pair in case one is needed.
-    seed: Zeroizing<[u8; 32]>,
+    seed: Secret,
     discovery_key: Option<DiscoveryKey>,
     pub(super) state: State,
     answer: Option<Answer>,
@@ -146,7 +145,7 @@ impl Opening {
     pub fn new(party: Party, options: OpenOptions, seed: &[u8; 32]) -> Self {
         let imported = options.import.as_ref().map(|import| import.auth.discovery_key);
         let discovery_key = options.discovery_key.or(options.key.as_ref().map(discovery_key)).or(imported);
-        let seed = Zeroizing::new(*seed);
+        let seed = Secret::from(*seed);
         Self { party, options, seed, discovery_key, state: State::Start, answer: None }
     }
 

@@ -4,13 +4,14 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::Bytes;
 
 use crate::compact_encoding::{
     Decode, DecodeError, Encode, Reader, Result, Writer, buffer_len, string_len, uint_len,
 };
-use crate::crypto::KeyPair;
+use crate::crypto::{KeyPair, Secret};
 use crate::hypercore::manifest::Manifest;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
 
@@ -34,7 +35,7 @@ pub struct StoreHead {
     /// Group pointers handed out.
     pub groups: u64,
     /// The primary key of a corestore.
-    pub seed: Option<[u8; 32]>,
+    pub seed: Option<Secret>,
     /// The core that is opened when none is named.
     pub default_discovery_key: Option<DiscoveryKey>,
 }
@@ -69,7 +70,7 @@ pub struct Alias {
 ///
 /// `fixed32 key ‖ fixed32 discovery key ‖ uint flags ‖ [1: frame(manifest)] ‖ [2: buffer public key ‖ optional
 /// buffer secret key] ‖ [4: buffer encryption key]`; the manifest always in the layout of version 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Auth {
     /// The core's key.
     pub key: PublicKey,
@@ -81,6 +82,16 @@ pub struct Auth {
     pub key_pair: Option<StoredKeyPair>,
     /// Opaque; kept when an upstream store has one.
     pub encryption_key: Option<Bytes>,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("key", &self.key)
+            .field("manifest", &self.manifest)
+            .field("key_pair", &self.key_pair)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A key pair of which the secret half may be absent.
@@ -184,7 +195,10 @@ impl Encode for StoreHead {
         writer.uint(self.datas);
         writer.uint(self.groups);
         writer.uint(flag(self.seed.is_some(), 1) | flag(self.default_discovery_key.is_some(), 2));
-        for key in self.seed.iter().chain(&self.default_discovery_key) {
+        if let Some(seed) = &self.seed {
+            writer.fixed(seed);
+        }
+        if let Some(key) = &self.default_discovery_key {
             writer.fixed(key);
         }
     }
@@ -198,7 +212,7 @@ impl Decode<'_> for StoreHead {
         }
         let (cores, datas, groups) = (reader.uint()?, reader.uint()?, reader.uint()?);
         let flags = reader.uint()?;
-        let seed = if flags & 1 != 0 { Some(reader.fixed()?) } else { None };
+        let seed = if flags & 1 != 0 { Some(Secret::from(reader.fixed()?)) } else { None };
         let default_discovery_key = if flags & 2 != 0 { Some(reader.fixed()?) } else { None };
         Ok(Self { cores, datas, groups, seed, default_discovery_key })
     }

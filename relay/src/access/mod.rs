@@ -4,6 +4,7 @@ mod bans;
 mod callback;
 mod token;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ use crate::config::Access;
 use crate::http::Head;
 
 /// Somebody who was let in, or nearly: a callback may still decide.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Guest {
     pub(crate) address: IpAddr,
     pub(crate) permissions: Permissions,
@@ -46,6 +47,17 @@ pub(crate) enum Denial {
     TokenExpired,
     TokenRevoked,
     Full(Full),
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whoever has the token is let in.
+        f.debug_struct("Guest")
+            .field("address", &self.address)
+            .field("permissions", &self.permissions)
+            .field("token_id", &self.token_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Guest {

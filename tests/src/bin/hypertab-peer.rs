@@ -324,7 +324,7 @@ impl Peer {
         });
         self.stores.insert(store, intents);
         let key = bytes("encryption")?;
-        self.encryption = key.map(|key| EncryptionKey { key, is_block_key: false });
+        self.encryption = key.map(|key| EncryptionKey { key: key.into(), is_block_key: false });
         let is_compat = command["compat"].as_bool().unwrap_or(false);
         let core = OpenOptions { key: bytes("key")?, is_compat, ..OpenOptions::default() };
         let (core, request) =

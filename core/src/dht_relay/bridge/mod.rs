@@ -16,7 +16,7 @@ use super::reach::{Reach, Verdict};
 use super::resume::{Ticket, Token};
 use super::session::Session;
 use crate::collections::{BTreeMap, BTreeSet};
-use crate::crypto::{KeyPair, blake2b_256, blake2b_256_keyed};
+use crate::crypto::{KeyPair, Secret, blake2b_256, blake2b_256_keyed};
 use crate::dht::rpc::{SocketId, Transmit};
 use crate::dht::{
     ConnectionId, Endpoint, EndpointOptions, Event, Finished, Misuse, OperationId, ServerId, Signee,
@@ -109,9 +109,9 @@ pub struct Bridge {
     /// The server of a blind relay for others.
     blind: Option<ServerId>,
     /// Seeds what clients need that give their keys away; absent where those are refused.
-    custody: Option<[u8; 32]>,
+    custody: Option<Secret>,
     /// Seeds what clients come back with.
-    tickets: [u8; 32],
+    tickets: Secret,
     /// Links by the hash of what their clients come back with.
     claims: BTreeMap<[u8; 32], LinkId>,
     held: BTreeSet<LinkId>,
@@ -142,8 +142,10 @@ impl Bridge {
             allows_lan: options.allows_lan,
             relay_through: options.relay_through,
             blind: None,
-            custody: options.allows_custodial.then(|| blake2b_256_keyed(&seed, &[b"hypertab/custody"])),
-            tickets: blake2b_256_keyed(&seed, &[b"hypertab/relay-resume"]),
+            custody: options
+                .allows_custodial
+                .then(|| blake2b_256_keyed(&seed, &[b"hypertab/custody"]).into()),
+            tickets: blake2b_256_keyed(&seed, &[b"hypertab/relay-resume"]).into(),
             claims: BTreeMap::new(),
             held: BTreeSet::new(),
             kept: 0,
@@ -163,13 +165,13 @@ impl Bridge {
 
     /// Returns what seeds the keys of the streams of a client that gives its own away.
     fn custody_seed(&self, link: LinkId) -> Option<[u8; 32]> {
-        self.custody.map(|seed| blake2b_256_keyed(&seed, &[&link.0.to_le_bytes()]))
+        self.custody.as_ref().map(|seed| blake2b_256_keyed(&**seed, &[&link.0.to_le_bytes()]))
     }
 
     /// Returns what the client of a link may come back with, if links are held here.
     fn ticket(&self, link: LinkId) -> Option<Ticket> {
         let grace = self.limits.resume_grace?;
-        let token = Token(blake2b_256_keyed(&self.tickets, &[&link.0.to_le_bytes()]));
+        let token = Token(blake2b_256_keyed(&*self.tickets, &[&link.0.to_le_bytes()]));
         Some(Ticket { token, grace })
     }
 
