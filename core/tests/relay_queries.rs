@@ -106,10 +106,17 @@ fn terms_are_left_out_where_a_relay_has_no_words_for_them_and_kept_to_limits_whe
     let is_announce = |message: &Message| matches!(message, Message::Announce { .. });
     let sent = |client: &mut Client| core::iter::from_fn(|| client.poll_transmit(true)).collect::<Vec<_>>();
     assert!(!sent(&mut client).iter().any(is_announce), "the relay has not said yet what it knows");
-    client.handle_questions(false);
-    assert_eq!(sent(&mut client).iter().filter(|message| is_announce(message)).count(), 1);
-    client.announce([8; 32], &pair(1), terms.clone(), Instant::EPOCH);
-    assert_eq!(sent(&mut client).iter().filter(|message| is_announce(message)).count(), 1);
+    // One that takes no questions, and an older one that takes some.
+    let mut older = Client::new([1; 32], [2; 32], Instant::EPOCH);
+    older.announce([7; 32], &pair(1), terms.clone(), Instant::EPOCH);
+    client.handle_no_questions();
+    older.handle_questions(&[]);
+    for mut client in [client, older] {
+        assert_eq!(sent(&mut client).iter().filter(|message| is_announce(message)).count(), 1);
+        client.announce([8; 32], &pair(1), terms.clone(), Instant::EPOCH);
+        assert_eq!(sent(&mut client).iter().filter(|message| is_announce(message)).count(), 1);
+        assert_eq!(client.poll_question(), None);
+    }
 
     let mut quotas = Quotas::default();
     quotas.link.topics = Some(1);
@@ -122,6 +129,32 @@ fn terms_are_left_out_where_a_relay_has_no_words_for_them_and_kept_to_limits_whe
         assert!(world.tabs[tab].is_finished(query));
     }
     assert_eq!(world.bridge.counters().announces, 1, "the second topic is one too many");
+}
+
+#[test]
+fn a_client_is_ready_once_the_relay_has_said_what_it_takes() {
+    let ready = |client: &mut Client| {
+        core::iter::from_fn(|| client.poll_event())
+            .filter_map(|event| if let ClientEvent::Ready { address } = event { Some(address) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let address = SocketAddrV4::new([10, 0, 0, 3].into(), 2);
+    for (handshake, expected) in
+        [(Some(&[1, 10, 0, 0, 3, 2, 0][..]), Some(address)), (Some(&[]), None), (None, None)]
+    {
+        let mut client = Client::new([1; 32], [2; 32], Instant::EPOCH);
+        client.await_questions();
+        client.handle_open(Instant::EPOCH);
+        assert_eq!(ready(&mut client), []);
+        match handshake {
+            Some(handshake) => client.handle_questions(handshake),
+            None => client.handle_no_questions(),
+        }
+        assert_eq!(ready(&mut client), [expected]);
+    }
+    let mut client = Client::new([1; 32], [2; 32], Instant::EPOCH);
+    client.handle_questions(&[1, 2]);
+    assert!(client.failure().is_some(), "half of an address");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
@@ -85,6 +86,8 @@ async function measureLoad () {
   }
 
   const ticks = processorTime(relay)
+  const ends = () => processorTime(tab) + processorTime(peer)
+  const before = ends()
   const { seconds, failed } = await tab.ask('dial', { dials: LOAD_DIALS, atOnce: DIALS_AT_ONCE }, LOAD_PATIENCE)
   print('load, dials without an answer', failed, 'of 2,000')
   print('load, connections set up', LOAD_DIALS / seconds, '1/s')
@@ -92,6 +95,7 @@ async function measureLoad () {
   print('load, processor of a connection', each, 'ms')
   // Tab and peer have no part in this: it is what the relay sets up with a processor of its own.
   print('load, connections of a second of processor', 1000 / each, '1/s')
+  printBound('load, ', (ends() - before) / LOAD_DIALS)
   for (const child of [tab, relay, peer, ...nodes]) await child.kill()
 }
 
@@ -129,6 +133,8 @@ async function measureTraffic () {
   }
 
   const ticks = processorTime(relay)
+  const ends = () => processorTime(process) + processorTime(peer)
+  const before = ends()
   const start = performance.now()
   let left = DIALS
   await Promise.all(Array.from({ length: DIALS_AT_ONCE }, async () => {
@@ -136,6 +142,7 @@ async function measureTraffic () {
   }))
   print('connections set up', DIALS / (performance.now() - start) * 1000, '1/s')
   print('processor of a connection', (processorTime(relay) - ticks) / DIALS, 'ms')
+  printBound('', (ends() - before) / DIALS)
   await client.destroy({ force: true })
   await native.destroy({ force: true })
   for (const child of [relay, peer]) await child.kill()
@@ -208,6 +215,12 @@ async function dial (dht, remote) {
     if (isOpen) return stream
     stream.destroy()
   }
+}
+
+/** What a relay that costs nothing would set up here, where the ends have all the cores. */
+function printBound (prefix, each) {
+  print(`${prefix}processor of both ends of a connection`, each, 'ms')
+  print(`${prefix}connections, were the relay free`, availableParallelism() * 1000 / each, '1/s')
 }
 
 /** A tab as raw bytes, so that thousands of them cost this process little. */

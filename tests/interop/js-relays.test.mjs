@@ -4,11 +4,16 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import test from 'node:test'
+import { fileURLToPath } from 'node:url'
 
+import UpstreamClient from '@hyperswarm/dht-relay'
+import Stream from '@hyperswarm/dht-relay/ws'
 import { DHT as Node, Hypercore, memory } from 'hypertab'
+import WebSocket from 'ws'
 
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
+import { startProcess } from './support/process.mjs'
 import { startProxy } from './support/proxy.mjs'
 import { startRelay } from './support/relay.mjs'
 import { createNative, createOurSwarm, startBothWays } from './support/swarms.mjs'
@@ -153,6 +158,45 @@ test('a key that another client proves to own is lost with an event', async (t) 
   assert.equal(error.code, 'SERVER_CLOSED')
   assert.equal(loser, server)
   assert.equal(server.listening, false)
+})
+
+test("a node over a stream of the program's, as upstream's client takes one, at either relay", async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const upstream = startProcess(t, process.execPath, [fileURLToPath(new URL('support/upstream-relay.mjs', import.meta.url)), ...bootstrap])
+  const urls = [(await startRelay(t, { bootstrap, args: ['--allow-private'] })).url, (await upstream.next('listening')).url]
+  const { dht: peer } = createNative(t, bootstrap)
+  const echo = (connection) => connection.on('error', () => {}).on('data', (data) => connection.write(data))
+  const server = await peer.createServer(echo).listen()
+  const answer = async (connection) => {
+    echo(connection).write(Buffer.from('hello'))
+    return String((await once(connection, 'data'))[0])
+  }
+  const play = async (Class, url) => {
+    const socket = new WebSocket(url)
+    const node = new Class(new Stream(true, socket), { custodial: false })
+    const ended = once(socket, 'close')
+    await node.ready()
+    const listening = node.createServer((connection) => { connection.on('error', () => {}).on('data', (data) => connection.write(data)) })
+    await listening.listen()
+    const { publicKey } = listening.address()
+    const notes = [await answer(node.connect(server.publicKey)), publicKey.equals(node.defaultKeyPair.publicKey), await answer(peer.connect(publicKey))]
+    await node.destroy()
+    await ended
+    return notes
+  }
+  for (const url of urls) assert.deepEqual(await play(Node, url), await play(UpstreamClient, url))
+
+  const socket = new WebSocket(urls[1])
+  const node = new Node(new Stream(true, socket))
+  await node.ready()
+  const connection = node.connect(server.publicKey)
+  assert.equal(await answer(connection), 'hello')
+  const events = []
+  for (const [name, emitter] of [['relay-close', node], ['close', node], ['close', connection]]) emitter.on(name, () => events.push(name))
+  socket.terminate()
+  await once(node, 'close')
+  assert.deepEqual(events, ['relay-close', 'close', 'close'])
+  assert.ok(node.destroyed, 'a stream is not made again')
 })
 
 async function startRelays (t, bootstrap, count) {

@@ -16,6 +16,7 @@ sameNodes('members of the class and of a node', async ({ DHT, create, other, not
   note(node.id, node.host, node.port, node.randomized, node.remoteAddress(), node.listening, shape(node.stats), shape(node.config), node.plugins)
   await node.fullyBootstrapped()
   note(await node.ready(), await node.bind(), node.bootstrapped, node.online)
+  note(Object.keys(node.address()), typeof node.address().host, node.address().port > 0)
   const server = await node.createServer().listen()
   note(node.host, typeof node.port, Object.keys(node.address()), node.address().family, server.address().host === node.host, server.address().port === node.port)
   const { active, total } = node.stats.queries
@@ -64,9 +65,11 @@ sameNodes('members of a server', async ({ DHT, create, note }) => {
 sameNodes('what a firewall is told', async ({ create, other, note }) => {
   const node = create()
   const payloads = []
+  const addresses = new Set()
   let verdict = () => false
   const server = node.createServer({
-    firewall (publicKey, payload) {
+    firewall (publicKey, payload, { host, port }) {
+      addresses.add(`${host} ${port > 0}`)
       payloads.push([publicKey.equals(other.defaultKeyPair.publicKey), { ...payload, addresses4: payload.addresses4.length > 0, udx: { ...payload.udx, id: typeof payload.udx.id } }])
       return verdict()
     }
@@ -88,7 +91,7 @@ sameNodes('what a firewall is told', async ({ create, other, note }) => {
   verdict = async () => { throw new Error('later, neither') }
   note(await call())
   verdict = async () => false
-  note(await call())
+  note(await call(), [...addresses])
 })
 
 sameNodes('terms of announcements', async ({ DHT, create, other, note }) => {
@@ -178,8 +181,19 @@ sameNodes('a connection as words, and one of a node that is gone', async ({ crea
   await stream.opened
   const { publicKey, remotePublicKey, rawStream, ...rest } = stream.toJSON()
   note(rest, publicKey === node.defaultKeyPair.publicKey.toString('hex'), remotePublicKey === server.publicKey.toString('hex'), typeof rawStream, rawStream !== null)
+  const { rawStream: raw } = stream
+  const ended = []
+  raw.on('close', () => ended.push('raw'))
+  stream.on('close', () => ended.push('stream'))
+  note(raw.connected, typeof raw.bytesReceived, typeof raw.bytesTransmitted, typeof raw.rtt, raw.destroying, raw.destroyed)
+  raw.destroy()
+  await closed(stream)
+  note(ended, raw.destroyed, stream.destroyed)
+  const last = node.connect(server.publicKey)
+  last.on('error', () => {})
+  await last.opened
   await node.destroy()
-  note(stream.destroyed, stream.toJSON().destroyed)
+  note(last.destroyed, last.toJSON().destroyed)
   const late = node.connect(server.publicKey)
   const error = await first(late, 'error')
   note(error instanceof Error, await late.opened, late.destroyed)

@@ -31,6 +31,8 @@ const nodes = (list) => list.map(({ id, host, port }) => [id.byteLength, host, t
 
 sameNodes('immutable values', async ({ create, other, note }) => {
   const [node, reader] = [create(), create()]
+  // Whoever asks earlier may not hear of every node.
+  await Promise.all([node, reader].map((each) => each.fullyBootstrapped()))
   const value = text('a value')
   const put = await node.immutablePut(value)
   note(put.hash, nodes(put.closestNodes), Object.keys(put))

@@ -199,7 +199,9 @@ fn reply(reply: &Reply) -> JsValue {
 
 fn relay_event(event: RelayEvent) -> Option<JsValue> {
     Some(match event {
-        RelayEvent::Opened { relay } => event!("relay-opened", relay.0),
+        RelayEvent::Opened { relay, address: at } => {
+            event!("relay-opened", relay.0, at.map_or(JsValue::NULL, address))
+        }
         RelayEvent::RoundTrip { relay, elapsed } => {
             event!("relay-round-trip", relay.0, elapsed.as_secs_f64() * 1000.0)
         }
@@ -244,8 +246,9 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
             let nodes: Array = nodes.into_iter().map(address).collect();
             event!("listening", server.0, address(at), nodes)
         }
-        RelayEvent::Incoming { incoming, server, remote_public_key, payload } => {
-            event!("firewall", incoming.0, server.0, bytes(&remote_public_key), bytes(&payload))
+        RelayEvent::Incoming { incoming, server, remote_public_key, payload, address: at } => {
+            let at = at.map_or(JsValue::NULL, address);
+            event!("firewall", incoming.0, server.0, bytes(&remote_public_key), bytes(&payload), at)
         }
         RelayEvent::Connection { server, link, remote_public_key } => {
             event!("connection", server.0, link.0, bytes(&remote_public_key))

@@ -21,11 +21,16 @@
 //! | 6 | closest | relay | `u32 query ‖ array(addr) nodes` |
 //! | 7 | announce | client | `u32 query ‖ u8 flags(1 clear) ‖ fixed32 topic ‖ fixed32 key ‖ uint bump ‖ array(addr) relays` |
 //! | 8 | reachable | relay | `u32 server ‖ array(addr) nodes` |
+//! | 9 | caller | relay | `u32 handshake ‖ addr peer` |
+//!
+//! The relay opens the channel with `u8 version ‖ addr relay`: 1, and where the DHT sees it. One that says nothing there is older and
+//! knows the types 0 to 6 only.
 //!
 //! Closest is about a lookup, announce or unannounce of upstream's protocol: the nodes that were closest, closest first, before
 //! that says that it has finished. Announce is upstream's with what that has no words for: what was announced before is taken
 //! back first, attention is asked for, and the record names these nodes; without any, those that know a key that is listened on
-//! at the relay. Reachable names those, before upstream's protocol says that it is listened on.
+//! at the relay. Reachable names those, before upstream's protocol says that it is listened on. Caller says where somebody is who
+//! asks to connect, as far as the relay knows, before upstream's protocol brings the handshake.
 //!
 //! Without the flag for writes a query is over with done. With it, it is over with forget, or 30 s after done. Commands are
 //! those of hyperdht: find peer, lookup, immutable get, and mutable get with the least version as its value; with the
@@ -36,12 +41,46 @@ use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
-use super::messages::{addresses_len, buffer, read_address, read_addresses, write_address, write_addresses};
+use super::messages::{
+    Node, addresses_len, buffer, read_address, read_addresses, write_address, write_addresses,
+};
 use crate::compact_encoding::{DecodeError, Encode, Reader, Result, Writer, buffer_len, uint_len};
 use crate::time::Duration;
 
 /// Name of the channel.
 pub const QUERY_PROTOCOL: &str = "hypertab/relay-queries";
+
+/// What a relay says of itself when it opens the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// Where the DHT sees the relay.
+    pub address: SocketAddrV4,
+}
+
+impl Greeting {
+    /// Reads what a relay said; `None` of an older one. What later ones add is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`DecodeError`] when the bytes are no such thing.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>> {
+        let reader = &mut Reader::new(bytes);
+        if reader.is_empty() || reader.u8()? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Self { address: read_address(reader)? }))
+    }
+
+    /// Writes it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.u8(GREETING_VERSION);
+        write_address(&mut writer, &self.address);
+        writer.into_vec()
+    }
+}
+
+const GREETING_VERSION: u8 = 1;
 
 /// Most bytes of a value that is written, with its signature: what fits one datagram everywhere.
 pub const MAX_VALUE: usize = 1200;
@@ -115,6 +154,7 @@ pub enum QueryMessage {
     Closest { query: u32, nodes: Vec<SocketAddrV4> },
     Announce { query: u32, topic: [u8; 32], public_key: [u8; 32], terms: AnnounceTerms },
     Reachable { server: u32, nodes: Vec<SocketAddrV4> },
+    Caller { handshake: u32, address: SocketAddrV4 },
 }
 
 /// What an announce has beyond a topic and a key.
@@ -141,6 +181,7 @@ impl QueryMessage {
             Self::Closest { .. } => 6,
             Self::Announce { .. } => 7,
             Self::Reachable { .. } => 8,
+            Self::Caller { .. } => 9,
         }
     }
 
@@ -220,7 +261,8 @@ impl QueryMessage {
                     AnnounceTerms { clears, bump: reader.uint()?, relay_addresses: read_addresses(reader)? };
                 Self::Announce { query, topic, public_key, terms }
             }
-            _ => Self::Reachable { server: query, nodes: read_addresses(reader)? },
+            8 => Self::Reachable { server: query, nodes: read_addresses(reader)? },
+            _ => Self::Caller { handshake: query, address: read_address(reader)? },
         }))
     }
 }
@@ -245,6 +287,7 @@ impl Encode for QueryMessage {
             Self::Written { reply, end, .. } => uint_len(u64::from(*reply)) + 1 + uint_len(end.error()),
             Self::Forget { .. } => 0,
             Self::Closest { nodes, .. } | Self::Reachable { nodes, .. } => addresses_len(nodes),
+            Self::Caller { .. } => Node::ADDRESS_LEN,
             Self::Announce { terms, .. } => {
                 1 + 64 + uint_len(terms.bump) + addresses_len(&terms.relay_addresses)
             }
@@ -308,6 +351,10 @@ impl Encode for QueryMessage {
                 writer.uint(end.error());
             }
             Self::Forget { query } => writer.u32(*query),
+            Self::Caller { handshake, address } => {
+                writer.u32(*handshake);
+                write_address(writer, address);
+            }
             Self::Closest { query, nodes } | Self::Reachable { server: query, nodes } => {
                 writer.u32(*query);
                 write_addresses(writer, nodes);
@@ -343,7 +390,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// Number of the last message that is known.
-const LAST_TYPE: u64 = 8;
+const LAST_TYPE: u64 = 9;
 
 const CLEARS: u8 = 1;
 const INTERNAL: u8 = 1;
@@ -380,7 +427,7 @@ mod tests {
         };
         let find_node =
             Question { is_internal: true, may_write: false, command: 2, value: None, ..ask.clone() };
-        let cases: [(QueryMessage, u64, Vec<u8>); 11] = [
+        let cases: [(QueryMessage, u64, Vec<u8>); 12] = [
             (
                 QueryMessage::Ask { query: 1, question: ask },
                 0,
@@ -447,6 +494,11 @@ mod tests {
                 8,
                 [9, 0, 0, 0, 1, 10, 0, 0, 3, 2, 0].to_vec(),
             ),
+            (
+                QueryMessage::Caller { handshake: 9, address: address(3, 2) },
+                9,
+                [9, 0, 0, 0, 10, 0, 0, 3, 2, 0].to_vec(),
+            ),
         ];
         for (message, message_type, bytes) in cases {
             assert_eq!(message.message_type(), message_type);
@@ -454,6 +506,16 @@ mod tests {
             assert_eq!(message.encoded_len(), bytes.len());
             assert_eq!(QueryMessage::decode(message_type, &bytes.into()), Ok(Some(message)));
         }
+    }
+
+    #[test]
+    fn a_greeting_says_where_the_relay_is() {
+        let greeting = Greeting { address: SocketAddrV4::new([10, 0, 0, 3].into(), 2) };
+
+        assert_eq!(greeting.encode(), [1, 10, 0, 0, 3, 2, 0]);
+        assert_eq!(Greeting::decode(&[2, 10, 0, 0, 3, 2, 0, 7]), Ok(Some(greeting)), "a later one");
+        assert_eq!(Greeting::decode(&[]), Ok(None), "an older one");
+        assert!(Greeting::decode(&[1, 10, 0]).is_err());
     }
 
     #[test]

@@ -108,8 +108,12 @@ impl Engine {
             )
         });
         let [channel, credit, asking, resuming] = channels.unwrap_or_default();
+        let mut client = Client::new(public_key, seed, now);
+        if asking.is_some() {
+            client.await_questions();
+        }
         let entry = RelayEntry {
-            client: Client::new(public_key, seed, now),
+            client,
             control,
             resumption: Resumption::new(resuming),
             channel,
@@ -356,10 +360,10 @@ impl Engine {
                 if Some(channel) == entry.credit => {}
             MuxEvent::Closed { channel } if Some(channel) == entry.asking => {
                 entry.asking = None;
-                entry.client.handle_questions(false);
+                entry.client.handle_no_questions();
             }
-            MuxEvent::Opened { channel, .. } if Some(channel) == entry.asking => {
-                entry.client.handle_questions(true);
+            MuxEvent::Opened { channel, handshake } if Some(channel) == entry.asking => {
+                entry.client.handle_questions(&handshake);
             }
             MuxEvent::Message { channel, message_type, payload } if Some(channel) == entry.asking => {
                 entry.client.handle_question_message(message_type, &payload, now);
@@ -466,7 +470,7 @@ impl Engine {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
         let server_id = |entry: &RelayEntry, server| entry.servers.get(&server).map(|server| server.id);
         match event {
-            ClientEvent::Ready => self.emit(Event::Relay(RelayEvent::Opened { relay })),
+            ClientEvent::Ready { address } => self.emit(Event::Relay(RelayEvent::Opened { relay, address })),
             ClientEvent::RoundTrip { elapsed } => {
                 self.emit(Event::Relay(RelayEvent::RoundTrip { relay, elapsed }));
             }
@@ -524,7 +528,7 @@ impl Engine {
                 }
                 self.emit(Event::Relay(RelayEvent::ServerClosed { server: state.id }));
             }
-            ClientEvent::Incoming { incoming, server, remote_public_key, payload } => {
+            ClientEvent::Incoming { incoming, server, remote_public_key, payload, address } => {
                 self.last_id += 1;
                 let id = IncomingId(self.last_id);
                 let Some(server) = server_id(entry, server) else { return };
@@ -533,7 +537,8 @@ impl Engine {
                 while entry.incoming.len() > MAX_INCOMING {
                     entry.incoming.pop_first();
                 }
-                let event = RelayEvent::Incoming { incoming: id, server, remote_public_key, payload };
+                let event =
+                    RelayEvent::Incoming { incoming: id, server, remote_public_key, payload, address };
                 self.emit(Event::Relay(event));
             }
             ClientEvent::Connection { stream, server, session } => {

@@ -329,8 +329,8 @@ impl World {
             tab.mux.handle_message(frame);
             while let Some(event) = tab.mux.poll_event().expect("the relay is ours") {
                 match event {
-                    MuxEvent::Opened { channel, .. } if channel == tab.asking => {
-                        tab.client.handle_questions(true);
+                    MuxEvent::Opened { channel, handshake } if channel == tab.asking => {
+                        tab.client.handle_questions(&handshake);
                     }
                     MuxEvent::Message { channel, message_type, payload } if channel == tab.asking => {
                         tab.client.handle_question_message(message_type, &payload, self.now);

@@ -254,7 +254,7 @@ impl Keeper {
 
     fn handle_relay(&mut self, event: RelayEvent, now: Instant) {
         match event {
-            RelayEvent::Opened { relay } => {
+            RelayEvent::Opened { relay, .. } => {
                 let _ = self.engine.listen(relay, &self.key_pair, true);
                 self.relay = Some(relay);
                 let keys: Vec<_> = self

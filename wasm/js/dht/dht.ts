@@ -13,7 +13,8 @@ import type { Mux } from '../links/mux.js'
 import { ConnectionPool } from './pool.js'
 import { Announcement, type QueriedNode, Query, type QueryOptions, type QueryResult, type Reply, writableKey } from './query.js'
 import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, encodeAddresses } from './records.js'
-import { RelayClient } from './relay.js'
+import { ANY_HOST, RelayClient } from './relay.js'
+import { isMessageStream, type MessageStream } from './stream-socket.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
 
@@ -29,7 +30,7 @@ export type DHTEvents = {
   /** An attempt to reach a relay begins. */
   'relay-connecting': [url: string]
   'relay-open': [url: string]
-  /** The relay is gone; the next attempt begins in `retry` milliseconds. */
+  /** The relay is gone; the next attempt begins in `retry` milliseconds, or never where it was at the end of a stream. */
   'relay-close': [url: string, error: Error, retry: number]
   /** The connection to the relay broke. It is made again within `grace` milliseconds, and nothing ends, or the relay is gone. */
   'relay-interrupted': [url: string, error: Error, grace: number]
@@ -119,10 +120,12 @@ export class DHT extends EventEmitter<DHTEvents> {
   #connections = new Set<Connection>()
   #isOnline = false
 
-  constructor (options: DHTOptions = {}) {
+  /** A node behind the relays of its options, or behind the one at the other end of a stream, as upstream's `@hyperswarm/dht-relay`. */
+  constructor (source: DHTOptions | MessageStream = {}, more: DHTOptions = {}) {
     super()
-    const relays = options.relay ? [options.relay].flat() : DHT.defaultRelays
-    if (relays.length === 0) {
+    const options = isMessageStream(source) ? more : source
+    const relays = isMessageStream(source) ? source : options.relay ? [options.relay].flat() : DHT.defaultRelays
+    if (Array.isArray(relays) && relays.length === 0) {
       throw new HypertabError('RELAY_MISSING', 'a browser reaches the DHT through a relay: give { relay: \'wss://…\' }, or set DHT.defaultRelays')
     }
     this.connectionKeepAlive = options.connectionKeepAlive === false ? 0 : options.connectionKeepAlive || DEFAULTS.connectionKeepAlive
@@ -153,6 +156,8 @@ export class DHT extends EventEmitter<DHTEvents> {
         for (const server of this.listening) server.relayClosed()
         this.emit('relay-close', url, error, retry)
         if (wasOnline) this.emit('network-update')
+        // There is no other way: a stream is not made again.
+        if (retry === Infinity) void this.destroy({ force: true })
       }
     }, options.relayToken)
     this.relay.start()
@@ -192,11 +197,12 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Where the relay is, as the DHT sees it; null before that is known. */
   get host (): string | null {
-    return this.relay.address?.host ?? null
+    const host = this.relay.address?.host ?? ANY_HOST
+    return host === ANY_HOST ? null : host
   }
 
   get port (): number {
-    return this.relay.address?.port ?? 0
+    return this.host === null ? 0 : this.relay.address!.port
   }
 
   /** A node of its own would have a socket. */
@@ -463,8 +469,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     const { RTCPeerConnection: Class = globalThis.RTCPeerConnection, iceServers, ...policy } = option === true ? {} : option
     if (Class === undefined) return 'NO_WEBRTC'
     return (connection, mux) => new DirectPath(connection, mux, Class, () => {
-      const { address } = this.relay
-      const own = address && address.port > 0 ? [{ urls: `stun:${address.host}:${address.port}` }] : []
+      const own = this.port > 0 ? [{ urls: `stun:${this.host}:${this.port}` }] : []
       return { ...policy, iceServers: iceServers ?? own }
     })
   }

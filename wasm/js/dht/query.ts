@@ -117,7 +117,7 @@ abstract class Search extends Readable {
         return
       }
       const { from, id, to, token, peers } = raw as { from: Address, id: Uint8Array | null, to: Address, token: Uint8Array, peers: AnnouncedPeer[] }
-      relays.address ??= to
+      relays.seen(to)
       const reply = { ...unheard(from), from: { id: id && userBytes(id), ...from }, to, token: userBytes(token) }
       found.set(`${from.host}:${from.port}`, reply)
       const result: QueryResult = {
@@ -238,7 +238,7 @@ export class Query<T = unknown> extends Search {
     switch (kind) {
       case 'question-reply': {
         const reply = toReply(rest[0] as RawReply, this.map === whole)
-        this.dht.relay.address ??= reply.to
+        this.dht.relay.seen(reply.to)
         this.successes++
         this.#replies.push(reply)
         if (reply.from.id) this.#keep(reply)

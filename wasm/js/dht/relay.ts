@@ -6,6 +6,7 @@ import { HypertabError } from '../errors.js'
 import { openSocket, unrefTimer } from '../platform.js'
 import { homeOfEverything } from '../remote/router.js'
 import { call, listen, ready, unlisten } from '../runtime.js'
+import { isMessageStream, type MessageStream, StreamSocket } from './stream-socket.js'
 
 /** First and longest pause between two attempts, in milliseconds. */
 const FIRST_PAUSE = 100
@@ -40,8 +41,9 @@ export interface RelayEvents {
 
 /** Holds one relay open. */
 export class RelayClient {
+  /** None where a stream of the program's is the connection. */
   readonly urls: string[]
-  /** Where the DHT sees the relay that was used last. */
+  /** Where the DHT sees the relay that was used last, or where that listens; null before one has said so. */
   address: { host: string, port: number } | null = null
   /** The tokens of the addresses that have one, which events and errors do not show. */
   #tokens: Array<string | null>
@@ -66,10 +68,12 @@ export class RelayClient {
   #interruption: Error | null = null
   /** Attempts to do so. */
   #returns = 0
+  readonly #stream: MessageStream | null
   #ononline = (): void => { this.#online() }
 
-  constructor (urls: string[], keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents, token?: string) {
-    const relays = urls.map((url) => checkUrl(url, token))
+  constructor (source: string[] | MessageStream, keyPair: () => Promise<{ publicKey: Uint8Array, secretKey: Uint8Array }>, events: RelayEvents, token?: string) {
+    this.#stream = isMessageStream(source) ? source : null
+    const relays = isMessageStream(source) ? [] : source.map((url) => checkUrl(url, token))
     this.urls = relays.map(({ url }) => url)
     this.#tokens = relays.map(({ token }) => token)
     this.#keyPair = keyPair
@@ -88,7 +92,7 @@ export class RelayClient {
 
   /** The address of the relay while it is connected. */
   get url (): string | null {
-    return this.#handle === null ? null : this.urls[this.#index]!
+    return this.#handle === null ? null : this.urls[this.#index] ?? null
   }
 
   /** How long an answer of the relay takes at the moment, in milliseconds; null without an answer, or a relay. */
@@ -114,6 +118,11 @@ export class RelayClient {
     this.#starts++
     network.addEventListener?.('online', this.#ononline)
     void this.#connect()
+  }
+
+  /** A node of the DHT has said where it sees the relay. */
+  seen (address: { host: string, port: number }): void {
+    if (this.address === null || this.address.host === ANY_HOST) this.address = address
   }
 
   /** Disconnects for good, or until {@link start}. */
@@ -144,7 +153,7 @@ export class RelayClient {
   }
 
   async #connect (): Promise<void> {
-    const url = this.urls[this.#index]!
+    const url = this.urls[this.#index] ?? THE_STREAM
     const token = this.#tokens[this.#index] ?? null
     const start = this.#starts
     const isOver = (): boolean => !this.#running || start !== this.#starts
@@ -155,7 +164,7 @@ export class RelayClient {
       this.#events.connecting(url)
       const relay = call((engine) => {
         if (!engine.openRelay) throw new HypertabError('NOT_SUPPORTED', 'this engine has no relay client')
-        return engine.openRelay(socketTo(url, token), publicKey, secretKey)
+        return engine.openRelay(this.#stream ? socketOver(this.#stream) : socketTo(url, token), publicKey, secretKey)
       })
       this.#opening = relay
       this.#opened = setTimeout(() => {
@@ -173,6 +182,7 @@ export class RelayClient {
       clearTimeout(this.#opened)
       this.#opening = null
       this.#handle = relay
+      this.address = rest as { host: string, port: number } | null
       this.#failures = 0
       for (const waiter of this.#waiting) waiter.resolve(relay)
       this.#waiting.clear()
@@ -254,6 +264,11 @@ export class RelayClient {
   #failed (url: string, error: Error): void {
     if (!this.#running) return
     this.#lastError = error
+    if (this.#stream) {
+      this.stop(error)
+      this.#events.close(url, error, Infinity)
+      return
+    }
     this.#index = (this.#index + 1) % this.urls.length
     const rounds = Math.floor(this.#failures++ / this.urls.length)
     const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** Math.min(rounds, 10))
@@ -286,6 +301,18 @@ const network = globalThis as {
   removeEventListener?: (name: string, listener: () => void) => void
   navigator?: { onLine?: boolean }
 }
+
+/** Host of a relay that does not know yet where the DHT sees it. */
+export const ANY_HOST = '0.0.0.0'
+
+/** A stream of the program's as a socket. The engine has to be where the program is. */
+function socketOver (stream: MessageStream): unknown {
+  if (homeOfEverything()) throw new HypertabError('NOT_SUPPORTED', 'a stream cannot be handed to the worker that the engine is in: give the address of a relay')
+  return new StreamSocket(stream)
+}
+
+/** What stands for the address of a relay at the end of a stream. */
+const THE_STREAM = 'the stream'
 
 /** A socket to a relay. Where there is a worker for it, the socket is there. */
 function socketTo (url: string, token: string | null): unknown {

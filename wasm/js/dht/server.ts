@@ -20,7 +20,7 @@ export type ServerEvents = {
 }
 
 export interface ServerOptions {
-  /** Whether to refuse somebody. The address of who asks is the relay's to know, and null here. */
+  /** Whether to refuse somebody. The address is where the relay sees who asks; null at a relay that does not say. */
   firewall?: Firewall
   /** Keeps one connection to each key. */
   pool?: ConnectionPool | null
@@ -211,7 +211,7 @@ export class Server extends EventEmitter<ServerEvents> {
         this.#onconnection(...rest as [number, Uint8Array, Uint8Array | null | undefined])
         break
       case 'firewall':
-        void this.#judge(rest[0] as number, userBytes(rest[1] as Uint8Array), rest[2] as Uint8Array)
+        void this.#judge(rest[0] as number, userBytes(rest[1] as Uint8Array), rest[2] as Uint8Array, rest[3] as Address | null)
         break
       case 'server-closed':
         unlisten('server', handle)
@@ -231,10 +231,10 @@ export class Server extends EventEmitter<ServerEvents> {
     if (!this.emit('connection', connection)) connection.destroy()
   }
 
-  async #judge (handshake: number, remotePublicKey: Uint8Array, payload: Uint8Array): Promise<void> {
+  async #judge (handshake: number, remotePublicKey: Uint8Array, payload: Uint8Array, address: Address | null): Promise<void> {
     let denied = true
     try {
-      denied = !!(await this.firewall(remotePublicKey, decodePayload(payload), null))
+      denied = !!(await this.firewall(remotePublicKey, decodePayload(payload), address))
     } catch {
       // Who cannot be judged is not let in.
     }

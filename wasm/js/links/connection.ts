@@ -11,6 +11,7 @@ import { keyPair as createKeyPair } from '../support/crypto.js'
 import { Bridge } from './bridge.js'
 import type { DirectPath, PathReason } from './direct.js'
 import { Mux } from './mux.js'
+import { CarriedTransport } from './transport.js'
 
 export interface ConnectionKeys {
   publicKey: Uint8Array
@@ -45,14 +46,6 @@ export interface ConnectionEvents extends DuplexEvents {
   open: []
   /** Of a stream that runs through a relay: it goes another way, or the reason has changed. */
   path: [path: 'relay' | 'direct', reason: PathReason]
-}
-
-/** What stands for the transport of a link that the engine carries. */
-export interface CarriedTransport {
-  readonly bytesReceived: number
-  readonly bytesTransmitted: number
-  readonly rtt: number
-  toJSON (): object
 }
 
 /**
@@ -123,7 +116,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.path = carried ? 'relay' : null
     this.pathReason = !carried ? null : typeof direct === 'function' ? 'DIALLED' : direct
     this.#bridge = carried ? null : new Bridge(this)
-    this.rawStream = this.#bridge ?? this.#carriedTransport()
+    this.rawStream = this.#bridge ?? new CarriedTransport(this)
     void this.#start(carried, options.keyPair ?? null)
   }
 
@@ -505,16 +498,6 @@ export class Connection extends Duplex<ConnectionEvents> {
     const link = this.#link
     if (link !== null && !this.#over) this.#counted = look((engine) => engine.linkStats(link)) ?? this.#counted
     return this.#counted
-  }
-
-  #carriedTransport (): CarriedTransport {
-    const connection = this
-    return {
-      get bytesReceived () { return connection.rawBytesRead },
-      get bytesTransmitted () { return connection.rawBytesWritten },
-      rtt: 0,
-      toJSON () { return { bytesReceived: this.bytesReceived, bytesTransmitted: this.bytesTransmitted } }
-    }
   }
 }
 

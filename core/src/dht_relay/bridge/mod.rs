@@ -563,10 +563,10 @@ impl Bridge {
                     session.noise_send(connection, payload, port, now);
                 });
             }
-            Event::NoiseReceive { connection, server, message, .. } => {
+            Event::NoiseReceive { connection, server, message, from } => {
                 self.counters.accepts += u64::from(server.is_some());
                 self.with_connection(connection, server, now, |session, port| {
-                    session.noise_receive(connection, server, message, port, now);
+                    session.noise_receive(connection, server, message, from, port, now);
                 });
             }
             Event::Connected { connection, server, remote_public_key, .. } => {

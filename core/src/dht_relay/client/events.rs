@@ -33,7 +33,10 @@ pub struct IncomingId(pub u32);
 #[derive(Clone, Debug)]
 pub enum ClientEvent {
     /// The relay is there.
-    Ready,
+    Ready {
+        /// Where the DHT sees it, if it says so.
+        address: Option<SocketAddrV4>,
+    },
     /// The relay has answered a [`ping`](super::Client::ping).
     RoundTrip {
         /// After so long.
@@ -119,6 +122,8 @@ pub enum ClientEvent {
         remote_public_key: [u8; 32],
         /// What the peer's relay says about it: an encoded noise payload.
         payload: Bytes,
+        /// Where the peer is, from a relay that says so.
+        address: Option<SocketAddrV4>,
     },
     /// A peer has connected: start the secret stream as responder.
     Connection {

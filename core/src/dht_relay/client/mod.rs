@@ -58,6 +58,9 @@ pub struct Client {
     heard: Instant,
     /// When the relay was asked for a sign of life that is not here yet.
     pinged: Option<Instant>,
+    /// The relay opened the channel.
+    is_open: bool,
+    /// The owner knows that the relay is there.
     is_ready: bool,
     failure: Option<Failure>,
 }
@@ -127,6 +130,7 @@ impl Client {
             events: VecDeque::new(),
             heard: now,
             pinged: None,
+            is_open: false,
             is_ready: false,
             failure: None,
         };
@@ -307,10 +311,8 @@ impl Client {
     /// Notes that the relay opened the channel.
     pub fn handle_open(&mut self, now: Instant) {
         self.heard = now;
-        if !self.is_ready {
-            self.is_ready = true;
-            self.events.push_back(ClientEvent::Ready);
-        }
+        self.is_open = true;
+        self.tell_ready();
     }
 
     /// Takes a message.
@@ -535,6 +537,7 @@ impl Client {
 
     fn respond(&mut self, id: u32, server_alias: u32, message: &[u8], now: Instant) {
         let ephemeral = self.ephemeral();
+        let address = self.caller(id);
         let Some(own) = self.servers_by_remote.get(&server_alias).copied() else { return };
         let Some(server) = self.servers.get(&own).filter(|server| !server.is_closing) else { return };
         let key_pair = &server.key_pair;
@@ -550,6 +553,7 @@ impl Client {
             server: ServerId(own),
             remote_public_key: incoming.remote_public_key,
             payload: incoming.payload,
+            address,
         });
     }
 

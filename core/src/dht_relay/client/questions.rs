@@ -2,12 +2,13 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
 use super::super::messages::Message;
 use super::super::next_number;
-use super::super::queries::{AnnounceTerms, QueryMessage, Question, SearchEnd};
+use super::super::queries::{AnnounceTerms, Greeting, QueryMessage, Question, SearchEnd};
 use super::{Client, ClientEvent, Failure, QUERY_TIMEOUT, QueryError, QueryId};
 use crate::collections::BTreeMap;
 use crate::time::Instant;
@@ -17,6 +18,12 @@ use crate::time::Instant;
 pub(super) struct Questions {
     /// Whether the relay takes questions; `None` while it has not said so.
     is_open: Option<bool>,
+    /// The relay is of use only once it has said so.
+    is_awaited: bool,
+    /// What the relay said of itself; nothing from one that does not know of terms.
+    greeting: Option<Greeting>,
+    /// Where somebody is whose handshake comes next.
+    caller: Option<(u32, SocketAddrV4)>,
     asked: BTreeMap<u32, Asked>,
     outbox: VecDeque<QueryMessage>,
 }
@@ -79,24 +86,65 @@ impl Client {
         public_key: [u8; 32],
         terms: AnnounceTerms,
     ) -> bool {
-        if self.questions.is_open == Some(false) || terms == AnnounceTerms::default() {
+        let has_no_words = self.questions.is_open.is_some() && self.questions.greeting.is_none();
+        if has_no_words || terms == AnnounceTerms::default() {
             return false;
         }
         self.questions.outbox.push_back(QueryMessage::Announce { query, topic, public_key, terms });
         true
     }
 
-    /// Notes whether the relay takes questions.
-    pub fn handle_questions(&mut self, is_open: bool) {
-        self.questions.is_open = Some(is_open);
-        if !is_open {
-            for message in core::mem::take(&mut self.questions.outbox) {
-                if let QueryMessage::Announce { query, topic, public_key, .. } = message {
-                    self.send(Message::Announce { query, topic, public_key, secret_key: None });
-                }
-            }
-            self.end_questions(QueryError::NotSupported);
+    /// Waits with [`ClientEvent::Ready`] for what the relay says about questions.
+    pub fn await_questions(&mut self) {
+        self.questions.is_awaited = true;
+    }
+
+    /// Notes that the relay takes questions, and what it says of itself.
+    pub fn handle_questions(&mut self, handshake: &[u8]) {
+        match Greeting::decode(handshake) {
+            Ok(greeting) => self.questions.greeting = greeting,
+            Err(error) => return self.fail(Failure::Malformed(error)),
         }
+        self.questions.is_open = Some(true);
+        if self.questions.greeting.is_none() {
+            self.announce_plainly();
+        }
+        self.tell_ready();
+    }
+
+    /// Notes that the relay takes no questions.
+    pub fn handle_no_questions(&mut self) {
+        self.questions.is_open = Some(false);
+        self.questions.greeting = None;
+        self.announce_plainly();
+        self.end_questions(QueryError::NotSupported);
+        self.tell_ready();
+    }
+
+    /// Announces without terms what waits for a relay that has no words for them.
+    fn announce_plainly(&mut self) {
+        for message in core::mem::take(&mut self.questions.outbox) {
+            if let QueryMessage::Announce { query, topic, public_key, .. } = message {
+                self.send(Message::Announce { query, topic, public_key, secret_key: None });
+            } else {
+                self.questions.outbox.push_back(message);
+            }
+        }
+    }
+
+    /// Says once that the relay is there.
+    pub(super) fn tell_ready(&mut self) {
+        let is_answered = !self.questions.is_awaited || self.questions.is_open.is_some();
+        if self.is_open && !self.is_ready && is_answered && self.failure.is_none() {
+            self.is_ready = true;
+            let address = self.questions.greeting.map(|greeting| greeting.address);
+            self.events.push_back(ClientEvent::Ready { address });
+        }
+    }
+
+    /// Returns where somebody is who asks to connect, from a relay that has said so.
+    pub(super) fn caller(&mut self, handshake: u32) -> Option<SocketAddrV4> {
+        self.questions.caller.take().filter(|(id, _)| *id == handshake).map(|(_, address)| address)
     }
 
     /// Takes a message of the channel of [`QUERY_PROTOCOL`](super::super::queries::QUERY_PROTOCOL).
@@ -149,6 +197,10 @@ impl Client {
                 if let Some(state) = self.servers.get_mut(&server) {
                     state.nodes = nodes;
                 }
+                return;
+            }
+            QueryMessage::Caller { handshake, address } => {
+                self.questions.caller = Some((handshake, address));
                 return;
             }
             // What is over, and what only a relay is told.

@@ -9,7 +9,7 @@ use super::super::backend::Backend;
 use super::super::credit::{CREDIT_PROTOCOL, Credit};
 use super::super::limits::Refusal;
 use super::super::messages::{Message, NoiseStage, SignRequest, StreamAlias};
-use super::super::queries::{AnnounceTerms, QUERY_PROTOCOL, QueryMessage};
+use super::super::queries::{AnnounceTerms, Greeting, QUERY_PROTOCOL, QueryMessage};
 use super::super::quota::Resource;
 use super::super::resume::RESUME_PROTOCOL;
 use super::super::{next_number, signing};
@@ -29,8 +29,9 @@ impl Session {
             MuxEvent::RemoteOpen { protocol, .. }
                 if protocol == QUERY_PROTOCOL && self.questions.is_none() =>
             {
-                self.questions =
-                    self.mux.open(&OpenChannel { protocol: QUERY_PROTOCOL, ..OpenChannel::default() });
+                let handshake = &Greeting { address: backend.public_address() }.encode();
+                let channel = OpenChannel { protocol: QUERY_PROTOCOL, handshake, ..OpenChannel::default() };
+                self.questions = self.mux.open(&channel);
             }
             MuxEvent::RemoteOpen { open, protocol, handshake, .. } if protocol == RESUME_PROTOCOL => {
                 self.resume_opened(open, &handshake);

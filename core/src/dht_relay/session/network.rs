@@ -137,6 +137,7 @@ impl Session {
         connection: ConnectionId,
         server: Option<ServerId>,
         message: Bytes,
+        from: Address,
         backend: &mut impl Backend,
         now: Instant,
     ) {
@@ -172,6 +173,7 @@ impl Session {
             }
             return;
         }
+        self.answer(&QueryMessage::Caller { handshake: id, address: from.into() });
         self.send(&Message::NoiseReceive { id, server_alias: Some(server_alias), message });
     }
 

@@ -57,7 +57,8 @@ impl Session {
             | QueryMessage::Done { .. }
             | QueryMessage::Written { .. }
             | QueryMessage::Closest { .. }
-            | QueryMessage::Reachable { .. } => {}
+            | QueryMessage::Reachable { .. }
+            | QueryMessage::Caller { .. } => {}
         }
     }
 

@@ -38,6 +38,8 @@ pub enum RelayEvent {
     Opened {
         /// Which.
         relay: RelayId,
+        /// Where the DHT sees it, if it says so.
+        address: Option<SocketAddrV4>,
     },
     /// The relay has answered a [`ping`](Engine::ping_relay).
     RoundTrip {
@@ -131,6 +133,8 @@ pub enum RelayEvent {
         remote_public_key: PublicKey,
         /// What it says about itself: an encoded noise payload.
         payload: Bytes,
+        /// Where it is, from a relay that says so.
+        address: Option<SocketAddrV4>,
     },
     /// A peer has connected. [`Event::LinkOpened`] follows.
     Connection {

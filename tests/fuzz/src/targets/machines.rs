@@ -495,7 +495,10 @@ pub fn relay_client(mut data: &[u8]) {
                     AnnounceTerms { bump: 1, ..AnnounceTerms::default() },
                     now,
                 )),
-                2 if op & 32 == 0 => client.handle_questions(op & 64 == 0),
+                2 if op & 32 == 0 => match op & 64 {
+                    0 => client.handle_questions(&question_message(data).1),
+                    _ => client.handle_no_questions(),
+                },
                 2 => {
                     let question = Question {
                         is_internal: false,
