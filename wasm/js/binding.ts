@@ -127,6 +127,8 @@ export interface BeeCacheHandle {
 
 /** An entry of a bee as it crosses the border. */
 export type RawEntry = [seq: number, key: Uint8Array, value: Uint8Array | null]
+/** Entries at once: of each its block, the length of its key, and that of its value, or -1 without one; then all keys and values. */
+export type RawEntries = [numbers: Float64Array, bytes: Uint8Array]
 export type RawChange = [entry: RawEntry, isDeletion: boolean]
 export type RawDifference = [left: RawEntry | null, right: RawEntry | null]
 
@@ -145,6 +147,7 @@ export interface BeeWalkHandle {
   isLinked (seq: number, skipMissing: boolean): unknown
   open (): unknown
   next (): unknown
+  nextEntries (most: number): unknown
   nextPending (batch: BeeWalkHandle): unknown
   finish (): Uint8Array[]
   askRange (version: number): Uint8Array | undefined

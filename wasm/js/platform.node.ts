@@ -49,6 +49,10 @@ export function userBytes (bytes: Uint8Array): Uint8Array {
   return copy
 }
 
+export function textOf (bytes: Uint8Array): string {
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString()
+}
+
 export function bytesFrom (value: unknown): Uint8Array {
   return Buffer.from(value as string)
 }

@@ -74,6 +74,9 @@ export function userBytes (bytes: Uint8Array): Uint8Array {
   return bytes
 }
 
+/** Text of what users get. */
+export { toUtf8 as textOf } from './support/bytes.js'
+
 /** Bytes of something that is no Uint8Array. */
 export function bytesFrom (value: unknown): Uint8Array {
   if (typeof value === 'string') return new TextEncoder().encode(value)

@@ -14,11 +14,14 @@ use hypertab_core::hyperbee::{
     BatchWriter, BlockCache, Change, DiffCursor, Entry, HistoryCursor, HistoryRange, LoadedBlocks, Range,
     RangeCursor, ReadError, Trace, View, decode_header, header_block,
 };
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Float64Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::events::{bytes, number, object};
 use crate::options::{Options, integer};
+
+/// Bytes of entries after which no more are given along.
+const ENTRY_BYTES: usize = 64 << 10;
 
 /// Decoded blocks of one core and fork, shared by everything that reads it.
 #[wasm_bindgen]
@@ -266,6 +269,30 @@ impl BeeWalk {
             }),
             Work::Lookup | Work::Batch(_) | Work::Answer(_) => Ok(none),
         })
+    }
+
+    /// Goes on to the next entries of a range, up to so many, as far as their blocks are here; null at the end. Of each come its block, the length
+    /// of its key, and that of its value, or -1 without one, and after them all keys and values in one array.
+    #[wasm_bindgen(js_name = nextEntries)]
+    pub fn next_entries(&mut self, most: usize) -> Result<JsValue, JsError> {
+        let Work::Range(start) = &mut self.work else { return Ok(JsValue::NULL) };
+        let mut cache = self.cache.borrow_mut();
+        let mut view = View::new(&self.loaded, &mut cache, self.version);
+        let (mut numbers, mut packed) = (Vec::new(), Vec::new());
+        while numbers.len() < 3 * most && packed.len() < ENTRY_BYTES {
+            let entry = match start.next(&mut view) {
+                Ok(Some(entry)) => entry,
+                // Whoever asks again is told.
+                _ if !numbers.is_empty() => break,
+                other => return ended(other.map(|_| JsValue::NULL)),
+            };
+            let value = entry.value.as_deref();
+            let value_len = value.map_or(-1.0, |value| value.len() as f64);
+            numbers.extend([number(entry.seq), entry.key.len() as f64, value_len]);
+            packed.extend_from_slice(&entry.key);
+            packed.extend_from_slice(value.unwrap_or_default());
+        }
+        Ok(Array::of2(&Float64Array::from(&numbers[..]), &bytes(&packed)).into())
     }
 
     /// Ends an answer with what was found so far.

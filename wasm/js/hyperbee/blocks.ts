@@ -1,6 +1,6 @@
 // Where the steps of a bee get their blocks: from a session of the core, which decrypts, waits and gives up.
 
-import type { BeeCacheHandle, BeeWalkHandle, RawEntry } from '../binding.js'
+import type { BeeCacheHandle, BeeWalkHandle, RawEntries, RawEntry } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { look } from '../runtime.js'
@@ -116,11 +116,42 @@ export async function takeLocal<T> (walk: BeeWalkHandle, session: Hypercore, ste
 
 /** Makes an entry of what the engine found. */
 export function finalEntry ([seq, key, value]: RawEntry, encoding: Encoding): Entry {
-  const [keyOf, valueOf] = [userBytes(key), value === null ? null : userBytes(value)]
+  return entryOf(seq, userBytes(key), value === null ? null : userBytes(value), encoding)
+}
+
+/** Entries that the engine found at once; each is decoded when it is taken. */
+export class FoundEntries {
+  readonly #numbers: Float64Array
+  readonly #bytes: Uint8Array
+  #next = 0
+  #at = 0
+
+  constructor ([numbers, bytes]: RawEntries) {
+    this.#numbers = numbers
+    this.#bytes = userBytes(bytes)
+  }
+
+  /** The next one; null when there are no more. */
+  take (encoding: Encoding): Entry | null {
+    const numbers = this.#numbers
+    const seq = numbers[this.#next]
+    if (seq === undefined) return null
+    const key = this.#cut(numbers[this.#next + 1]!)
+    const length = numbers[this.#next + 2]!
+    this.#next += 3
+    return entryOf(seq, key, length < 0 ? null : this.#cut(length), encoding)
+  }
+
+  #cut (length: number): Uint8Array {
+    return this.#bytes.subarray(this.#at, this.#at += length)
+  }
+}
+
+function entryOf (seq: number, key: Uint8Array, value: Uint8Array | null, encoding: Encoding): Entry {
   return {
     seq,
-    key: encoding.key ? encoding.key.decode(keyOf) : keyOf,
-    value: valueOf && (encoding.value ? encoding.value.decode(valueOf) : valueOf)
+    key: encoding.key ? encoding.key.decode(key) : key,
+    value: value && (encoding.value ? encoding.value.decode(value) : value)
   }
 }
 
@@ -177,7 +208,8 @@ async function giveLocal (walk: BeeWalkHandle, session: Hypercore, seq: number):
   }
 }
 
-function attempt<T> (session: Hypercore, step: () => T): T {
+/** Takes a step, whose failure says that a block is none of a bee. */
+export function attempt<T> (session: Hypercore, step: () => T): T {
   try {
     return step()
   } catch (error) {

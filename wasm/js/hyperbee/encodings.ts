@@ -1,6 +1,6 @@
 // Keys and values as bytes.
 
-import { bytesFrom, userBytes } from '../platform.js'
+import { bytesFrom, textOf, userBytes } from '../platform.js'
 import { concat, isBytes } from '../support/bytes.js'
 import { decodeValue, encodeValue, resolveEncoding, type CompactEncoding } from '../support/encoding.js'
 
@@ -40,6 +40,12 @@ const binary: BeeCodec = {
   decode: userBytes
 }
 
+const utf8: BeeCodec = {
+  name: 'utf-8',
+  encode: (value) => bytesFrom(isText(value) ? value : textBy(value)),
+  decode: textOf
+}
+
 const STRINGS: Record<string, string> = {
   ascii: 'ascii',
   'utf-8': 'utf-8',
@@ -59,9 +65,10 @@ export function codec (encoding?: BeeEncoding | null): BeeCodec {
       ? fromCompact(encoding as CompactEncoding, 'compact-encoding')
       : encoding as BeeCodec
   }
-  if (encoding === 'json' || encoding === 'ndjson') return fromCompact(resolveEncoding(encoding), encoding)
+  if (encoding === 'json' || encoding === 'ndjson') return { ...fromCompact(resolveEncoding(encoding), encoding), decode: (bytes) => JSON.parse(textOf(bytes)) }
   const name = encoding ? STRINGS[encoding] : undefined
   if (!name) return binary
+  if (name === 'utf-8') return utf8
   const text = fromCompact(resolveEncoding(encoding!), name)
   return { ...text, encode: (value) => text.encode(meant(name, typeof value === 'string' ? value : value.toString())) }
 }
@@ -143,6 +150,16 @@ function fromCompact (encoding: CompactEncoding, name: string): BeeCodec {
 function meant (name: string, text: string): string {
   if (name === 'hex') return /^([0-9a-f]{2})*/i.exec(text)![0]
   return name === 'base64' ? text.replace(/[^A-Za-z0-9+/_-]/g, '') : text
+}
+
+function isText (value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function textBy (value: { toString (): unknown }): string {
+  const text = value.toString()
+  if (isText(text)) return text
+  throw new TypeError(`text is needed, not ${text === null ? 'null' : typeof text}`)
 }
 
 function toBytes (value: unknown): Uint8Array {

@@ -2,10 +2,10 @@
 
 import { Readable } from 'streamx'
 
-import type { BeeWalkHandle, RawChange, RawDifference, RawEntry } from '../binding.js'
+import type { BeeWalkHandle, RawChange, RawDifference, RawEntries, RawEntry } from '../binding.js'
 import { look } from '../runtime.js'
 import type { Batch } from './batch.js'
-import { finalEntry, take, type Entry, type ReadOptions } from './blocks.js'
+import { attempt, finalEntry, FoundEntries, take, type Entry, type ReadOptions } from './blocks.js'
 import { engineBounds, type Bounds, type Encoding } from './encodings.js'
 import { ENTRIES_PER_QUESTION, HyperbeeExtension, type BeeExtension } from './extension.js'
 
@@ -61,8 +61,13 @@ export interface RangeSnapshot {
 export interface BeeIterator<T> {
   open (): Promise<void>
   next (): Promise<T | null>
+  /** As `next`, of what is here; undefined when it has to be waited for. Where the walk is, it does not say. */
+  here? (): T | null | undefined
   close (): Promise<void>
 }
+
+/** Entries that a stream has from a walk at once: as many as it keeps for its reader. */
+const ENTRIES_AT_ONCE = 16
 
 /** A walk over a range of a batch or of one version. */
 export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>> {
@@ -74,6 +79,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
   #walk: BeeWalkHandle | null = null
   #version = 0
   #isBegun = false
+  #found: FoundEntries | null = null
   #extension: HyperbeeExtension | BeeExtension | null
   /** Entries until peers are asked again. */
   #quiet = 0
@@ -108,13 +114,28 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     const entry = await this.#take(walk, step)
     if (this.#quiet > 0) this.#quiet--
     this.#isBegun = true
-    if (entry === null) {
-      // It came to a key behind the range.
-      if (walk.checkpoint().length > 0) this.#limit = 0
-      return null
-    }
+    if (entry === null) return this.#end(walk)
     if (this.#limit > 0) this.#limit--
     return finalEntry(entry, this.encoding)
+  }
+
+  /** @internal The walk itself is some entries ahead. */
+  here (): Entry<K, V> | null | undefined {
+    const walk = this.#walk
+    if (walk === null || (this.#limit !== -1 && this.#limit <= 0)) return null
+    if (this.batch.pending !== null || this.#options.onseq) return undefined
+    let entry = this.#found?.take(this.encoding)
+    if (!entry) {
+      const found = attempt(this.batch.core, () => walk.nextEntries(ENTRIES_AT_ONCE) as RawEntries | null | undefined | false)
+      if (!found) return found === null ? this.#end(walk) : undefined
+      walk.clear()
+      this.#found = new FoundEntries(found)
+      entry = this.#found.take(this.encoding)!
+    }
+    this.#isBegun = true
+    if (this.#quiet > 0) this.#quiet--
+    if (this.#limit > 0) this.#limit--
+    return entry
   }
 
   async close (): Promise<void> {
@@ -136,6 +157,13 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
       ended: this.opened && checkpoint.length === 0 && (this.#isBegun || this.batch.pending === null),
       checkpoint
     }
+  }
+
+  #end (walk: BeeWalkHandle): null {
+    this.#isBegun = true
+    // It came to a key behind the range.
+    if (walk.checkpoint().length > 0) this.#limit = 0
+    return null
   }
 
   async #take<T> (walk: BeeWalkHandle, step: () => T | undefined | false): Promise<T> {
@@ -285,6 +313,14 @@ export function streamOf<T> (begin: (isClosing: () => boolean) => Promise<BeeIte
     return closing
   }
   const settle = (work: Promise<unknown>, done: Done): void => { work.then(() => { done(null) }, done) }
+  const step = (): Promise<T | null> => {
+    try {
+      const here = iterator!.here?.()
+      return here === undefined ? iterator!.next() : Promise.resolve(here)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
   const stream = new Readable({
     ...options,
     ...(signal ? { signal } : {}),
@@ -295,7 +331,7 @@ export function streamOf<T> (begin: (isClosing: () => boolean) => Promise<BeeIte
       }), done)
     },
     read (done: Done) {
-      iterator!.next().then((value) => {
+      step().then((value) => {
         stream.push(value)
         done(null)
       }, done)

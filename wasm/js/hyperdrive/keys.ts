@@ -3,8 +3,8 @@
 import { exports as engine } from '../binding.js'
 import { decodeManifest, encodeManifest, manifestKey, createManifest, type Manifest, type ManifestInput } from '../hypercore/manifest.js'
 import { look } from '../runtime.js'
-import { userBytes } from '../platform.js'
-import { concat, fromUtf8, toUtf8 } from '../support/bytes.js'
+import { textOf, userBytes } from '../platform.js'
+import { concat, fromUtf8 } from '../support/bytes.js'
 
 /** A range of paths. */
 export interface PathRange {
@@ -23,7 +23,7 @@ const bound = (path: string | undefined): Uint8Array | undefined => path === und
 /** Files are one part of the bee. */
 export const pathEncoding = {
   encode: withPrefix,
-  decode: (key: Uint8Array): string => toUtf8(key.subarray(FILES.byteLength)),
+  decode: (key: Uint8Array): string => textOf(key.subarray(FILES.byteLength)),
   encodeRange ({ gt, gte, lt, lte }: PathRange): Record<string, Uint8Array> {
     const lower = bound(gt) ? { gt: bound(gt)! } : { gte: bound(gte) ?? userBytes(FILES) }
     const upper = bound(lt) ? { lt: bound(lt)! } : bound(lte) ? { lte: bound(lte)! } : { lt: userBytes(AFTER_FILES) }

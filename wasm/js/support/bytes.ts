@@ -42,10 +42,14 @@ export function concat (parts: Uint8Array[]): Uint8Array {
   return whole
 }
 
+const encoder = new TextEncoder()
+
 export function fromUtf8 (text: string): Uint8Array {
-  return new TextEncoder().encode(text)
+  return encoder.encode(text)
 }
 
+const decoder = new TextDecoder()
+
 export function toUtf8 (bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes)
+  return decoder.decode(bytes)
 }
