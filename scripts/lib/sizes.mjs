@@ -49,7 +49,7 @@ export const limits = {
   'blind-peering': { ceiling: 53_700 },
   hyperswarm: { ceiling: 65_000 },
   dht: { ceiling: 60_100 },
-  protomux: { ceiling: 49_400 },
+  protomux: { ceiling: 49_600 },
   storage: { ceiling: 44_000 },
   level: { ceiling: 61_400 },
   react: { ceiling: 4_000 },
