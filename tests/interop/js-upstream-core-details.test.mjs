@@ -372,7 +372,7 @@ sameWithBoth('what is refused is said in upstream\'s words', async ({ Hypercore,
 })
 
 sameWithBoth('what makes no sense as an argument', async ({ Hypercore, note, create, folder }) => {
-  const core = await create({ keyPair: crypto.keyPair(Buffer.alloc(32, 7)) })
+  const core = await create({ keyPair: crypto.keyPair(b4a.alloc(32, 7)) })
   await core.append(['aa', 'bbb', 'c'])
   // Upstream's would not close after that.
   const open = new Hypercore(folder())
@@ -386,20 +386,20 @@ sameWithBoth('what makes no sense as an argument', async ({ Hypercore, note, cre
   for (const index of [undefined, NaN, Infinity, 2 ** 53, 'x', 1.5]) note(await core.missingNodes(index))
   for (const proof of [{}, { fork: 7 }, 'x', 1]) note(await core.applyProof(proof))
   for (const index of [-1, 2 ** 53, 'x']) note(await outcome(core.core.replicator.push(index)))
-  note(await core.state.setUserData('key', Buffer.from('value')))
+  note(await core.state.setUserData('key', b4a.from('value')))
   const branch = core.session({ name: 'branch' })
   await branch.append('x')
   note(await core.commit(branch, { length: -1 }), await core.commit(branch, { length: null }), core.length)
   await branch.close()
-  for (const options of [{ keyPair: false }, { keyPair: '' }, { class: null }, { manifest: Buffer.from('a') }, { valueEncoding: 5 }, { onwait: false, onseq: 0 }]) {
+  for (const options of [{ keyPair: false }, { keyPair: '' }, { class: null }, { manifest: b4a.from('a') }, { valueEncoding: 5 }, { onwait: false, onseq: 0 }]) {
     const session = core.session(options)
     await session.ready()
     note(session.writable, session.constructor === Hypercore, session.onwait, session.onseq)
     await session.close()
   }
   for (const key of [-1, 1.5, true, () => {}]) note(await outcome(new Hypercore(folder(), key).ready()), await outcome(new Hypercore(folder(), { key }).ready()))
-  note(await outcomeOf(() => Hypercore.discoveryKey('x')), await outcomeOf(() => Hypercore.discoveryKey()), await outcomeOf(() => Hypercore.discoveryKey(Buffer.alloc(31))))
-  for (const keyPair of [{ publicKey: Buffer.alloc(5) }, { publicKey: 5 }]) note(await outcome(new Hypercore(folder(), { keyPair }).ready()))
+  note(await outcomeOf(() => Hypercore.discoveryKey('x')), await outcomeOf(() => Hypercore.discoveryKey()), await outcomeOf(() => Hypercore.discoveryKey(b4a.alloc(31))))
+  for (const keyPair of [{ publicKey: b4a.alloc(5) }, { publicKey: 5 }]) note(await outcome(new Hypercore(folder(), { keyPair }).ready()))
   for (const notDownloadingLinger of [-1, NaN, 1.5, 'x']) note((await create({ notDownloadingLinger })).opened)
   note(await outcome(Hypercore.treeHashFromStorage(core, 100)))
 })
@@ -428,7 +428,7 @@ sameWithBoth('what is known of a core that is closed', async ({ note, create }) 
   await core.append(['a', 'bb'])
   const head = () => {
     const { state, header, sessionStates } = core.core
-    return [state.length, state.byteLength, state.fork, state.roots.length, header.tree.length, header.hints.contiguousLength, sessionStates.length, state.hash().equals(header.tree.rootHash), state.signature.equals(header.tree.signature)]
+    return [state.length, state.byteLength, state.fork, state.roots.length, header.tree.length, header.hints.contiguousLength, sessionStates.length, b4a.equals(state.hash(), header.tree.rootHash), b4a.equals(state.signature, header.tree.signature)]
   }
   note(...head())
   await core.close()
@@ -455,4 +455,17 @@ sameWithBoth('a session of a snapshot is not bound to it', async ({ create, note
   await core.truncate(1)
   for (const index of [0, 1, 2, 3]) note(await outcome(snapshot.get(index, { wait: false })), await outcome(session.get(index, { wait: false })))
   note(session.length, snapshot.length)
+})
+
+sameWithBoth('a core that is signed somewhere else', async ({ Hypercore, folder, note }) => {
+  const { publicKey } = crypto.keyPair(b4a.alloc(32, 7))
+  for (const options of [{ keyPair: { publicKey } }, { keyPair: { publicKey, secretKey: null }, compat: true }, { keyPair: { publicKey }, key: Hypercore.key(publicKey) }]) {
+    const place = folder()
+    for (const given of [options, {}]) {
+      const core = new Hypercore(place, given)
+      await core.ready()
+      note(core.key, core.writable, core.keyPair, core.core.header.keyPair, core.core.compat, core.manifest?.signers)
+      await core.close()
+    }
+  }
 })

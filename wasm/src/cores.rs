@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use hypertab_core::compact_encoding::Encode as _;
+use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::{
     AppendOptions, CoreHandle, CoreId, Detours, EncryptionKey, Error, GetOptions, OpenCore, PeerId,
     RangeWish, RequestId, SeekOptions, SnapshotId, TruncateOptions, UpdateOptions,
@@ -36,6 +37,7 @@ pub(crate) fn open_options(options: &Options<'_>) -> Result<OpenCore, JsError> {
         key: options.key("key")?,
         discovery_key: options.key("discoveryKey")?,
         key_pair: options.key_pair("keyPair")?,
+        public_key: options.public_key("keyPair")?,
         is_compat: options.flag("compat").unwrap_or(false),
         manifest,
         is_legacy: options.flag("legacy").unwrap_or(false),
@@ -138,12 +140,13 @@ getters! {
     /// Whether blocks can be appended with the stored pair.
     core_has_secret_key coreHasSecretKey -> bool: |core| core.key_pair().is_some();
     /// The public half of the stored pair.
-    core_public_key corePublicKey -> Option<Uint8Array>: |core| core.key_pair().map(|pair| bytes(&pair.public_key));
-    /// The stored pair.
-    core_key_pair coreKeyPair -> Option<Object>: |core| core.key_pair().map(|pair| {
+    core_public_key corePublicKey -> Option<Uint8Array>: |core| core.stored_key_pair().map(|pair| bytes(&pair.public_key));
+    /// The stored pair, whose secret may be null.
+    core_key_pair coreKeyPair -> Option<Object>: |core| core.stored_key_pair().map(|pair| {
+        let secret = |pair: &KeyPair| bytes(&pair.secret_key.to_bytes()[..]).into();
         object(&[
             ("publicKey", bytes(&pair.public_key).into()),
-            ("secretKey", bytes(&pair.secret_key.to_bytes()[..]).into()),
+            ("secretKey", pair.key_pair.as_ref().map_or(JsValue::NULL, secret)),
         ])
     });
     /// Blocks in the log.

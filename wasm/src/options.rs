@@ -60,6 +60,12 @@ impl Options<'_> {
             None => Ok(None),
         }
     }
+
+    /// The public half of a `{ publicKey, secretKey }` pair.
+    pub(crate) fn public_key(&self, name: &'static str) -> Result<Option<[u8; 32]>, JsError> {
+        let Some(pair) = self.get(name) else { return Ok(None) };
+        Options(&pair).key("publicKey")
+    }
 }
 
 /// Bytes of a length that is known.

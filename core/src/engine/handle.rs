@@ -15,6 +15,7 @@ use crate::hypercore::manifest::Manifest;
 use crate::hypercore::proof::{Proof, ProofRequest};
 use crate::hypercore::raw::{Record, RecordChange};
 use crate::id::{DiscoveryKey, Hash, PublicKey};
+use crate::storage::records::StoredKeyPair;
 use crate::time::Instant;
 
 use super::Engine;
@@ -72,6 +73,11 @@ impl<'a> CoreHandle<'a> {
     /// Returns the manifest, once known.
     pub fn manifest(&self) -> Option<&Manifest> {
         self.core().manifest()
+    }
+
+    /// Returns who signs, as it is stored: without the secret when that is kept somewhere else.
+    pub fn stored_key_pair(&self) -> Option<&StoredKeyPair> {
+        self.core().stored_key_pair()
     }
 
     /// Returns the key pair that signs here.

@@ -22,7 +22,7 @@ use crate::error::StorageFailure;
 use crate::flat_tree;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::storage::keys::{self, DataKeys};
-use crate::storage::records::{Auth, GroupPointer, Head, Hints};
+use crate::storage::records::{Auth, GroupPointer, Head, Hints, StoredKeyPair};
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 
 use super::bitfield::{BITS_PER_PAGE, BitChange, Bitfield};
@@ -264,6 +264,11 @@ impl Core {
     /// Returns what proofs of peers are verified against.
     pub fn identity(&self) -> Identity<'_> {
         Identity { key: self.key(), manifest: self.manifest(), is_legacy: self.is_legacy }
+    }
+
+    /// Returns who signs, as it is stored: without the secret when that is kept somewhere else.
+    pub fn stored_key_pair(&self) -> Option<&StoredKeyPair> {
+        self.auth.key_pair.as_ref()
     }
 
     /// Returns the key pair that signs here, if there is one.

@@ -40,6 +40,8 @@ pub struct OpenOptions {
     pub discovery_key: Option<DiscoveryKey>,
     /// Signs it.
     pub key_pair: Option<KeyPair>,
+    /// Names who signs it, when the secret is kept somewhere else.
+    pub public_key: Option<PublicKey>,
     /// Decides its key.
     pub manifest: Option<Manifest>,
     /// Without a manifest: the public key itself is the key.
@@ -70,6 +72,7 @@ impl Default for OpenOptions {
             key: None,
             discovery_key: None,
             key_pair: None,
+            public_key: None,
             manifest: None,
             is_compat: false,
             is_legacy: false,
@@ -382,10 +385,12 @@ impl Opening {
     /// Decides who a new core is and who signs it.
     fn new_auth(&self) -> Result<Auth, CoreError> {
         let options = &self.options;
-        let pair = match (&options.key_pair, options.key) {
-            (Some(pair), _) => Some(pair.clone()),
-            (None, Some(_)) => None,
-            (None, None) => Some(KeyPair::from_seed(&self.seed)),
+        let signing = |pair: KeyPair| StoredKeyPair { public_key: pair.public_key, key_pair: Some(pair) };
+        let pair = match (&options.key_pair, options.public_key, options.key) {
+            (Some(pair), _, _) => Some(signing(pair.clone())),
+            (None, Some(public_key), _) => Some(StoredKeyPair { public_key, key_pair: None }),
+            (None, None, Some(_)) => None,
+            (None, None, None) => Some(signing(KeyPair::from_seed(&self.seed))),
         };
         let public_key = pair.as_ref().map(|pair| pair.public_key);
         if options.is_compat && options.key.is_some() && public_key.is_some() && options.key != public_key {
@@ -409,8 +414,7 @@ impl Opening {
         if manifest.as_ref().is_some_and(|manifest| !manifest.belongs_to(&key)) {
             return Err(CoreError::StorageConflict("manifest does not hash to the key"));
         }
-        let key_pair = pair.map(|pair| StoredKeyPair { public_key: pair.public_key, key_pair: Some(pair) });
-        Ok(Auth { key, discovery_key: discovery_key(&key), manifest, key_pair, encryption_key: None })
+        Ok(Auth { key, discovery_key: discovery_key(&key), manifest, key_pair: pair, encryption_key: None })
     }
 
     fn create_as(
