@@ -20,7 +20,7 @@ const MISSING = {
     'updateContiguousLength', 'updateRemoteContiguousLength', 'onappend', 'ontruncate'],
   state: ['index', 'lingers', 'atomized', 'snapshotCompatLength', 'lastTruncation', 'groupUpdated', 'active', 'addSession', 'removeSession',
     'setRoots', 'close', 'updateDependency', 'updateGroupIndex', 'createWriteBatch', 'flush', 'reorg', 'onappend', 'ontruncate'],
-  replicator: ['hotswaps', 'setDownloading', 'signalAllowPush', 'onhave', 'ontruncate', 'onupgrade', 'onconflict', 'applyPendingReorg', 'addUpgrade',
+  replicator: ['hotswaps', 'signalAllowPush', 'onhave', 'ontruncate', 'onupgrade', 'onconflict', 'applyPendingReorg', 'addUpgrade',
     'addBlock', 'addSeek', 'addRange', 'cancel', 'updatePeer', 'updateSubset', 'updateAll', 'getUpdateAllDelay', 'queueUpdateAll', 'onpeerdestroy',
     'close', 'destroy'],
   peer: ['remoteSupportsSeeks', 'fullyDownloadedSignaled', 'wireSync', 'wireRequest', 'wireCancel', 'wireData', 'wireNoData', 'wireWant', 'wireUnwant',
@@ -33,8 +33,7 @@ const MISSING = {
   bitfield: ['resumed', 'merge', 'set', 'setRange', 'clear', 'onupdate'],
   'peer.remoteBitfield': ['set', 'setRange', 'insert', 'clear'],
   // Where records are is decided by each store: there is no RocksDB, no pointer and no file of a device.
-  'state.storage': ['db', 'core', 'view', 'treeCache', 'dependencies', 'getDependency', 'setDependencyHead', 'updateDependencyLength', 'findDependencyIndex',
-    'atomize'],
+  'state.storage': ['db', 'core', 'view', 'treeCache', 'dependencies', 'getDependency', 'setDependencyHead', 'updateDependencyLength', 'findDependencyIndex'],
   'storage.read': ['core', 'read', 'view', 'treeCache', 'fork', 'stats'],
   'storage.write': ['core', 'db', 'view', 'changes', 'putGroupUpdate', 'deleteGroupUpdate'],
   atom: ['db', 'view', 'flushedPromise', 'preflushes', 'flushes'],

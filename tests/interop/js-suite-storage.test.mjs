@@ -145,7 +145,7 @@ suite('an audit of a log without a root', async (t, { note, createStored }) => {
   await core.close()
   core = await stored()
   await core.ready()
-  note(core.length, core.state.roots.length)
+  note(core.length, core.state.roots.length, core.core._repairMode)
   note(await core.core.audit().then((found) => found, (error) => error.code))
 })
 
@@ -229,3 +229,31 @@ function pair () {
   const secretKey = b4a.concat([b4a.alloc(32, 1), publicKey])
   return { keyPair: { publicKey, secretKey } }
 }
+
+suite('storage in an atom', async (t, { create, note }) => {
+  const core = await create(t)
+  await core.append(['a', 'b'])
+  const { storage } = core.state
+  const atom = storage.createAtom()
+  const atomized = storage.atomize(atom)
+  note(atomized.atom === atom, storage.atom)
+  const tx = atomized.write()
+  tx.putUserData('key', b4a.from('value'))
+  tx.putTreeNode({ index: 9, size: 1, hash: b4a.alloc(32, 7) })
+  note(await tx.flush())
+  const read = async (from) => {
+    const rx = from.read()
+    const values = [rx.getUserData('key'), rx.getTreeNode(9), rx.getBlock(1), rx.getHead().then(({ length }) => length)]
+    rx.tryFlush()
+    return await Promise.all(values)
+  }
+  note(await read(atomized), await read(storage))
+  t.exception(() => atomized.atomize(storage.createAtom()), /Cannot atomize/)
+  const again = atomized.atomize(atom)
+  note(await read(again))
+  await again.close()
+  await atom.flush()
+  note(await read(storage))
+  await atomized.close()
+  note(await read(storage), core.length)
+})

@@ -93,6 +93,22 @@ suite('how much peers are to report', async (t, { note, Hypercore: Class, create
   }
 })
 
+suiteOfPairs('whether blocks are wanted is told to peers', async (t, { createA, createB, note, replicate }) => {
+  const writer = await createA(t)
+  await writer.append(['a', 'b'])
+  const reader = await createB(t, writer.key, { notDownloadingLinger: 0 })
+  replicate(writer, reader)
+  await reader.get(0)
+  const peer = writer.peers[0]
+  note(peer.remoteDownloading, reader.core.replicator.downloading)
+  reader.core.replicator.setDownloading(false)
+  await eventually(() => !peer.remoteDownloading, 'the peer to hear that nothing is wanted')
+  note(reader.core.replicator.downloading)
+  reader.core.replicator.setDownloading(true)
+  await eventually(() => peer.remoteDownloading, 'the peer to hear that blocks are wanted')
+  note(reader.core.replicator.downloading, await reader.get(1))
+})
+
 function toEnd (streams) {
   return { end: () => Promise.all(streams.map((stream) => new Promise((resolve) => { stream.on('close', resolve).destroy() }))) }
 }

@@ -117,6 +117,8 @@ export class Core {
   ongroupupdate: (topic: Uint8Array, update: { key: Uint8Array, length: number, fork: number }) => unknown = () => {}
   /** For stores that close what nobody uses. */
   gc = 0
+  /** @internal Whether roots of its tree were lost when it was opened, or somebody's proof was taken for them. */
+  _repairMode = false
 
   #handle: CoreHandle | null = null
   /** The discovery key that it really has, once that is known. */
@@ -520,6 +522,7 @@ export class Core {
     this.compat = look((engine) => engine.coreIsCompat(handle))
     this.keyPair = this.#storedKeyPair(handle, options)
     this.opened = true
+    this._repairMode = this.isLost
     if (this.#preupdate !== null) this.preupdate = this.#preupdate
     if (this.replicator.findingPeers > 0) setFindingPeers(handle, this.replicator, this.replicator.findingPeers)
   }

@@ -147,6 +147,12 @@ export class Replicator {
     call((engine) => { engine.coreSetAllowPush(this.core.handle, allowPush) })
   }
 
+  /** Tells peers whether blocks are wanted, whatever the sessions want; until one of them begins or ends to want some. */
+  setDownloading (downloading: boolean): void {
+    const { core } = this
+    if (core.opened && !core.closed && !core.resuming) setActive(core.handle, this, downloading)
+  }
+
   /** @internal The engine has the core anew, and is told what it was told before. */
   resumed (): void {
     setActive(this.core.handle, this, this.#active > 0)

@@ -212,7 +212,7 @@ export class State {
     for (;;) {
       while (this.core.resuming) await this.core.resuming
       try {
-        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false)), name, null)
+        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false)), name, null).opening
       } catch (error) {
         if (!this.core.isMoving && (!hasMoved(error) || this.core.closing !== null)) throw error
       }
@@ -221,10 +221,15 @@ export class State {
 
   /** Opens the same log in an atom. */
   async atomic (input: Atom | ForeignAtom): Promise<State> {
+    return await this.enterAtom(input).opening
+  }
+
+  /** @internal The same log in an atom at once, and when it is open there. */
+  enterAtom (input: Atom | ForeignAtom): { state: State, opening: Promise<State> } {
     const atom = atomOf(this.core.db, input)
     const handle = atom.acquire(this.core.store)
     try {
-      return await this.#child(call((engine) => engine.openAtomic(this.handle, handle)), this.name, atom)
+      return this.#child(call((engine) => engine.openAtomic(this.handle, handle)), this.name, atom)
     } catch (error) {
       atom.release()
       throw error
@@ -397,7 +402,7 @@ export class State {
     await this.from.unref()
   }
 
-  async #child ([handle, id]: [CoreHandle, number], name: string | null, atom: Atom | null): Promise<State> {
+  #child ([handle, id]: [CoreHandle, number], name: string | null, atom: Atom | null): { state: State, opening: Promise<State> } {
     const { states } = this.core
     const opening = new Request<void>(() => id)
     const known = states.get(handle)
@@ -406,13 +411,13 @@ export class State {
     states.set(handle, state)
     state.ref()
     if (!known) listen('core', handle, (kind, rest) => { state.#onevent(kind, rest) })
-    try {
-      await opening.promise
-    } catch (error) {
-      await state.unref()
-      throw error
+    return {
+      state,
+      opening: opening.promise.then(() => state, async (error) => {
+        await state.unref()
+        throw error
+      })
     }
-    return state
   }
 
   #onevent (kind: string, rest: unknown[]): void {

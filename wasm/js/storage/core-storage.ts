@@ -326,6 +326,20 @@ export class CoreStorage {
     return state.storage
   }
 
+  /** The storage of the same log in an atom, at once. It is closed with the atom's last session, or by itself. */
+  atomize (atom: Atom): CoreStorage {
+    if (this.atom !== null && this.atom !== atom) throw new Error('Cannot atomize and atomized session with a new atom')
+    if (this.atom === atom) {
+      this.#state.ref()
+      this.#holds++
+      return this
+    }
+    const { state, opening } = this.#state.live.enterAtom(atom)
+    state.storage.#holds++
+    opening.catch(() => { state.storage.#holds-- })
+    return state.storage
+  }
+
   /** Deletes all branches. Sessions of them should be closed. */
   async deleteSessions (): Promise<void> {
     const rx = this.read()
