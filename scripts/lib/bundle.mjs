@@ -23,7 +23,8 @@ const own = join(source, 'entries', 'require')
 const partsOfHypercore = [
   'errors', 'messages',
   ...[
-    'audit', 'caps', 'copy-prologue', 'default-encryption', 'feature-flags', 'fully-remote-proof', 'info', 'merkle-tree', 'messages', 'multisig', 'streams', 'verifier'
+    'audit', 'bit-interlude', 'bitfield', 'caps', 'copy-prologue', 'core', 'default-encryption', 'feature-flags', 'fully-remote-proof', 'info',
+    'mark-bitfield', 'merkle-tree', 'messages', 'multisig', 'mutex', 'remote-bitfield', 'streams', 'verifier', 'wants'
   ].map((name) => `lib/${name}`)
 ]
 

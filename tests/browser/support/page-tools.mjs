@@ -7,15 +7,28 @@ import Hyperbee from '/hypertab/browser/hyperbee.js'
 import Hyperdrive from '/hypertab/browser/hyperdrive.js'
 import MirrorDrive from '/hypertab/browser/mirror-drive.js'
 import { HypercoreStorage } from '/hypertab/browser/storage.js'
+import Bitfield from '/hypertab/browser/hypercore/lib/bitfield.js'
+import BitInterlude from '/hypertab/browser/hypercore/lib/bit-interlude.js'
 import * as caps from '/hypertab/browser/hypercore/lib/caps.js'
+import Core from '/hypertab/browser/hypercore/lib/core.js'
 import * as featureFlags from '/hypertab/browser/hypercore/lib/feature-flags.js'
+import Info from '/hypertab/browser/hypercore/lib/info.js'
+import MarkBitfield from '/hypertab/browser/hypercore/lib/mark-bitfield.js'
+import * as merkleTree from '/hypertab/browser/hypercore/lib/merkle-tree.js'
 import * as messages from '/hypertab/browser/hypercore/lib/messages.js'
 import * as multisig from '/hypertab/browser/hypercore/lib/multisig.js'
+import Mutex from '/hypertab/browser/hypercore/lib/mutex.js'
+import RemoteBitfield from '/hypertab/browser/hypercore/lib/remote-bitfield.js'
 import Verifier from '/hypertab/browser/hypercore/lib/verifier.js'
+import * as wants from '/hypertab/browser/hypercore/lib/wants.js'
 
 import { isEqual } from './is-equal.mjs'
 
-const parts = { messages, 'lib/caps': caps, 'lib/feature-flags': featureFlags, 'lib/messages': messages, 'lib/multisig': multisig, 'lib/verifier': Verifier }
+const inside = {
+  bitfield: Bitfield, 'bit-interlude': BitInterlude, caps, core: Core, 'feature-flags': featureFlags, info: Info, 'mark-bitfield': MarkBitfield,
+  'merkle-tree': merkleTree, messages, multisig, mutex: Mutex, 'remote-bitfield': RemoteBitfield, verifier: Verifier, wants
+}
+const parts = { messages, ...Object.fromEntries(Object.entries(inside).map(([name, part]) => [`lib/${name}`, part])) }
 
 let databases = 0
 

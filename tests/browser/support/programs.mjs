@@ -21,7 +21,7 @@ const require = createRequire(import.meta.url)
 
 /** Files of programs that need nothing of Node: over cores, and over what is built of them. */
 export const CORES = [
-  'js-suite-batch', 'js-suite-core', 'js-suite-more', 'js-suite-parts', 'js-suite-peers', 'js-suite-repair', 'js-suite-replicate',
+  'js-suite-batch', 'js-suite-bits', 'js-suite-core', 'js-suite-more', 'js-suite-parts', 'js-suite-peers', 'js-suite-repair', 'js-suite-replicate',
   'js-suite-sessions', 'js-suite-snapshots', 'js-suite-storage', 'js-upstream-core', 'js-upstream-core-details'
 ]
 export const STORES = [

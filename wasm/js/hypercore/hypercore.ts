@@ -10,11 +10,12 @@ import { Mux } from '../links/mux.js'
 import { parseStorage, type StorageInput, type StorageOptions } from '../storage/parse.js'
 import type { Storage } from '../storage/storage.js'
 import { BlockSession, MAX_SUGGESTED_BLOCK_SIZE } from './blocks.js'
-import { Core } from './core.js'
+import type { Core } from './core.js'
 import { createEncryption, DefaultEncryption, isEncryptionProvider, type EncryptionProvider } from './encryption.js'
 import { enableFeatures, SMALL_WANTS } from './features.js'
 import { Extension, type ExtensionHandlers } from './extension.js'
 import { Info } from './info.js'
+import { BareCore, type BareCoreOptions } from './lib/core.js'
 import { decodeRemoteProof, proof as proveRemotely } from './lib/fully-remote-proof.js'
 import { rootsAt, treeHash } from './lib/tree-nodes.js'
 import { createManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
@@ -72,11 +73,8 @@ export class Hypercore extends BlockSession {
   }
 
   /** A core without a session. */
-  static createCore (storage: StorageInput, options: HypercoreOptions = {}): Core {
-    // Without a session in front, the key is the public key unless a manifest says otherwise.
-    const core = new Core(storage, { ...options, compat: options.compat ?? (!options.manifest && !options.key) })
-    core.autoClose = false
-    return core
+  static createCore (storage: StorageInput, options?: BareCoreOptions): Core {
+    return new BareCore(storage, { autoClose: false, ...options })
   }
 
   static defaultStorage (storage: StorageInput, options?: StorageOptions): Storage {
@@ -321,6 +319,7 @@ export class Hypercore extends BlockSession {
     if (!this.opened) await this.opening
     const core = this.core!
     core.replicator.setPushOnly(true)
+    core._repairMode = true
     const proof = decodeRemoteProof(bytes, core.discoveryKey!)
     if (proof === null) return false
     if (core.isLost) return await core.request<boolean>((handle, engine) => engine.coreRepair(handle, forEngine(proof))).promise

@@ -1,0 +1,3 @@
+import { Bitfield } from '../../hypercore/lib/bitfield.js'
+
+export { Bitfield as default, Bitfield }

@@ -1,0 +1,3 @@
+import { MarkBitfield } from '../../hypercore/lib/mark-bitfield.js'
+
+export { MarkBitfield as default, MarkBitfield }

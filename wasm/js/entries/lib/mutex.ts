@@ -1,0 +1,3 @@
+import { Mutex } from '../../hypercore/lib/mutex.js'
+
+export { Mutex as default, Mutex }

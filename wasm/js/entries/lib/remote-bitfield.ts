@@ -1,0 +1,3 @@
+import { RemoteBitfield } from '../../hypercore/lib/remote-bitfield.js'
+
+export { RemoteBitfield as default, RemoteBitfield }
