@@ -134,7 +134,7 @@ sameWithBoth('an exclusive session says so before it is alone', async ({ create,
   const second = core.session({ exclusive: true })
   const reader = core.session({ exclusive: true, writable: false })
   await reader.ready()
-  note(first.exclusive, second.exclusive, second.opened, reader.exclusive)
+  note(first.exclusive, second.exclusive, second.opened, second.writable, reader.exclusive, reader.writable)
   await first.close()
   await second.ready()
   note(first.exclusive, second.exclusive, second.opened)

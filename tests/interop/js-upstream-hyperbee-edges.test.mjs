@@ -306,7 +306,11 @@ sameBees('what is kept of blocks, in memory of its own', async ({ createBee, not
   await collect(bee.createReadStream())
   for (const seq of [5, 9]) {
     const [key, node] = [bee._keyCache.get(seq), bee._nodeCache.get(seq)]
-    note(seq, key, node.key, node.value, key.buffer.byteLength < 500, node.key.buffer.byteLength < 500)
+    note(seq, key, node.key, node.value, key.buffer.byteLength < 500, node.key.buffer.byteLength < 500, node.key.buffer === node.value.buffer)
+  }
+  const bytes = { keyEncoding: 'binary', valueEncoding: 'binary' }
+  for (const entry of [await bee.get(b4a.from('c'), bytes), ...await collect(bee.createReadStream(bytes)), ...await collect(bee.createHistoryStream({ ...bytes, limit: 2 }))]) {
+    note(entry, entry.key.buffer === entry.value.buffer, entry.key.buffer.byteLength < 100, entry.value.buffer.byteLength < 100)
   }
   note(bee._keyCache.get(100), bee._nodeCache.get(100))
   await bee.core.truncate(6)

@@ -6,7 +6,7 @@ import { userBytes } from '../platform.js'
 import { look } from '../runtime.js'
 import { raw } from '../support/encoding.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
-import type { Encoding } from './encodings.js'
+import type { BeeCodec, Encoding } from './encodings.js'
 
 /** What reads may be told. Whatever else is given goes to the session's `get`. */
 export interface ReadOptions {
@@ -32,6 +32,9 @@ export interface Hooks {
   /** A block came: there may be something else to wait for. */
   onload? (): Promise<void> | null
 }
+
+/** Bytes of a key and its value that are copied to be beside each other. */
+const MAX_COPY = 4096
 
 /** Decoded blocks, shared by every view of a core. */
 export class Blocks {
@@ -116,7 +119,8 @@ export async function takeLocal<T> (walk: BeeWalkHandle, session: Hypercore, ste
 
 /** Makes an entry of what the engine found. */
 export function finalEntry ([seq, key, value]: RawEntry, encoding: Encoding): Entry {
-  return entryOf(seq, userBytes(key), value === null ? null : userBytes(value), encoding)
+  const [keyOf, valueOf] = isKept(encoding.key) ? together(key, value) : [userBytes(key), value && userBytes(value)]
+  return entryOf(seq, keyOf, valueOf, encoding)
 }
 
 /** Entries that the engine found at once; each is decoded when it is taken. */
@@ -139,7 +143,10 @@ export class FoundEntries {
     const key = this.#cut(numbers[this.#next + 1]!)
     const length = numbers[this.#next + 2]!
     this.#next += 3
-    return entryOf(seq, key, length < 0 ? null : this.#cut(length), encoding)
+    const value = length < 0 ? null : this.#cut(length)
+    // What is kept of an entry keeps no other.
+    const [keyOf, valueOf] = isKept(encoding.key) || isKept(encoding.value) ? together(key, value, Infinity) : [key, value]
+    return entryOf(seq, keyOf, valueOf, encoding)
   }
 
   #cut (length: number): Uint8Array {
@@ -153,6 +160,21 @@ function entryOf (seq: number, key: Uint8Array, value: Uint8Array | null, encodi
     key: encoding.key ? encoding.key.decode(key) : key,
     value: value && (encoding.value ? encoding.value.decode(value) : value)
   }
+}
+
+/** What upstream keeps in memory of one block: a key and a value that have it to themselves. */
+export function together (key: Uint8Array, value: Uint8Array | null, most = MAX_COPY): [key: Uint8Array, value: Uint8Array | null] {
+  const length = key.byteLength
+  if (length + (value?.byteLength ?? 0) > most) return [userBytes(key), value && userBytes(value)]
+  const both = userBytes(new Uint8Array(length + (value?.byteLength ?? 0)))
+  both.set(key)
+  if (value !== null) both.set(value, length)
+  return [both.subarray(0, length), value && both.subarray(length)]
+}
+
+// Whether a program gets the bytes themselves.
+function isKept (encoding: BeeCodec | null): boolean {
+  return encoding === null || encoding.name === 'binary'
 }
 
 async function load (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, hooks: Hooks, loading: Map<number, Promise<void>>): Promise<void> {

@@ -10,7 +10,7 @@ import { ReadyResource } from '../support/ready-resource.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import type { GetOptions, ReplicateOptions, UpdateOptions } from '../hypercore/options.js'
 import { Batch, type BatchOptions, type EncodingOptions, type PutOptions } from './batch.js'
-import { Blocks, CacheView, type Entry } from './blocks.js'
+import { Blocks, CacheView, together, type Entry } from './blocks.js'
 import { clearUnlinked, type ClearUnlinkedOptions } from './clear.js'
 import { codec, EMPTY, encodeRange, prefixed, SEPARATOR, type BeeCodec, type BeeEncoding } from './encodings.js'
 import { HyperbeeExtension, type BeeExtension } from './extension.js'
@@ -313,7 +313,10 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     await this.core.ready()
     if (this._checkout === -1) this._checkout = Math.max(1, this.core.length)
     this._keyCache = new CacheView(this.blocks, ([, key]) => userBytes(key))
-    this._nodeCache = new CacheView(this.blocks, ([, key, value]) => ({ key: userBytes(key), value: value && userBytes(value) }))
+    this._nodeCache = new CacheView(this.blocks, (entry) => {
+      const [key, value] = together(entry[1], entry[2])
+      return { key, value }
+    })
   }
 
   /** @internal */

@@ -295,6 +295,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
     if (options.encodeBatch) this.encodeBatch = options.encodeBatch
     if (options.pushOnly === true) core.replicator.setPushOnly(true)
+    this.writable = this.#isWritable()
     if (options.exclusive && options.writable !== false) {
       this.exclusive = true
       await core.lockExclusive()
