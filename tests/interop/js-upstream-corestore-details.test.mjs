@@ -288,6 +288,11 @@ sameWithBothStores('a core that one of several signs, named by its key', async (
   note(core.key, core.manifest, core.writable)
 })
 
+sameWithBothStores('key pairs in namespaces of any length', async ({ create, note }) => {
+  const store = create(null, { primaryKey, unsafe: true })
+  for (const length of [32, 0, 5, 64]) note((await store.createKeyPair('x', b4a.alloc(length, 3))).publicKey)
+})
+
 sameWithBothStores('what a closed store still says', async ({ create, note }) => {
   const store = create(null, { primaryKey, unsafe: true })
   const space = store.namespace('n')

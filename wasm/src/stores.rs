@@ -19,8 +19,7 @@ use crate::runtime::with;
 #[wasm_bindgen(js_name = namedKeyPair)]
 pub fn named_key_pair(primary_key: &[u8], namespace: &[u8], name: &[u8]) -> Result<Object, JsError> {
     let primary_key = Zeroizing::new(fixed(primary_key, "primaryKey")?);
-    let pair = keys::key_pair(&primary_key, &Namespace(fixed(namespace, "namespace")?), name);
-    Ok(key_pair(&pair))
+    Ok(key_pair(&keys::key_pair(&primary_key, namespace, name)))
 }
 
 /// The namespace of a name inside another.

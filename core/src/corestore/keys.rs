@@ -24,15 +24,26 @@ impl Namespace {
     }
 }
 
+impl AsRef<[u8]> for Namespace {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Returns the seed of the key pair `name`.
 ///
-/// Names are any bytes; an empty one is a name too, although upstream's `get` takes it for none.
-pub fn seed(primary_key: &[u8; 32], namespace: &Namespace, name: &[u8]) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new(blake2b_256_keyed(primary_key, &[&NAMESPACE, &namespace.0, name]))
+/// Names are any bytes; an empty one is a name too, although upstream's `get` takes it for none. So are namespaces, as long as
+/// no core is named in them.
+pub fn seed(
+    primary_key: &[u8; 32],
+    namespace: &(impl AsRef<[u8]> + ?Sized),
+    name: &[u8],
+) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake2b_256_keyed(primary_key, &[&NAMESPACE, namespace.as_ref(), name]))
 }
 
 /// Returns the key pair `name`.
-pub fn key_pair(primary_key: &[u8; 32], namespace: &Namespace, name: &[u8]) -> KeyPair {
+pub fn key_pair(primary_key: &[u8; 32], namespace: &(impl AsRef<[u8]> + ?Sized), name: &[u8]) -> KeyPair {
     KeyPair::from_seed(&seed(primary_key, namespace, name))
 }
 
