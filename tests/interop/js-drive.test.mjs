@@ -1,13 +1,15 @@
 // What only our drives have, and what upstream's are meant to do and do not.
 
 import assert from 'node:assert/strict'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import { defer } from './support/cleanup.mjs'
 import { collect, kits, noise, tree } from './support/drives.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 
-const { Corestore, Hyperdrive } = kits.hypertab
+const { Corestore, Hyperdrive, Localdrive } = kits.hypertab
 
 function storeOf (t) {
   const store = new Corestore(temporaryFolder(t))
@@ -161,4 +163,83 @@ test('a mount in a drive of upstream is kept by a mirror', async (t) => {
   t.after(() => all.close())
   assert.equal(String(await all.get('/mnt/file')), 'content')
   assert.equal((await tree(copy)).length, 1)
+})
+
+test('a file that says it has more blocks than there can be', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await drive.put('/a', noise(100_000))
+  const { value: { blob } } = await drive.entry('/a')
+  await drive.putEntry('/b', { blob: { ...blob, blockLength: 2 ** 50 } })
+  await drive.putEntry('/c', { blob: { ...blob, blockLength: 3000, byteOffset: 0 } })
+  await assert.rejects(drive.get('/b', { wait: false }), { code: 'BLOCK_NOT_AVAILABLE' })
+  await assert.rejects(drive.get('/c', { wait: false }), { code: 'BLOCK_NOT_AVAILABLE' })
+  assert.equal(await drive.has('/b'), false)
+  assert.equal((await drive.get('/a')).byteLength, 100_000)
+})
+
+test('a file of more blocks than are asked for at once', async (t) => {
+  const drive = await open(t, storeOf(t))
+  const { core } = await drive.getBlobs()
+  const content = noise(2500)
+  await core.append(Array.from(content, (_byte, i) => content.subarray(i, i + 1)))
+  await drive.putEntry('/a', { blob: { blockOffset: 0, blockLength: 2500, byteOffset: 0, byteLength: 2500 } })
+  assert.deepEqual(await drive.get('/a'), content)
+})
+
+test('a file is written after one that could not be begun', async (t) => {
+  const drive = await open(t, storeOf(t))
+  const { core } = (await drive.getBlobs()).core.state
+  core.lockWrites = async () => { throw new Error('moved') }
+  Object.defineProperty(core.db, 'isShared', { value: true, configurable: true })
+  await assert.rejects(drive.put('/a', 'x'), { message: 'moved' })
+  delete core.lockWrites
+  delete core.db.isShared
+  await drive.put('/a', 'y')
+  assert.equal(String(await drive.get('/a')), 'y')
+})
+
+test("a mirror of somebody else's drive stays in its folder", async (t) => {
+  const outside = temporaryFolder(t)
+  const root = join(temporaryFolder(t), 'root')
+  const kept = join(outside, 'kept')
+  writeFileSync(kept, 'kept')
+  const drive = await open(t, storeOf(t))
+  const refused = { code: 'BAD_ARGUMENT' }
+  const mirror = () => drive.mirror(new Localdrive(root), { prune: false }).done()
+  for (const [path, target] of [['/folder', `${outside}/`], ['/file', kept], ['/new', join(outside, 'new')]]) {
+    // Upstream's drives take links that lead from the root only; a folder can have others.
+    mkdirSync(root, { recursive: true })
+    symlinkSync(target, join(root, path))
+  }
+  const local = new Localdrive(root)
+  await assert.rejects(local.put('/folder/in/it', 'x'), refused)
+  await assert.rejects(local.put('/folder/kept', 'x'), refused)
+  await assert.rejects(local.put('/file', 'x'), refused)
+  await assert.rejects(local.put('/new', 'x'), refused)
+  await assert.rejects(local.del('/folder/kept'), refused)
+  await assert.rejects(local.symlink('/folder/link', '/a'), refused)
+
+  await drive.symlink('/up', '../..')
+  await drive.put('/up/written', 'x')
+  await assert.rejects(mirror(), refused)
+
+  // What stays inside is written.
+  await drive.del('/up')
+  await drive.del('/up/written')
+  await drive.symlink('/link', 'target')
+  await drive.put('/target', 'x')
+  await mirror()
+  await local.put('/link', 'through it')
+  assert.equal(readFileSync(join(root, 'target'), 'utf8'), 'through it')
+  await local.del('/file')
+  assert.equal(readFileSync(kept, 'utf8'), 'kept')
+  assert.ok(!existsSync(join(outside, 'new')) && !existsSync(join(outside, 'in')) && !existsSync(join(root, '../..', 'written')))
+
+  // Who asks for links to be followed writes through them.
+  await new Localdrive(root, { followExternalLinks: true }).put('/folder/kept', 'new')
+  assert.equal(readFileSync(kept, 'utf8'), 'new')
+  // A file that takes the place of another takes that of a link, too.
+  await new Localdrive(root, { atomic: true }).put('/new', 'x')
+  assert.ok(!existsSync(join(outside, 'new')))
+  assert.equal(readFileSync(join(root, 'new'), 'utf8'), 'x')
 })

@@ -1,10 +1,11 @@
 // A folder as a drive.
 
 import { constants, type Dirent, type Stats } from 'node:fs'
-import { lstat, mkdir, opendir, readdir, readlink, rmdir, stat, symlink, unlink } from 'node:fs/promises'
+import { lstat, mkdir, opendir, readdir, readlink, realpath, rmdir, stat, symlink, unlink } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 
 import { MirrorDrive, type AnyDrive, type MirrorOptions } from '../mirror-drive/mirror-drive.js'
+import { HypertabError } from '../errors.js'
 import { Lock } from '../support/lock.js'
 import { resolvePath, type Ignore } from '../support/path.js'
 import type { DriveValue, EntryOptions } from '../hyperdrive/options.js'
@@ -119,6 +120,7 @@ export class Localdrive {
   async del (key: string): Promise<void> {
     const name = resolvePath('/', key)
     const path = join(this.root, name)
+    await this.#insideFolder(path)
     try {
       await unlink(path)
     } catch (error) {
@@ -139,6 +141,7 @@ export class Localdrive {
     const path = this.toPath(key)
     const release = await this._lock.acquire()
     try {
+      await this.#insideFolder(path)
       await mkdir(dirname(path), { recursive: true })
       const target = linkname.startsWith('/') ? this.toPath(linkname) : linkname.replaceAll('/', sep)
       const isFolder = (await orNull(lstat(target)))?.isDirectory()
@@ -199,6 +202,21 @@ export class Localdrive {
     return new FileWriteStream(join(this.root, name), name, this, options)
   }
 
+  /**
+   * @internal A file is not written where links of the drive lead out of its folder: they are somebody else's when it mirrors
+   * somebody else's drive.
+   */
+  async _ensureInside (filename: string): Promise<void> {
+    let path = filename
+    for (let i = 0; i < MAX_FILE_LINKS; i++) {
+      const folder = await this.#insideFolder(path)
+      const target = folder === null ? null : await orNull(readlink(path))
+      if (target === null) return
+      path = resolve(folder!, target)
+    }
+    throw new Error('Reached symlink recursion limit')
+  }
+
   /** @internal */
   _alloc (filename: string): string {
     if (!this._atomics) return filename
@@ -250,6 +268,20 @@ export class Localdrive {
       path = target
     }
     throw new Error('Reached symlink recursion limit')
+  }
+
+  // Where the folder of a file really is, or what there is of the way to it; null where that does not matter.
+  async #insideFolder (path: string): Promise<string | null> {
+    const folder = resolve(path) === this.root ? this.root : dirname(path)
+    const root = this._followLinks || this._followExternalLinks ? null : await orNull(realpath(this.root))
+    if (root === null) return null
+    let real = await orNull(realpath(folder))
+    for (let above = folder; real === null && above !== dirname(above);) {
+      above = dirname(above)
+      real = await orNull(realpath(above))
+    }
+    if (real === root || real?.startsWith(root.endsWith(sep) ? root : root + sep)) return real
+    throw new HypertabError('BAD_ARGUMENT', `a link leads out of the drive's folder on the way to ${folder}`)
   }
 
   async #isFolder (child: Dirent, path: string): Promise<boolean> {

@@ -130,6 +130,7 @@ export class FileWriteStream extends Writable {
     // A folder that another call finds empty must not go before the file is in it.
     const release = await this.drive._lock.acquire()
     try {
+      await this.drive._ensureInside(this.atomicFilename)
       await makeFolder(dirname(this.filename), { recursive: true })
       this.fd = await openFile(this.atomicFilename, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_APPEND, mode)
     } finally {
