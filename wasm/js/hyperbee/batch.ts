@@ -147,8 +147,7 @@ export class Batch<K = any, V = any> {
   }
 
   createReadStream (range?: RangeOptions<K> | null, options?: (RangeOptions<K> & EncodingOptions) | null): BeeStream<Entry<K, V>> {
-    const iterator = this.createRangeIterator(range, options)
-    return streamOf(async () => iterator, { signal: options?.signal })
+    return streamOf(this.createRangeIterator(range, options), { signal: options?.signal })
   }
 
   async getBySeq (seq: number, options?: EncodingOptions | null): Promise<{ key: K, value: V }> {

@@ -2,6 +2,7 @@
 
 import { look } from '../runtime.js'
 import { equal } from '../support/bytes.js'
+import type { Download } from '../hypercore/download.js'
 import type { Extension } from '../hypercore/extension.js'
 import type { Peer } from '../hypercore/peer.js'
 import { takeLocal } from './blocks.js'
@@ -10,6 +11,12 @@ import type { RangeIterator, RangeSnapshot } from './iterators.js'
 
 /** Questions that are answered at once; more are left unanswered, as a hint may be. */
 const MAX_ANSWERS = 32
+
+/** Blocks of one message that are downloaded; upstream names 128 in each. */
+const MAX_NAMED = 256
+
+/** Messages whose blocks are downloaded at once: a walk's question has 17 answers. */
+const MAX_DOWNLOADS = 64
 
 /** Milliseconds that a lookup waits for hints at least, once its first block came. */
 const MIN_PATIENCE = 30
@@ -71,6 +78,8 @@ export class HyperbeeExtension {
   /** Whether peers are expected to answer. */
   isAnswered = true
   readonly lookups = new Set<Lookup>()
+  /** What peers named, the oldest first. */
+  readonly #downloads = new Set<Download>()
 
   constructor (db: Hyperbee) {
     this.db = db
@@ -114,7 +123,21 @@ export class HyperbeeExtension {
     const meant = key ? waiting.filter((lookup) => equal(lookup.key, key)) : waiting
     // One that may be meant for another lookup is of use as upstream uses it.
     if (meant.length === 1) meant[0]!.hint(message)
-    else if (!key && !this.db.core.closing) this.db.core.download({ blocks })
+    else if (!key && !this.db.core.closing) this.#download(blocks)
+  }
+
+  // A peer may name anything, and never have it.
+  #download (named: number[]): void {
+    const { core } = this.db
+    const blocks = named.slice(0, MAX_NAMED).filter((seq) => seq < core.length)
+    if (blocks.length === 0) return
+    const download = core.download({ blocks })
+    this.#downloads.add(download)
+    download.done().catch(() => {}).finally(() => { this.#downloads.delete(download) })
+    if (this.#downloads.size <= MAX_DOWNLOADS) return
+    const [oldest] = this.#downloads
+    this.#downloads.delete(oldest!)
+    oldest!.destroy()
   }
 
   async #onquestion (message: Uint8Array, from: Peer): Promise<void> {

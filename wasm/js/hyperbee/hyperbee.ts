@@ -177,15 +177,14 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
 
   /** The entries of a range, in the order of their keys. */
   createReadStream (range?: RangeOptions<K> | null, options?: (RangeOptions<K> & EncodingOptions) | null): BeeStream<Entry<K, V>> {
-    const iterator = this.createRangeIterator(range, options)
-    return streamOf(async () => iterator, { signal: options?.signal })
+    return streamOf(this.createRangeIterator(range, options), { signal: options?.signal })
   }
 
   /** Everything that was ever put or deleted, in that order. */
   createHistoryStream (options?: HistoryOptions & EncodingOptions): BeeStream<HistoryEntry<K, V>> {
     const session = options?.live ? this.core.session() : this.makeSnapshot()
     const iterator = new HistoryIterator(new Batch(this, session, null, options), options)
-    return streamOf(async () => iterator, { signal: options?.signal })
+    return streamOf(iterator, { signal: options?.signal })
   }
 
   /** What differs between this version and another, in the order of the keys. */

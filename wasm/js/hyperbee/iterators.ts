@@ -303,14 +303,23 @@ interface StreamOptions {
 /** A stream of what a walk gives. */
 export type BeeStream<T> = Readable & AsyncIterable<T>
 
-/** What a walk gives, as a stream. The walk is made when the stream opens; null when it was closed before. */
-export function streamOf<T> (begin: (isClosing: () => boolean) => Promise<BeeIterator<T> | null>, { signal = null, ...options }: StreamOptions = {}): BeeStream<T> {
-  let iterator: BeeIterator<T> | null = null
+/**
+ * What a walk gives, as a stream.
+ *
+ * @param walk what is closed with the stream, even with one that never opens; or what makes it when the stream opens, null when that was closed before
+ */
+export function streamOf<T> (walk: BeeIterator<T> | ((isClosing: () => boolean) => Promise<BeeIterator<T> | null>), { signal = null, ...options }: StreamOptions = {}): BeeStream<T> {
+  let iterator = typeof walk === 'function' ? null : walk
   let closing: Promise<void> | null = null
   const close = (): Promise<void> => {
     closing ??= iterator ? iterator.close() : Promise.resolve()
     closing.catch(() => {})
     return closing
+  }
+  const open = async (): Promise<void> => {
+    if (typeof walk === 'function') iterator = await walk(() => closing !== null)
+    if (closing !== null) await iterator?.close()
+    else await iterator?.open()
   }
   const settle = (work: Promise<unknown>, done: Done): void => { work.then(() => { done(null) }, done) }
   const step = (): Promise<T | null> => {
@@ -325,10 +334,7 @@ export function streamOf<T> (begin: (isClosing: () => boolean) => Promise<BeeIte
     ...options,
     ...(signal ? { signal } : {}),
     open (done: Done) {
-      settle(begin(() => closing !== null).then(async (begun) => {
-        iterator = begun
-        await begun?.open()
-      }), done)
+      settle(open(), done)
     },
     read (done: Done) {
       step().then((value) => {

@@ -14,6 +14,9 @@ import { BlobReadStream, BlobWriter, BlobWriteStream, BlockMapReadStream } from 
 /** Bytes of a block, unless the writer chooses. */
 const DEFAULT_BLOCK_SIZE = 2 ** 16
 
+/** Blocks of a blob that are asked for at once: an id says how many there are, and may be anybody's. */
+const READ_BLOCKS = 1024
+
 /** Where a blob is. Keep it: nothing else knows. */
 export interface BlobId {
   /** First block. */
@@ -233,9 +236,14 @@ export class Hyperblobs {
   async #getAll (id: BlobId, options?: BlobReadOptions): Promise<Uint8Array | null> {
     if (!Number.isSafeInteger(id.blockLength) || id.blockLength < 0) throw new TypeError('A blob has a blockLength')
     if (id.blockLength === 1) return await this.core.get(id.blockOffset, options) as Uint8Array | null
-    const indexes = Array.from({ length: id.blockLength }, (_, i) => id.blockOffset + i)
-    const blocks = await Promise.all(indexes.map((index) => this.core.get(index, options) as Promise<Uint8Array | null>))
-    return blocks.includes(null) ? null : userBytes(concat(blocks as Uint8Array[]))
+    const blocks: Uint8Array[] = []
+    for (let first = 0; first < id.blockLength; first += READ_BLOCKS) {
+      const indexes = Array.from({ length: Math.min(READ_BLOCKS, id.blockLength - first) }, (_, i) => id.blockOffset + first + i)
+      const part = await Promise.all(indexes.map((index) => this.core.get(index, options) as Promise<Uint8Array | null>))
+      if (part.includes(null)) return null
+      for (const block of part) blocks.push(block!)
+    }
+    return userBytes(concat(blocks))
   }
 
   readonly #onpeers = (): void => { for (const monitor of this._monitors) monitor._updatePeers() }

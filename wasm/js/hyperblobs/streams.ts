@@ -61,7 +61,12 @@ export class BlobWriter {
 
   /** Opens, and appends all blocks of a blob at once: returns what to wait for, or null when nothing was done. */
   async begin (blocks: Uint8Array[]): Promise<{ stored: Promise<unknown> } | null> {
-    await this.open()
+    try {
+      await this.open()
+    } catch (error) {
+      this.release()
+      throw error
+    }
     const { length, state, closing, encryption } = this.#core
     const isFree = blocks.length > 0 && blocks.length < APPEND_BLOCKS && closing === null && encryption === null &&
       state !== null && state.isDefault() && !isElsewhere(state.handle) && state.stagedLength === length
