@@ -32,6 +32,8 @@ await main(async () => {
   if (args[0] === 'browser') return await benchPackage(rounds, args.slice(1))
   if (args[0] === 'relay') return await benchRelay(rounds, args.slice(1))
   if (args[0] === 'udx') return await (args[1] === 'fair' ? benchFairness(rounds, args.slice(2)) : benchUdx(rounds))
+  const unknown = cases.filter((name) => !CASES.includes(name))
+  if (unknown.length > 0) throw new Error(`there is no ${unknown.join(', ')} to time; there are ${CASES.join(', ')}`)
   say('building the bench')
   const { executables } = await cargoBuild(['--release', '-p', 'hypertab-tests', '--bin', 'hypertab-bench'])
   const ours = executables.get('hypertab-bench') ?? ''

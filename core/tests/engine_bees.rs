@@ -158,7 +158,8 @@ fn bee_is_an_ordered_map_that_outlives_crashes() {
     }
 
     println!("{crashes} crashes, {lost} writes lost, {kept} kept");
-    assert!(crashes > 10 && lost > 0 && kept > 0);
+    // A run of a few operations may meet none.
+    assert!(operations < 4000 || (crashes > 10 && lost > 0 && kept > 0));
     assert_eq!(scene.all(Range::default(), None, 100), model);
     let (gte, lt) = (Some(Bytes::from("k02")), Some(Bytes::from("k3")));
     let within = model.range(gte.clone().unwrap()..lt.clone().unwrap());

@@ -18,6 +18,11 @@ fn no_input_makes_a_target_panic() {
     let inputs = variable("HYPERTAB_FUZZ").unwrap_or(1500);
     let seed = variable("HYPERTAB_SEED").unwrap_or(1);
     let wanted = std::env::var("HYPERTAB_TARGET").ok();
+    let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    assert!(
+        wanted.as_ref().is_none_or(|wanted| names.contains(&wanted.as_str())),
+        "no such target; there are {names:?}"
+    );
     let mut failures = Vec::new();
     for target in TARGETS.iter().filter(|target| wanted.as_ref().is_none_or(|wanted| wanted == target.name)) {
         let start = std::time::Instant::now();
