@@ -13,10 +13,6 @@ use crate::noise::{Handshake, Keys, Pattern, Role, Session};
 
 /// Who signs and shakes hands.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there are as many as servers and operations, most of them local"
-)]
 pub enum Identity {
     /// This node, with this key pair.
     Local(KeyPair),
