@@ -1,6 +1,8 @@
 // Named sessions, commits, atoms and proofs: the same programs with upstream's Hypercore and ours.
 
 import assert from 'node:assert/strict'
+import { mkdirSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import HypercoreV10 from 'hypercore-v10'
@@ -212,4 +214,27 @@ test('a folder of hypercore 10 is imported', async (t) => {
   await core.append('goes on')
   assert.equal((await core.get(92)).toString(), 'goes on')
   await core.close()
+})
+
+test('a folder of hypercore 10 whose blocks cannot be read is let go of', { skip: process.platform !== 'linux' && 'it looks at /proc' }, async (t) => {
+  const path = temporaryFolder(t)
+  const old = new HypercoreV10(path)
+  await old.append(Array.from({ length: 100 }, (_, index) => `block ${index}`))
+  await old.close()
+  rmSync(join(path, 'data'))
+  mkdirSync(join(path, 'data'))
+  const open = () => readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(join('/proc/self/fd', fd)).startsWith(path)
+    } catch {
+      return false
+    }
+  })
+
+  for (let round = 0; round < 3; round++) {
+    const core = new Hypertab(path)
+    await assert.rejects(core.ready())
+    await core.close().catch(() => {})
+  }
+  assert.deepEqual(open(), [])
 })

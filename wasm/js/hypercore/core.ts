@@ -506,11 +506,15 @@ export class Core {
 
   // What an earlier attempt stored is stored again, which changes nothing.
   async #importBlocks (handle: CoreHandle, legacy: LegacyFiles): Promise<void> {
-    for (;;) {
-      const range = call((engine) => engine.coreImportRange(handle, IMPORT_BYTES))
-      if (!range) break
-      const bytes = legacy.read(...range)
-      await request((engine) => engine.coreImportBytes(handle, bytes))
+    try {
+      for (;;) {
+        const range = call((engine) => engine.coreImportRange(handle, IMPORT_BYTES))
+        if (!range) break
+        const bytes = legacy.read(...range)
+        await request((engine) => engine.coreImportBytes(handle, bytes))
+      }
+    } finally {
+      legacy.close()
     }
     legacy.imported()
   }

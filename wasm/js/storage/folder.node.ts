@@ -79,7 +79,7 @@ function legacyFiles (directory: string): LegacyFiles | null {
   const oplog = readFileSync(path('oplog'))
   if (oplog.byteLength === 0) return null
   const read = (name: string) => existsSync(path(name)) ? readFileSync(path(name)) : null
-  const data = existsSync(path('data')) ? openSync(path('data'), 'r') : null
+  let data: number | null = null
   return {
     oplog,
     header: read('header'),
@@ -87,6 +87,7 @@ function legacyFiles (directory: string): LegacyFiles | null {
     bitfield: read('bitfield') ?? new Uint8Array(0),
     read (offset, length) {
       const bytes = new Uint8Array(length)
+      if (data === null && existsSync(path('data'))) data = openSync(path('data'), 'r')
       for (let count = 0; data !== null && count < length;) {
         const read = readSync(data, bytes, count, length - count, offset + count)
         if (read === 0) break
@@ -94,10 +95,11 @@ function legacyFiles (directory: string): LegacyFiles | null {
       }
       return bytes
     },
-    imported () {
+    close () {
       if (data !== null) closeSync(data)
-      writeFileSync(path(IMPORTED), 'The core in these files was imported into `store`.\n')
-    }
+      data = null
+    },
+    imported: () => { writeFileSync(path(IMPORTED), 'The core in these files was imported into `store`.\n') }
   }
 }
 

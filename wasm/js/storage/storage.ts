@@ -27,6 +27,8 @@ export interface LegacyFiles {
   bitfield: Uint8Array
   /** Reads from the file with the blocks. */
   read (offset: number, length: number): Uint8Array
+  /** Closes that file. */
+  close (): void
   /** Notes that all of it is in the store. */
   imported (): void
 }
