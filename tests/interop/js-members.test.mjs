@@ -63,6 +63,40 @@ test('every member is there, but those that are named', async (t) => {
   assert.deepEqual(missing, Object.fromEntries(Object.entries(MISSING).map(([name, members]) => [name, [...members].sort()])))
 })
 
+/** Parts of upstream's package that programs import, and what only upstream's have, by the part and the class in it. */
+const PARTS = {
+  audit: [], 'bit-interlude': [], bitfield: [], caps: [], 'copy-prologue': [], 'default-encryption': [], 'feature-flags': [], 'fully-remote-proof': [],
+  'mark-bitfield': [], multisig: [], mutex: [], 'remote-bitfield': [], streams: [], verifier: [], wants: [],
+  core: MISSING['core.core'].filter((name) => !['exclusive', 'truncating', 'skipBitfield', 'hintsChanged', 'remoteContiguousLengthChanged'].includes(name)),
+  // There are no files of a device to be measured.
+  info: ['storage', 'bytesUsed'],
+  'merkle-tree': ['MerkleTreeBatch.appendRoot'],
+  // Records of hypercore 10, which the engine reads.
+  messages: ['oplog']
+}
+
+test('every part has what upstream\'s has, but for what is named', () => {
+  for (const [name, missing] of Object.entries(PARTS)) {
+    const [theirs, ours] = ['hypercore', 'hypertab/hypercore'].map((prefix) => require(`${prefix}/lib/${name}`))
+    assert.equal(typeof ours, typeof theirs, name)
+    assert.deepEqual(partsOf(theirs).filter((path) => !hasPart(ours, path)).sort(), [...missing].sort(), name)
+  }
+})
+
+/** Names in a part, and in the classes of one. */
+function partsOf (part) {
+  const namesOf = (owner) => [owner, owner.prototype ?? {}].flatMap((owner) => Object.getOwnPropertyNames(owner))
+    .filter((name) => !name.startsWith('_') && !['constructor', 'length', 'name', 'prototype', 'arguments', 'caller'].includes(name))
+  const classes = typeof part === 'object' ? Object.keys(part).filter((name) => part[name]?.prototype) : []
+  return [...namesOf(part), ...classes.flatMap((name) => namesOf(part[name]).map((inner) => `${name}.${inner}`))]
+}
+
+function hasPart (part, path) {
+  const [name, inner] = path.split('.')
+  const has = (owner, name) => name in owner || (owner.prototype !== undefined && name in owner.prototype)
+  return has(part, name) && (inner === undefined || has(part[name], inner))
+}
+
 /** Public members of every kind of object, by what it is. */
 async function play (t, classes) {
   const { hypercore: Hypercore, corestore: Corestore, hyperbee: Hyperbee, hyperblobs: Hyperblobs, hyperdrive: Hyperdrive } = classes

@@ -394,6 +394,11 @@ suite('merkle tree - heads that are not stored', async (t, { create, note, lib }
   await core.append(letters(5))
   const batch = core.state.createTreeBatch()
   t.alike(batch.signature, core.state.signature)
+  const rx = core.state.storage.read()
+  const proving = batch.proof(rx, { block: null, hash: null, seek: null, upgrade: { start: 0, length: 5 } })
+  rx.tryFlush()
+  const { upgrade } = await (await proving).settle()
+  note(upgrade.nodes, upgrade.additionalNodes, b4a.equals(upgrade.signature, core.state.signature), MerkleTree.signable(core.state, b4a.alloc(32, 1)).byteLength)
   for (const block of letters(9).slice(5)) batch.append(block)
   const told = [batch.length, batch.byteLength, batch.nodes.map(({ index }) => index), await batch.byteRange(4), await batch.byteOffset(18), (await batch.get(16)).size, await batch.get(18)]
   const kept = batch.clone()

@@ -402,6 +402,12 @@ sameWithBoth('what makes no sense as an argument', async ({ Hypercore, note, cre
   for (const keyPair of [{ publicKey: b4a.alloc(5) }, { publicKey: 5 }]) note(await outcome(new Hypercore(folder(), { keyPair }).ready()))
   for (const notDownloadingLinger of [-1, NaN, 1.5, 'x']) note((await create({ notDownloadingLinger })).opened)
   note(await outcome(Hypercore.treeHashFromStorage(core, 100)))
+  for (const keepAlive of [0, null, 300, false]) {
+    const stream = Hypercore.createProtocolStream(true, { keepAlive })
+    stream.on('error', () => {})
+    note(stream.noiseStream.keepAlive)
+    stream.destroy()
+  }
 })
 
 sameWithBoth('streams that are given what makes no sense', async ({ note, create }) => {

@@ -199,9 +199,9 @@ export class Hypercore extends BlockSession {
     return manifest === null ? null : raw ? encodeManifest(manifest) : manifest
   }
 
-  async info (_options?: { storage?: boolean }): Promise<Info> {
+  async info (options?: { storage?: boolean }): Promise<Info> {
     if (!this.opened) await this.opening
-    return new Info(this)
+    return await Info.from(this, options)
   }
 
   /** Makes a proof of a block, a node, a byte or a head, as peers get it. */

@@ -13,14 +13,18 @@ export class Info {
   readonly padding: number
   readonly storage = null
 
-  /** @internal */
-  constructor (session: Hypercore) {
-    this.key = session.key!
-    this.discoveryKey = session.discoveryKey!
-    this.length = session.length
-    this.contiguousLength = session.contiguousLength
-    this.byteLength = session.byteLength
-    this.fork = session.fork
-    this.padding = session.padding
+  constructor ({ key, discoveryKey, length = 0, contiguousLength = 0, byteLength = 0, fork = 0, padding = 0 }: Partial<Info> = {}) {
+    this.key = key!
+    this.discoveryKey = discoveryKey!
+    this.length = length
+    this.contiguousLength = contiguousLength
+    this.byteLength = byteLength
+    this.fork = fork
+    this.padding = padding
+  }
+
+  /** What a session tells. */
+  static async from (session: Hypercore, _options?: { storage?: boolean }): Promise<Info> {
+    return new Info(session as Partial<Info>)
   }
 }

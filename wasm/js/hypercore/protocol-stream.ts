@@ -38,5 +38,5 @@ function isStream (value: unknown): boolean {
 }
 
 function keepAliveOf (keepAlive: boolean | number | undefined): number {
-  return keepAlive === false ? 0 : typeof keepAlive === 'number' ? keepAlive : 5000
+  return keepAlive === false ? 0 : typeof keepAlive === 'number' && keepAlive !== 0 ? keepAlive : 5000
 }

@@ -7,11 +7,12 @@ import { HypercoreError } from '../../errors.js'
 import { userBytes } from '../../platform.js'
 import { equal } from '../../support/bytes.js'
 import { hash } from '../../support/crypto.js'
-import type { Proof, TreeNode } from '../proof.js'
+import type { Proof, ProofOptions, TreeNode } from '../proof.js'
 import type { State } from '../state.js'
 import { treeSignable, treeSignableCompat } from './caps.js'
 import { contains, fullRoots, largestSpan, leaves, leftSpan, parent, rightSpan, sibling } from './flat-tree.js'
 import { byteOffset, ByteSeeker, lengthOf, missing, readNode, rootsAt, sizeOf, treeHash, uint64 } from './tree-nodes.js'
+import { prove, type TreeProof } from './tree-proof.js'
 
 /** A head that a log may get. */
 export interface GrowingHead {
@@ -159,6 +160,11 @@ export class MerkleTreeBatch {
     if (length === 0) return
     const between = gaps(length)
     this.nodes = this.nodes.filter(({ index }) => index > 2 * length - 2 || between.has(index))
+  }
+
+  /** @deprecated what the log has that it was made from, which `proof` of a session proves as well */
+  proof (_reader: unknown, options: ProofOptions): Promise<TreeProof> {
+    return prove(this.session, options)
   }
 
   /** Whether nothing is left of it but nodes, because the log has got there meanwhile. */

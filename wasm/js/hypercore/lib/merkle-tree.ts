@@ -4,45 +4,24 @@
 
 import { HypercoreError } from '../../errors.js'
 import { equal } from '../../support/bytes.js'
-import { fromEngine, type EngineProof, type Proof, type ProofOptions, type TreeNode } from '../proof.js'
+import type { Proof, ProofOptions, TreeNode } from '../proof.js'
 import type { State } from '../state.js'
 import { contains, fullRoots, parent, rightSpan } from './flat-tree.js'
 import { MerkleTreeBatch } from './merkle-tree-batch.js'
+import { treeSignable } from './caps.js'
 import type { ReorgBatch } from './reorg-batch.js'
 import { byteOffset, ByteSeeker, lengthOf, missing, readNode, readNodes, rootsAt, sizeOf, treeHash, type NodeStorage, type TreeSession } from './tree-nodes.js'
-
-/** A proof whose nodes are still being read. */
-export class TreeProof {
-  readonly fork: number
-  readonly signature: Uint8Array | null
-  readonly block: ProofOptions['block']
-  readonly hash: ProofOptions['hash']
-  readonly seek: ProofOptions['seek']
-  readonly upgrade: ProofOptions['upgrade']
-  readonly #proof: Proof
-
-  /** @internal */
-  constructor (state: State, { block = null, hash = null, seek = null, upgrade = null }: ProofOptions, proof: Proof) {
-    this.fork = state.fork
-    this.signature = state.signature
-    this.block = block
-    this.hash = hash
-    this.seek = seek
-    this.upgrade = upgrade
-    this.#proof = proof
-  }
-
-  /** The proof. The block itself is left to whoever asked. */
-  async settle (): Promise<Proof> {
-    const { block } = this.#proof
-    return { ...this.#proof, block: block && { ...block, value: null } }
-  }
-}
+import { prove, type TreeProof } from './tree-proof.js'
 
 /** What is told of a tree without changing it. */
 export class MerkleTree {
   static hash (state: { roots: TreeNode[] }): Uint8Array {
     return treeHash(state.roots)
+  }
+
+  /** What is signed of a head. */
+  static signable (head: { roots: TreeNode[], length: number, fork: number }, manifestHash: Uint8Array): Uint8Array {
+    return treeSignable(manifestHash, treeHash(head.roots), head.length, head.fork)
   }
 
   static size (roots: TreeNode[]): number {
@@ -87,7 +66,7 @@ export class MerkleTree {
   }
 
   static async proof (state: State, _reader: unknown, options: ProofOptions): Promise<TreeProof> {
-    return new TreeProof(state, options, fromEngine(await state.request<EngineProof>((core, engine) => engine.coreProof(core, options)).promise))
+    return await prove(state, options)
   }
 
   /** Checks a proof, and gives what it adds to the log. */
