@@ -39,7 +39,7 @@ export async function build () {
 }
 
 /** Builds the JavaScript of the npm package and its types. */
-export async function buildApi () {
+async function buildApi () {
   say('compiling the TypeScript API')
   for (const folder of ['browser', 'node', 'types']) rmSync(join(dist, folder), { recursive: true, force: true })
   await Promise.all([

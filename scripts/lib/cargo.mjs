@@ -37,7 +37,7 @@ export async function cargoBuildProgram (name, args = []) {
 }
 
 /** Programs of the workspace that tests start, by name, and the package that each belongs to. */
-export const nativePrograms = {
+const nativePrograms = {
   'hypertab-relay': 'hypertab-relay',
   'dht-node': 'hypertab-tests',
   'hypertab-peer': 'hypertab-tests',

@@ -11,7 +11,7 @@ import { serveCore } from './serve.mjs'
 import { benchFiles, ENGINES, runInTab } from './tab.mjs'
 
 /** Bytes without the flag. */
-export const SHORT = 2.5e8
+const SHORT = 2.5e8
 
 // The page looks how long each task takes, how long it waits for a turn, and how far frames are apart.
 const PROGRAM = `

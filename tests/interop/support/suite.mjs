@@ -16,7 +16,7 @@ export { eventFlush, sleep, unreplicate } from './assertions.mjs'
 const require = createRequire(import.meta.url)
 
 /** Parts of either package, by the path that programs import them from. */
-export const partsOf = (name) => (path) => require(`${name === 'hypertab' ? 'hypertab/hypercore' : 'hypercore'}/${path}`)
+const partsOf = (name) => (path) => require(`${name === 'hypertab' ? 'hypertab/hypercore' : 'hypercore'}/${path}`)
 
 /**
  * Runs a test with each implementation.

@@ -6,7 +6,7 @@ export const PAGE = 32_768
 const PAGE_BYTES = PAGE / 8
 
 /** Pages of one list that are told: a MiB. What lies on others is not known. */
-export const MOST_PAGES = 256
+const MOST_PAGES = 256
 
 /** A page that changed; null when nothing on it is of interest any more. */
 export type PageChange = [page: number, bits: Uint8Array | null]

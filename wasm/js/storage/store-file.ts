@@ -158,7 +158,7 @@ export class FrameReader {
   }
 }
 
-export function notOne (): HypertabError {
+function notOne (): HypertabError {
   return new HypertabError('NOT_A_STORE', 'the file is no exported store')
 }
 

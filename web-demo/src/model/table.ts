@@ -6,7 +6,7 @@ import type { Corestore } from 'hypertab'
 import { Work } from './work.ts'
 
 /** Rows of a page. */
-export const PAGE_ROWS = 50
+const PAGE_ROWS = 50
 
 /** Most keys of a comparison that are listed. */
 export const MOST_DIFFERENCES = 500

@@ -5,7 +5,7 @@ import { compareWritten } from './operations.ts'
 import type { Operation, Written } from './operations.ts'
 
 /** Most messages that are kept; the oldest go first. They stay in their logs. */
-export const MOST_MESSAGES = 5_000
+const MOST_MESSAGES = 5_000
 
 /** Most items of a list; further ones are not shown. */
 export const MOST_ITEMS = 2_000
