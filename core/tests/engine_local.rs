@@ -150,6 +150,13 @@ fn a_manifest_that_no_core_may_have_changes_nothing() {
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let manifest = Manifest { quorum: 2, ..Manifest::single_signer([7; 32]) };
+    let core = OpenOptions { manifest: Some(manifest.clone()), ..OpenOptions::default() };
+    let (_, open) = host.engine.open_core(store, OpenCore { core, ..OpenCore::default() }, host.now);
+    assert!(host.settled(open).is_err());
+    let core = OpenOptions { key: Some(manifest.key()), create_if_missing: false, ..OpenOptions::default() };
+    let (_, open) = host.engine.open_core(store, OpenCore { core, ..OpenCore::default() }, host.now);
+    assert_eq!(host.settled(open).map_err(|error| error.code()), Err("STORAGE_EMPTY"));
+
     let core = OpenOptions { key: Some(manifest.key()), ..OpenOptions::default() };
     let core = host.open(store, OpenCore { core, ..OpenCore::default() });
 

@@ -4,8 +4,9 @@ mod common;
 mod sim;
 
 use common::{entries, hex, hex_fixed};
-use hypertab_core::compact_encoding::{Decode, Writer};
+use hypertab_core::compact_encoding::{Decode, Encode, Writer};
 use hypertab_core::engine::{OpenCore, OpenOptions};
+use hypertab_core::hypercore::manifest::Manifest;
 use hypertab_core::hypercore::v10::{Entry, Header, Import, ImportError, Oplog};
 use hypertab_core::storage::MemoryStore;
 use serde_json::Value;
@@ -150,6 +151,29 @@ fn damaged_files_are_refused_and_damaged_blocks_left_out() {
     let blocks = import.handle_bytes(&data[..len as usize]);
     let indexes: Vec<u64> = blocks.iter().map(|(index, _)| *index).collect();
     assert_eq!(indexes, [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_manifest_of_another_core_signs_for_nobody() {
+    let manifest = Manifest::single_signer([5; 32]);
+    let oplog = |key: [u8; 32]| {
+        let mut header = Writer::new();
+        header.raw(&[1, 2]);
+        header.fixed(&key);
+        manifest.encode(&mut header);
+        // No user data, an empty tree, no hints.
+        header.raw(&[0; 6]);
+        let word = (header.as_slice().len() as u32) << 2;
+        let record = [&word.to_le_bytes(), header.as_slice()].concat();
+        let mut oplog = [&hypertab_crypto::crc32(&record).to_le_bytes()[..], &record].concat();
+        oplog.resize(8192, 0);
+        oplog
+    };
+
+    assert!(Import::open(&oplog(manifest.key()), None, &[], &[]).is_ok());
+    assert!(Import::open(&oplog([5; 32]), None, &[], &[]).is_ok(), "a key that signs itself");
+    let other = Import::open(&oplog([6; 32]), None, &[], &[]);
+    assert_eq!(other.err(), Some(ImportError::InvalidSignature));
 }
 
 #[test]

@@ -414,6 +414,7 @@ impl Opening {
         if manifest.as_ref().is_some_and(|manifest| !manifest.belongs_to(&key)) {
             return Err(CoreError::StorageConflict("manifest does not hash to the key"));
         }
+        manifest.as_ref().map_or(Ok(()), Manifest::validate)?;
         Ok(Auth { key, discovery_key: discovery_key(&key), manifest, key_pair: pair, encryption_key: None })
     }
 
@@ -502,6 +503,7 @@ impl Opening {
             if !manifest.belongs_to(&auth.key) {
                 return Err(CoreError::StorageConflict("manifest does not hash to the key"));
             }
+            manifest.validate()?;
             if auth.manifest.is_none() {
                 auth.manifest = Some(manifest.clone());
                 let op = put(keys::auth(pointers.core), auth.to_vec());

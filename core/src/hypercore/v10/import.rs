@@ -147,6 +147,12 @@ impl Import {
         user_data: BTreeMap<String, Bytes>,
     ) -> Result<Self, ImportError> {
         let manifest = head.manifest;
+        if manifest
+            .as_ref()
+            .is_some_and(|manifest| !manifest.belongs_to(&head.key) || manifest.validate().is_err())
+        {
+            return Err(ImportError::InvalidSignature);
+        }
         let roots = match roots_at(&nodes, head.length) {
             Ok(Ok(roots)) => roots,
             _ => return Err(ImportError::TreeCorrupt),
