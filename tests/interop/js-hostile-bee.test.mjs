@@ -78,6 +78,7 @@ test('streams that are destroyed at once hold nothing', async (t) => {
       stream.destroy()
     }
   }
+  assert.throws(() => bee.createHistoryStream({ live: true, reverse: true }), { message: 'Cannot have both live and reverse enabled' })
   await eventually(() => bee.core.sessions.length === before && bee._batches.length === 0 && batch._batches.length === 0)
   await batch.close()
   assert.equal(bee.core.sessions.length, sessions)

@@ -182,6 +182,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
 
   /** Everything that was ever put or deleted, in that order. */
   createHistoryStream (options?: HistoryOptions & EncodingOptions): BeeStream<HistoryEntry<K, V>> {
+    if (options?.live && options.reverse) throw new Error('Cannot have both live and reverse enabled')
     const session = options?.live ? this.core.session() : this.makeSnapshot()
     const iterator = new HistoryIterator(new Batch(this, session, null, options), options)
     return streamOf(iterator, { signal: options?.signal })

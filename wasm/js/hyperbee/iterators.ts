@@ -209,7 +209,6 @@ export class HistoryIterator implements BeeIterator<HistoryEntry> {
     this.reverse = !!options.reverse
     this.limit = typeof options.limit === 'number' ? options.limit : -1
     this.encoding = batch.encoding
-    if (this.live && this.reverse) throw new Error('Cannot have both live and reverse enabled')
   }
 
   async open (): Promise<void> {
