@@ -343,6 +343,7 @@ sameBees('a batch is read on after its blocks were asked for', async ({ createBe
   note(blocks, batch.toBlocks() === blocks, batch.length, batch.version)
   note(await batch.get('a'), await batch.get('b'), await batch.peek(), await collect(batch.createReadStream()), (await batch.getRoot(false)).keys.length)
   await batch.flush()
+  note(batch.toBlocks() === blocks, batch.length)
   note(bee.version, await collect(bee.createReadStream()), await Promise.all([2, 3, 4, 5].map((seq) => bee.core.get(seq))))
 })
 
@@ -351,6 +352,8 @@ sameBees('positions and limits that are none', async ({ create, Hyperbee, note }
   for (const letter of letters) await bee.put(letter, letter)
   for (const seq of [null, '', [], false, -1, NaN, 1.5]) note(await outcomeOf(() => bee.getBySeq(seq)))
   for (const limit of [1.5, 0.5, -5, 'x']) note((await collect(bee.createReadStream({ limit }))).length)
+  const fresh = await create()
+  note(await outcomeOf(() => new Hyperbee(fresh, text).put(null, 'x')))
   await bee.clearUnlinked()
   const view = bee.snapshot()
   note(await outcomeOf(() => view.clearUnlinked()))

@@ -230,6 +230,8 @@ export class Batch<K = any, V = any> {
       const next: Entry = { seq: 0, key, value }
       const encoded = [encode(encoding.key, key), encode(encoding.value, value)]
       const walk = await this.#writer()
+      // The first key of all meets no other, and is missed when it is to be written.
+      if (encoded[0] === null && this.length === 0 && this.version < 2) throw new Error('key is required')
       const [keyOf, valueOf] = [keyBytes(encoded[0]), valueBytes(encoded[1])]
       next.seq = this.core.length + this.length
       if (cas) {
@@ -281,6 +283,7 @@ export class Batch<K = any, V = any> {
     if (this.length === 0) return await this.close()
     const blocks = this.appending ?? this.#takeBlocks()
     this.#reset()
+    this.appending = blocks
     await this.#append(blocks)
   }
 

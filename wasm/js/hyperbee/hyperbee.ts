@@ -195,7 +195,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     const keyEncoding = given.keyEncoding ? codec(given.keyEncoding) : this.keyEncoding
     const encoded = encodeRange(keyEncoding, given, this._sub)
     const begin = async (isClosing: () => boolean): Promise<DiffIterator | null> => {
-      if (!other.opened) await other.ready()
+      if (other.opened === false) await other.ready()
       if (!this.opened) await this.ready()
       if (isClosing()) return null
       if (this.core.closing || other.core.closing) throw new Error('Bee closed')

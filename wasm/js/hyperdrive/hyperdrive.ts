@@ -241,7 +241,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     if (!this.opened) await this.ready()
     // An entry that is not here has no content here either.
     const entry = await this.entry(name, { wait: false }).catch(() => null)
-    const blob = entry?.value.blob
+    const blob = entry && this.blobs ? entry.value.blob : null
     if (!blob || this.blobs === null) return options?.diff ? { blocks: 0 } : null
     return await this.blobs.clear(blob, options)
   }
