@@ -118,6 +118,12 @@ impl Bbr {
         }
     }
 
+    /// One that has found the fastest path there is.
+    #[cfg(test)]
+    pub(super) fn widest() -> Self {
+        Self { window: MAX_WINDOW, ..Self::new(Instant::EPOCH) }
+    }
+
     /// Returns how many packets may be in flight.
     pub(super) fn window(&self) -> u64 {
         self.window

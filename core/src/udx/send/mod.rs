@@ -218,7 +218,7 @@ impl Sender {
     /// Reports whether a writer may go on.
     pub(super) fn has_room(&self) -> bool {
         let window = usize::try_from(self.congestion.window()).unwrap_or(usize::MAX);
-        self.queued < HIGH_WATER_MARK.saturating_add(window.saturating_mul(MAX_PAYLOAD))
+        self.queued < HIGH_WATER_MARK + window.saturating_mul(MAX_PAYLOAD).min(MAX_BACKLOG)
     }
 
     /// The number of the next new packet.
@@ -585,6 +585,10 @@ impl Sender {
 /// Bytes queued beyond the congestion window before a writer is told to wait, as in libudx.
 const HIGH_WATER_MARK: usize = 262_144;
 
+/// Most of the congestion window that is queued beyond that. On a fast path the window grows to more than what a node lets one stream
+/// queue, and a writer that was told to go on would be refused.
+const MAX_BACKLOG: usize = 4 * 1024 * 1024;
+
 /// The window of a peer that was not heard yet, as in libudx.
 const INITIAL_REMOTE_WINDOW: u32 = 4_194_304;
 
@@ -596,3 +600,22 @@ const MAX_WINDOW_PROBES: u32 = 12;
 
 /// Bytes that leave unpaced at the start.
 const INITIAL_BURST: i64 = 12_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::udx::Options;
+
+    #[test]
+    fn a_writer_is_told_to_wait_before_it_would_be_refused() {
+        let mut sender = Sender::new(0, Instant::EPOCH);
+        sender.congestion = Bbr::widest();
+
+        while sender.has_room() {
+            sender.write(Bytes::from_static(&[0; 65_536]));
+        }
+
+        assert!(sender.queued() > HIGH_WATER_MARK + MAX_BACKLOG / 2);
+        assert!(sender.queued() + 65_536 < Options::default().max_queued, "{}", sender.queued());
+    }
+}
