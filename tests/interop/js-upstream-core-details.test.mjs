@@ -203,20 +203,25 @@ sameWithBoth('what an atom tells when it is flushed', async ({ create, note }) =
 sameWithBoth('one storage, cores that open at once', async ({ folder, note, defer, Hypercore }) => {
   const key = b4a.alloc(32, 1)
   const orders = { 'unnamed, named': [null, key], 'named, unnamed': [key, null], 'unnamed twice': [null, null], 'named twice': [key, key] }
-  for (const [name, keys] of Object.entries(orders)) {
-    // Who comes first there depends on the disk.
-    for (const atOnce of name === 'named, unnamed' ? [false] : [true, false]) {
-      const storage = Hypercore.defaultStorage(folder())
-      const cores = []
-      for (const key of keys) {
-        const core = new Hypercore(storage, key)
-        defer(() => core.close())
-        cores.push(core)
-        if (!atOnce) await core.ready()
-      }
-      await Promise.all(cores.map((core) => core.ready()))
-      note(name, atOnce, cores.map((core) => core.key.equals(key)), cores[0].key.equals(cores[1].key))
+  const open = async (keys, atOnce) => {
+    const storage = Hypercore.defaultStorage(folder())
+    const cores = []
+    for (const key of keys) {
+      const core = new Hypercore(storage, key)
+      defer(() => core.close())
+      cores.push(core)
+      if (!atOnce) await core.ready()
     }
+    await Promise.all(cores.map((core) => core.ready()))
+    return [cores.map((core) => core.key.equals(key)), cores[0].key.equals(cores[1].key)]
+  }
+  for (const [name, keys] of Object.entries(orders)) note(name, await open(keys, false))
+  note('named twice at once', await open([key, key], true))
+  // An unnamed core is another one, unless what is opened beside it is there before it looks, which with upstream depends on the disk.
+  for (const name of ['unnamed, named', 'unnamed twice']) {
+    let found
+    for (let i = 0; i < 20 && found?.[1] !== false; i++) found = await open(orders[name], true)
+    note(name, 'at once', found)
   }
 })
 
