@@ -2,6 +2,7 @@
 
 import b4a from 'b4a'
 
+import { proofOf } from './support/proofs.mjs'
 import { eventFlush, suite } from './support/suite.mjs'
 
 const PAGE = 32_768
@@ -229,17 +230,8 @@ suite('core - without a session', async (t, { createStorage, note, lib }) => {
   await source.state.append([b4a.from('a'), b4a.from('b')])
   const clone = await create({ keyPair: { publicKey: keyPair.publicKey } })
   note(clone.header.keyPair, clone.header.tree.length)
-  const proofOf = async (request) => {
-    const rx = source.storage.read()
-    const proof = await MerkleTree.proof(source.state, rx, request)
-    const block = request.block ? rx.getBlock(request.block.index) : null
-    rx.tryFlush()
-    const settled = await proof.settle()
-    if (block) settled.block.value = await block
-    return settled
-  }
-  note(await clone.verify(await proofOf({ upgrade: { start: 0, length: 2 } })), clone.header.tree.length, b4a.equals(clone.header.tree.signature, source.header.tree.signature))
-  note(await clone.verify(await proofOf({ block: { index: 1, nodes: await MerkleTree.missingNodes(clone.state, 2, clone.state.length), value: true } })), clone.bitfield.get(0), clone.bitfield.get(1))
+  note(await clone.verify(await proofOf(MerkleTree, source, { upgrade: { start: 0, length: 2 } })), clone.header.tree.length, b4a.equals(clone.header.tree.signature, source.header.tree.signature))
+  note(await clone.verify(await proofOf(MerkleTree, source, { block: { index: 1, nodes: await MerkleTree.missingNodes(clone.state, 2, clone.state.length), value: true } })), clone.bitfield.get(0), clone.bitfield.get(1))
   for (const each of [core, source, clone]) await each.close()
   note(core.closed, core.destroyed)
 })

@@ -5,6 +5,7 @@ import crypto from 'hypercore-crypto'
 import c from 'compact-encoding'
 
 import { eventually } from './support/both.mjs'
+import { proofOf } from './support/proofs.mjs'
 import { sleep, suite, suiteOfPairs } from './support/suite.mjs'
 
 const kp = (byte) => crypto.keyPair(b4a.alloc(32, byte))
@@ -315,17 +316,6 @@ suite('messages by either path, and switches', async (t, { lib, Hypercore, creat
 
 const letters = (count) => Array.from({ length: count }, (_, i) => b4a.from('#' + i + 'x'.repeat(i % 3)))
 
-async function proofOf (lib, core, request) {
-  const { MerkleTree } = lib('lib/merkle-tree')
-  const rx = core.state.storage.read()
-  const proof = await MerkleTree.proof(core.state, rx, request)
-  const block = request.block ? rx.getBlock(request.block.index) : null
-  rx.tryFlush()
-  const settled = await proof.settle()
-  if (block) settled.block.value = await block
-  return settled
-}
-
 suite('merkle tree - what is told of it', async (t, { create, note, lib }) => {
   const { MerkleTree } = lib('lib/merkle-tree')
   const core = await create(t)
@@ -355,7 +345,7 @@ suiteOfPairs('merkle tree - proofs of one end, checked at the other', async (t, 
   for (const [length, upgrade, block] of [[3, { start: 0, length: 3 }, null], [3, null, 1], [3, null, 0], [8, { start: 3, length: 5 }, 7], [13, { start: 8, length: 1 }, 4], [13, null, 2], [16, { start: 13, length: 3 }, null]]) {
     if (core.length < length) await core.append(letters(length).slice(core.length))
     const nodes = block === null ? 0 : await MerkleTree.missingNodes(clone.state, 2 * block, clone.state.length)
-    const proof = await proofOf(lib, core.core, { upgrade, block: block === null ? null : { index: block, nodes } })
+    const proof = await proofOf(MerkleTree, core.core, { upgrade, block: block === null ? null : { index: block, nodes } })
     const batch = await MerkleTree.verify(clone.state, proof)
     note([nodes, batch.length, batch.upgraded, batch.commitable(), batch.nodes.map(({ index }) => index), upgrade && MerkleTree.upgradeLength(proof.upgrade)])
     proof.manifest = core.manifest
@@ -363,7 +353,7 @@ suiteOfPairs('merkle tree - proofs of one end, checked at the other', async (t, 
     t.is(clone.state.length, Math.max(clone.state.length, batch.length))
   }
   t.alike(b4a.toString(clone.state.hash(), 'hex'), b4a.toString(core.state.hash(), 'hex'))
-  const wrong = await proofOf(lib, core.core, { block: { index: 2, nodes: 0 } })
+  const wrong = await proofOf(MerkleTree, core.core, { block: { index: 2, nodes: 0 } })
   wrong.block.value = b4a.from('something else')
   await t.exception(MerkleTree.verify(clone.state, wrong), /INVALID_(CHECKSUM|OPERATION)/)
 })
@@ -377,11 +367,11 @@ suite('merkle tree - where two histories part', async (t, { create, note, lib })
     if (here > 0) await one.append(Array.from({ length: here }, (_, i) => 'here ' + i))
     if (there > 0) await other.append(Array.from({ length: there }, (_, i) => 'there ' + i))
     const batch = new ReorgBatch(one.state)
-    await MerkleTree.reorg(one.state, await proofOf(lib, other.core, { upgrade: { start: 0, length: other.length } }), batch)
+    await MerkleTree.reorg(one.state, await proofOf(MerkleTree, other.core, { upgrade: { start: 0, length: other.length } }), batch)
     const asked = []
     while (!batch.finished) {
       asked.push([batch.want.start, batch.want.end, batch.want.nodes])
-      await batch.update(await proofOf(lib, other.core, { hash: { index: 2 * (batch.want.end - 1), nodes: batch.want.nodes } }))
+      await batch.update(await proofOf(MerkleTree, other.core, { hash: { index: 2 * (batch.want.end - 1), nodes: batch.want.nodes } }))
     }
     t.is(batch.ancestors, shared)
     note(asked, batch.length, batch.byteLength, b4a.equals(batch.hash(), other.state.hash()))
