@@ -165,6 +165,52 @@ test('a mount in a drive of upstream is kept by a mirror', async (t) => {
   assert.equal((await tree(copy)).length, 1)
 })
 
+test('a mount that could not be opened is tried again', async (t) => {
+  const store = storeOf(t)
+  const root = await open(t, store.namespace('root'))
+  const shared = store.get({ name: 'shared' })
+  await shared.append('no header of a drive')
+  await root.mount('/mnt', shared.key)
+  await root.mount('/old', shared.key, { version: 2 })
+  const all = root.mounts()
+  t.after(() => all.close())
+  for (const path of ['/mnt/file', '/old/file', '/mnt/file']) await assert.rejects(all.get(path), { code: 'DECODING_ERROR' })
+  assert.equal(shared.sessions.length, 1)
+
+  await shared.truncate(0)
+  const drive = await open(t, store.session(), shared.key)
+  await drive.put('/file', 'content')
+
+  assert.equal(String(await all.get('/mnt/file')), 'content')
+  assert.equal(String(await all.get('/old/file')), 'content')
+})
+
+test('what cannot be downloaded as a whole does not go on in parts', async (t) => {
+  const drive = await open(t, storeOf(t))
+  await drive.put('/a', 'lost')
+  await drive.put('/map', 'no map of blocks')
+  await drive.putEntry('/b', { blob: { ...(await drive.entry('/map')).value.blob, blockMap: true } })
+  await drive.clear('/a')
+  const begun = []
+  const { core } = await drive.getBlobs()
+  core.download = function (range) {
+    begun.push(Object.getPrototypeOf(core).download.call(core, range))
+    return begun.at(-1)
+  }
+  const failsAfterAFile = async function * () {
+    yield { left: await drive.entry('/a'), right: null }
+    throw new Error('the difference is not here')
+  }
+
+  await assert.rejects(drive.download('/').done())
+  drive.diff = failsAfterAFile
+  await assert.rejects(drive.downloadDiff(1), { message: 'the difference is not here' })
+
+  const parts = begun.filter(({ range }) => range.start === 0)
+  assert.equal(parts.length, 2)
+  for (const part of parts) assert.equal(await part.done(), false)
+})
+
 test('a file that says it has more blocks than there can be', async (t) => {
   const drive = await open(t, storeOf(t))
   await drive.put('/a', noise(100_000))

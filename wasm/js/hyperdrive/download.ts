@@ -46,15 +46,21 @@ export class Download extends ReadyResource<{}> {
 
   protected override async _open (): Promise<void> {
     const { drive, folder } = this
-    const blobs = await drive.getBlobs()
-    if (folder === null) return
-    const isFile = folder !== '' && !folder.endsWith('/')
-    const entry = isFile ? await drive.entry(folder, this.options) : null
-    await this.#fetch(blobs, entry ? [entry] : await this.#list(folder))
+    try {
+      const blobs = await drive.getBlobs()
+      if (folder === null) return
+      const isFile = folder !== '' && !folder.endsWith('/')
+      const entry = isFile ? await drive.entry(folder, this.options) : null
+      await this.#fetch(blobs, entry ? [entry] : await this.#list(folder))
+    } catch (error) {
+      // It does not open, so it is never closed.
+      stop(this.downloads)
+      throw error
+    }
   }
 
   protected override async _close (): Promise<void> {
-    for (const download of this.downloads) download.destroy()
+    stop(this.downloads)
   }
 
   async #list (folder: string): Promise<DriveEntry[]> {
@@ -67,24 +73,24 @@ export class Download extends ReadyResource<{}> {
   async #fetch (blobs: Hyperblobs, entries: DriveEntry[]): Promise<void> {
     const all = entries.flatMap((entry) => entry.value.blob ?? [])
     const maps = all.filter((blob) => blob.blockMap && blob.blockLength > 0)
-    const here = await Promise.all(maps.map((blob) => this.#whole(blobs.core.download({ start: blob.blockOffset, length: blob.blockLength }))))
-    if (here.includes(false)) return
+    const downloads = maps.map((blob) => blobs.core.download({ start: blob.blockOffset, length: blob.blockLength }))
+    const whole = Promise.all(downloads.map((download) => download.done()))
+    try {
+      if (!(await Promise.race([whole.then(() => true), this.#cancelled.then(() => false)]))) return
+    } finally {
+      stop(downloads)
+    }
     for (const blob of all) {
       const download = await start(blobs, blob)
       if (download) this.downloads.push(download)
     }
   }
 
-  // False when this was given up before.
-  async #whole (download: CoreDownload): Promise<boolean> {
-    return await Promise.race([
-      download.done().then(() => true),
-      this.#cancelled.then(() => {
-        download.destroy()
-        return false
-      })
-    ])
-  }
+}
+
+/** Gives downloads up. */
+export function stop (downloads: CoreDownload[]): void {
+  for (const download of downloads) download.destroy()
 }
 
 async function start (blobs: Hyperblobs, blob: BlobId): Promise<CoreDownload | null> {

@@ -6,13 +6,14 @@ import { HypercoreError } from '../errors.js'
 import { Hyperbee } from '../hyperbee/hyperbee.js'
 import { Hyperblobs } from '../hyperblobs/hyperblobs.js'
 import type { BlobId } from '../hyperblobs/hyperblobs.js'
+import type { Download as CoreDownload } from '../hypercore/download.js'
 import { Hypercore } from '../hypercore/hypercore.js'
 import type { ManifestInput } from '../hypercore/manifest.js'
 import { MirrorDrive, type MirrorOptions } from '../mirror-drive/mirror-drive.js'
 import { isBytes } from '../support/bytes.js'
 import { filePath, folderPath, resolvePath, toIgnoreFunction, type Ignore } from '../support/path.js'
 import { ReadyResource } from '../support/ready-resource.js'
-import { Download, type DownloadOptions } from './download.js'
+import { Download, stop, type DownloadOptions } from './download.js'
 import { below, contentManifest, type ContentManifest, pathEncoding as keyEncoding, type PathRange } from './keys.js'
 import { ChildStream, FilteredStream } from './listing.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
@@ -338,23 +339,26 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
 
   /** Fetches what has come since a version. */
   async downloadDiff (version: number, folder?: string | object | null, options?: object): Promise<Download> {
-    const downloads = []
-    for await (const { left } of this.diff(version, folder, options) as AsyncIterable<{ left: DriveEntry | null }>) {
-      const blob = left?.value.blob
-      if (!blob) continue
-      const { core } = await this.getBlobs()
-      downloads.push(core.download({ start: blob.blockOffset, length: blob.blockLength }))
+    const downloads: CoreDownload[] = []
+    try {
+      for await (const { left } of this.diff(version, folder, options) as AsyncIterable<{ left: DriveEntry | null }>) {
+        const blob = left?.value.blob
+        if (!blob) continue
+        const { core } = await this.getBlobs()
+        downloads.push(core.download({ start: blob.blockOffset, length: blob.blockLength }))
+      }
+    } catch (error) {
+      stop(downloads)
+      throw error
     }
     return new Download(this, null, { downloads })
   }
 
   /** Fetches blocks of both cores. */
   async downloadRange (dbRanges: Iterable<DownloadRange>, blobRanges: Iterable<DownloadRange>): Promise<Download> {
-    await this.ready()
-    const downloads = []
-    for (const range of dbRanges) downloads.push(this.core.download(range))
-    const blobs = await this.getBlobs()
-    for (const range of blobRanges) downloads.push(blobs.core.download(range))
+    const { core } = await this.getBlobs()
+    const downloads = [...dbRanges].map((range) => this.core.download(range))
+    for (const range of blobRanges) downloads.push(core.download(range))
     return new Download(this, null, { downloads })
   }
 

@@ -143,21 +143,26 @@ export class MountReader {
   async #open ({ key, version }: Mount): Promise<Hyperdrive> {
     if (this.#closed) throw new HypertabError('SESSION_CLOSED', 'the reader of mounts is closed')
     const id = encodeId(key)
-    let drive = this.#opened.get(id)
+    const drive = await this.#ready(id, () => this.#make(key))
+    return version === null ? drive : await this.#ready(`${id}+${version}`, () => drive.checkout(version))
+  }
+
+  // One that does not open is forgotten, so that a later read tries again.
+  async #ready (name: string, make: () => Hyperdrive): Promise<Hyperdrive> {
+    let drive = this.#opened.get(name)
     if (!drive) {
       if (this.#opened.size >= MAX_OPEN) throw new HypertabError('TOO_MANY_MOUNTS', `more than ${MAX_OPEN} drives are mounted`)
-      drive = this.#make(key)
-      this.#opened.set(id, drive)
+      drive = make()
+      this.#opened.set(name, drive)
     }
-    await drive.ready()
-    if (version === null) return drive
-    const name = `${id}+${version}`
-    const known = this.#opened.get(name)
-    if (known) return known
-    const checkout = drive.checkout(version)
-    this.#opened.set(name, checkout)
-    await checkout.ready()
-    return checkout
+    try {
+      await drive.ready()
+    } catch (error) {
+      if (this.#opened.get(name) === drive) this.#opened.delete(name)
+      await (drive._checkout ? drive.db : drive.corestore).close()
+      throw error
+    }
+    return drive
   }
 
   #make (key: Uint8Array): Hyperdrive {
