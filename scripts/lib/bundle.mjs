@@ -28,13 +28,17 @@ const partsOfHypercore = [
   ].map((name) => `lib/${name}`)
 ]
 
+/** What programs import from inside upstream's hyperbee. */
+const partsOfHyperbee = ['hyperbee/lib/messages']
+
 /** The entry points of the package. */
 const entries = {
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
   ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
   react: join(source, 'entries', 'react.ts'),
-  ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))]))
+  ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))])),
+  ...Object.fromEntries(partsOfHyperbee.map((name) => [name, join(source, `${name}.ts`)]))
 }
 
 /** Entry points that only browsers have. */
@@ -114,10 +118,10 @@ async function nameLess (folder) {
 
 const NAMING = /(\((\w+), ?(\w+)\) ?=> ?)(\w+)\(\2, ?"name", ?\{ ?value(?:: ?\3)?, ?configurable: ?(?:true|!0) ?\}\)/
 
-/** The entries with a value for `require` that is no namespace, and all below `hypercore/`, which go by a pattern. */
+/** The entries with a value for `require` that is no namespace, and all below `hypercore/` and `hyperbee/`, which go by a pattern. */
 function requirable () {
   const names = readdirSync(own).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length))
-  return [...names.filter((name) => !partsOfHypercore.includes(name)), ...partsOfHypercore.map((name) => `hypercore/${name}`)]
+  return [...names.filter((name) => !partsOfHypercore.includes(name)), ...partsOfHypercore.map((name) => `hypercore/${name}`), ...partsOfHyperbee]
 }
 
 // esbuild gives the namespace to whoever requires a module; Node and others what is exported for that.
