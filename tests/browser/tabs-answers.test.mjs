@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { openPage, servePackage, startBrowser } from './support/browser.mjs'
-import { ends, openLog, readAll } from './support/tabs.mjs'
+import { ends, fallSilent, openLog, readAll } from './support/tabs.mjs'
 
 /** Writes, each with what it answers: run on a page, where `core` is the log and `branch` a branch of it. */
 const WRITES = [
@@ -20,11 +20,6 @@ async function openBranch () {
   globalThis.branch = core.session({ name: 'branch', valueEncoding: 'utf-8' })
   await branch.ready()
   await branch.append(['x', 'y'])
-}
-
-/** Runs on a page that owns a store: tells other tabs nothing any more. */
-function fallSilent () {
-  BroadcastChannel.prototype.postMessage = () => {}
 }
 
 /** Runs on a page: whether the log is another one than it was, or has the user data. */

@@ -190,3 +190,15 @@ sameWithBothStores('blocks that a manifest fixes need no key', async ({ create, 
   note((await clone.get(2)).toString(), lengths(clone))
   note(await clone.append(['a', 'b', 'c'], { writable: true, maxLength: 3 }), lengths(clone))
 })
+
+sameWithBothStores('an atom whose session is gone before it is flushed stores nothing, and says so', async ({ create, note }) => {
+  const store = create(null, unsafe)
+  const core = store.get({ name: 'log' })
+  await core.append(['a', 'b'])
+  const atom = store.storage.createAtom()
+  const inAtom = core.session({ atom })
+  await inAtom.append(['c', 'd', 'e'])
+  await inAtom.close()
+  note(await atom.flush().then(() => 'flushed', () => 'refused'))
+  note(lengths(core), await texts(core))
+})

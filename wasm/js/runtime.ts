@@ -90,6 +90,8 @@ export interface Subject {
   readonly resuming?: Promise<void> | null
   /** Whether it is being opened elsewhere: what fails meanwhile is asked again there. */
   readonly isMoving?: boolean
+  /** Whether its writes are recorded where their answer can get lost. */
+  readonly isRecorded?: boolean
   /** What the engine calls it. */
   readonly handle?: number
 }
@@ -185,6 +187,11 @@ export function recordName (): string | null {
   return asking?.operation() ?? null
 }
 
+/** @internal A name for the record that something was done. */
+export function operationName (): string {
+  return `${RECORDS}${realmName()}/${operations++}`
+}
+
 /** A name of its own for this realm. */
 export function realmName (): string {
   realm ??= [...crypto.getRandomValues(new Uint32Array(3))].map((part) => part.toString(36)).join('')
@@ -255,13 +262,13 @@ export class Request<T> {
 
   /** @internal What it is to be recorded by. */
   operation (): string {
-    this.#operation ??= `${RECORDS}${realmName()}/${operations++}`
+    this.#operation ??= operationName()
     return this.#operation
   }
 
   #start (): void {
     const outer = asking
-    asking = this.#core === null ? null : this
+    asking = this.#core === null || this.#core.isRecorded === false ? null : this
     try {
       this.#id = call(this.#command)
     } finally {
@@ -325,7 +332,8 @@ const QUIET = 300
 /** How long records of what is known to be done may stay, in milliseconds. */
 const LINGER = 50
 
-function forgetLater (core: Subject, operation: string): void {
+/** @internal Deletes the record of what is known to be done. */
+export function forgetLater (core: Subject, operation: string): void {
   const names = done.get(core)
   if (names) names.push(operation)
   else done.set(core, [operation])

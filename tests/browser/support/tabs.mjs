@@ -53,6 +53,11 @@ export function random (seed) {
   }
 }
 
+/** Runs on a page that owns a store: tells other tabs nothing any more. */
+export function fallSilent () {
+  BroadcastChannel.prototype.postMessage = () => {}
+}
+
 /** Ways in which a tab is gone, or seems to be. */
 export const ends = {
   async close (page) {
@@ -82,7 +87,7 @@ export const ends = {
 }
 
 /**
- * Runs on a page: goes on using a store in every way, several at once: a log that all append to, bees, drives, snapshots, branches, and
+ * Runs on a page: goes on using a store in every way, several at once: a log that all append to, bees, drives, snapshots, branches, atoms, and
  * cores that open and close. Whatever fails is kept as `failures`.
  */
 export async function keepBusy ([entry, name, seed]) {
@@ -105,6 +110,8 @@ export async function keepBusy ([entry, name, seed]) {
   const signed = store.get({ name: `${name}-signed` })
   const signing = signed.session({ name: 'branch' })
   await signing.ready()
+  const together = [1, 2].map((at) => store.get({ name: `${name}-together-${at}` }))
+  await Promise.all(together.map((log) => log.ready()))
   const lengths = new Map([[own, 0], [branch, 0]])
   let count = 0
   const same = (found, expected, what) => { if (found !== expected) failures.push(`${what}: ${found} instead of ${expected}`) }
@@ -125,6 +132,15 @@ export async function keepBusy ([entry, name, seed]) {
       await signing.append(['x', 'y', 'z'])
       same((await signed.commit(signing, { length: length + 1 }))?.length, length + 1, 'the length after a part of a branch')
       same((await signed.commit(signing))?.length, length + 3, 'the length after a branch')
+    },
+    async atom () {
+      const length = together[0].length + 2
+      const atom = store.storage.createAtom()
+      const inside = together.map((log) => log.session({ atom }))
+      for (const session of [...inside, ...inside]) await session.append('x')
+      await atom.flush()
+      for (const log of together) same(log.length, length, 'the length after an atom')
+      await Promise.all(inside.map((session) => session.close()))
     },
     async get () {
       if (core.length > 0) same(typeof await core.get(below(core.length)), 'string', 'a block')
@@ -193,7 +209,7 @@ export async function keepBusy ([entry, name, seed]) {
   }
   // What reads back what it wrote is not to overtake itself.
   globalThis.working = Promise.all([
-    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['appendAlone'], ['commit'], ['put', 'batch', 'list'], ['file']
+    ['append'], ['append', 'get', 'snapshot', 'session'], ['openAndClose', 'userData'], ['appendAlone'], ['commit'], ['atom'], ['put', 'batch', 'list'], ['file']
   ].map(busy))
 }
 

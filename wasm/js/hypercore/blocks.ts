@@ -42,11 +42,14 @@ export abstract class BlockSession extends Session {
       }
     }
     if (buffers.length === 0) return { length: state.length, byteLength: state.byteLength }
-    const send = (buffers: Uint8Array[]) => state.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, buffers, {
-      ...this.#signing(keyPair, options.signature),
-      ...limit(options.maxLength),
-      ...(encryption ? { encryption } : {})
-    })).promise
+    const send = (buffers: Uint8Array[]) => {
+      const kept = buffers.map((buffer) => state.kept(buffer))
+      return state.write<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, kept, {
+        ...this.#signing(keyPair, options.signature),
+        ...limit(options.maxLength),
+        ...(encryption ? { encryption } : {})
+      }))
+    }
     const append = () => provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers)
     const { postappend } = options
     const appended = await (postappend ? state.withhold(append, () => postappend(buffers)) : append())
@@ -156,7 +159,7 @@ export abstract class BlockSession extends Session {
     if (this._snapshot) throw HypercoreError.SESSION_NOT_WRITABLE('cannot clear a snapshot', this.discoveryKey)
     for (const bound of [start, end]) if (typeof bound === 'number' && bound % 1 > 0) throw new Error(`Invalid number ${bound}`)
     const [first, last] = [toIndex(start), toIndex(end)]
-    await this.state!.request((core, engine) => engine.coreClear(core, first, last)).promise
+    await this.state!.clear(first, last)
     return cleared
   }
 
@@ -264,10 +267,11 @@ export abstract class BlockSession extends Session {
   /** Finds a byte of a snapshot whose log was cut since: the tree over its blocks is gone, so they are measured. */
   async #seekBack (bytes: number): Promise<[index: number, offset: number] | null> {
     const { id, length, byteLength } = this._snapshot!
-    if (id === null || bytes > byteLength - length * this.padding) return null
+    if (bytes > byteLength - length * this.padding) return null
+    if (id === null) this.#checkSnapshot(length)
     let offset = bytes
     for (let index = 0; index < length; index++) {
-      const block = await this.#shown(index, id)
+      const block = await this.#shown(index, id!)
       if (block === null) return null
       const size = block.byteLength - this.padding
       if (offset < size) return [index, offset]

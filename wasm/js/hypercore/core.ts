@@ -15,6 +15,7 @@ import type { LegacyFiles, Storage } from '../storage/storage.js'
 import { Mux } from '../links/mux.js'
 import { isElsewhere } from '../remote/table.js'
 import type { HypercoreOptions } from './options.js'
+import { Arrivals } from './arrivals.js'
 import { BlockList } from './block-list.js'
 import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree-batch.js'
@@ -79,6 +80,7 @@ interface FrozenHead {
   remoteContiguousLength: number
   roots: TreeNode[]
   signature: Uint8Array | null
+  hasManifest: boolean
 }
 
 /** The core behind one or more sessions. */
@@ -139,6 +141,8 @@ export class Core {
   #isFull = false
   #isMoving = false
   #letGoes = 0
+  /** The blocks that it had when its store began to move. */
+  #arrivals: Arrivals | null = null
   #resumed: { resolve: () => void, reject: (error: Error) => void } | null = null
   #unwatch: () => void = () => {}
   #locked = false
@@ -563,6 +567,10 @@ export class Core {
     if (!this.opened || this.closing !== null) return
     this.#letGoes++
     this.#isMoving = isMoving
+    for (const state of this.states.values()) {
+      if (isMoving) state.letGo()
+      else state.atom?.lose(error)
+    }
     if (this.#frozen !== null) {
       // It was about to resume.
       const handle = this.#handle
@@ -573,11 +581,12 @@ export class Core {
     }
     const { handle } = this
     this.#frozen = this.#head()
+    this.#arrivals = isMoving ? new Arrivals(handle) : null
     this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
     this.#resuming.catch(() => {})
     for (const session of this.allSessions()) {
       const { state } = session
-      if (state?.live !== this.state && (!isMoving || state?.isInAtom)) void session.close({ error }).catch(() => {})
+      if (state?.live !== this.state && !isMoving) void session.close({ error }).catch(() => {})
     }
     for (const id of [...this.#peers.keys()]) this.#removePeer(id)
     unlisten('core', handle, this.#onevent)
@@ -619,11 +628,27 @@ export class Core {
     else this.#moved(frozen)
   }
 
-  #moved (before: { length: number, fork: number }): void {
+  // What happened while nobody here was told.
+  #moved (before: FrozenHead): void {
+    const arrivals = this.#arrivals
+    this.#arrivals = null
+    const { length, fork, remoteContiguousLength } = this
+    // Who signs the log has appended to it, and not fetched it.
+    const came = arrivals?.since(this.handle, this.keyPair?.secretKey ? Math.min(length, before.length) : length)
     for (const mux of this.muxes) this.attach(mux)
-    const { length, fork } = this
+    if (!before.hasManifest && this.manifest) this.#onevent('manifest', [])
     if (fork !== before.fork) this.#onevent('truncate', [Math.min(length, before.length), fork])
     if (length > before.length || fork !== before.fork) this.#onevent('append', [])
+    if (remoteContiguousLength !== before.remoteContiguousLength) this.#onevent('remote-contiguous-length', [remoteContiguousLength])
+    if (came?.length) this.#tellOf(came).catch(() => {})
+  }
+
+  // Which peers they came from is not known.
+  async #tellOf (blocks: number[]): Promise<void> {
+    const rx = this.state.storage.read()
+    const leaves = blocks.map((index) => rx.getTreeNode(2 * index))
+    rx.tryFlush()
+    for (const [at, leaf] of (await Promise.all(leaves)).entries()) if (leaf) this.#onevent('download', [blocks[at]!, leaf.size, 0])
   }
 
   /** @internal Something was stored: if there was no room, there is now, and peers may come again. */
@@ -636,6 +661,7 @@ export class Core {
   // What waits for blocks would wait for ever: nothing is stored any more.
   #stop (error: Error): void {
     this.#resumed?.reject(error)
+    for (const state of this.states.values()) state.atom?.lose(error)
     for (const session of this.allSessions()) void session.close({ error }).catch(() => {})
   }
 
@@ -701,6 +727,7 @@ export class Core {
       case 'download': {
         const [index, byteLength, id, elapsed] = rest as [number, number, number, number | null | undefined]
         const peer = this.#peer(id)
+        this.#arrivals?.tell(index)
         this.#emit((session) => { session.emit('download', index, byteLength - session.padding, peer, { elapsed: elapsed ?? 0 }) })
         break
       }
@@ -786,7 +813,8 @@ export class Core {
       contiguousLength: engine.coreContiguousLength(handle),
       remoteContiguousLength: engine.coreRemoteContiguousLength(handle),
       roots: engine.coreRoots(handle),
-      signature: engine.coreSignature(handle) ?? null
+      signature: engine.coreSignature(handle) ?? null,
+      hasManifest: !!engine.coreManifest(handle)
     }))
   }
 

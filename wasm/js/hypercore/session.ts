@@ -315,7 +315,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     shown.sessions.push(this.self)
     for (const [key, value] of Object.entries(options.userData ?? {})) {
       const bytes = isBytes(value) ? value : fromUtf8(value)
-      await shown.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
+      await shown.write((handle, engine) => engine.coreSetUserData(handle, key, bytes))
     }
     if (options.manifest) await core.setManifest(options.manifest)
     core.replicator.updateActivity(this._active ? 1 : 0)
@@ -335,7 +335,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       if (checkout < prologue) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, prologue length is ${prologue}`, this.discoveryKey)
       // A signed log never has two histories of one fork.
       const fork = state.isDefault() ? state.fork + 1 : state.fork
-      if (checkout < length) await state.request((handle, engine) => engine.coreTruncate(handle, checkout, { fork })).promise
+      if (checkout < length) await state.write((handle, engine) => engine.coreTruncate(handle, checkout, { fork }))
       return state
     } catch (error) {
       await state.unref()

@@ -38,7 +38,7 @@ export class SnapshotState extends State {
     super(live.core, null, live.from, live.name, live.atom, live.sessions)
     this.#live = live.ref()
     // Once the store is open again, the engine has the core anew.
-    const { snapshot, length, byteLength, fork, hash } = this.core.resuming
+    const { snapshot, length, byteLength, fork, hash } = live.resuming
       ? { snapshot: null, length: live.length, byteLength: live.byteLength, fork: live.fork, hash: null }
       : call((engine) => engine.coreSnapshot(live.handle))
     this.shown = { length, byteLength, fork, hash: hash ?? live.hash(), id: snapshot, intact: length, compat: Math.min(length, this.core.length) }
@@ -49,7 +49,6 @@ export class SnapshotState extends State {
 
   override get live (): State { return this.#live }
   override get handle (): CoreHandle { return this.#live.handle }
-  override get isInAtom (): boolean { return this.#live.isInAtom }
   override get parent (): null { return null }
   override get length (): number { return this.shown.length }
   override get byteLength (): number { return this.shown.byteLength }

@@ -1,6 +1,6 @@
 // What a session looks at: the log itself, a branch of it, or either of them in an atom.
 
-import type { CoreHandle, KeyPair } from '../binding.js'
+import type { CoreHandle, Engine, KeyPair, RequestHandle, StoreHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, look, request, Request, unlisten, type Subject } from '../runtime.js'
@@ -9,7 +9,7 @@ import { isElsewhere } from '../remote/table.js'
 import { equal, fromUtf8, isBytes } from '../support/bytes.js'
 import { CoreStorage } from '../storage/core-storage.js'
 import type { StoredHead } from '../storage/records.js'
-import { atomOf, type Atom, type ForeignAtom } from './atom.js'
+import { atomOf, type Atom, type ForeignAtom, type Write } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
 import { closeCore } from './opening.js'
@@ -38,6 +38,23 @@ export interface StateAppendOptions {
   maxLength?: number
 }
 
+/** What tells whether a log is the same as it was. */
+export interface TreeHead {
+  length: number
+  fork: number
+  hash: Uint8Array
+}
+
+/** What a branch, or a log in an atom, was when its store began to move. */
+interface FrozenState {
+  length: number
+  byteLength: number
+  fork: number
+  sharedLength: number
+  roots: TreeNode[]
+  signature: Uint8Array | null
+}
+
 /** A log that sessions read and write. */
 export class State {
   readonly core: Core
@@ -56,8 +73,10 @@ export class State {
   #untold: Array<() => void> = []
   #withholding = 0
   #references = 0
-  /** What writes are recorded in: a branch has records of its own. */
-  readonly #subject: Subject
+  /** @internal What writes are recorded in: a branch has records of its own, and an atom is written once more as a whole. */
+  readonly subject: Subject
+  /** What it was, while it is not open. */
+  #frozen: FrozenState | null = null
   /** How often the engine was asked to open it. */
   #openings = 1
 
@@ -70,23 +89,17 @@ export class State {
     this.atom = atom
     this.sessions = sessions
     this.storage = new CoreStorage(this)
-    const handleOf = () => this.handle
-    this.#subject = {
-      get discoveryKey () { return core.discoveryKey },
-      get resuming () { return core.resuming },
-      get isMoving () { return core.isMoving },
-      get handle () { return handleOf() }
-    }
+    this.subject = subjectOf(this)
   }
 
   /** @internal The state itself; that which a snapshot shows. */
   get live (): State { return this }
   get handle (): CoreHandle { return this.#handle ?? this.core.handle }
-  get length (): number { return this.#handle === null ? this.core.length : look((engine) => engine.coreLength(this.handle)) }
+  get length (): number { return this.#frozen?.length ?? (this.#handle === null ? this.core.length : look((engine) => engine.coreLength(this.handle))) }
   /** @internal Its length once what has begun is stored. */
   get stagedLength (): number { return look((engine) => engine.coreStagedLength(this.handle)) }
-  get byteLength (): number { return this.#handle === null ? this.core.byteLength : look((engine) => engine.coreByteLength(this.handle)) }
-  get fork (): number { return this.#handle === null ? this.core.fork : look((engine) => engine.coreFork(this.handle)) }
+  get byteLength (): number { return this.#frozen?.byteLength ?? (this.#handle === null ? this.core.byteLength : look((engine) => engine.coreByteLength(this.handle))) }
+  get fork (): number { return this.#frozen?.fork ?? (this.#handle === null ? this.core.fork : look((engine) => engine.coreFork(this.handle))) }
 
   /** Its records as they are stored, and where atoms are made. */
   readonly storage: CoreStorage
@@ -101,9 +114,28 @@ export class State {
     return this.atom !== null && this.from !== null && this.from.isDefault()
   }
 
-  /** @internal Whether it, or what it was made from, is in an atom. */
-  get isInAtom (): boolean {
-    return this.atom !== null || (this.from?.isInAtom ?? false)
+  /** @internal Resolves when it is open again; null while it is open. */
+  get resuming (): Promise<void> | null {
+    return this.atom?.resuming ?? this.core.resuming
+  }
+
+  /** @internal It is being opened where others have the store: what fails is asked again. */
+  get isMoving (): boolean {
+    return this.core.isMoving || (this.atom?.resuming ?? null) !== null
+  }
+
+  /** @internal */
+  get treeHead (): TreeHead {
+    return { length: this.length, fork: this.fork, hash: this.hash() }
+  }
+
+  /** @internal What it is where it was opened again, before that is told. */
+  get found (): TreeHead {
+    const frozen = this.#frozen
+    this.#frozen = null
+    const found = this.treeHead
+    this.#frozen = frozen
+    return found
   }
 
   /** The state outside the atom. */
@@ -113,7 +145,7 @@ export class State {
 
   /** Full roots of the tree. */
   get roots (): TreeNode[] {
-    const roots = this.#handle === null ? this.core.roots : look((engine) => engine.coreRoots(this.handle))
+    const roots = this.#frozen?.roots ?? (this.#handle === null ? this.core.roots : look((engine) => engine.coreRoots(this.handle)))
     return roots.map(({ index, size, hash }) => ({ index, size, hash: userBytes(hash) }))
   }
 
@@ -130,6 +162,7 @@ export class State {
 
   /** @internal The same, as the engine has it. */
   get signed (): Uint8Array | null {
+    if (this.#frozen !== null) return this.#frozen.signature
     return this.#handle === null ? this.core.signature : look((engine) => engine.coreSignature(this.handle)) ?? null
   }
 
@@ -180,7 +213,7 @@ export class State {
 
   /** Blocks that are in the log, or are read there. */
   flushedLength (): number {
-    return this.isDefault() ? this.length : look((engine) => engine.coreSharedLength(this.handle))
+    return this.isDefault() ? this.length : this.#frozen?.sharedLength ?? look((engine) => engine.coreSharedLength(this.handle))
   }
 
   signedLength (): number {
@@ -190,31 +223,44 @@ export class State {
   /** Whether a block may be here; certain for the log itself. */
   mayHave (index: number): boolean {
     if (index >= Number.MAX_SAFE_INTEGER) return false
-    if (this.core.resuming) return true
+    if (this.resuming) return true
     if (isElsewhere(this.handle)) return index < this.length
     return this.isDefault() ? look((engine) => engine.coreHas(this.handle, index, index + 1)) : index < this.length
   }
 
   async has (start: number, end: number): Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
-    await this.core.resuming
+    await this.resuming
     if (this.core.closed) throw HypercoreError.SESSION_CLOSED('core is closed', this.core.discoveryKey)
     if (this.isDefault() && !isElsewhere(this.handle)) return look((engine) => engine.coreHas(this.handle, start, end))
     return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
 
   request<T> (command: Parameters<Core['request']>[0]): Request<T> {
-    return new Request<T>((engine) => command(this.handle, engine), this.core.resuming, this.#subject)
+    return new Request<T>((engine) => command(this.handle, engine), this.resuming, this.subject)
+  }
+
+  /** @internal Changes the log, maybe by what is in another state. What is in an atom is changed once more where its store moves to. */
+  async write<T> (command: Write, source: State = this): Promise<T> {
+    const subject = source === this ? this.subject : subjectOf(this, source)
+    const answer = await new Request<T>((engine) => command(this.handle, engine), subject.resuming, subject).promise
+    this.atom?.wrote(this, command, answer)
+    return answer
+  }
+
+  /** @internal Bytes of a program that may be written once more. */
+  kept (bytes: Uint8Array): Uint8Array {
+    return this.atom === null ? bytes : new Uint8Array(bytes)
   }
 
   /** Opens a branch, the one of this name if there is one. */
   async branch (name: string, overwrite: boolean): Promise<State> {
     for (;;) {
-      while (this.core.resuming) await this.core.resuming
+      while (this.resuming) await this.resuming
       try {
         return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false)), name, null).opening
       } catch (error) {
-        if (!this.core.isMoving && (!hasMoved(error) || this.core.closing !== null)) throw error
+        if (!this.isMoving && (!hasMoved(error) || this.core.closing !== null)) throw error
       }
     }
   }
@@ -227,11 +273,13 @@ export class State {
   /** @internal The same log in an atom at once, and when it is open there. */
   enterAtom (input: Atom | ForeignAtom): { state: State, opening: Promise<State> } {
     const atom = atomOf(this.core.db, input)
-    const handle = atom.acquire(this.core.store)
+    const handle = atom.enter(this.core.store)
     try {
-      return this.#child(call((engine) => engine.openAtomic(this.handle, handle)), this.name, atom)
+      const child = this.#child(call((engine) => engine.openAtomic(this.handle, handle)), this.name, atom)
+      if (this.resuming) child.state.letGo()
+      return child
     } catch (error) {
-      atom.release()
+      atom.leave()
       throw error
     }
   }
@@ -241,12 +289,12 @@ export class State {
     if (!this.isDefault()) throw HypercoreError.ASSERTION('Can only commit into default state', this.core.discoveryKey)
     if (source.core !== this.core || source.live === this) throw HypercoreError.ASSERTION('Cannot commit across cores', this.core.discoveryKey)
     if (length !== undefined && length < this.length) return null
-    const committing = this.request<{ length: number, byteLength: number } | null>((core, engine) => engine.coreCommit(core, source.handle, {
+    const committing = this.write<{ length: number, byteLength: number } | null>((core, engine) => engine.coreCommit(core, source.handle, {
       ...(length === undefined ? {} : { length }),
       ...(treeLength === undefined || treeLength === -1 ? {} : { treeLength }),
       ...(keyPair?.secretKey ? { keyPair } : {}),
       ...(signature ? { signature } : {})
-    })).promise
+    }), source)
     try {
       return await committing ?? null
     } catch (error) {
@@ -262,7 +310,7 @@ export class State {
 
   /** A picture of it, which has to be given up by `unref()`. */
   async snapshot (): Promise<SnapshotState> {
-    await this.core.resuming
+    await this.resuming
     return this.picture()
   }
 
@@ -278,11 +326,12 @@ export class State {
 
   /** Appends blocks as they are. */
   async append (blocks: Uint8Array[], { keyPair, signature, maxLength }: StateAppendOptions = {}): Promise<{ length: number, byteLength: number }> {
-    return await this.request<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, blocks, {
+    const kept = blocks.map((block) => this.kept(block))
+    return await this.write<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, kept, {
       ...(keyPair?.secretKey ? { keyPair } : {}),
       ...(signature ? { signature } : {}),
       ...limit(maxLength)
-    })).promise
+    }))
   }
 
   async truncate (length: number, fork: number, { keyPair, signature }: { keyPair?: KeyPair | null, signature?: Uint8Array | null } = {}): Promise<void> {
@@ -295,7 +344,7 @@ export class State {
     if (prologue && length < prologue.length) throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', core.discoveryKey)
     if (length > Number.MAX_SAFE_INTEGER) throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, core.discoveryKey)
     try {
-      await this.request((handle, engine) => engine.coreTruncate(handle, length, options)).promise
+      await this.write((handle, engine) => engine.coreTruncate(handle, length, options))
     } catch (error) {
       if ((error as HypercoreError).code !== 'INVALID_OPERATION' || length <= this.length) throw error
       throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, core.discoveryKey)
@@ -303,14 +352,14 @@ export class State {
   }
 
   async clear (start: number, end: number): Promise<void> {
-    await this.request((handle, engine) => engine.coreClear(handle, start, end)).promise
+    await this.write((handle, engine) => engine.coreClear(handle, start, end))
   }
 
   /** Resolves to whether it is stored, and did not only enter an atom. */
   async setUserData (key: string, value: Uint8Array | string | null): Promise<boolean> {
-    const bytes = value === null || value === undefined ? null : isBytes(value) ? value : fromUtf8(value)
-    await this.request((handle, engine) => engine.coreSetUserData(handle, key, bytes)).promise
-    return !this.isInAtom
+    const bytes = value === null || value === undefined ? null : isBytes(value) ? this.kept(value) : fromUtf8(value)
+    await this.write((handle, engine) => engine.coreSetUserData(handle, key, bytes))
+    return this.atom === null
   }
 
   async getUserData (key: string): Promise<Uint8Array | null> {
@@ -323,7 +372,7 @@ export class State {
     if (this.isDefault()) throw new Error('Cannot catchup signed state')
     const { core } = this
     try {
-      await this.request<void>((handle, engine) => engine.coreCatchUp(handle, core.handle, length)).promise
+      await this.write<void>((handle, engine) => engine.coreCatchUp(handle, core.handle, length))
     } catch (error) {
       if ((error as HypercoreError).code !== 'INVALID_OPERATION') throw error
       throw HypercoreError.INVALID_OPERATION('Invalid catchup length, tree nodes not available', core.discoveryKey)
@@ -357,16 +406,54 @@ export class State {
 
   /** @internal The store is somewhere else now, and with it the branch. */
   async reopen (): Promise<void> {
+    if (this.#handle === null || this.atom !== null) return
+    await this.#openAgain((engine) => engine.openBranch(this.from!.handle, this.name!, false, true))
+    this.#frozen = null
+  }
+
+  /** @internal The same for a log in an atom, which is made anew. */
+  async enterAgain (atom: StoreHandle): Promise<void> {
+    await this.#openAgain((engine) => engine.openAtomic(this.from!.handle, atom))
+  }
+
+  async #openAgain (open: (engine: Engine) => [CoreHandle, RequestHandle]): Promise<void> {
     const { states } = this.core
-    if (this.#handle === null || this.isInAtom) return
-    unlisten('core', this.#handle)
-    states.delete(this.#handle)
-    const [handle, id] = call((engine) => engine.openBranch(this.from!.handle, this.name!, false, true))
+    unlisten('core', this.#handle!)
+    states.delete(this.#handle!)
+    const [handle, id] = call(open)
     this.#handle = handle
     this.#openings = 1
     states.set(handle, this)
     listen('core', handle, (kind, rest) => { this.#onevent(kind, rest) })
     await request(() => id)
+  }
+
+  /** @internal The store is about to be somewhere else. */
+  letGo (): void {
+    const { handle } = this
+    try {
+      this.#frozen ??= {
+        length: this.length,
+        byteLength: this.byteLength,
+        fork: this.fork,
+        sharedLength: look((engine) => engine.coreSharedLength(handle)),
+        roots: this.roots,
+        signature: this.signed
+      }
+    } catch {
+      // It was not open yet.
+    }
+    this.atom?.letGo()
+  }
+
+  /** @internal It is in its atom as it was, or as it is outside when nothing was written. */
+  thaw (): void {
+    const before = this.#frozen
+    this.#frozen = null
+    if (before === null) return
+    const { length, fork } = this
+    if (fork !== before.fork) this.#onevent('truncate', [Math.min(length, before.length), fork])
+    if (length > before.length || fork !== before.fork) this.#onevent('append', [])
   }
 
   /** @internal Does something, and then something else before any session is told of it. */
@@ -398,7 +485,7 @@ export class State {
     unlisten('core', handle)
     this.core.states.delete(handle)
     for (; this.#openings > 0; this.#openings--) await closeCore(handle)
-    this.atom?.release()
+    this.atom?.remove(this)
     await this.from.unref()
   }
 
@@ -410,18 +497,29 @@ export class State {
     const state = known ?? new State(this.core, handle, this.ref(), name, atom)
     states.set(handle, state)
     state.ref()
-    if (!known) listen('core', handle, (kind, rest) => { state.#onevent(kind, rest) })
-    return {
-      state,
-      opening: opening.promise.then(() => state, async (error) => {
+    if (!known) {
+      listen('core', handle, (kind, rest) => { state.#onevent(kind, rest) })
+      atom?.add(state)
+    }
+    const opened = async () => {
+      try {
+        await opening.promise
+        atom?.entered(state)
+      } catch (error) {
+        // The atom is opening it again.
+        const isGone = atom?.resuming ? !await atom.resuming.then(() => true, () => false) : true
+        if (!isGone) return state
         await state.unref()
         throw error
-      })
+      }
+      return state
     }
+    return { state, opening: opened() }
   }
 
   #onevent (kind: string, rest: unknown[]): void {
-    if (kind !== 'append' && kind !== 'truncate') return
+    // What is written once more was told before.
+    if ((kind !== 'append' && kind !== 'truncate') || this.#frozen !== null) return
     this.tell(() => {
       if (kind === 'truncate') {
         for (const picture of this.core.pictures) {
@@ -433,5 +531,16 @@ export class State {
         else session.ontruncate(rest[0] as number, rest[1] as number)
       }
     })
+  }
+}
+
+/** Whom the requests of a state are about, and what they need besides. */
+function subjectOf (state: State, source = state): Subject {
+  return {
+    get discoveryKey () { return state.core.discoveryKey },
+    get resuming () { return state.resuming ?? source.resuming },
+    get isMoving () { return state.isMoving || source.isMoving },
+    get isRecorded () { return state.atom === null },
+    get handle () { return state.handle }
   }
 }

@@ -55,6 +55,7 @@ export class RemoteSession {
   /** Links, relays and servers. */
   #others = new Map<number, { domain: Domain, real: number, handler: EventHandler }>()
   #linkNames = new Map<LinkHandle, number>()
+  #atoms = new Set<number>()
   /** Names of channels, by the name of their link and what they are here. */
   #channels = new Map<number, Map<number, number>>()
   #dirty = new Set<number>()
@@ -97,6 +98,7 @@ export class RemoteSession {
     for (const request of this.#requests.values()) quietly(() => { call((engine) => { engine.cancel(request) }) })
     for (const name of [...this.#others.keys()]) quietly(() => { this.#closeOther(name) })
     for (const name of [...this.#cores.keys()]) quietly(() => { expect(this.#closeCore(name), () => {}) })
+    for (const name of this.#atoms) quietly(() => { call((engine) => { engine.closeAtom(this.#real(name)) }) })
     for (const { storage, unwatch } of this.#storages.values()) {
       unwatch()
       storage.release().catch(() => {})
@@ -184,7 +186,8 @@ export class RemoteSession {
         break
       case 'nothing':
         if (name === 'closeChannel') this.#forgetChannel(target, args[1] as number)
-        if (name === 'acceptConnection' || name === 'denyConnection') this.#handles.delete(target)
+        if (name === 'closeAtom') this.#atoms.delete(target)
+        if (name === 'acceptConnection' || name === 'denyConnection' || name === 'closeAtom') this.#handles.delete(target)
         this.#told(name, target)
         break
       case 'answer':
@@ -262,6 +265,7 @@ export class RemoteSession {
     if (method === 'openRelay') this.#follow('relay', real, name)
     if (method === 'relayListen') this.#follow('server', real, name)
     if (method === 'relayAsk') this.#follow('question', real, name)
+    if (method === 'createAtom') this.#atoms.add(name)
   }
 
   #follow (domain: Domain, real: number, name: number): void {

@@ -202,7 +202,7 @@ export class CoreTX {
     const changes = this.#changes
     this.#changes = null
     if (changes === null || changes.length === 0) return isStored
-    await this.#state.request((core, engine) => engine.coreWriteRecords(core, changes)).promise
+    await this.#state.write((core, engine) => engine.coreWriteRecords(core, changes))
     return isStored
   }
 
@@ -212,7 +212,7 @@ export class CoreTX {
   }
 
   #put (kind: string, key: RecordName[1], value: Uint8Array | null): void {
-    this.#list.push([kind, key, value])
+    this.#list.push([kind, key, value && this.#state.kept(value)])
   }
 
   #range (kind: string, start: number, end: number): void {
