@@ -38,6 +38,9 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }))
 const children = []
 let stopping = false
 
+// Also while it builds: a signal alone ends a process without what is to be done at its exit.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop(0))
+
 await main(async () => {
   const { port, isPublic } = readArguments()
   await checkPort(port)
@@ -45,7 +48,6 @@ await main(async () => {
   await build()
   const relayProgram = process.env.HYPERTAB_RELAY ?? await buildRelay()
   await buildDemo()
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop(0))
 
   say(isPublic ? 'starting the relay on the public HyperDHT' : 'starting the relay with a network of its own')
   const relay = start('the relay', relayProgram, ['--listen', '127.0.0.1:0', '--mirror-directory', join(scratch, 'copies'), ...(isPublic ? [] : ['--testnet'])])
