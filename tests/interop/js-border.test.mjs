@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 
 import Corestore from 'hypertab/corestore'
+import Hypercore from 'hypertab/hypercore'
 import { memory } from 'hypertab/storage'
 
 import { root } from '../../scripts/lib/run.mjs'
@@ -21,6 +22,16 @@ test('every export of the engine travels or only computes', () => {
 
   assert.ok(names.length > 100)
   assert.deepEqual(names.filter((name) => !COMPUTES.test(name) && !table.has(name)), [])
+})
+
+test('a manifest with numbers that would be rounded is refused', () => {
+  const beyond = Uint8Array.of(0xff, 0, 0, 0, 0, 0, 0, 0x20, 0)
+  const most = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0)
+  const manifest = (length) => Buffer.concat([Buffer.of(1, 2, 0, 0, 0), Buffer.alloc(32, 7), length])
+
+  assert.equal(Hypercore.parseManifest(manifest(most)).prologue.length, Number.MAX_SAFE_INTEGER)
+  assert.throws(() => Hypercore.parseManifest(manifest(beyond)), /exceeds max safe integer/)
+  assert.throws(() => Hypercore.parseManifest(Buffer.concat([Buffer.of(1, 0, 0), beyond, Buffer.of(0)])), /exceeds max safe integer/)
 })
 
 test('what is no text is refused, and the engine goes on', async () => {

@@ -636,7 +636,7 @@ export class Core {
     // Who signs the log has appended to it, and not fetched it.
     const came = arrivals?.since(this.handle, this.keyPair?.secretKey ? Math.min(length, before.length) : length)
     for (const mux of this.muxes) this.attach(mux)
-    if (!before.hasManifest && this.manifest) this.#onevent('manifest', [])
+    if (!before.hasManifest && this.#head().hasManifest) this.#onevent('manifest', [])
     if (fork !== before.fork) this.#onevent('truncate', [Math.min(length, before.length), fork])
     if (length > before.length || fork !== before.fork) this.#onevent('append', [])
     if (remoteContiguousLength !== before.remoteContiguousLength) this.#onevent('remote-contiguous-length', [remoteContiguousLength])
@@ -676,8 +676,12 @@ export class Core {
     if (this.hasSession()) throw new Error('Cannot close while sessions are open')
     const weak = this.allSessions()
     const handle = this.handle
-    // What a program may ask for afterwards.
-    void this.manifest
+    try {
+      // What a program may ask for afterwards.
+      void this.manifest
+    } catch {
+      // It names numbers that nothing here has.
+    }
     this.#frozen ??= this.#head()
     for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()

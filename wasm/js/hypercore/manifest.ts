@@ -244,7 +244,9 @@ class Reader {
     this.take(first === 0xfd ? 2 : first === 0xfe ? 4 : 8)
     if (first === 0xfd) return this.#view.getUint16(start, true)
     if (first === 0xfe) return this.#view.getUint32(start, true)
-    return Number(this.#view.getBigUint64(start, true))
+    const value = this.#view.getBigUint64(start, true)
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new Error('uint64 exceeds max safe integer')
+    return Number(value)
   }
 
   /** The number of a hash or signature; there is one of each. */
