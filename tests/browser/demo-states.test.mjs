@@ -2,15 +2,18 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
 import test from 'node:test'
 
 import { defer } from '../interop/support/cleanup.mjs'
+import { temporaryFolder } from '../interop/support/folder.mjs'
 import { startTestnet } from '../interop/support/testnet.mjs'
 import { openPage } from './support/browser.mjs'
 import {
-  lines, openLog, pictures, startDemo, startDemoRelay,
+  appendLine, createLog, lines, openLog, pictures, readBlocks, startDemo, startDemoRelay,
   startFillablePage, startPage, startWriter, waitForState, waitForText
 } from './support/demo.mjs'
 import { created, openWork, startDrive, waitForWork } from './support/works.mjs'
@@ -110,6 +113,38 @@ test('without Web Locks the tab that came last has the store, and the other one 
   await second.close()
   await page.reload()
   await page.getByTestId('message-text').getByText('mine').waitFor()
+})
+
+test('a browser that keeps nothing has a page that works, and says so', async (t) => {
+  // As when somebody blocks cookies: localStorage throws, databases and locks are refused.
+  const profile = temporaryFolder(t)
+  mkdirSync(join(profile, 'Default'))
+  writeFileSync(join(profile, 'Default', 'Preferences'), JSON.stringify({ profile: { default_content_setting_values: { cookies: 2 } } }))
+  const { context, server, page, problems } = await startPage(t, { relayUrl: NO_RELAY, profile })
+  await page.getByTestId('nothing-kept').waitFor()
+  await createLog(page, 'For now')
+  await appendLine(page, 'one')
+  await waitForText(page, 'length', '1')
+  assert.deepEqual(await readBlocks(page, 1), ['one'])
+  await page.goto(`${server.url}/#/`)
+  await page.getByText('For now').first().click()
+  assert.deepEqual(await readBlocks(page, 1), ['one'])
+  await page.goto(`${server.url}/#/room`)
+  await openRoom(page, 'Passing')
+  await say(page, 'hello')
+  await page.getByTestId('message-text').getByText('hello').waitFor()
+  await page.goto(`${server.url}/#/keys`)
+  await page.getByTestId('storage-used').getByText('This browser keeps nothing').waitFor()
+  await pictures(page, 'nothing-kept')
+  assert.deepEqual(problems.filter((problem) => !problem.includes('WebSocket')), [])
+
+  // And where there is none of it.
+  const { page: without } = await openPage(context, 'about:blank')
+  await without.addInitScript(() => { Object.defineProperty(window, 'localStorage', { value: null }) })
+  await without.goto(server.url)
+  await without.getByTestId('nothing-kept').waitFor()
+  const { page: usual } = await startPage(t, { relayUrl: NO_RELAY })
+  assert.equal(await usual.getByTestId('nothing-kept').isVisible(), false)
 })
 
 test('a full storage: drives, tables and rooms keep what they have, say so, and go on when there is room', async (t) => {

@@ -20,6 +20,7 @@ import { Mirror } from './model/mirror.ts'
 import type { Own } from './model/mirror.ts'
 import { Network } from './model/network.ts'
 import { sentence } from './model/problem.ts'
+import { isKept } from './model/settings.ts'
 import { removeStore } from './model/store.ts'
 import { relayWords } from './model/status.ts'
 import type { Room } from './model/room/room.ts'
@@ -45,6 +46,7 @@ import { SiteView } from './view/site.ts'
 import { TableView } from './view/table.ts'
 
 applyScheme()
+byId('nothing-kept').hidden = isKept
 
 const catalog = new Catalog('logs')
 const network = new Network()

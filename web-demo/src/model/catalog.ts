@@ -1,6 +1,7 @@
 // The logs, drives, tables or rooms that this browser knows. Only what is needed to list them: keys, names, counts.
 
 import { Observable } from './emitter.ts'
+import { setSetting, setting } from './settings.ts'
 
 export interface Entry {
   /** The key as 52 characters. */
@@ -24,7 +25,7 @@ export interface Entry {
   seen: number
 }
 
-/** A list of what is known, kept in localStorage and shared with the other tabs of this page. */
+/** A list of what is known, kept in the settings and shared with the other tabs of this page. */
 export class Catalog extends Observable {
   readonly #setting: string
 
@@ -62,7 +63,7 @@ export class Catalog extends Observable {
 
   #read (): Entry[] {
     try {
-      const entries: unknown = JSON.parse(localStorage.getItem(this.#setting) ?? '[]')
+      const entries: unknown = JSON.parse(setting(this.#setting) ?? '[]')
       return Array.isArray(entries) ? entries.filter((entry) => typeof entry?.id === 'string' && typeof entry?.store === 'string') : []
     } catch {
       return []
@@ -70,7 +71,7 @@ export class Catalog extends Observable {
   }
 
   #write (entries: Entry[]): void {
-    localStorage.setItem(this.#setting, JSON.stringify(entries))
+    setSetting(this.#setting, JSON.stringify(entries))
     this.changed()
   }
 }

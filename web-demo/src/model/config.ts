@@ -1,5 +1,7 @@
 // Which relay the page uses: the address bar first, then the settings, then config.json beside the page.
 
+import { setSetting, setting } from './settings.ts'
+
 const SETTING = 'hypertab.relay'
 
 export interface RelayChoice {
@@ -39,7 +41,7 @@ export function sampleKeys (): Samples {
 export function relayChoice (): RelayChoice {
   const fromBar = new URL(location.href).searchParams.get('relay')
   if (fromBar !== null) return { address: fromBar.trim(), source: 'address bar' }
-  const fromSettings = localStorage.getItem(SETTING)
+  const fromSettings = setting(SETTING)
   if (fromSettings !== null) return { address: fromSettings, source: 'settings' }
   return { address: pageAddress, source: 'page' }
 }
@@ -51,8 +53,7 @@ export function setRelay (address: string | null): void {
     url.searchParams.delete('relay')
     history.replaceState(null, '', url)
   }
-  if (address === null || address === pageAddress) localStorage.removeItem(SETTING)
-  else localStorage.setItem(SETTING, address)
+  setSetting(SETTING, address === pageAddress ? null : address)
 }
 
 /** Says in a sentence what is wrong with a relay's address, or returns null. */

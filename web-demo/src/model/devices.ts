@@ -8,6 +8,7 @@ import { Observable } from './emitter.ts'
 import { formatKey } from './key.ts'
 import type { Network } from './network.ts'
 import { Room } from './room/room.ts'
+import { setSetting, setting } from './settings.ts'
 import type { Exported, Vault } from './vault.ts'
 
 /** Names of works that came from other devices once: one that was removed here since does not come again. */
@@ -79,14 +80,14 @@ export class Devices extends Observable {
     const works = room.merged.owned.filter(({ id }) => !known.has(id) && !adopted.has(id))
       .map(({ kind, id, space, title, length }) => ({ kind, id, space, name: title, length }))
     if (works.length === 0) return
-    localStorage.setItem(SETTING, JSON.stringify([...adopted, ...works.map(({ id }) => id)]))
+    setSetting(SETTING, JSON.stringify([...adopted, ...works.map(({ id }) => id)]))
     this.#actions.adopt(works, this.#vault.name)
   }
 }
 
 function read (): string[] {
   try {
-    const ids: unknown = JSON.parse(localStorage.getItem(SETTING) ?? '[]')
+    const ids: unknown = JSON.parse(setting(SETTING) ?? '[]')
     return Array.isArray(ids) ? ids.filter((id) => typeof id === 'string') : []
   } catch {
     return []

@@ -6,6 +6,7 @@ import type { Copy, CopyStatus, Keepable, MirrorInfo } from 'hypertab'
 import { relayChoice } from './config.ts'
 import { Observable } from './emitter.ts'
 import type { Network } from './network.ts'
+import { setSetting, setting } from './settings.ts'
 import type { Vault } from './vault.ts'
 
 const SETTING = 'hypertab.mirror'
@@ -58,7 +59,7 @@ export class Mirror extends Observable {
 
   /** Whether what is one's own is to be kept. */
   get isOn (): boolean {
-    return localStorage.getItem(SETTING) === 'on'
+    return setting(SETTING) === 'on'
   }
 
   /** How each copy stands, by name. */
@@ -68,7 +69,7 @@ export class Mirror extends Observable {
 
   /** Asks for copies of everything that is one's own, now and later. */
   async start (): Promise<void> {
-    localStorage.setItem(SETTING, 'on')
+    setSetting(SETTING, 'on')
     this.changed()
     await this.sync()
   }
@@ -76,7 +77,7 @@ export class Mirror extends Observable {
   /** Takes back what was asked for. Rejects when the relay could not be told: it then drops the copies in its own time. */
   async stop (): Promise<void> {
     await this.#syncing
-    localStorage.setItem(SETTING, 'off')
+    setSetting(SETTING, 'off')
     const copies = [...this.#copies.values()]
     this.#copies.clear()
     this.changed()

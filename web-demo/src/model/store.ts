@@ -1,18 +1,23 @@
-// Where a log is kept in this browser: an IndexedDB database of its own, which can be deleted as a whole.
+// Where something is kept in this browser: an IndexedDB database of its own, which can be deleted as a whole. Where the browser keeps
+// nothing, it is in memory.
 
-import { destroyStorage, indexedDb } from 'hypertab/storage'
+import { destroyStorage, indexedDb, memory } from 'hypertab/storage'
 import type { Storage } from 'hypertab/storage'
 
-/** Returns the storage of a log. */
+import { isKept } from './settings.ts'
+
+const inMemory = new Map<string, Storage>()
+
+/** Returns the storage of a name. */
 export function openStore (name: string): Storage {
-  return indexedDb(database(name))
+  if (isKept) return indexedDb(`hypertab-demo:${name}`)
+  const storage = inMemory.get(name) ?? memory()
+  inMemory.set(name, storage)
+  return storage
 }
 
 /** Deletes a store and everything in it. No core may be open in it. */
 export async function removeStore (name: string): Promise<void> {
   await destroyStorage(openStore(name))
-}
-
-function database (name: string): string {
-  return `hypertab-demo:${name}`
+  inMemory.delete(name)
 }

@@ -1,10 +1,11 @@
 // The one Corestore of the page: everything but the logs is in it, and its primary key is the person's identity.
 
 import { Corestore } from 'hypertab'
-import { indexedDb } from 'hypertab/storage'
 import type { Storage } from 'hypertab/storage'
 
 import { formatKey, toHex } from './key.ts'
+import { setSetting, setting } from './settings.ts'
+import { openStore } from './store.ts'
 
 const SETTING = 'hypertab.store'
 const FIRST = 'store'
@@ -26,7 +27,7 @@ export class Vault {
 
   /** The name of the store in use; drives and tables of another one are not listed. */
   get name (): string {
-    return localStorage.getItem(SETTING) ?? FIRST
+    return setting(SETTING) ?? FIRST
   }
 
   /** Opens the store, once. A failure is forgotten, so that the next call tries again. */
@@ -68,10 +69,10 @@ export class Vault {
     const current = await this.open()
     if (toHex(current.primaryKey!) === toHex(primaryKey)) return this.name
     const name = await this.nameFor(primaryKey)
-    const store = new Corestore(indexedDb(database(name)), { primaryKey, unsafe: true })
+    const store = new Corestore(openStore(name), { primaryKey, unsafe: true })
     await store.ready()
     await store.close()
-    localStorage.setItem(SETTING, name)
+    setSetting(SETTING, name)
     return name
   }
 
@@ -84,19 +85,19 @@ export class Vault {
   /** The storage of the identity whose store would be called so: that of the one in use, if it is that. */
   async storageOf (name: string): Promise<Storage> {
     const current = await this.open()
-    return name === await this.nameFor(current.primaryKey!) ? current.storage : indexedDb(database(name))
+    return name === await this.nameFor(current.primaryKey!) ? current.storage : openStore(name)
   }
 
   /** Makes the store of {@link storageOf} the one in use, from the next load of the page on. Returns its name. */
   async use (name: string): Promise<string> {
     const current = await this.open()
     if (name === await this.nameFor(current.primaryKey!)) return this.name
-    localStorage.setItem(SETTING, name)
+    setSetting(SETTING, name)
     return name
   }
 
   async #open (): Promise<Corestore> {
-    const store = new Corestore(indexedDb(database(this.name)))
+    const store = new Corestore(openStore(this.name))
     try {
       await store.ready()
     } catch (error) {
@@ -124,8 +125,4 @@ export function parseExported (text: string): Exported {
     primaryKey: Uint8Array.from(given.primaryKey.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
     works: works.filter((work) => ['drive', 'table'].includes(work?.kind) && ['id', 'space', 'name'].every((field) => typeof work[field] === 'string') && Number.isSafeInteger(work.length))
   }
-}
-
-function database (name: string): string {
-  return `hypertab-demo:${name}`
 }

@@ -3,6 +3,7 @@
 import { storageStatus } from 'hypertab/storage'
 
 import { explain, sentence } from '../model/problem.ts'
+import { isKept } from '../model/settings.ts'
 import { parseExported } from '../model/vault.ts'
 import type { Exported, Vault } from '../model/vault.ts'
 import { bytes, count, counted, share } from '../model/words.ts'
@@ -161,7 +162,8 @@ export class KeysView {
 
   async #describeStorage (): Promise<void> {
     this.#persist.hidden = this.#bar.hidden = true
-    const { persisted: isKept, usage, quota, deletedAfterDays } = await storageStatus()
+    if (!isKept) return setText(this.#used, 'This browser keeps nothing for this page: write the words or the file of your identity down elsewhere to have it again.')
+    const { persisted, usage, quota, deletedAfterDays } = await storageStatus()
     const rule = deletedAfterDays === null ? '' : `This browser deletes whatever a page has stored after ${counted(deletedAfterDays, 'day')} without a visit, unless the page is on the home screen.`
     if (usage === null || quota === null) {
       setText(this.#kept, rule)
@@ -172,7 +174,7 @@ export class KeysView {
     setText(this.#lost, own + read === 0 ? '' : `Your own: ${count(own)}. If they are deleted here, only readers have a copy, and nobody can write on. Copies of what others write: ${count(read)}. Remove them from the lists to make room; with their keys they can be fetched again.`)
     this.#bar.hidden = false
     this.#bar.value = quota === 0 ? 0 : usage / quota
-    setText(this.#kept, rule || (isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.'))
-    this.#persist.hidden = isKept === true || !navigator.storage.persist
+    setText(this.#kept, rule || (persisted ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.'))
+    this.#persist.hidden = persisted === true || !navigator.storage.persist
   }
 }

@@ -1,6 +1,7 @@
 // The settings: which relay, which colours, what is stored.
 
 import { relayChoice, relayFault, setRelay } from '../model/config.ts'
+import { isKept, setSetting, setting } from '../model/settings.ts'
 import { bytes } from '../model/words.ts'
 import { byId, toast } from './dom.ts'
 
@@ -8,7 +9,7 @@ const SCHEME = 'hypertab.scheme'
 
 /** Applies the colours that were chosen. */
 export function applyScheme (): void {
-  const scheme = localStorage.getItem(SCHEME)
+  const scheme = setting(SCHEME)
   if (scheme) document.documentElement.dataset.scheme = scheme
   else delete document.documentElement.dataset.scheme
 }
@@ -37,7 +38,7 @@ export class SettingsView {
     const { address } = relayChoice()
     this.#relay.value = address
     this.#explainRelay()
-    const scheme = localStorage.getItem(SCHEME) ?? 'system'
+    const scheme = setting(SCHEME) ?? 'system'
     for (const input of this.#dialog.querySelectorAll<HTMLInputElement>('input[name=scheme]')) input.checked = input.value === scheme
     this.#describeStorage()
     this.#dialog.showModal()
@@ -52,8 +53,7 @@ export class SettingsView {
       return
     }
     const scheme = this.#dialog.querySelector<HTMLInputElement>('input[name=scheme]:checked')?.value
-    if (scheme === undefined || scheme === 'system') localStorage.removeItem(SCHEME)
-    else localStorage.setItem(SCHEME, scheme)
+    setSetting(SCHEME, scheme === undefined || scheme === 'system' ? null : scheme)
     applyScheme()
     this.#dialog.close()
     if (address === relayChoice().address) return
@@ -84,6 +84,10 @@ export class SettingsView {
   async #describeStorage (): Promise<void> {
     const words = byId('storage-words')
     this.#persist.hidden = true
+    if (!isKept) {
+      words.textContent = 'This browser keeps nothing for this page.'
+      return
+    }
     if (!navigator.storage?.estimate) {
       words.textContent = 'This browser does not tell how much is stored.'
       return
