@@ -46,23 +46,53 @@ main()
 `
 const EXPECTED = [true, true, true, 'function', 'function', 'function', 1, 2]
 
-test('esbuild makes one file of a program', async (t) => {
-  const { build } = await import('esbuild')
-  const folder = temporaryFolder(t)
-  mkdirSync(join(folder, 'node_modules'))
-  symlinkSync(join(root, 'wasm'), join(folder, 'node_modules', 'hypertab'))
-  writeFileSync(join(folder, 'requires.cjs'), REQUIRES + PROGRAM)
-  writeFileSync(join(folder, 'imports.mjs'), IMPORTS + PROGRAM)
-  // Without a bundler, it is the same.
-  for (const source of ['requires.cjs', 'imports.mjs']) assert.deepEqual(JSON.parse(await run('node', [source], { cwd: folder, capture: true })), EXPECTED)
-  for (const [platform, format] of [['node', 'cjs'], ['node', 'iife'], ['node', 'esm'], ['browser', 'cjs'], ['browser', 'iife'], ['browser', 'esm']]) {
-    for (const source of ['requires.cjs', 'imports.mjs']) {
-      await t.test(`${source} for ${platform} as ${format}`, async () => {
-        const outfile = join(folder, 'built', `${platform}-${format}-${source}.${format === 'esm' ? 'mjs' : 'cjs'}`)
-        await build({ absWorkingDir: folder, entryPoints: [source], bundle: true, platform, format, outfile, logLevel: 'error' })
-        const printed = await run('node', [outfile], { cwd: folder, capture: true })
-        assert.deepEqual(JSON.parse(printed), EXPECTED)
-      })
+const LEVEL_REQUIRES = `
+const BeeLevel = require('hypertab/level')
+const { Corestore, Hyperbee, memory } = { ...require('hypertab'), ...require('hypertab/storage') }
+`
+const LEVEL_IMPORTS = `
+import BeeLevel from 'hypertab/level'
+import { Corestore, Hyperbee } from 'hypertab'
+import { memory } from 'hypertab/storage'
+`
+const LEVEL_PROGRAM = `
+async function main () {
+  const store = new Corestore(memory())
+  const level = new BeeLevel(new Hyperbee(store.get({ name: 'level' })), { valueEncoding: 'json' })
+  await level.put('a', 1)
+  console.log(JSON.stringify([await level.get('a'), await level.keys().all()]))
+  await level.close()
+  await store.close()
+}
+main()
+`
+
+// abstract-level is CommonJS and requires `buffer`, which a module can only when it is given a `require`.
+const BANNER = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url)"
+
+for (const [what, sources, expected, banner] of [
+  ['a program', [REQUIRES + PROGRAM, IMPORTS + PROGRAM], EXPECTED, ''],
+  ['a program with hypertab/level', [LEVEL_REQUIRES + LEVEL_PROGRAM, LEVEL_IMPORTS + LEVEL_PROGRAM], [1, ['a']], BANNER]
+]) {
+  test(`esbuild makes one file of ${what}`, async (t) => {
+    const { build } = await import('esbuild')
+    const folder = temporaryFolder(t)
+    mkdirSync(join(folder, 'node_modules'))
+    symlinkSync(join(root, 'wasm'), join(folder, 'node_modules', 'hypertab'))
+    writeFileSync(join(folder, 'requires.cjs'), sources[0])
+    writeFileSync(join(folder, 'imports.mjs'), sources[1])
+    // Without a bundler, it is the same.
+    for (const source of ['requires.cjs', 'imports.mjs']) assert.deepEqual(JSON.parse(await run('node', [source], { cwd: folder, capture: true })), expected)
+    for (const [platform, format] of [['node', 'cjs'], ['node', 'iife'], ['node', 'esm'], ['browser', 'cjs'], ['browser', 'iife'], ['browser', 'esm']]) {
+      for (const source of ['requires.cjs', 'imports.mjs']) {
+        await t.test(`${source} for ${platform} as ${format}`, async () => {
+          const outfile = join(folder, 'built', `${platform}-${format}-${source}.${format === 'esm' ? 'mjs' : 'cjs'}`)
+          const head = platform === 'node' && format === 'esm' && banner ? { banner: { js: banner } } : {}
+          await build({ absWorkingDir: folder, entryPoints: [source], bundle: true, platform, format, outfile, logLevel: 'error', ...head })
+          const printed = await run('node', [outfile], { cwd: folder, capture: true })
+          assert.deepEqual(JSON.parse(printed), expected)
+        })
+      }
     }
-  }
-})
+  })
+}
