@@ -6,6 +6,7 @@ import { isBuiltin } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
+import { groupModules } from './chunks.mjs'
 import { Failure, root } from './run.mjs'
 
 const source = join(root, 'wasm', 'js')
@@ -36,13 +37,15 @@ const entries = {
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
   ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
-  react: join(source, 'entries', 'react.ts'),
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))])),
   ...Object.fromEntries(partsOfHyperbee.map((name) => [name, join(source, `${name}.ts`)]))
 }
 
 /** Entry points that only browsers have. */
-const inBrowsers = Object.fromEntries(['worker', 'worker-host', 'service-worker', 'inspector'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
+const inBrowsers = Object.fromEntries(['worker', 'worker-host'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
+
+/** Entry points that share no state with others: each is one file, with the little that it needs of them. */
+const alone = Object.fromEntries(['react', 'service-worker', 'inspector'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
 
 function firstOf (...paths) {
   return paths.find((path) => existsSync(path))
@@ -58,65 +61,63 @@ export async function bundleApi () {
     splitting: true,
     format: 'esm',
     target: 'es2022',
-    // Classes that name themselves inside would lose their names.
-    keepNames: true,
     chunkNames: 'chunk-[hash]',
     legalComments: 'inline',
     logLevel: 'error'
   }
+  /** @type {import('esbuild').BuildOptions} */
+  const browser = {
+    ...common,
+    // A page may load these as they are. Whoever reads a stack has the maps, which no page loads by itself.
+    sourcemap: 'linked',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    minifyIdentifiers: true,
+    entryPoints: { ...entries, ...inBrowsers },
+    ...forBrowsers,
+    outdir: join(dist, 'browser')
+  }
   try {
+    const groups = await groupModules(esbuild, browser, Object.keys(entries).filter((name) => name.includes('/')))
     await Promise.all([
+      esbuild.build({ ...browser, plugins: [...forBrowsers.plugins, groups.plugin, sources(groups.before)] }),
+      ...Object.entries(alone).map(([name, path]) => esbuild.build({
+        ...browser, entryPoints: { [name]: path }, splitting: false, plugins: [...forBrowsers.plugins, sources()]
+      })),
       esbuild.build({
         ...common,
-        // A page may load these as they are. Whoever reads a stack has the maps, which no page loads by itself.
-        sourcemap: 'linked',
-        minifySyntax: true,
-        minifyWhitespace: true,
-        minifyIdentifiers: true,
-        entryPoints: { ...entries, ...inBrowsers },
-        ...forBrowsers,
-        outdir: join(dist, 'browser')
-      }),
-      esbuild.build({
-        ...common,
-        entryPoints: { ...entries, 'hypercore/lib/caps': join(source, 'entries', 'lib', 'caps.node.ts'), localdrive: join(own, 'localdrive.ts') },
+        entryPoints: { ...entries, react: alone.react, 'hypercore/lib/caps': join(source, 'entries', 'lib', 'caps.node.ts'), localdrive: join(own, 'localdrive.ts') },
         platform: 'node',
         define,
         outdir: join(dist, 'node'),
         external: ['react', 'abstract-level'],
-        plugins: [engineBeside, platformOfNode, socketsInside, emitterAs('events.node.ts')]
+        plugins: [engineBeside, platformOfNode, socketsInside, emitterAs('events.node.ts'), sources()]
       })
     ])
   } catch (error) {
     throw new Failure(`the TypeScript API cannot be bundled: ${error.message}`)
   }
-  for (const platform of ['browser', 'node']) await nameLess(join(dist, platform))
   await Promise.all(requirable().flatMap((name) => ['browser', 'node'].map(async (platform) => {
     const folder = join(dist, platform)
     if (existsSync(join(folder, `${name}.js`))) await writeFile(join(folder, `${name}.cjs`), forRequire(basename(name)))
   })))
 }
 
-/**
- * Gives names back to classes and functions alone: naming each small function anew whenever it is made takes a twentieth of a walk over a bee. Maps of
- * the sources count characters, so there are as many as before.
- */
-async function nameLess (folder) {
-  let found = 0
-  for (const name of readdirSync(folder).filter((name) => name.endsWith('.js'))) {
-    const file = join(folder, name)
-    const source = await readFile(file, 'utf8')
-    const named = source.replace(NAMING, (whole, head, fn, value, define) => {
-      const space = whole.includes(' ') ? ' ' : ''
-      found++
-      return `${head}${fn}.prototype${space}?${space}${define}(${fn},${space}"name",${space}{${value === 'value' ? 'value' : `value:${value}`}})${space}:${space}${fn}`.padEnd(whole.length)
-    })
-    if (named !== source) await writeFile(file, named)
+/** Our sources, each with what is to stand before it, and streams. */
+const sources = (before = () => '') => ({
+  name: 'sources',
+  setup (build) {
+    build.onLoad({ filter: /[\\/](?:wasm[\\/]js[\\/].*\.ts|streamx[\\/]index\.js)$/ }, async ({ path }) => ({ contents: before(path) + named(await readFile(path, 'utf8')), loader: path.endsWith('.ts') ? 'ts' : 'js' }))
   }
-  if (found !== 1) throw new Failure('esbuild names functions in another way than before; scripts/lib/bundle.mjs has to be told')
-}
+})
 
-const NAMING = /(\((\w+), ?(\w+)\) ?=> ?)(\w+)\(\2, ?"name", ?\{ ?value(?:: ?\3)?, ?configurable: ?(?:true|!0) ?\}\)/
+/**
+ * Has classes keep their names where everything gets shorter ones. A getter costs nothing where objects are made, and does not keep bundlers from leaving
+ * out a class that nobody uses.
+ */
+function named (source) {
+  return source.replace(/^(?:export )?(?:default )?(?:abstract )?class (\w+)\b.*\{$/gm, "$& static get name () { return '$1' }")
+}
 
 /** The entries with a value for `require` that is no namespace, and all below `hypercore/` and `hyperbee/`, which go by a pattern. */
 function requirable () {

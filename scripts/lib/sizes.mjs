@@ -42,24 +42,24 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 384_000 },
-  index: { ceiling: 138_600 },
-  hypercore: { ceiling: 83_700 },
-  corestore: { ceiling: 87_900 },
-  hyperbee: { ceiling: 54_400 },
-  hyperblobs: { ceiling: 47_000 },
-  hyperdrive: { ceiling: 108_800 },
-  'mirror-drive': { ceiling: 46_200 },
-  'blind-peering': { ceiling: 54_500 },
-  hyperswarm: { ceiling: 65_800 },
-  dht: { ceiling: 61_000 },
-  protomux: { ceiling: 50_300 },
-  storage: { ceiling: 44_800 },
-  level: { ceiling: 62_100 },
-  react: { ceiling: 4_000 },
-  inspector: { ceiling: 6_600 },
-  worker: { ceiling: 138_900 },
-  'worker-host': { ceiling: 43_600 },
-  'service-worker': { ceiling: 9_000 }
+  index: { ceiling: 123_000 },
+  hypercore: { ceiling: 72_600 },
+  corestore: { ceiling: 76_400 },
+  hyperbee: { ceiling: 50_300 },
+  hyperblobs: { ceiling: 44_800 },
+  hyperdrive: { ceiling: 95_600 },
+  'mirror-drive': { ceiling: 44_400 },
+  'blind-peering': { ceiling: 51_600 },
+  hyperswarm: { ceiling: 62_500 },
+  dht: { ceiling: 57_800 },
+  protomux: { ceiling: 47_500 },
+  storage: { ceiling: 41_300 },
+  level: { ceiling: 59_700 },
+  react: { ceiling: 2_000 },
+  inspector: { ceiling: 4_700 },
+  worker: { ceiling: 123_300 },
+  'worker-host': { ceiling: 41_500 },
+  'service-worker': { ceiling: 7_400 }
 }
 
 /**
