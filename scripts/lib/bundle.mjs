@@ -91,7 +91,7 @@ export async function bundleApi () {
         define,
         outdir: join(dist, 'node'),
         external: ['react', 'abstract-level'],
-        plugins: [engineBeside, platformOfNode, socketsInside, emitterAs('events.node.ts'), sources()]
+        plugins: [engineBeside, platformOfNode, socketsInside, streamsAsModules, emitterAs('events.node.ts'), sources()]
       })
     ])
   } catch (error) {
@@ -103,11 +103,11 @@ export async function bundleApi () {
   })))
 }
 
-/** Our sources, each with what is to stand before it, and streams. */
+/** Our sources, each with what is to stand before it. */
 const sources = (before = () => '') => ({
   name: 'sources',
   setup (build) {
-    build.onLoad({ filter: /[\\/](?:wasm[\\/]js[\\/].*\.ts|streamx[\\/]index\.js)$/ }, async ({ path }) => ({ contents: before(path) + named(await readFile(path, 'utf8')), loader: path.endsWith('.ts') ? 'ts' : 'js' }))
+    build.onLoad({ filter: /[\\/]wasm[\\/]js[\\/].*\.ts$/ }, async ({ path }) => ({ contents: before(path) + named(await readFile(path, 'utf8')), loader: 'ts' }))
   }
 })
 
@@ -117,6 +117,21 @@ const sources = (before = () => '') => ({
  */
 function named (source) {
   return source.replace(/^(?:export )?(?:default )?(?:abstract )?class (\w+)\b.*\{$/gm, "$& static get name () { return '$1' }")
+}
+
+// As modules, streams bring along only what is used of them.
+const streamsAsModules = {
+  name: 'streams-as-modules',
+  setup (build) {
+    build.onLoad({ filter: /[\\/]node_modules[\\/](?:streamx|fast-fifo)[\\/].*\.js$/ }, async ({ path }) => {
+      const contents = (await readFile(path, 'utf8'))
+        .replace(/^const (.+) = require\((.+)\);?$/gm, 'import $1 from $2')
+        .replace(/^module\.exports = class/m, 'export default class')
+        .replace(/^module\.exports = \{/m, 'export {')
+      if (/\brequire\(|\bmodule\./.test(contents)) throw new Failure(`${path} is written in another way than before; scripts/lib/bundle.mjs has to be told`)
+      return { contents: named(contents) }
+    })
+  }
 }
 
 /** The entries with a value for `require` that is no namespace, and all below `hypercore/` and `hyperbee/`, which go by a pattern. */
@@ -130,11 +145,11 @@ function forRequire (name) {
   return `const it = require('./${name}.js')\nmodule.exports = it && it['module.exports'] || it\n`
 }
 
-/** Takes comments and spaces out of what wasm-bindgen wrote around the engine, and has it look at text. */
+/** Takes comments, spaces and long names out of what wasm-bindgen wrote around the engine, and has it look at text. */
 export async function shrinkBindings () {
   const esbuild = await import('esbuild')
   const file = join(dist, 'engine', 'hypertab.js')
-  const { code } = await esbuild.transform(guard(await readFile(file, 'utf8')), { format: 'esm', minifySyntax: true, minifyWhitespace: true })
+  const { code } = await esbuild.transform(guard(await readFile(file, 'utf8')), { format: 'esm', target: 'es2022', minify: true })
   await writeFile(file, code)
 }
 
@@ -189,13 +204,20 @@ const socketsInside = {
   }
 }
 
-// streamx asks for its emitter with require, which a module does not have.
-const emitterAs = (file) => ({
-  name: 'emitter',
-  setup (build) {
-    build.onResolve({ filter: /^events-universal$/ }, () => ({ path: join(source, 'support', file) }))
+// The emitter of streams is that of everything else.
+const emitterAs = (file) => insteadOf('events-universal', file)
+
+// A browser decodes text itself.
+const decoderOfBrowsers = insteadOf('text-decoder', 'text-decoder.ts')
+
+function insteadOf (name, file) {
+  return {
+    name,
+    setup (build) {
+      build.onResolve({ filter: new RegExp(`^${name}$`) }, () => ({ path: join(source, 'support', file) }))
+    }
   }
-})
+}
 
 /** How the sources become modules for browsers. @type {import('esbuild').BuildOptions} */
 export const forBrowsers = {
@@ -203,5 +225,5 @@ export const forBrowsers = {
   define,
   alias: { events: 'bare-events' },
   external: ['react'],
-  plugins: [engineBeside, engineInModule, emitterAs('events.ts')]
+  plugins: [engineBeside, engineInModule, streamsAsModules, emitterAs('events.ts'), decoderOfBrowsers]
 }

@@ -42,23 +42,23 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 384_000 },
-  index: { ceiling: 123_000 },
-  hypercore: { ceiling: 72_600 },
-  corestore: { ceiling: 76_400 },
-  hyperbee: { ceiling: 50_300 },
-  hyperblobs: { ceiling: 44_800 },
-  hyperdrive: { ceiling: 95_600 },
-  'mirror-drive': { ceiling: 44_400 },
-  'blind-peering': { ceiling: 51_600 },
-  hyperswarm: { ceiling: 62_500 },
-  dht: { ceiling: 57_800 },
-  protomux: { ceiling: 47_500 },
-  storage: { ceiling: 41_300 },
-  level: { ceiling: 59_700 },
+  index: { ceiling: 118_300 },
+  hypercore: { ceiling: 68_100 },
+  corestore: { ceiling: 71_800 },
+  hyperbee: { ceiling: 45_800 },
+  hyperblobs: { ceiling: 40_300 },
+  hyperdrive: { ceiling: 90_900 },
+  'mirror-drive': { ceiling: 39_900 },
+  'blind-peering': { ceiling: 47_100 },
+  hyperswarm: { ceiling: 58_000 },
+  dht: { ceiling: 53_200 },
+  protomux: { ceiling: 43_000 },
+  storage: { ceiling: 36_900 },
+  level: { ceiling: 55_200 },
   react: { ceiling: 2_000 },
   inspector: { ceiling: 4_700 },
-  worker: { ceiling: 123_300 },
-  'worker-host': { ceiling: 41_500 },
+  worker: { ceiling: 118_600 },
+  'worker-host': { ceiling: 37_000 },
   'service-worker': { ceiling: 7_400 }
 }
 
@@ -101,7 +101,7 @@ function importsOf (entry, seen = new Set()) {
   if (seen.has(entry)) return [...seen]
   seen.add(entry)
   const source = readFileSync(entry, 'utf8')
-  for (const [, from] of source.matchAll(/(?:^|;)(?:import|export)(?:[^;"'`()]*\bfrom)?\s*["']([^"'\n]+)["']/gm)) {
+  for (const [, from] of source.matchAll(/(?:^|[;}])(?:import|export)(?:[^;"'`()]*\bfrom)?\s*["']([^"'\n]+)["']/gm)) {
     if (from.startsWith('.')) importsOf(join(dirname(entry), from), seen)
   }
   return [...seen]
