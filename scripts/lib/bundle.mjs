@@ -1,12 +1,13 @@
 // Makes plain JavaScript modules of wasm/js: once for browsers, once for Node and its like.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
 import { groupModules } from './chunks.mjs'
+import { shortenNames } from './names.mjs'
 import { Failure, root } from './run.mjs'
 
 const source = join(root, 'wasm', 'js')
@@ -145,12 +146,18 @@ function forRequire (name) {
   return `const it = require('./${name}.js')\nmodule.exports = it && it['module.exports'] || it\n`
 }
 
-/** Takes comments, spaces and long names out of what wasm-bindgen wrote around the engine, and has it look at text. */
+/** Takes long names out of the engine, and comments and spaces, too, out of what wasm-bindgen wrote around it, and has that look at text. */
 export async function shrinkBindings () {
   const esbuild = await import('esbuild')
-  const file = join(dist, 'engine', 'hypertab.js')
-  const { code } = await esbuild.transform(guard(await readFile(file, 'utf8')), { format: 'esm', target: 'es2022', minify: true })
-  await writeFile(file, code)
+  const [engine, script] = ['hypertab_bg.wasm', 'hypertab.js'].map((name) => join(dist, 'engine', name))
+  const { module, bindings } = shortenNames(await readFile(engine), guard(await readFile(script, 'utf8')))
+  const { code } = await esbuild.transform(bindings, { format: 'esm', target: 'es2022', minify: true })
+  await Promise.all([
+    writeFile(engine, module),
+    writeFile(script, code),
+    // It tells the names that there were.
+    rm(`${engine}.d.ts`)
+  ])
 }
 
 // wasm-bindgen trusts that text is text: of anything else it writes where nothing was allocated, and the engine stops.

@@ -41,25 +41,25 @@ import { root } from './run.mjs'
  * 0.4 of it for who asks what when a store moves, and where links of its cores are made, and 0.2 for tabs of another version of the package.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 384_000 },
-  index: { ceiling: 118_300 },
-  hypercore: { ceiling: 68_100 },
-  corestore: { ceiling: 71_800 },
-  hyperbee: { ceiling: 45_800 },
-  hyperblobs: { ceiling: 40_300 },
-  hyperdrive: { ceiling: 90_900 },
-  'mirror-drive': { ceiling: 39_900 },
-  'blind-peering': { ceiling: 47_100 },
-  hyperswarm: { ceiling: 58_000 },
-  dht: { ceiling: 53_200 },
-  protomux: { ceiling: 43_000 },
-  storage: { ceiling: 36_900 },
-  level: { ceiling: 55_200 },
+  'engine (wasm)': { budget: 250_000, ceiling: 381_300 },
+  index: { ceiling: 118_200 },
+  hypercore: { ceiling: 67_900 },
+  corestore: { ceiling: 71_600 },
+  hyperbee: { ceiling: 44_900 },
+  hyperblobs: { ceiling: 39_300 },
+  hyperdrive: { ceiling: 90_800 },
+  'mirror-drive': { ceiling: 38_900 },
+  'blind-peering': { ceiling: 46_100 },
+  hyperswarm: { ceiling: 56_900 },
+  dht: { ceiling: 52_200 },
+  protomux: { ceiling: 42_000 },
+  storage: { ceiling: 35_900 },
+  level: { ceiling: 54_300 },
   react: { ceiling: 2_000 },
   inspector: { ceiling: 4_700 },
-  worker: { ceiling: 118_600 },
-  'worker-host': { ceiling: 37_000 },
-  'service-worker': { ceiling: 7_400 }
+  worker: { ceiling: 118_400 },
+  'worker-host': { ceiling: 36_000 },
+  'service-worker': { ceiling: 7_500 }
 }
 
 /**
