@@ -136,10 +136,10 @@ export class Replicator {
     call((engine) => { engine.coreSetPushOnly(this.core.handle, pushOnly) })
   }
 
-  /** Sets how many requests a peer gets at once: at least, and at most. */
-  setInflightRange (least: number, most: number): void {
-    this.inflightRange = [least, most]
-    call((engine) => { engine.coreSetInFlight(this.core.handle, least, most) })
+  /** Sets how many requests a peer gets at once: at least, and at most; both in one, as they were found, is what upstream's mirrors give back. */
+  setInflightRange (least: number | [number, number], most?: number): void {
+    this.inflightRange = typeof least === 'number' ? [least, most!] : least
+    call((engine) => { engine.coreSetInFlight(this.core.handle, ...this.inflightRange) })
   }
 
   setAllowPush (allowPush: boolean): void {
