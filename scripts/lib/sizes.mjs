@@ -41,7 +41,7 @@ import { root } from './run.mjs'
  * 0.4 of it for who asks what when a store moves, and where links of its cores are made, and 0.2 for tabs of another version of the package.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 381_300 },
+  'engine (wasm)': { budget: 250_000, ceiling: 340_300 },
   index: { ceiling: 118_200 },
   hypercore: { ceiling: 67_900 },
   corestore: { ceiling: 71_600 },

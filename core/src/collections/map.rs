@@ -338,11 +338,15 @@ impl<K, V> BTreeMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let mut chunk = 0;
-        if self.chunks.len() > 1 {
-            let starts_after =
-                |chunk: &Chunk<K, V>| chunk.keys.first().is_some_and(|first| first.borrow() > key);
-            chunk = self.chunks.partition_point(|chunk| !starts_after(chunk)).saturating_sub(1);
+        // The last chunk that does not start after the key, or the first.
+        let (mut chunk, mut end) = (0, self.chunks.len());
+        while end > chunk + 1 {
+            let middle = chunk + (end - chunk) / 2;
+            let starts_after = self.chunks[middle]
+                .keys
+                .first()
+                .is_some_and(|first| first.borrow().cmp(key) == Ordering::Greater);
+            if starts_after { end = middle } else { chunk = middle }
         }
         let Some(target) = self.chunks.get(chunk) else { return Err((0, 0)) };
         match search(&target.keys, key) {
@@ -710,6 +714,8 @@ impl<K: Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for BTreeMap<K, V> {
 }
 
 /// Returns where `key` lies in `keys`, or where it would have to.
+// What is built for size would call it, from the one place that it has for each type.
+#[inline(always)]
 fn search<K: Borrow<Q>, Q: Ord + ?Sized>(keys: &[K], key: &Q) -> Result<usize, usize> {
     // Most keys are counters: the next one goes to the end.
     match keys.last() {

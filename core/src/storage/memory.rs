@@ -58,7 +58,12 @@ impl MemoryStore {
                 Op::Put { key, value } => {
                     self.entries.insert(key, value);
                 }
-                Op::PutRun(run) => self.entries.extend(run.iter()),
+                Op::PutRun(run) => {
+                    let mut near = 0;
+                    for (key, value) in run.iter() {
+                        self.entries.insert_near(&mut near, key, value);
+                    }
+                }
                 Op::Delete { key } => {
                     self.entries.remove(&key);
                 }
