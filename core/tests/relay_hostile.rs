@@ -138,6 +138,33 @@ fn small_messages_count_for_what_it_takes_to_keep_them() {
     assert_eq!(admitted.bridge.refusal(id), Some(Refusal::NotReading));
 }
 
+#[test]
+fn a_few_bytes_that_are_kept_keep_no_large_frame() {
+    let (mut world, tab, _, connection) = World::connected(16);
+    world.reads = false;
+    // Two messages in one frame: bytes of the first stream, and those of one that there is not, which fill the frame.
+    let frame = |byte| {
+        let data = |alias: u8, len: u16| {
+            let [low, high] = len.to_le_bytes();
+            let message = [&[16, alias, 0, 0, 0, 1, 0xfd, low, high][..], &vec![byte; len.into()]].concat();
+            let [low, high] = u16::try_from(message.len()).unwrap().to_le_bytes();
+            [&[0xfd, low, high][..], &message].concat()
+        };
+        Bytes::from([&[0, 0, 1][..], &data(1, 1000), &data(99, 60_000)].concat())
+    };
+    let frames: Vec<_> = (0..200).map(frame).collect();
+    for frame in &frames {
+        world.bridge.handle_frame(world.tabs[tab].link, frame.clone(), world.now);
+    }
+
+    let held: usize = frames.iter().filter(|frame| !frame.is_unique()).count();
+    assert_eq!(held, 0, "frames of 60 KB are held for the 1000 bytes of each");
+    world.reads = true;
+    world.run(Duration::from_secs(5));
+    let expected: Vec<_> = (0..200).flat_map(|byte| [byte; 1000]).collect();
+    assert_eq!(world.received[&connection], expected);
+}
+
 /// Frames of a client that knows the protocol and does not keep to it.
 fn hostile_session(random: &mut Random) -> Vec<Bytes> {
     let mut mux = Mux::new();

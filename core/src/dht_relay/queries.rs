@@ -204,7 +204,7 @@ impl QueryMessage {
                     may_write: flags & WRITES != 0,
                     command: reader.uint()?,
                     target: reader.fixed()?,
-                    value: if flags & VALUE != 0 { Some(buffer(reader, bytes)?) } else { None },
+                    value: if flags & VALUE != 0 { Some(buffer(reader)?) } else { None },
                 };
                 Self::Ask { query, question }
             }
@@ -215,7 +215,7 @@ impl QueryMessage {
                     to: read_address(reader)?,
                     id: if flags & ID != 0 { Some(reader.fixed()?) } else { None },
                     token: if flags & TOKEN != 0 { Some(reader.fixed()?) } else { None },
-                    value: if flags & VALUE != 0 { Some(buffer(reader, bytes)?) } else { None },
+                    value: if flags & VALUE != 0 { Some(buffer(reader)?) } else { None },
                     closer: read_addresses(reader)?,
                     round_trip: Duration::from_millis(reader.uint()?),
                 };
@@ -235,12 +235,9 @@ impl QueryMessage {
                 let closest = (0..count).map(|_| number(reader)).collect::<Result<_>>()?;
                 Self::Done { query, end, closest }
             }
-            3 => Self::Write {
-                query,
-                reply: number(reader)?,
-                command: reader.uint()?,
-                value: buffer(reader, bytes)?,
-            },
+            3 => {
+                Self::Write { query, reply: number(reader)?, command: reader.uint()?, value: buffer(reader)? }
+            }
             4 => {
                 let reply = number(reader)?;
                 let status = reader.u8()?;

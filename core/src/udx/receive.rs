@@ -78,7 +78,8 @@ impl Receiver {
             return;
         }
         let is_far = number - self.next > MAX_AHEAD;
-        if is_far || self.unconsumed + self.held_bytes + len > most || self.held.contains_key(&number) {
+        let held = self.held_bytes.max(HELD_COST * u64::try_from(self.held.len()).unwrap_or(u64::MAX));
+        if is_far || self.unconsumed + held + len > most || self.held.contains_key(&number) {
             return;
         }
         self.held.insert(number, Held { payload: Bytes::copy_from_slice(payload), is_end });
@@ -175,6 +176,9 @@ const SLACK: u64 = 65_536;
 /// How far ahead a packet may be; four times what a window of 4 MiB holds.
 const MAX_AHEAD: u64 = 16_384;
 
+/// Bytes that a packet takes at least while it is held, however few it has.
+const HELD_COST: u64 = 128;
+
 /// A window that grew by so much is always worth a packet.
 const MAX_UPDATE: u32 = 262_144;
 
@@ -232,6 +236,19 @@ mod tests {
 
         assert!(receiver.unconsumed <= 2 * (4000 + SLACK));
         assert!(receiver.unconsumed > 60_000, "the missing packet is always taken");
+    }
+
+    #[test]
+    fn small_packets_that_wait_count_for_what_it_takes_to_keep_them() {
+        let mut receiver = receiver(65_536);
+
+        for seq in 1..10_000 {
+            receiver.handle(seq, b"x", false);
+        }
+
+        assert!(receiver.held.len() <= 1024, "{} packets are held", receiver.held.len());
+        assert!(receiver.held.len() > 500);
+        assert!(receiver.window() > 64_000, "bytes are what a window is about");
     }
 
     #[test]

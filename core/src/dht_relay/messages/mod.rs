@@ -242,7 +242,7 @@ impl Message {
                 id: reader.u32()?,
                 server_alias: reader.u32()?,
                 remote_public_key: reader.fixed()?,
-                payload: buffer(reader, bytes)?,
+                payload: buffer(reader)?,
             },
             7 => Self::Deny { id: reader.u32()? },
             8 => Self::Accept { id: reader.u32()? },
@@ -278,8 +278,8 @@ impl Message {
                 }
             }
             15 => Self::End { alias: reader.u32()? },
-            16 => Self::Data { alias: reader.u32()?, chunks: reader.array(|reader| buffer(reader, bytes))? },
-            17 => Self::Result { query: reader.u32()?, data: buffer(reader, bytes)? },
+            16 => Self::Data { alias: reader.u32()?, chunks: reader.array(|reader| chunk(reader, bytes))? },
+            17 => Self::Result { query: reader.u32()?, data: buffer(reader)? },
             18 => Self::Finished { query: reader.u32()? },
             19 => Self::Lookup { query: reader.u32()?, topic: reader.fixed()? },
             20 | 21 => {
@@ -293,15 +293,15 @@ impl Message {
                     _ => Self::Unannounce { query, topic, public_key, secret_key },
                 }
             }
-            22 => Self::SignAnnounce(SignRequest::decode(reader, bytes)?),
-            23 => Self::SignUnannounce(SignRequest::decode(reader, bytes)?),
-            24 => Self::Signature { id: reader.u32()?, signature: buffer(reader, bytes)? },
+            22 => Self::SignAnnounce(SignRequest::decode(reader)?),
+            23 => Self::SignUnannounce(SignRequest::decode(reader)?),
+            24 => Self::Signature { id: reader.u32()?, signature: buffer(reader)? },
             25 => {
                 let is_initiator = flag(reader.u8()?, INITIATOR);
                 Self::NoiseSend {
                     id: reader.u32()?,
                     initiator: if is_initiator { Some(reader.u32()?) } else { None },
-                    payload: buffer(reader, bytes)?,
+                    payload: buffer(reader)?,
                 }
             }
             26 => {
@@ -309,13 +309,13 @@ impl Message {
                 Self::NoiseReceive {
                     id: reader.u32()?,
                     server_alias: if is_initiator { None } else { Some(reader.u32()?) },
-                    message: buffer(reader, bytes)?,
+                    message: buffer(reader)?,
                 }
             }
             27 => {
                 let flags = reader.u8()?;
                 let id = reader.u32()?;
-                let payload = buffer(reader, bytes)?;
+                let payload = buffer(reader)?;
                 let is_initiator = flag(flags, INITIATOR);
                 let stage = if flag(flags, COMPLETE) {
                     NoiseStage::Complete {
@@ -539,12 +539,12 @@ impl SignRequest {
         write_addresses(writer, &self.relay_addresses);
     }
 
-    fn decode(reader: &mut Reader<'_>, bytes: &Bytes) -> Result<Self> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self> {
         Ok(Self {
             id: reader.u32()?,
             signee: reader.u32()?,
             token: reader.fixed()?,
-            node_id: buffer(reader, bytes)?,
+            node_id: buffer(reader)?,
             relay_addresses: read_addresses(reader)?,
         })
     }
@@ -564,10 +564,15 @@ fn secret_key(reader: &mut Reader<'_>, is_custodial: bool) -> Result<Option<Secr
     Ok(Some(SecretKey(key)))
 }
 
-/// Takes a buffer without copying it: `reader` reads from `bytes`.
-pub(super) fn buffer(reader: &mut Reader<'_>, bytes: &Bytes) -> Result<Bytes> {
-    let buffer = reader.buffer()?;
-    Ok(if buffer.is_empty() { Bytes::new() } else { bytes.slice_ref(buffer) })
+/// Takes a buffer as a copy: it may be kept for long, and shall not hold all that came with it.
+pub(super) fn buffer(reader: &mut Reader<'_>) -> Result<Bytes> {
+    Ok(Bytes::copy_from_slice(reader.buffer()?))
+}
+
+/// Takes bytes of a stream without copying them: `reader` reads from `bytes`.
+fn chunk(reader: &mut Reader<'_>, bytes: &Bytes) -> Result<Bytes> {
+    let chunk = reader.buffer()?;
+    Ok(if chunk.is_empty() { Bytes::new() } else { bytes.slice_ref(chunk) })
 }
 
 fn flag(flags: u8, flag: u8) -> bool {

@@ -91,8 +91,11 @@ impl Session {
                 }
                 return;
             }
-            // No more than came in the same frame.
+            // No more than came in the same frame, and no bytes, since no stream is open.
             Standing::Introduced { waiting, .. } => {
+                if matches!(message, Message::Data { .. }) {
+                    return;
+                }
                 if waiting.len() < MAX_WAITING {
                     waiting.push(message);
                 } else {
@@ -405,6 +408,9 @@ impl Session {
         if !stream.is_open || stream.is_ended || self.clear_write(connection, &bytes, backend, now) {
             return;
         }
+        // What waits for a slow peer shall not hold a frame with a hundred times its bytes.
+        let is_small_part = bytes.len() < self.frame_len / 2;
+        let bytes = if is_small_part { Bytes::copy_from_slice(&bytes) } else { bytes };
         if !bytes.is_empty() {
             self.put(connection, bytes, backend, now);
         }

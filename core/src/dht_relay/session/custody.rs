@@ -247,7 +247,7 @@ impl Session {
                 Some(clear) if at == last => core::mem::take(&mut clear.uncredited),
                 _ => 0,
             };
-            self.push_data(connection, alias, message, credit, true);
+            self.outbox.push_data(connection, alias, message, credit, true);
         }
     }
 

@@ -6,7 +6,6 @@
 //! Source: @hyperswarm/dht-relay 0.4.3, `lib/node-proxy.js`, `lib/server-proxy.js`, `lib/stream-proxy.js`.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -20,7 +19,7 @@ use super::limits::{Limits, Permissions, Refusal};
 use super::messages::{Message, StreamAlias};
 use super::quota::{Resource, Usage};
 use super::resume::Ticket;
-use super::window::{FRAME_COST, Window};
+use super::window::Window;
 use crate::collections::BTreeMap;
 use crate::compact_encoding::uint_len;
 use crate::dht::{ConnectionId, OperationId, ServerId, SignatureId};
@@ -30,10 +29,12 @@ use crate::time::{Duration, Instant};
 mod client;
 mod custody;
 mod network;
+mod outbox;
 mod questions;
 mod resume;
 
 use custody::{Clear, Custody};
+use outbox::{Data, Outbound, Outbox};
 use questions::Asked;
 use resume::Claimed;
 
@@ -79,9 +80,9 @@ pub(super) struct Session {
     bucket: Bucket,
     /// Requests turned down, less those taken since.
     turned_down: u32,
-    outbox: VecDeque<Outbound>,
-    /// What the frames in `outbox` take that are no stream's: a pong is a small part of what it is kept in.
-    control_bytes: usize,
+    outbox: Outbox,
+    /// Bytes of the frame that is being read.
+    frame_len: usize,
     /// Bytes that streams hold beyond what they asked for.
     overrun: usize,
     heard: Instant,
@@ -140,22 +141,6 @@ struct Stream {
     blocked: Option<(Instant, usize)>,
 }
 
-#[derive(Debug)]
-enum Outbound {
-    Frame(Bytes),
-    /// Bytes of a stream that go into one message.
-    Data {
-        connection: ConnectionId,
-        alias: u32,
-        chunks: Vec<Bytes>,
-        len: usize,
-        /// Bytes that the peer may send more once this has left.
-        credit: usize,
-        /// Each chunk is a message of its own.
-        is_whole: bool,
-    },
-}
-
 impl Session {
     /// Begins with a client. With a seed, clients that give their keys away are served; with a ticket, those that come back.
     pub(super) fn new(
@@ -197,8 +182,8 @@ impl Session {
             custody: custody.map(|seed| Box::new(Custody::new(seed))),
             bucket: Bucket::new(now),
             turned_down: 0,
-            outbox: VecDeque::new(),
-            control_bytes: 0,
+            outbox: Outbox::default(),
+            frame_len: 0,
             overrun: 0,
             heard: now,
             ping_at: now + PING_INTERVAL,
@@ -255,11 +240,7 @@ impl Session {
 
     /// Returns how many bytes wait for the client.
     pub(super) fn queued(&self) -> usize {
-        let data = self.outbox.iter().map(|item| match item {
-            Outbound::Frame(_) => 0,
-            Outbound::Data { len, .. } => *len,
-        });
-        self.control_bytes + data.sum::<usize>()
+        self.outbox.queued()
     }
 
     /// Returns whether there is a frame to send.
@@ -269,10 +250,7 @@ impl Session {
 
     /// Returns the length of the next frame, about, if there is one and it may be sent.
     fn next_len(&self) -> Option<usize> {
-        let len = match self.outbox.front()? {
-            Outbound::Frame(bytes) => bytes.len(),
-            Outbound::Data { chunks, len, .. } => len + (1 + chunks.len()) * MAX_HEAD,
-        };
+        let len = self.outbox.next_len()?;
         (len <= self.window.room()).then_some(len)
     }
 
@@ -291,41 +269,39 @@ impl Session {
     }
 
     fn pop_frame(&mut self, backend: &mut impl Backend) -> Option<Bytes> {
-        match self.outbox.pop_front()? {
-            Outbound::Frame(bytes) => {
-                self.control_bytes -= bytes.len() + FRAME_COST;
-                Some(bytes)
-            }
-            Outbound::Data { connection, alias, chunks, len, credit, is_whole } => {
-                match self.streams.get_mut(&connection) {
-                    Some(stream) if self.credit.is_some() => stream.unread += credit,
-                    _ => backend.consumed(connection, credit),
-                }
-                if is_whole {
-                    let count = chunks.len() as u64;
-                    let data_len = chunks.iter().map(|chunk| buffer_len_of(chunk.len())).sum::<usize>();
-                    self.mux.send_with(self.channel, DATA, 4 + uint_len(count) + data_len, |writer| {
-                        writer.u32(alias);
-                        writer.uint(count);
-                        for chunk in &chunks {
-                            writer.uint(chunk.len() as u64);
-                            writer.raw(chunk);
-                        }
-                    });
-                } else {
-                    let data_len = buffer_len_of(len);
-                    self.mux.send_with(self.channel, DATA, 4 + 1 + data_len, |writer| {
-                        writer.u32(alias);
-                        writer.uint(1);
-                        writer.uint(len as u64);
-                        for chunk in &chunks {
-                            writer.raw(chunk);
-                        }
-                    });
-                }
-                self.mux.poll_transmit().map(|frame| frame.into_plain())
-            }
+        let data = match self.outbox.pop()? {
+            Outbound::Frame(bytes) => return Some(bytes),
+            Outbound::Data(data) => data,
+        };
+        match self.streams.get_mut(&data.connection) {
+            Some(stream) if self.credit.is_some() => stream.unread += data.credit,
+            _ => backend.consumed(data.connection, data.credit),
         }
+        let Data { alias, chunks, tail, len, is_whole, .. } = *data;
+        if is_whole {
+            let count = chunks.len() as u64;
+            let data_len = chunks.iter().map(|chunk| buffer_len_of(chunk.len())).sum::<usize>();
+            self.mux.send_with(self.channel, DATA, 4 + uint_len(count) + data_len, |writer| {
+                writer.u32(alias);
+                writer.uint(count);
+                for chunk in &chunks {
+                    writer.uint(chunk.len() as u64);
+                    writer.raw(chunk);
+                }
+            });
+        } else {
+            let data_len = buffer_len_of(len);
+            self.mux.send_with(self.channel, DATA, 4 + 1 + data_len, |writer| {
+                writer.u32(alias);
+                writer.uint(1);
+                writer.uint(len as u64);
+                for chunk in &chunks {
+                    writer.raw(chunk);
+                }
+                writer.raw(&tail);
+            });
+        }
+        self.mux.poll_transmit().map(|frame| frame.into_plain())
     }
 
     /// Takes a frame.
@@ -334,6 +310,7 @@ impl Session {
             return;
         }
         self.heard = now;
+        self.frame_len = frame.len();
         if self.takes_ack(&frame) {
             return;
         }
@@ -476,25 +453,6 @@ impl Session {
         may
     }
 
-    /// Queues bytes of a stream for the client; whole messages keep their bounds.
-    fn push_data(&mut self, connection: ConnectionId, alias: u32, bytes: Bytes, more: usize, whole: bool) {
-        match self.outbox.back_mut() {
-            Some(Outbound::Data { connection: last, chunks, len, credit, is_whole, .. })
-                if *last == connection && *is_whole == whole && *len + bytes.len() <= MAX_DATA =>
-            {
-                *len += bytes.len();
-                *credit += more;
-                chunks.push(bytes);
-            }
-            _ => {
-                let len = bytes.len();
-                let chunks = alloc::vec![bytes];
-                let data = Outbound::Data { connection, alias, chunks, len, credit: more, is_whole: whole };
-                self.outbox.push_back(data);
-            }
-        }
-    }
-
     fn check_by(&mut self, at: Instant) {
         self.check_at = Some(self.check_at.map_or(at, |other| other.min(at)));
     }
@@ -537,9 +495,7 @@ impl Session {
     fn drop_stream(&mut self, connection: ConnectionId, backend: &mut impl Backend) {
         if self.forget_stream(connection).is_some() {
             // What waits for the client is of no use, and its bytes are nobody's credit any more.
-            self.outbox.retain(
-                |item| !matches!(item, Outbound::Data { connection: other, .. } if *other == connection),
-            );
+            self.outbox.forget(connection);
             backend.destroy(connection);
         }
     }
@@ -576,11 +532,9 @@ impl Session {
 
     fn collect(&mut self) {
         while let Some(frame) = self.mux.poll_transmit() {
-            let bytes = frame.into_plain();
-            self.control_bytes += bytes.len() + FRAME_COST;
-            self.outbox.push_back(Outbound::Frame(bytes));
+            self.outbox.push_frame(frame.into_plain());
         }
-        if self.control_bytes > self.limits.control_buffer {
+        if self.outbox.frames() > self.limits.control_buffer {
             self.refuse(Refusal::NotReading);
         }
     }
@@ -610,12 +564,6 @@ fn buffer_len_of(len: usize) -> usize {
 
 /// Number of the data message.
 const DATA: u64 = 16;
-
-/// Most bytes before each chunk of a data message, and before all of them.
-const MAX_HEAD: usize = 16;
-
-/// Most bytes of one data message, so that streams take turns.
-const MAX_DATA: usize = 64 * 1024;
 
 /// Messages of a client that wait until the host has decided about it: one frame holds half a million.
 const MAX_WAITING: usize = 4096;

@@ -251,7 +251,7 @@ impl Session {
             return self.clear_data(connection, bytes, backend, now);
         }
         let credit = bytes.len();
-        self.push_data(connection, alias, bytes, credit, false);
+        self.outbox.push_data(connection, alias, bytes, credit, false);
     }
 
     pub(in super::super) fn drain(&mut self, connection: ConnectionId) {

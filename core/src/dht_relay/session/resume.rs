@@ -4,8 +4,7 @@ use bytes::Bytes;
 
 use super::super::limits::{Permissions, Refusal};
 use super::super::resume::{Claim, RESUME_PROTOCOL, decode_ack, encode_count};
-use super::super::window::FRAME_COST;
-use super::{Outbound, Session, Standing};
+use super::{Session, Standing};
 use crate::compact_encoding::Encode;
 use crate::protomux::{OpenChannel, RemoteOpenId};
 use crate::time::Instant;
@@ -64,13 +63,7 @@ impl Session {
         let handshake = &encode_count(received)[..];
         self.mux.open(&OpenChannel { protocol: RESUME_PROTOCOL, handshake, ..OpenChannel::default() })?;
         self.collect();
-        match self.outbox.pop_back()? {
-            Outbound::Frame(frame) => {
-                self.control_bytes -= frame.len() + FRAME_COST;
-                Some(frame)
-            }
-            Outbound::Data { .. } => None,
-        }
+        self.outbox.pop_last_frame()
     }
 
     /// Returns what a client comes back with.

@@ -3,6 +3,7 @@
 //! Source: RFC 8985 (loss detection), Linux `net/ipv4/tcp_rate.c` (delivery rate), udx-native 1.21 (limits).
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -25,6 +26,8 @@ mod losses;
 pub(super) struct Sender {
     /// Bytes written and not yet cut into packets.
     queue: VecDeque<Bytes>,
+    /// Small writes after those, joined: a byte of its own would take thirty times its size.
+    gathered: Vec<u8>,
     queued: usize,
     end: End,
     /// Packets sent and not acknowledged in order, from number `first` on.
@@ -143,6 +146,7 @@ impl Sender {
         let congestion = Bbr::new(now);
         Self {
             queue: VecDeque::new(),
+            gathered: Vec::new(),
             queued: 0,
             end: End::Open,
             sent: VecDeque::new(),
@@ -182,9 +186,26 @@ impl Sender {
 
     /// Queues bytes.
     pub(super) fn write(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.queued += bytes.len();
+        if bytes.is_empty() {
+            return;
+        }
+        self.queued += bytes.len();
+        let is_first = self.queue.is_empty() && self.gathered.is_empty();
+        if is_first || bytes.len() >= MAX_PAYLOAD / 2 {
+            self.flush();
             self.queue.push_back(bytes);
+            return;
+        }
+        self.gathered.extend_from_slice(&bytes);
+        if self.gathered.len() >= MAX_PAYLOAD {
+            self.flush();
+        }
+    }
+
+    /// Queues what was gathered.
+    fn flush(&mut self) {
+        if !self.gathered.is_empty() {
+            self.queue.push_back(core::mem::take(&mut self.gathered).into());
         }
     }
 
@@ -199,6 +220,7 @@ impl Sender {
     pub(super) fn clear(&mut self) {
         self.first = self.next();
         self.queue.clear();
+        self.gathered = Vec::new();
         self.queued = 0;
         self.sent.clear();
         self.lost.clear();
@@ -466,7 +488,8 @@ impl Sender {
             self.window_probe_at = Some(now + 2 * self.rtt.timeout());
             return Some(Outgoing::Heartbeat);
         }
-        let may_send_new = has_new && self.in_flight < self.remote_packets();
+        let may_send_new =
+            has_new && self.in_flight < self.remote_packets() && self.sent.len() < MAX_UNACKNOWLEDGED;
         if core::mem::take(&mut self.is_probe_due)
             && let Some(number) = self.probe(may_send_new, now)
         {
@@ -521,6 +544,7 @@ impl Sender {
     }
 
     fn take_payload(&mut self) -> Bytes {
+        self.flush();
         let Some(front) = self.queue.front_mut() else {
             return Bytes::new();
         };
@@ -592,6 +616,10 @@ const MAX_BACKLOG: usize = 4 * 1024 * 1024;
 /// The window of a peer that was not heard yet, as in libudx.
 const INITIAL_REMOTE_WINDOW: u32 = 4_194_304;
 
+/// Packets beyond the first that was not acknowledged: as many as a receiver keeps ahead of one that is missing. A peer that says to
+/// have every packet but one would otherwise be sent any number of them, all of which are remembered.
+const MAX_UNACKNOWLEDGED: usize = 16_384;
+
 /// Timeouts of one packet before the stream fails, as in libudx; 13 s on a short path.
 const MAX_TIMEOUTS: u32 = 6;
 
@@ -604,7 +632,8 @@ const INITIAL_BURST: i64 = 12_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::udx::Options;
+    use crate::time::Duration;
+    use crate::udx::{Options, narrow};
 
     #[test]
     fn a_writer_is_told_to_wait_before_it_would_be_refused() {
@@ -617,5 +646,44 @@ mod tests {
 
         assert!(sender.queued() > HIGH_WATER_MARK + MAX_BACKLOG / 2);
         assert!(sender.queued() + 65_536 < Options::default().max_queued, "{}", sender.queued());
+    }
+
+    #[test]
+    fn small_writes_take_no_more_than_their_bytes() {
+        let mut sender = Sender::new(0, Instant::EPOCH);
+        let written: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+
+        for bytes in written.chunks(3) {
+            sender.write(Bytes::copy_from_slice(bytes));
+        }
+        sender.write(Bytes::from(written.clone()));
+        assert!(sender.queue.len() <= 3 + written.len() / MAX_PAYLOAD, "{} pieces", sender.queue.len());
+
+        let mut sent = Vec::new();
+        while sender.queued() > 0 {
+            sent.extend_from_slice(&sender.take_payload());
+        }
+        assert_eq!(sent, written.repeat(2));
+    }
+
+    #[test]
+    fn a_peer_that_lacks_one_packet_for_ever_is_not_sent_all_there_is() {
+        let mut sender = Sender::new(0, Instant::EPOCH);
+        let mut now = Instant::EPOCH;
+        let mut most = 0;
+
+        for _ in 0..40_000 {
+            while sender.has_room() {
+                sender.write(Bytes::from_static(&[0; MAX_PAYLOAD]));
+            }
+            while sender.poll(now).is_some() {}
+            now += Duration::from_millis(1);
+            let range = (1, narrow(sender.next()));
+            assert!(sender.handle_ack(0, 0, u32::MAX, [range].into_iter(), true, now));
+            sender.handle_timeout(now).expect("the peer answers");
+            most = most.max(sender.sent.len());
+        }
+
+        assert_eq!(most, MAX_UNACKNOWLEDGED);
     }
 }
