@@ -37,7 +37,8 @@ pub(crate) async fn run(
     log::line(Level::Debug, "link opened", &[("link", &id.0), ("address", &shown)]);
     loop {
         let turn = slot.turn.get();
-        let link = Link { hub, id, slot: &slot, turn, guest: &guest, resumed: Notify::new() };
+        let (resumed, flushed) = (Notify::new(), Notify::new());
+        let link = Link { hub, id, slot: &slot, turn, guest: &guest, resumed, flushed };
         match link.run(&mut sink, &mut stream, &mut stopped).await {
             End::Resume(next) => (id, slot) = next,
             // What carries the link now ends it, whatever else has happened here at the same moment.
@@ -59,6 +60,8 @@ struct Link<'a> {
     guest: &'a Rc<Guest>,
     /// The session may be read again.
     resumed: Notify,
+    /// Everything that was to be written has been.
+    flushed: Notify,
 }
 
 /// How a link ends.
@@ -222,23 +225,39 @@ impl Link<'_> {
                     let frame: bytes::Bytes = message.into_payload().into();
                     let len = frame.len();
                     self.take(frame);
-                    match self.hub.charge(self.id, Way::In, len) {
-                        None => return End::Refuse(Refusal::DaySpent),
-                        Some(Duration::ZERO) => {}
-                        Some(wait) => sleep(wait).await,
+                    if let Some(end) = self.pay(len).await {
+                        return end;
                     }
                 }
                 Some(Ok(message)) if message.is_text() => {
                     let code = dht_relay::CloseCode::Unsupported.code();
                     return End::Close(code, "only binary messages are understood");
                 }
-                // Pings are answered by the library.
-                Some(Ok(message)) if !message.is_close() => {}
+                Some(Ok(message)) if !message.is_close() => {
+                    if let Some(end) = self.pay(message.as_payload().len()).await {
+                        return end;
+                    }
+                    // The library answers, however much waits: a client that takes no answers is not read any more.
+                    if message.is_ping() {
+                        self.slot.waker.notify_one();
+                        self.flushed.notified().await;
+                    }
+                }
                 Some(Err(Error::PayloadTooLong { .. } | Error::Protocol(_))) => return End::Refused,
                 Some(Ok(message)) => return closed(&message),
                 Some(Err(_)) | None => return End::Gone,
             }
         }
+    }
+
+    /// Counts bytes that came, and waits as long as that takes; returns how the link ends if they were too many.
+    async fn pay(&self, bytes: usize) -> Option<End> {
+        match self.hub.charge(self.id, Way::In, bytes) {
+            None => return Some(End::Refuse(Refusal::DaySpent)),
+            Some(Duration::ZERO) => {}
+            Some(wait) => sleep(wait).await,
+        }
+        None
     }
 
     /// Writes until the link is to be closed.
@@ -273,6 +292,7 @@ impl Link<'_> {
             if !self.is_done(sink.flush()).await {
                 return End::Gone;
             }
+            self.flushed.notify_one();
             // Peers may send as much more as left.
             self.hub.driver.pump();
             if let Some(refusal) = self.hub.driver.machine.borrow().bridge.refusal(self.id) {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -107,6 +108,46 @@ test('a client that makes the relay dial whoever it names is held to its share',
   assert.ok(victim < sent / 10, `${victim} datagrams for ${sent} requests`)
 })
 
+test('a client that pings by its WebSocket and takes no answer fills no memory', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: OPEN_HOUSE })
+  const honest = await startHonest(t, relay)
+  await honest.works()
+  const memory = await residentMemory(relay)
+  const { port } = new URL(relay.url)
+  const socket = connect({ port: Number(port), host: '127.0.0.1' })
+  defer(t, () => socket.destroy())
+  socket.on('error', () => {})
+  socket.write(UPGRADE)
+  await once(socket, 'data')
+  socket.pause()
+
+  // Masked with zeros, and as long as a ping may be.
+  const pings = Buffer.concat(Array(8192).fill(Buffer.concat([Buffer.from([0x89, 0x80 | 125, 0, 0, 0, 0]), Buffer.alloc(125)])))
+  let sent = 0
+  let isStuck = false
+  while (sent < 96 * MIB && !isStuck) {
+    sent += pings.byteLength
+    isStuck = !socket.write(pings) && !await Promise.race([once(socket, 'drain').then(() => true), sleep(2000, false)])
+  }
+
+  assert.ok(await residentMemory(relay) < memory + KEPT, 'answers are kept')
+  assert.ok(isStuck, 'the client is read on')
+  await honest.works()
+})
+
+test('a client that pings and takes the answers gets all of them', async (t) => {
+  const relay = await startRelay(t, { testnet: true })
+  const socket = await openSocket(t, relay.url)
+  const pongs = []
+  socket.on('pong', (data) => pongs.push(String(data)))
+
+  const sent = Array.from({ length: 1000 }, (_, at) => `ping ${at}`)
+  for (const ping of sent) socket.ping(ping)
+  while (pongs.length < sent.length) await once(socket, 'pong')
+
+  assert.deepEqual(pongs, sent)
+})
+
 test('a relay that stood still goes on, with the streams that it had', async (t) => {
   const relay = await startRelay(t, { testnet: true })
   const honest = await startHonest(t, relay)
@@ -156,6 +197,7 @@ test('a relay that is killed and started again has its clients back, announced a
   assert.equal(String(data), 'here again')
 })
 
+const UPGRADE = 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
 const OPEN = '00010115406879706572737761726d2f6468742d72656c617900'
 const HANDSHAKE = '010000' + '11'.repeat(32)
 
