@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use hypertab_core::dht::rpc::{SocketId, Transmit};
-use hypertab_core::time::Instant;
+use hypertab_core::time::{Duration, Instant};
 use hypertab_core::udx::Address;
 use quinn_udp::{RecvMeta, UdpSocketState};
 use tokio::io::Interest;
@@ -269,15 +269,22 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    fn receive(&self, id: SocketId, socket: &Socket) -> io::Result<()> {
+    fn receive(self: &Rc<Self>, id: SocketId, socket: &Socket) -> io::Result<()> {
         let mut scratch = self.scratch.borrow_mut();
         let mut metas = [RecvMeta::default(); MESSAGES];
         let count = socket.receive(&mut scratch, &mut metas)?;
-        let now = self.clock.now();
-        let mut machine = self.machine.borrow_mut();
+        let mut pumped = self.clock.now();
         for (meta, buffer) in metas.iter().take(count).zip(scratch.chunks_exact(MAX_BATCH)) {
             let SocketAddr::V4(from) = meta.addr else { continue };
             let Some(batch) = buffer.get(..meta.len).filter(|_| meta.stride > 0) else { continue };
+            let now = self.clock.now();
+            // Handshakes that came together take long: their answers leave as they are made, or both ends of many dials would
+            // wait for each other in turn.
+            if now.duration_since(pumped) > TURN {
+                self.pump();
+                pumped = now;
+            }
+            let mut machine = self.machine.borrow_mut();
             for datagram in batch.chunks(meta.stride) {
                 // A copy of its own: what is kept of one datagram shall not hold all the others.
                 machine.handle_datagram(id, from.into(), Bytes::copy_from_slice(datagram), now);
@@ -314,6 +321,9 @@ impl<M: Machine> Driver<M> {
         self.sockets.borrow().get(&id).map(|open| Rc::clone(&open.socket))
     }
 }
+
+/// How long what came together is taken in before something is sent.
+const TURN: Duration = Duration::from_micros(200);
 
 /// Reads before others get their turn.
 const ROUNDS: usize = 4;

@@ -396,11 +396,18 @@ impl Tab {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(error),
         }
+        let mut wrote = Clock::now();
         while let Some((kind, payload)) = self.next_frame() {
             match kind & 0x0f {
                 2 => self.handle_frame(payload),
                 8 => return Ok(false),
                 _ => {}
+            }
+            // As a page, which takes one message at a time: handshakes that came together would hold each other up.
+            if wrote.elapsed() > TURN {
+                self.drain();
+                self.write(socket)?;
+                wrote = Clock::now();
             }
         }
         Ok(true)
@@ -429,6 +436,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes and frames after which the relay is told that they are here, as a tab of ours tells it.
 const ACK_BYTES: usize = 256 * 1024;
 const ACK_FRAMES: u64 = 32;
+
+/// How long what came together is taken in before something is sent.
+const TURN: Duration = Duration::from_micros(200);
 
 /// Bytes of one stream that wait in the client.
 const QUEUE: usize = 4 * CHUNK;
