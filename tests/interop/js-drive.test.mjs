@@ -211,25 +211,30 @@ test('what cannot be downloaded as a whole does not go on in parts', async (t) =
   for (const part of parts) assert.equal(await part.done(), false)
 })
 
-test('mirrors of upstream fetch what they copy from drives of ours', async (t) => {
-  const store = storeOf(t)
-  const source = await open(t, store)
-  await source.put('/large', noise(300_000))
-  await source.put('/small', 'small')
-  for (const [name, options] of [['all of it', {}], ['progress', { progress: true }], ['nothing before', { preload: false }]]) {
-    const copies = storeOf(t)
-    const copy = await open(t, copies, source.key)
-    const streams = [store.replicate(true), copies.replicate(false)]
-    streams[0].pipe(streams[1]).pipe(streams[0])
-    const folder = temporaryFolder(t)
-    const mirror = new kits.upstream.MirrorDrive(copy, new kits.upstream.Localdrive(folder), options)
-    await mirror.done()
-    assert.deepEqual(mirror.count, { files: 2, add: 2, remove: 0, change: 0 }, name)
-    assert.deepEqual(readFileSync(join(folder, 'large')), await source.get('/large'))
-    assert.deepEqual(copy.blobs.core.replicator.inflightRange, [16, 512])
-    for (const stream of streams) stream.destroy()
-  }
-})
+for (const [name, Drive] of [['drives of ours', Hyperdrive], ['drives of upstream over stores of ours', kits.upstream.Hyperdrive]]) {
+  test(`mirrors of upstream fetch what they copy from ${name}`, async (t) => {
+    const store = storeOf(t)
+    const source = new Drive(store)
+    defer(t, () => source.close())
+    await source.put('/large', noise(300_000))
+    await source.put('/small', 'small')
+    for (const [name, options] of [['all of it', {}], ['progress', { progress: true }], ['nothing before', { preload: false }]]) {
+      const copies = storeOf(t)
+      const copy = new Drive(copies, source.key)
+      defer(t, () => copy.close())
+      await copy.ready()
+      const streams = [store.replicate(true), copies.replicate(false)]
+      streams[0].pipe(streams[1]).pipe(streams[0])
+      const folder = temporaryFolder(t)
+      const mirror = new kits.upstream.MirrorDrive(copy, new kits.upstream.Localdrive(folder), options)
+      await mirror.done()
+      assert.deepEqual(mirror.count, { files: 2, add: 2, remove: 0, change: 0 }, name)
+      assert.deepEqual(readFileSync(join(folder, 'large')), await source.get('/large'))
+      assert.deepEqual(copy.blobs.core.replicator.inflightRange, [16, 512])
+      for (const stream of streams) stream.destroy()
+    }
+  })
+}
 
 test('a file that says it has more blocks than there can be', async (t) => {
   const drive = await open(t, storeOf(t))
