@@ -308,7 +308,7 @@ export class Mux implements ChannelCarrier {
     if (this.#link !== null) return
     this.#link = link
     call((engine) => { engine.linkStartChannels(link) })
-    for (const core of this.#cores.keys()) call((engine) => { engine.attach(core, link) })
+    for (const core of this.#cores.keys()) this.#attach(core)
     this.#settleLinked()
   }
 
@@ -389,7 +389,13 @@ export class Mux implements ChannelCarrier {
 
   #attach (core: CoreHandle): void {
     const link = this.#link
-    if (link !== null && !this.#over && this.#cores.has(core)) call((engine) => { engine.attach(core, link) })
+    if (link === null || this.#over || !this.#cores.has(core)) return
+    try {
+      call((engine) => { engine.attach(core, link) })
+    } catch (error) {
+      // The engine has given up a link that has no figures any more, and tells so next.
+      if (look((engine) => engine.linkStats(link))) throw error
+    }
   }
 
   #coreOf (discoveryKey: Uint8Array): CoreHandle | null {
