@@ -184,6 +184,8 @@ class Owner {
   readonly #storage: Storage
   readonly #locks: WriteLocks
   readonly #sessions = new Map<string, RemoteSession>()
+  /** Through this it talks to itself: a page that is frozen still hears a BroadcastChannel, but not a port. */
+  readonly #awake = new MessageChannel()
   #waiting: string[] = []
   #isOpen = false
   #over = false
@@ -196,6 +198,7 @@ class Owner {
     this.#locks = locks
     this.#channel = new BroadcastChannel(this.#name)
     this.#channel.onmessage = ({ data }: MessageEvent<Word>) => { this.#hear(data) }
+    this.#awake.port1.onmessage = ({ data }: MessageEvent<string>) => { this.#say({ say: 'here', to: data, owner: this.#id }) }
   }
 
   opened (): void {
@@ -208,11 +211,12 @@ class Owner {
     if (this.#over) return
     this.#over = true
     this.#channel.close()
+    this.#awake.port1.close()
     for (const session of this.#sessions.values()) session.abandon()
   }
 
   #hear (word: Word): void {
-    if (word.say === 'ask') this.#say({ say: 'here', to: word.from, owner: this.#id })
+    if (word.say === 'ask') this.#awake.port2.postMessage(word.from)
     if (word.say !== 'hello') return
     if (word.version !== VERSION) return this.#say({ say: 'stranger', to: word.from, version: VERSION })
     if (this.#isOpen) void this.#welcome(word.from)
