@@ -37,7 +37,7 @@ const partsOfHyperbee = ['hyperbee/lib/messages']
 const entries = {
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'secret-stream', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))])),
   ...Object.fromEntries(partsOfHyperbee.map((name) => [name, join(source, `${name}.ts`)]))
 }

@@ -1,5 +1,9 @@
 // What a node of the DHT and its servers have, are asked and tell, with upstream's on its own socket and with ours behind a relay.
 
+import assert from 'node:assert/strict'
+import test from 'node:test'
+
+import { DHT } from 'hypertab'
 import Address from 'hyperdht-address'
 
 import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
@@ -197,4 +201,18 @@ sameNodes('a connection as words, and one of a node that is gone', async ({ crea
   const late = node.connect(server.publicKey)
   const error = await first(late, 'error')
   note(error instanceof Error, await late.opened, late.destroyed)
+})
+
+test('a key pair without its secret is refused before anything is done with it', async (t) => {
+  const node = new DHT({ relay: 'ws://127.0.0.1:1', webrtc: false })
+  t.after(() => node.destroy({ force: true }))
+  const topic = Buffer.alloc(32)
+  const publicKey = Buffer.alloc(32, 1)
+  const refused = { code: 'BAD_ARGUMENT', message: /without its secret/ }
+  assert.throws(() => node.connect(topic, { keyPair: { publicKey } }), refused)
+  assert.throws(() => node.announce(topic, { publicKey }, []), refused)
+  assert.throws(() => node.lookupAndUnannounce(topic, { publicKey }), refused)
+  await assert.rejects(node.unannounce(topic, { publicKey }), refused)
+  await assert.rejects(node.createServer().listen({ publicKey }), refused)
+  assert.equal(node.listening.size, 0)
 })

@@ -15,7 +15,7 @@ import { Announcement, type QueriedNode, Query, type QueryOptions, type QueryRes
 import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, encodeAddresses } from './records.js'
 import { ANY_HOST, RelayClient } from './relay.js'
 import { isMessageStream, type MessageStream } from './stream-socket.js'
-import { Server, type ServerKeys, type ServerOptions } from './server.js'
+import { needsSecret, Server, type ServerKeys, type ServerOptions } from './server.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
 
 export type DHTEvents = {
@@ -285,21 +285,23 @@ export class DHT extends EventEmitter<DHTEvents> {
     const isAddress = isBytes(target) && target.byteLength > KEY_LENGTH
     const remotePublicKey = isAddress ? userBytes(target.slice(0, KEY_LENGTH)) : decodeId(target)
     const { pool = null, keyPair = this.#keys } = options
+    if (!(keyPair instanceof Promise)) needsSecret(keyPair)
     const existing = pool?.get(remotePublicKey)
     if (existing) return existing
     let relay = -1
     let keys: ServerKeys | null = null
-    const connection = new Connection(true, {
+    const connection = new Connection(true, null, {
+      remotePublicKey,
+      publicKey: 'publicKey' in keyPair ? keyPair.publicKey : this.defaultKeyPair?.publicKey ?? null,
+      keepAlive: this.connectionKeepAlive
+    }, {
       prepare: async () => {
         keys = await keyPair
+        needsSecret(keys)
         relay = await this.relay.connected()
       },
       direct: this.direct,
       open: (engine) => engine.relayConnect(relay, remotePublicKey, keys!.publicKey, keys!.secretKey)
-    }, {
-      remotePublicKey,
-      publicKey: 'publicKey' in keyPair ? keyPair.publicKey : this.defaultKeyPair?.publicKey ?? null,
-      keepAlive: this.connectionKeepAlive
     })
     if (this.suspended) {
       connection.destroy(DHTError.SUSPENDED())
@@ -337,6 +339,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   /** Says that a key serves a topic; also looks it up. Without addresses, a key that is listened on is reached through those of its server. */
   announce (topic: Uint8Array, keyPair: ServerKeys, relayAddresses?: Address[] | null, options: AnnounceOptions = {}): Announcement {
     if (this.destroyed) throw new Error('Node destroyed')
+    needsSecret(keyPair)
     const { clear = false, bump = 0 } = options
     // The relay knows those of a server, and when they change.
     const isOwn = [...this.listening].some((server) => server.relayAddresses === relayAddresses)
@@ -347,6 +350,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   }
 
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {
+    needsSecret(keyPair)
     const relay = this.relay.handle
     // Without a relay nothing can be withdrawn; announcements expire.
     if (relay === null) return
@@ -356,6 +360,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   /** Looks a topic up, and ends once what was announced there is taken back. */
   lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Announcement {
     if (this.destroyed) throw new Error('Node destroyed')
+    needsSecret(keyPair)
     return new Announcement(this, (engine, relay) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
   }
 

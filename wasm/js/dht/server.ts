@@ -1,10 +1,10 @@
 // A key that others can connect to.
 
 import type { Failure, ServerHandle } from '../binding.js'
-import { DHTError, fromFailure, HypertabError } from '../errors.js'
+import { DHTError, fromFailure, HypercoreError, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, request, unlisten } from '../runtime.js'
-import { equal } from '../support/bytes.js'
+import { equal, isBytes } from '../support/bytes.js'
 import { hash } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { Connection } from '../links/connection.js'
@@ -94,6 +94,7 @@ export class Server extends EventEmitter<ServerEvents> {
     if (this.#listening !== null) throw DHTError.ALREADY_LISTENING()
     if (this.dht.destroyed) throw DHTError.NODE_DESTROYED()
     if (this.#closing) return this
+    if (keyPair) needsSecret(keyPair)
     this.dht.listening.add(this)
     this.#isListening = true
     this.#listening = this.#listen(keyPair ?? null)
@@ -223,11 +224,11 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   #onconnection (link: number, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null | undefined): void {
-    const connection = new Connection(false, {
+    const connection = new Connection(false, null, { keepAlive: this.dht.connectionKeepAlive }, {
       open: () => link,
       direct: this.dht.direct,
       opened: { publicKey: this.#keyPair!.publicKey, remotePublicKey, handshakeHash: handshakeHash ?? null }
-    }, { keepAlive: this.dht.connectionKeepAlive })
+    })
     if (!this.emit('connection', connection)) connection.destroy()
   }
 
@@ -243,6 +244,11 @@ export class Server extends EventEmitter<ServerEvents> {
       else engine.acceptConnection(handshake)
     })
   }
+}
+
+/** Refuses a key pair with which nothing can be signed: that is done here, and with nobody's help. */
+export function needsSecret ({ secretKey }: ServerKeys): void {
+  if (!isBytes(secretKey)) throw HypercoreError.BAD_ARGUMENT('a key pair without its secret can neither sign nor shake hands, which is done here: give keyPair.secretKey')
 }
 
 function letIn (): boolean {

@@ -1,17 +1,18 @@
 // An encrypted stream, as upstream's NoiseSecretStream: messages on this side, bytes on its raw stream.
 
-import { Duplex, getStreamError, type DuplexEvents } from 'streamx'
+import { Duplex, getStreamError, Writable, type DuplexEvents } from 'streamx'
 
 import type { Engine, Failure, LinkHandle } from '../binding.js'
-import { streamError } from '../errors.js'
+import { HypertabError, streamError } from '../errors.js'
 import { bytesFrom, unrefTimer, userBytes } from '../platform.js'
 import { call, isReady, listen, look, ready, unlisten } from '../runtime.js'
 import { isBytes, toHex } from '../support/bytes.js'
-import { keyPair as createKeyPair } from '../support/crypto.js'
+import { keyPair as createKeyPair, namespaces } from '../support/crypto.js'
 import { Bridge } from './bridge.js'
 import type { DirectPath, PathReason } from './direct.js'
 import { Mux } from './mux.js'
 import { CarriedTransport } from './transport.js'
+import { joinTransport, type Transport } from './raw-stream.js'
 
 export interface ConnectionKeys {
   publicKey: Uint8Array
@@ -25,7 +26,17 @@ export interface ConnectionOptions {
   keepAlive?: number
   publicKey?: Uint8Array | null
   remotePublicKey?: Uint8Array | null
-  userData?: unknown
+  /** False to begin with {@link Connection.start}. */
+  autoStart?: boolean
+  /** Keys of a handshake that was made elsewhere: not here. */
+  handshake?: unknown
+  /** What came of the transport before the stream was there. */
+  data?: Uint8Array | null
+  /** Nothing more comes of it. */
+  ended?: boolean
+  /** Handshakes here are of the pattern XX. */
+  pattern?: string | null
+  [other: string]: unknown
 }
 
 /** How a link comes to be that has no raw stream here: the engine carries its bytes. */
@@ -56,7 +67,8 @@ export interface ConnectionEvents extends DuplexEvents {
 export class Connection extends Duplex<ConnectionEvents> {
   readonly noiseStream: this
   readonly isInitiator: boolean
-  readonly rawStream: Bridge | CarriedTransport
+  /** What carries the bytes: the transport that was given, or what is to be piped into one. Null until it is started. */
+  rawStream: Bridge | CarriedTransport | Transport = null!
   publicKey: Uint8Array | null
   remotePublicKey: Uint8Array | null
   handshakeHash: Uint8Array | null = null
@@ -100,9 +112,10 @@ export class Connection extends Duplex<ConnectionEvents> {
 
   /**
    * @param isInitiator whether this side speaks first
-   * @param carried a link whose bytes the engine carries; null for one with a raw stream
+   * @param rawStream the transport, a duplex of bytes; without one, `rawStream` is to be piped into it
+   * @param carried @internal a link whose bytes the engine carries
    */
-  constructor (isInitiator: boolean, carried: CarriedLink | null = null, options: ConnectionOptions = {}) {
+  constructor (isInitiator: boolean, rawStream: Transport | null = null, options: ConnectionOptions = {}, carried: CarriedLink | null = null) {
     super({ mapWritable: toMessage, eagerOpen: true })
     if (typeof isInitiator !== 'boolean') throw new Error('isInitiator should be a boolean')
     this.noiseStream = this
@@ -115,14 +128,36 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#findDirect = typeof direct === 'function' ? direct : null
     this.path = carried ? 'relay' : null
     this.pathReason = !carried ? null : typeof direct === 'function' ? 'DIALLED' : direct
-    this.#bridge = carried ? null : new Bridge(this)
-    this.rawStream = this.#bridge ?? new CarriedTransport(this)
-    void this.#start(carried, options.keyPair ?? null)
+    if (carried) {
+      this.rawStream = new CarriedTransport(this)
+      void this.#start(carried, null)
+    } else if (options.autoStart !== false) {
+      this.start(rawStream, options)
+    }
+  }
+
+  /** Begins, where the stream was made to wait for it. */
+  start (rawStream: Transport | null = null, { keyPair = null, handshake = null, data = null, ended = false, pattern = null }: ConnectionOptions = {}): void {
+    if (this.rawStream) throw new Error('Stream is started already')
+    if (pattern && pattern !== 'XX') throw new HypertabError('NOT_SUPPORTED', `handshakes here are of the pattern XX, not ${pattern}`)
+    if (handshake) throw new HypertabError('NOT_SUPPORTED', 'a stream makes its own handshake here, and takes no keys of another')
+    const bridge = this.#bridge = new Bridge(this)
+    this.rawStream = rawStream ?? bridge
+    if (rawStream) joinTransport(rawStream, bridge)
+    if (data) bridge.write(data)
+    if (ended) bridge.end(null)
+    void this.#start(null, keyPair)
   }
 
   /** Fresh keys, or those of a seed. */
   static keyPair (seed?: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array } {
     return createKeyPair(seed)
+  }
+
+  /** What names one direction of a stream on the wire. */
+  static id (handshakeHash: Uint8Array, isInitiator: boolean): Uint8Array {
+    const [initiator, responder] = namespaces('hyperswarm/secret-stream', 2)
+    return userBytes(look((engine) => engine.keyedHash(handshakeHash, [isInitiator ? initiator! : responder!])))
   }
 
   /** Bytes of messages that came. */
@@ -178,7 +213,8 @@ export class Connection extends Duplex<ConnectionEvents> {
   async flush (): Promise<boolean> {
     if (!(await this.opened)) return false
     if (this.destroying) return false
-    return await (Duplex as unknown as { drained (stream: unknown): Promise<boolean> }).drained(this)
+    if (!(await Writable.drained(this as unknown as Writable)) || this.destroying) return false
+    return await (this.rawStream as Transport).flush?.() ?? true
   }
 
   /** Room for a message of that length. */
@@ -199,8 +235,13 @@ export class Connection extends Duplex<ConnectionEvents> {
       connected: this.connected,
       destroying: this.destroying,
       destroyed: this.destroyed,
-      rawStream: 'toJSON' in this.rawStream ? this.rawStream.toJSON() : null
+      rawStream: (this.rawStream as { toJSON?: () => object } | null)?.toJSON?.() ?? null
     }
+  }
+
+  /** @internal What takes every message, if there is something. */
+  get mux (): Mux | null {
+    return this.#mux
   }
 
   /** @internal The mux that takes every message from now on. */

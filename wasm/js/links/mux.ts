@@ -70,32 +70,41 @@ export class Mux implements ChannelCarrier {
   readonly #linked: Promise<void>
   #settleLinked!: () => void
 
-  private constructor (stream: Connection | SecretStreamLike, foreign: ForeignMux | null = null, place = placeOfLinks()) {
-    this.stream = stream
-    this.foreign = foreign
-    this.#place = place
+  /** The mux of a stream, as {@link from}. Options of upstream's have nothing to do here. */
+  constructor (stream: unknown, options: unknown = null) {
+    const beside = options instanceof Beside ? options : null
+    const existing = beside ? null : Mux.#on(stream)
+    const noise = beside ? beside.foreign.stream : (stream as { noiseStream?: unknown } | null)?.noiseStream
+    this.stream = noise as Connection | SecretStreamLike
+    this.foreign = beside?.foreign ?? null
+    this.#place = beside?.place ?? placeOfLinks()
     this.#linked = new Promise((resolve) => { this.#settleLinked = resolve })
+    if (existing) return existing
+    if (beside) return
+    if (noise instanceof Connection) {
+      noise.muxed(this)
+    } else if (isSecretStream(noise)) {
+      noise.userData = this
+      carry(noise, this)
+    } else {
+      throw HypercoreError.BAD_ARGUMENT('Invalid stream')
+    }
   }
 
   /** The mux of a stream: of ours, of upstream's, or the outer side of one; or beside a Protomux. */
-  static from (stream: unknown): Mux {
+  static from (stream: unknown, _options?: unknown): Mux {
+    return Mux.#on(stream) ?? new Mux(stream)
+  }
+
+  /** The mux that is there. */
+  static #on (stream: unknown): Mux | null {
     if (stream instanceof Mux) return stream
     if (isForeign(stream)) return Mux.#beside(stream)
     const noise = (stream as { noiseStream?: unknown } | null)?.noiseStream
-    if (!noise) throw HypercoreError.BAD_ARGUMENT('Invalid stream')
-    const { userData } = noise as { userData?: unknown }
+    const userData = (noise as { userData?: unknown } | null | undefined)?.userData
     if (userData instanceof Mux) return userData
     if (isForeign(userData)) return Mux.#beside(userData)
-    if (noise instanceof Connection) {
-      const mux = new Mux(noise)
-      noise.muxed(mux)
-      return mux
-    }
-    if (!isSecretStream(noise)) throw HypercoreError.BAD_ARGUMENT('Invalid stream')
-    const mux = new Mux(noise)
-    noise.userData = mux
-    carry(noise, mux)
-    return mux
+    return noise instanceof Connection ? noise.mux : null
   }
 
   static isProtomux (value: unknown): value is Mux {
@@ -107,7 +116,7 @@ export class Mux implements ChannelCarrier {
     if (!muxes) adopted.set(foreign, muxes = new Map())
     let mux = muxes.get(place)
     if (!mux || mux.destroyed) {
-      mux = new Mux(foreign.stream as Connection | SecretStreamLike, foreign, place)
+      mux = new Mux(foreign.stream, new Beside(foreign, place))
       muxes.set(place, mux)
       carryOn(foreign, mux, near)
     }
@@ -413,6 +422,11 @@ export class Mux implements ChannelCarrier {
     if (index !== -1) this.#channels.splice(index, 1)
     if (channel.handle !== null) this.#byHandle.delete(channel.handle)
   }
+}
+
+/** Where a mux is that is not the one of its stream. */
+class Beside {
+  constructor (readonly foreign: ForeignMux, readonly place: string) {}
 }
 
 /** A channel, and whether others may have its name. */
