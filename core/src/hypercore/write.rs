@@ -60,6 +60,9 @@ impl Core {
         if !store.has_room(bytes) {
             return Step::Park;
         }
+        if self.tip.prologue.is_some_and(|prologue| length.saturating_add(count) < prologue.length) {
+            return Step::Failed(BREAKS_PROLOGUE);
+        }
         if !is_fixed
             && let Err(error) = self.prepare_signing(key_pair.as_ref(), options.signature.is_some(), store)
         {
@@ -78,11 +81,10 @@ impl Core {
         batch.append_all(&blocks);
         batch.tree.signature.clone_from(&options.signature);
         let breaks_prologue = batch.tree.prologue.is_some_and(|prologue| {
-            let is_other = || batch.tree.length != prologue.length || batch.tree.tree_hash() != prologue.hash;
-            batch.tree.length < prologue.length || (is_fixed && is_other())
+            is_fixed && (batch.tree.length != prologue.length || batch.tree.tree_hash() != prologue.hash)
         });
         if breaks_prologue {
-            return Step::Failed(CoreError::InvalidOperation("append is not consistent with the prologue"));
+            return Step::Failed(BREAKS_PROLOGUE);
         }
         if let Err(error) = self.check_signature(&batch.tree) {
             return Step::Failed(error);
@@ -512,3 +514,5 @@ const BLOCK_COST: usize = 400;
 
 /// What a proof costs a commit besides its block.
 const PROOF_COST: usize = 8192;
+
+const BREAKS_PROLOGUE: CoreError = CoreError::InvalidOperation("append is not consistent with the prologue");
