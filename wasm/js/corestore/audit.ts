@@ -1,6 +1,6 @@
 // Looking through a whole store.
 
-import type { Audit } from '../hypercore/core.js'
+import type { Audit } from '../hypercore/audit.js'
 import type { Corestore } from './corestore.js'
 
 /** What an audit found in one core. */

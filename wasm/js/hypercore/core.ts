@@ -1,6 +1,6 @@
 // One open core of the engine, shared by its sessions.
 
-import type { CoreHandle, Failure, KeyPair, OpenCoreOptions, StoreHandle } from '../binding.js'
+import type { CoreHandle, KeyPair, OpenCoreOptions, StoreHandle } from '../binding.js'
 import { fromFailure, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { hasMoved } from '../remote/messages.js'
@@ -16,14 +16,18 @@ import { Mux } from '../links/mux.js'
 import { isElsewhere } from '../remote/table.js'
 import type { HypercoreOptions } from './options.js'
 import { Arrivals } from './arrivals.js'
+import { audit, type Audit, type AuditOptions } from './audit.js'
 import { BlockList } from './block-list.js'
+import { CoreEvents } from './events.js'
+import { headerOf, headOf, type CoreHeader, type FrozenHead } from './header.js'
 import type { Hypercore } from './hypercore.js'
-import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree-batch.js'
+import { importBlocks, openImported } from './importing.js'
+import type { MerkleTreeBatch } from './lib/merkle-tree-batch.js'
 import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { closeCore, nameNewCore, openOptions } from './opening.js'
-import { Peer, type ReplicationChannel } from './peer.js'
-import { forEngine, fromEngine, type EngineProof, type Proof, type TreeNode } from './proof.js'
+import type { Peer, ReplicationChannel } from './peer.js'
+import { forEngine, type Proof, type TreeNode } from './proof.js'
 import { copyPrologue } from './prologue.js'
 import { hasSmallWants } from './features.js'
 import { attachRenamed } from './renamed.js'
@@ -32,56 +36,8 @@ import { SnapshotState } from './snapshot-state.js'
 import { State } from './state.js'
 import { UserDataStream, type UserDataRange } from './user-data.js'
 
-/** What an audit looks at; everything by default. */
-export interface AuditOptions {
-  tree?: boolean
-  blocks?: boolean
-  bitfield?: boolean
-  /** Only counts. */
-  dryRun?: boolean
-}
-
-/** What an audit found. */
-export interface Audit {
-  treeNodes: number
-  blocks: number
-  bits: number
-  droppedTreeNodes: number
-  droppedBlocks: number
-  droppedBits: number
-  corrupt: boolean
-}
-
 /** Called with the head that the log would have, and the key of the core. */
 export type Preupdate = (batch: MerkleTreeBatch, key: Uint8Array) => unknown
-
-type AuditedPart = Omit<Audit, 'corrupt'> & { next: number | null }
-
-/** How much of a folder of hypercore 10 is read at once. */
-const IMPORT_BYTES = 1 << 20
-
-/** What upstream keeps of a core beside its log. */
-export interface CoreHeader {
-  key: Uint8Array
-  keyPair: KeyPair | null
-  manifest: Manifest | null
-  frozen: boolean
-  tree: { fork: number, length: number, rootHash: Uint8Array | null, signature: Uint8Array | null }
-  group: { key: Uint8Array } | null
-  hints: { reorgs: never[], contiguousLength: number, remoteContiguousLength: number, recovering: number }
-}
-
-/** What the log was when it was closed, or its store was closed to be opened again. */
-interface FrozenHead {
-  length: number
-  byteLength: number
-  fork: number
-  contiguousLength: number
-  remoteContiguousLength: number
-  roots: TreeNode[]
-  signature: Uint8Array | null
-  hasManifest: boolean
-}
 
 /** The core behind one or more sessions. */
 export class Core {
@@ -119,6 +75,8 @@ export class Core {
   ongroupupdate: (topic: Uint8Array, update: { key: Uint8Array, length: number, fork: number }) => unknown = () => {}
   /** For stores that close what nobody uses. */
   gc = 0
+  /** @internal The blocks that it had when its store began to move. */
+  arrivals: Arrivals | null = null
   /** @internal Whether roots of its tree were lost when it was opened, or somebody's proof was taken for them. */
   _repairMode = false
 
@@ -128,12 +86,9 @@ export class Core {
   #state: State | null = null
   #manifest: Manifest | null = null
   #verifier: { manifest: Manifest, verifier: Verifier } | null = null
-  #peers = new Map<number, Peer>()
-  /** The same peers, in the list that programs hold. */
   readonly peers: Peer[] = []
+  readonly #events = new CoreEvents(this)
   #preupdate: Preupdate | null = null
-  /** What a program threw when the log was to grow. */
-  #refusal: Error | null = null
   #acquired = false
   /** What the log was when it was closed, or its store was closed to be opened again. */
   #frozen: FrozenHead | null = null
@@ -141,8 +96,6 @@ export class Core {
   #isFull = false
   #isMoving = false
   #letGoes = 0
-  /** The blocks that it had when its store began to move. */
-  #arrivals: Arrivals | null = null
   #resumed: { resolve: () => void, reject: (error: Error) => void } | null = null
   #unwatch: () => void = () => {}
   #locked = false
@@ -231,18 +184,7 @@ export class Core {
 
   /** What is stored about the core. */
   get header (): CoreHeader | null {
-    if (!this.opened) return null
-    const { key, keyPair, manifest, contiguousLength, remoteContiguousLength } = this
-    const { recovering, group } = this
-    return {
-      key: key!,
-      keyPair,
-      manifest,
-      frozen: false,
-      tree: this.#tree(),
-      group: group && { key: group },
-      hints: { reorgs: [], contiguousLength, remoteContiguousLength, recovering }
-    }
+    return this.opened ? headerOf(this) : null
   }
 
   /** The log itself; a branch has its own. */
@@ -377,13 +319,8 @@ export class Core {
   }
 
   /** Looks whether what is stored fits together, and drops what does not. */
-  async audit ({ tree = true, blocks = true, bitfield = true, dryRun = false }: AuditOptions = {}): Promise<Audit> {
-    if (tree && this.isLost) throw HypercoreError.INVALID_OPERATION('Expected all roots in storage, some are lost', this.discoveryKey)
-    const total: Audit = { treeNodes: 0, blocks: 0, bits: 0, droppedTreeNodes: 0, droppedBlocks: 0, droppedBits: 0, corrupt: false }
-    // Blocks are measured by the tree that is left.
-    if (tree) await this.#audit({ tree, blocks: false, bitfield: false, dryRun }, total)
-    if (blocks || bitfield) await this.#audit({ tree: false, blocks, bitfield, dryRun }, total)
-    return total
+  async audit (options?: AuditOptions): Promise<Audit> {
+    return await audit(this, options)
   }
 
   /** Replicates on a stream. */
@@ -457,10 +394,10 @@ export class Core {
         // Another tab may have made the first core meanwhile.
         const made = isUnnamed && !known && error.code === 'STORAGE_CONFLICT' ? await this.#firstCore() : null
         if (made === null) throw error
-        unlisten('core', this.handle, this.#onevent)
+        unlisten('core', this.handle, this.#events.handle)
         return await this.#openHandle(this.store, { ...opening, discoveryKey: made })
       })
-      if (legacy) await this.#importBlocks(handle, legacy)
+      if (legacy) await importBlocks(handle, legacy)
       this.#opened(options)
       if (isUnnamed) this.db.unnamed ??= this
       if (options.group) await this.setGroup(options.group)
@@ -481,8 +418,8 @@ export class Core {
   // A store that moves meanwhile is asked again where it is then.
   async #openHandle (store: StoreHandle, opening: OpenCoreOptions, legacy: LegacyFiles | null = null): Promise<CoreHandle> {
     for (;;) {
-      const [handle, id] = legacy ? this.#openImported(store, opening, legacy) : call((engine) => engine.openCore(store, opening))
-      listen('core', handle, this.#onevent)
+      const [handle, id] = legacy ? openImported(this, store, opening, legacy) : call((engine) => engine.openCore(store, opening))
+      listen('core', handle, this.#events.handle)
       this.#handle = handle
       try {
         await new Request<void>(() => id, null, this).promise
@@ -490,7 +427,7 @@ export class Core {
       } catch (error) {
         const { isMoving } = this.db
         if (!isMoving && !hasMoved(error)) throw error
-        unlisten('core', handle, this.#onevent)
+        unlisten('core', handle, this.#events.handle)
         this.#handle = null
         const before = store
         await this.db.release()
@@ -500,27 +437,6 @@ export class Core {
         if (store === before && !isMoving) throw error
       }
     }
-  }
-
-  #openImported (store: StoreHandle, opening: OpenCoreOptions, { oplog, header, tree, bitfield }: LegacyFiles): [CoreHandle, number] {
-    const [handle, id] = call((engine) => engine.openImportedCore(store, opening, oplog, header ?? undefined, tree, bitfield))
-    if (typeof handle !== 'number') throw fromFailure(handle, this.discoveryKey)
-    return [handle, id!]
-  }
-
-  // What an earlier attempt stored is stored again, which changes nothing.
-  async #importBlocks (handle: CoreHandle, legacy: LegacyFiles): Promise<void> {
-    try {
-      for (;;) {
-        const range = call((engine) => engine.coreImportRange(handle, IMPORT_BYTES))
-        if (!range) break
-        const bytes = legacy.read(...range)
-        await request((engine) => engine.coreImportBytes(handle, bytes))
-      }
-    } finally {
-      legacy.close()
-    }
-    legacy.imported()
   }
 
   #opened (options: HypercoreOptions): void {
@@ -555,7 +471,7 @@ export class Core {
     const handle = this.#handle
     this.#handle = null
     if (handle !== null) {
-      unlisten('core', handle, this.#onevent)
+      unlisten('core', handle, this.#events.handle)
       await request((engine) => engine.closeCore(handle)).catch(() => {})
     }
     this.#unwatch()
@@ -575,21 +491,21 @@ export class Core {
       // It was about to resume.
       const handle = this.#handle
       if (handle === null) return
-      unlisten('core', handle, this.#onevent)
+      unlisten('core', handle, this.#events.handle)
       await request((engine) => engine.closeCore(handle)).catch(() => {})
       return
     }
     const { handle } = this
-    this.#frozen = this.#head()
-    this.#arrivals = isMoving ? new Arrivals(handle) : null
+    this.#frozen = headOf(handle)
+    this.arrivals = isMoving ? new Arrivals(handle) : null
     this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
     this.#resuming.catch(() => {})
     for (const session of this.allSessions()) {
       const { state } = session
       if (state?.live !== this.state && !isMoving) void session.close({ error }).catch(() => {})
     }
-    for (const id of [...this.#peers.keys()]) this.#removePeer(id)
-    unlisten('core', handle, this.#onevent)
+    this.#events.removePeers()
+    unlisten('core', handle, this.#events.handle)
     for (const mux of this.muxes) mux.forget(handle)
     forgetWishes(handle, this.replicator)
     for (const session of isMoving ? [] : this.allSessions()) {
@@ -605,7 +521,7 @@ export class Core {
     const frozen = this.#frozen
     const letGoes = this.#letGoes
     const [handle, id] = call((engine) => engine.openCore(store, opening))
-    listen('core', handle, this.#onevent)
+    listen('core', handle, this.#events.handle)
     this.#handle = handle
     this.store = store
     try {
@@ -630,16 +546,16 @@ export class Core {
 
   // What happened while nobody here was told.
   #moved (before: FrozenHead): void {
-    const arrivals = this.#arrivals
-    this.#arrivals = null
+    const arrivals = this.arrivals
+    this.arrivals = null
     const { length, fork, remoteContiguousLength } = this
     // Who signs the log has appended to it, and not fetched it.
     const came = arrivals?.since(this.handle, this.keyPair?.secretKey ? Math.min(length, before.length) : length)
     for (const mux of this.muxes) this.attach(mux)
-    if (!before.hasManifest && this.#head().hasManifest) this.#onevent('manifest', [])
-    if (fork !== before.fork) this.#onevent('truncate', [Math.min(length, before.length), fork])
-    if (length > before.length || fork !== before.fork) this.#onevent('append', [])
-    if (remoteContiguousLength !== before.remoteContiguousLength) this.#onevent('remote-contiguous-length', [remoteContiguousLength])
+    if (!before.hasManifest && headOf(this.handle).hasManifest) this.#events.handle('manifest', [])
+    if (fork !== before.fork) this.#events.handle('truncate', [Math.min(length, before.length), fork])
+    if (length > before.length || fork !== before.fork) this.#events.handle('append', [])
+    if (remoteContiguousLength !== before.remoteContiguousLength) this.#events.handle('remote-contiguous-length', [remoteContiguousLength])
     if (came?.length) this.#tellOf(came).catch(() => {})
   }
 
@@ -648,7 +564,7 @@ export class Core {
     const rx = this.state.storage.read()
     const leaves = blocks.map((index) => rx.getTreeNode(2 * index))
     rx.tryFlush()
-    for (const [at, leaf] of (await Promise.all(leaves)).entries()) if (leaf) this.#onevent('download', [blocks[at]!, leaf.size, 0])
+    for (const [at, leaf] of (await Promise.all(leaves)).entries()) if (leaf) this.#events.handle('download', [blocks[at]!, leaf.size, 0])
   }
 
   /** @internal Something was stored: if there was no room, there is now, and peers may come again. */
@@ -682,194 +598,21 @@ export class Core {
     } catch {
       // It names numbers that nothing here has.
     }
-    this.#frozen ??= this.#head()
+    this.#frozen ??= headOf(handle)
     for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()
     try {
       await closeCore(handle)
     } finally {
-      unlisten('core', handle, this.#onevent)
+      unlisten('core', handle, this.#events.handle)
       forgetWishes(handle, this.replicator)
       this.closed = true
       this.#unwatch()
       if (this.db.unnamed === this) this.db.unnamed = null
-      for (const peer of this.peers.splice(0)) peer.removed = true
-      this.#peers.clear()
+      this.#events.forgetPeers()
       await this.db.release()
       for (const session of weak) session.close().catch(() => {})
       if (this.autoClose) await this.db.coreClosed()
     }
-  }
-
-  readonly #onevent = (kind: string, rest: unknown[]): void => {
-    switch (kind) {
-      case 'append':
-        this.state.tell(() => {
-          this.#emit((session) => { if (session.state === this.state) session.onappend() })
-          this.#updateGroup()
-        })
-        break
-      case 'truncate':
-        this.state.tell(() => {
-          for (const picture of this.pictures) picture.shorten(rest[0] as number, picture.live === this.state)
-          this.#emit((session) => {
-            if (session.state === this.state) session.ontruncate(rest[0] as number, rest[1] as number)
-          })
-          this.#updateGroup()
-        })
-        break
-      case 'growing':
-        void this.#askForUpdate(rest[0] as GrowingHead)
-        break
-      case 'manifest':
-        if (this.closing === null) this.compat = look((engine) => engine.coreIsCompat(this.handle))
-        this.#emit((session) => { session.emit('manifest') })
-        break
-      case 'remote-contiguous-length':
-        this.#emit((session) => { session.emit('remote-contiguous-length', rest[0] as number) })
-        break
-      case 'download': {
-        const [index, byteLength, id, elapsed] = rest as [number, number, number, number | null | undefined]
-        const peer = this.#peer(id)
-        this.#arrivals?.tell(index)
-        this.#emit((session) => { session.emit('download', index, byteLength - session.padding, peer, { elapsed: elapsed ?? 0 }) })
-        break
-      }
-      case 'upload': {
-        const [index, byteLength, id] = rest as [number, number, number]
-        this.#emit((session) => { session.emit('upload', index, byteLength - session.padding, this.#peer(id)) })
-        break
-      }
-      case 'peer-add':
-        this.#addPeer(rest[0] as number, (rest[1] ?? rest[0]) as number)
-        break
-      case 'peer-remove':
-        this.#removePeer(rest[0] as number)
-        break
-      case 'verification-error': {
-        const peer = this.#peer(rest[1] as number)
-        if (peer) peer.failures.data++
-        this.replicator.failures.data++
-        const error = this.#refusal ?? fromFailure(rest[0] as Failure, this.discoveryKey)
-        this.#refusal = null
-        const block = typeof rest[2] === 'number' ? { index: rest[2] } : null
-        this.#emit((session) => { session.emit('verification-error', error, { block }, null, peer) })
-        break
-      }
-      case 'invalid-request': {
-        const peer = this.#peer(rest[1] as number)
-        if (peer) peer.failures.requests++
-        this.replicator.failures.requests++
-        const error = fromFailure(rest[0] as Failure, this.discoveryKey)
-        this.#emit((session) => { session.emit('invalid-request', error, null, peer) })
-        break
-      }
-      case 'conflict': {
-        const [length, fork, proof] = rest as [number, number, EngineProof]
-        const evidence = { request: 0, ...fromEngine(proof) }
-        this.#emit((session) => { session.emit('conflict', length, fork, evidence) })
-        void this.closeAllSessions(new Error(`Two conflicting signatures exist for length ${length}`))
-        break
-      }
-      case 'repair': {
-        const [stage, proof] = rest as ['repairing' | 'repaired' | 'repair-failed', EngineProof]
-        const taken = { request: 0, ...fromEngine(proof) }
-        this.#emit((session) => {
-          if (stage === 'repair-failed') session.emit(stage)
-          else session.emit(stage, taken)
-        })
-        break
-      }
-      case 'extension': {
-        const [id, name, payload] = rest as [number, string, Uint8Array]
-        const peer = this.#peer(id)
-        if (peer) peer.extensions.get(name)?.receive(userBytes(payload), peer)
-        break
-      }
-      case 'core-closed': {
-        const error = rest[0] ? fromFailure(rest[0] as Failure, this.discoveryKey) : null
-        for (const session of this.allSessions()) void session.close({ error }).catch(() => {})
-      }
-    }
-  }
-
-  // Newest session first, as upstream; a copy, because a listener may close sessions.
-  #emit (tell: (session: Hypercore) => void): void {
-    const sessions = this.allSessions()
-    for (let i = sessions.length - 1; i >= 0; i--) tell(sessions[i]!)
-  }
-
-  async #audit (options: AuditOptions, total: Audit): Promise<void> {
-    for (let start: number | null = 0; start !== null;) {
-      const from: number = start
-      const { next, ...found }: AuditedPart = await this.request<AuditedPart>((core, engine) => engine.coreAudit(core, from, options)).promise
-      for (const [name, count] of Object.entries(found) as Array<[keyof typeof found, number]>) total[name] += count
-      start = next
-    }
-  }
-
-  #head (): FrozenHead {
-    const { handle } = this
-    return look((engine) => ({
-      length: engine.coreLength(handle),
-      byteLength: engine.coreByteLength(handle),
-      fork: engine.coreFork(handle),
-      contiguousLength: engine.coreContiguousLength(handle),
-      remoteContiguousLength: engine.coreRemoteContiguousLength(handle),
-      roots: engine.coreRoots(handle),
-      signature: engine.coreSignature(handle) ?? null,
-      hasManifest: !!engine.coreManifest(handle)
-    }))
-  }
-
-  #tree (): CoreHeader['tree'] {
-    const { fork, length } = this
-    if (length === 0) return { fork, length, rootHash: null, signature: null }
-    return { fork, length, rootHash: this.state.hash(), signature: this.state.signature }
-  }
-
-  async #askForUpdate (head: GrowingHead): Promise<void> {
-    const { handle } = this
-    let isAdmitted = true
-    try {
-      await this.#preupdate?.(MerkleTreeBatch.ofHead(this.state, head), this.key!)
-    } catch (error) {
-      isAdmitted = false
-      this.#refusal = error as Error
-    }
-    if (!this.closed) call((engine) => { engine.coreAdmit(handle, isAdmitted) })
-  }
-
-  #updateGroup (): void {
-    // What was stored before it closed is told after the engine has let go of it.
-    if (this.closing !== null) return
-    const topic = this.group
-    if (topic) this.ongroupupdate(topic, { key: this.key!, length: this.length, fork: this.fork })
-  }
-
-  #peer (id: number): Peer | null {
-    return this.#peers.get(id) ?? null
-  }
-
-  #addPeer (id: number, link: number): void {
-    const mux = [...this.muxes].find((mux) => mux.isOn(link)) ?? null
-    const peer = new Peer(this, id, link, mux)
-    this.#peers.set(id, peer)
-    this.peers.push(peer)
-    if (this.isLost) call((engine) => { engine.coreAskForRepair(this.handle) })
-    this.#emit((session) => {
-      session.emit('peer-add', peer)
-      for (const extension of session.extensions.values()) peer.extensions.set(extension.name, extension)
-    })
-  }
-
-  #removePeer (id: number): void {
-    const peer = this.#peers.get(id)
-    if (!peer) return
-    this.#peers.delete(id)
-    this.peers.splice(this.peers.indexOf(peer), 1)
-    peer.removed = true
-    this.#emit((session) => { session.emit('peer-remove', peer) })
-    this.checkIfIdle()
   }
 }
