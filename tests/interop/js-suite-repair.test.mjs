@@ -23,6 +23,8 @@ suiteOfPairs('two histories of one key are told with their evidence', async (t, 
   t.is(proof.upgrade.length, 3)
   t.ok(proof.upgrade.signature)
   t.is(proof.request, 0)
+  t.is(reader.core.header.frozen, true)
+  t.is(writer.core.header.frozen, false)
 })
 
 suite('a proof for whoever lost a node', async (t, { create }) => {

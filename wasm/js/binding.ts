@@ -251,6 +251,8 @@ export interface Engine {
   coreCloseSnapshot (core: CoreHandle, snapshot: number): void
   coreProof (core: CoreHandle, request: unknown): RequestHandle
   coreApplyProof (core: CoreHandle, proof: unknown): RequestHandle
+  coreCheckReorg (core: CoreHandle, proof: unknown): RequestHandle
+  coreApplyReorg (core: CoreHandle, fork: number): RequestHandle
   openImportedCore (
     store: StoreHandle, options: OpenCoreOptions, oplog: Uint8Array, header: Uint8Array | undefined, tree: Uint8Array, bitfield: Uint8Array
   ): [CoreHandle, RequestHandle] | [Failure]
@@ -293,7 +295,8 @@ export interface Engine {
   coreGroup (core: CoreHandle): Uint8Array | undefined | null
   coreRecovering (core: CoreHandle): number
   coreSetRecovering (core: CoreHandle, milliseconds: number): void
-  coreSharedLength (core: CoreHandle): number
+  /** The pointers of the core and of its records; then, oldest first, of those below and the blocks up to which they are read. */
+  coreLayers (core: CoreHandle): Float64Array
   coreHasStored (core: CoreHandle, start: number, end: number): RequestHandle
   coreVerifyFullyRemote (core: CoreHandle, proof: unknown): RequestHandle
   coreMissingNodes (core: CoreHandle, index: number): RequestHandle

@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::*;
 use crate::cores::command;
 use crate::crypto::decode_manifest;
 use crate::events::{bytes, done, failure, number, object};
-use crate::options::{Options, fixed};
+use crate::options::{Options, fixed, integer};
 use crate::runtime::with;
 
 /// Makes a proof, block included.
@@ -30,6 +30,20 @@ pub fn core_proof(core: u32, request: JsValue) -> Result<f64, JsError> {
 pub fn core_apply_proof(core: u32, proof: JsValue) -> Result<f64, JsError> {
     let proof = proof_of(&Options(&proof))?;
     command(core, |core| core.apply_proof(proof))
+}
+
+/// Verifies a part of another history. The request ends with whether it is known where the histories part.
+#[wasm_bindgen(js_name = coreCheckReorg)]
+pub fn core_check_reorg(core: u32, proof: JsValue) -> Result<f64, JsError> {
+    let proof = proof_of(&Options(&proof))?;
+    command(core, |core| core.check_reorg(proof))
+}
+
+/// Follows another history that was checked. The request ends with whether the log was still the same.
+#[wasm_bindgen(js_name = coreApplyReorg)]
+pub fn core_apply_reorg(core: u32, fork: f64) -> Result<f64, JsError> {
+    let fork = integer(fork, "fork")?;
+    command(core, |core| core.apply_reorg(fork))
 }
 
 /// Verifies a proof from an empty log. The request ends with the head.

@@ -73,10 +73,15 @@ pub fn core_catch_up(branch: u32, source: u32, length: f64) -> Result<f64, JsErr
     with(|runtime| number(runtime.engine.catch_up(CoreId(branch), CoreId(source), length).0))
 }
 
-/// Blocks of a branch that are read in the log that it branched off.
-#[wasm_bindgen(js_name = coreSharedLength)]
-pub fn core_shared_length(core: u32) -> Result<f64, JsError> {
-    ask(core, |core| number(core.shared_length()))
+/// Where a log is read: the pointer of its core and of its own records, then those below, oldest first, each with the blocks up to
+/// which it is read there.
+#[wasm_bindgen(js_name = coreLayers)]
+pub fn core_layers(core: u32) -> Result<Vec<f64>, JsError> {
+    ask(core, |core| {
+        let (pointer, layers) = core.layers();
+        let below = layers.below().iter().flat_map(|dependency| [dependency.data, dependency.length]);
+        [pointer, layers.own().data].into_iter().chain(below).map(number).collect()
+    })
 }
 
 /// Looks whether blocks of a branch are stored.

@@ -11,6 +11,7 @@ use crate::hypercore::bitfield::Bitfield;
 use crate::hypercore::conflict::{FromEmpty, verify_from_empty};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::Work;
+use crate::hypercore::layers::Layers;
 use crate::hypercore::manifest::Manifest;
 use crate::hypercore::proof::{Proof, ProofRequest};
 use crate::hypercore::raw::{Record, RecordChange};
@@ -157,9 +158,9 @@ impl<'a> CoreHandle<'a> {
         self.core().is_branch()
     }
 
-    /// Returns how many blocks of a branch are read in the log that it branched off; the length of any other.
-    pub fn shared_length(&self) -> u64 {
-        if self.core().is_branch() { self.core().shared_length() } else { self.length() }
+    /// Returns the pointer of the core in its store, and the data pointers that it is read from.
+    pub fn layers(&self) -> (u64, &Layers) {
+        self.core().layers()
     }
 
     /// Looks whether the blocks `start..end` of a branch are stored. Answered with [`Response::Has`].
@@ -348,6 +349,18 @@ impl<'a> CoreHandle<'a> {
     /// Verifies and stores a proof. Answered with [`Response::Applied`].
     pub fn apply_proof(&mut self, proof: Proof) -> RequestId {
         self.engine.request_job(self.id, Work::Apply(proof))
+    }
+
+    /// Verifies a part of another history of the log, under a newer fork: first an upgrade from 0, then the hashes that lead to where
+    /// the histories part. Answered with [`Response::Applied`]: whether that is known.
+    pub fn check_reorg(&mut self, proof: Proof) -> RequestId {
+        self.engine.request_job(self.id, Work::CheckReorg(proof))
+    }
+
+    /// Follows another history, once [`check_reorg`](Self::check_reorg) knows where it parts. Answered with [`Response::Applied`]:
+    /// whether the log was still the one that it was checked against.
+    pub fn apply_reorg(&mut self, fork: u64) -> RequestId {
+        self.engine.request_job(self.id, Work::ApplyReorg { fork })
     }
 
     /// Stores blocks that the tree knows, as an import brings them. Answered with [`Response::Done`].

@@ -413,8 +413,20 @@ impl Engine {
                 }
                 Response::Applied(true)
             }
-            (Value::Applied(Err(error)), _) if error.code().is_none() => Response::Applied(false),
-            (Value::Applied(Err(error)), _) => return self.finish(core, request, Err(error.into())),
+            (Value::Reorged(Some((length, old_length))), _) => {
+                if let Some((open, replicator)) = entry.parts() {
+                    replicator.local_changed(LocalChange::Truncated { length, old_length }, open, now);
+                    replicator.local_changed(LocalChange::Upgraded, open, now);
+                }
+                Response::Applied(true)
+            }
+            (Value::Reorged(None), _) => Response::Applied(false),
+            (Value::ReorgStep(Ok(want)), _) => Response::Applied(want.is_none()),
+            (Value::Applied(Err(error)) | Value::ReorgStep(Err(error)), _) => {
+                let answer =
+                    if error.code().is_none() { Ok(Response::Applied(false)) } else { Err(error.into()) };
+                return self.finish(core, request, answer);
+            }
             _ => Response::Done,
         };
         self.finish(core, request, Ok(response));

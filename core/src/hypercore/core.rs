@@ -296,6 +296,11 @@ impl Core {
         self.branch.as_deref()
     }
 
+    /// Returns the pointer of the core in its store, and the data pointers that it is read from.
+    pub fn layers(&self) -> (u64, &Layers) {
+        (self.core_pointer, &self.layers)
+    }
+
     /// Returns how many blocks are read in the log that this one branched off.
     pub fn shared_length(&self) -> u64 {
         self.layers.shared_length()

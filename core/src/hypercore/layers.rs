@@ -39,6 +39,11 @@ impl Layers {
         DataKeys { data: self.own }
     }
 
+    /// Returns what is read elsewhere, oldest first: each covers the blocks from the length of the one before to its own length.
+    pub fn below(&self) -> &[Dependency] {
+        &self.below
+    }
+
     /// Returns what is shared with the parent, if anything is.
     pub fn dependency(&self) -> Option<Dependency> {
         self.below.last().copied()

@@ -22,10 +22,18 @@ export interface BlockPage {
 /** Where the engine looks; null when there is nothing to look at any more. */
 export type BlockSource = () => { core: CoreHandle, peer?: PeerHandle } | null
 
+/** What a list had when the engine forgot it. */
+interface Kept {
+  length: number
+  /** A bit for each block; null when all are in it. */
+  bytes: Uint8Array | null
+}
+
 /** A list of blocks, to be read. */
 export class BlockList {
   readonly #source: BlockSource
   readonly #pages: () => number
+  #kept: Kept | null = null
 
   /** @internal `length` is of the log. */
   constructor (source: BlockSource, length: () => number) {
@@ -64,7 +72,9 @@ export class BlockList {
   }
 
   count (start: number, length: number, value: boolean): number {
-    const found = this.#look((core, peer) => look((engine) => engine.coreCountBlocks(core, peer, start, start + length))) ?? 0
+    const kept = this.#kept
+    let found = kept ? 0 : this.#look((core, peer) => look((engine) => engine.coreCountBlocks(core, peer, start, start + length))) ?? 0
+    for (let at = start; kept && at < Math.min(start + length, kept.length); at++) if (this.get(at)) found++
     return value ? found : length - found
   }
 
@@ -112,10 +122,24 @@ export class BlockList {
     }
   }
 
+  /** @internal Remembers what is in the list, before the engine forgets it. */
+  keep (length: number, contiguousLength: number): void {
+    this.#kept = { length, bytes: contiguousLength < length ? this.toBuffer(length) : null }
+  }
+
   #find (value: boolean, from: number, backwards: boolean): number {
     const none = value ? -1 : from
     if (!Number.isSafeInteger(from) || from < 0) return none
+    if (this.#kept) return this.#findKept(this.#kept, value, from, backwards)
     return this.#look((core, peer) => look((engine) => engine.coreFindBlock(core, peer, value, from, backwards))) ?? none
+  }
+
+  #findKept ({ length, bytes }: Kept, value: boolean, from: number, backwards: boolean): number {
+    const has = (index: number) => bytes === null || (bytes[Math.floor(index / 8)]! >> index % 8 & 1) === 1
+    if (from >= length && (!value || !backwards)) return value ? -1 : from
+    let at = Math.min(from, length - 1)
+    while (at >= 0 && at < length && has(at) !== value) at += backwards ? -1 : 1
+    return at === length && value ? -1 : at
   }
 
   #words (page: number): Uint32Array {
@@ -125,7 +149,9 @@ export class BlockList {
   }
 
   #page (page: number): Uint8Array {
-    return this.#look((core, peer) => look((engine) => engine.coreBlocksPage(core, peer, page))) ?? new Uint8Array(PAGE_BYTES)
+    const bytes = this.#look((core, peer) => look((engine) => engine.coreBlocksPage(core, peer, page))) ?? new Uint8Array(PAGE_BYTES)
+    for (let bit = 0; this.#kept && bit < PAGE; bit++) if (this.get(page * PAGE + bit)) bytes[bit >>> 3]! |= 1 << (bit & 7)
+    return bytes
   }
 
   #look<T> (ask: (core: CoreHandle, peer: PeerHandle | undefined) => T): T | null {

@@ -22,13 +22,14 @@ import { CoreEvents } from './events.js'
 import { headerOf, headOf, type CoreHeader, type FrozenHead } from './header.js'
 import type { Hypercore } from './hypercore.js'
 import { importBlocks, openImported } from './importing.js'
-import type { MerkleTreeBatch } from './lib/merkle-tree-batch.js'
+import type { MerkleTreeBatch, ReorgBatch } from './lib/merkle-tree-batch.js'
 import { Verifier } from './lib/verifier.js'
 import { createManifest, decodeManifest, encodeManifest, manifestKey, type Manifest, type ManifestInput } from './manifest.js'
 import { closeCore, nameNewCore, openOptions } from './opening.js'
 import type { Peer, ReplicationChannel } from './peer.js'
 import { forEngine, type Proof, type TreeNode } from './proof.js'
 import { copyPrologue } from './prologue.js'
+import { followReorg, verifyReorg } from './reorg.js'
 import { hasSmallWants } from './features.js'
 import { attachRenamed } from './renamed.js'
 import { Replicator } from './replicator.js'
@@ -77,6 +78,10 @@ export class Core {
   gc = 0
   /** @internal The blocks that it had when its store began to move. */
   arrivals: Arrivals | null = null
+  /** Whether two histories of the log were found that its signers signed. */
+  frozen = false
+  /** The blocks that are here, once somebody asked for them under this name. */
+  skipBitfield: BlockList | null = null
   /** @internal Whether roots of its tree were lost when it was opened, or somebody's proof was taken for them. */
   _repairMode = false
 
@@ -207,6 +212,7 @@ export class Core {
   }
 
   has (start: number, end = start + 1): boolean {
+    if (this.closed) return !this.bitfield.hasUnset(start, end - start)
     if (this.#frozen) return false
     return start < Number.MAX_SAFE_INTEGER && look((engine) => engine.coreHas(this.handle, start, end))
   }
@@ -282,6 +288,22 @@ export class Core {
   async verify (proof: Proof, _from?: unknown): Promise<boolean> {
     if (proof.fork !== this.fork) return false
     return !!(await this.request<boolean>((core, engine) => engine.coreApplyProof(core, forEngine(proof))).promise)
+  }
+
+  /** Verifies the beginning of another history of the log, under a newer fork: what it wants next is given to its `update`. */
+  async verifyReorg (proof: Proof): Promise<ReorgBatch> {
+    return await verifyReorg(this, proof)
+  }
+
+  /** Follows another history, once it is known where the two part; false when the log has changed meanwhile. */
+  async reorg (batch: ReorgBatch): Promise<boolean> {
+    return await followReorg(this, batch)
+  }
+
+  /** The blocks that are here. */
+  openSkipBitfield (): BlockList {
+    this.skipBitfield ??= this.bitfield
+    return this.skipBitfield
   }
 
   /** What programs stored beside a log, in the order of names. */
@@ -598,6 +620,7 @@ export class Core {
     } catch {
       // It names numbers that nothing here has.
     }
+    this.bitfield.keep(this.length, this.contiguousLength)
     this.#frozen ??= headOf(handle)
     for (const mux of this.muxes) mux.detach(handle)
     this.muxes.clear()

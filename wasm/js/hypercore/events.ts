@@ -91,6 +91,7 @@ export class CoreEvents {
       case 'conflict': {
         const [length, fork, proof] = rest as [number, number, EngineProof]
         const evidence = { request: 0, ...fromEngine(proof) }
+        core.frozen = true
         this.#emit((session) => { session.emit('conflict', length, fork, evidence) })
         void core.closeAllSessions(new Error(`Two conflicting signatures exist for length ${length}`))
         break

@@ -11,6 +11,7 @@ export interface CoreHeader {
   key: Uint8Array
   keyPair: KeyPair | null
   manifest: Manifest | null
+  /** Whether two histories were found that its signers signed. */
   frozen: boolean
   tree: { fork: number, length: number, rootHash: Uint8Array | null, signature: Uint8Array | null }
   group: { key: Uint8Array } | null
@@ -31,13 +32,13 @@ export interface FrozenHead {
 
 /** What is stored about an open core. */
 export function headerOf (core: Core): CoreHeader {
-  const { key, keyPair, manifest, fork, length, group, contiguousLength, remoteContiguousLength, recovering } = core
+  const { key, keyPair, manifest, frozen, fork, length, group, contiguousLength, remoteContiguousLength, recovering } = core
   const signed = length === 0 ? { rootHash: null, signature: null } : { rootHash: core.state.hash(), signature: core.state.signature }
   return {
     key: key!,
     keyPair,
     manifest,
-    frozen: false,
+    frozen,
     tree: { fork, length, ...signed },
     group: group && { key: group },
     hints: { reorgs: [], contiguousLength, remoteContiguousLength, recovering }

@@ -50,7 +50,7 @@ interface FrozenState {
   length: number
   byteLength: number
   fork: number
-  sharedLength: number
+  layers: Float64Array
   roots: TreeNode[]
   signature: Uint8Array | null
 }
@@ -206,6 +206,11 @@ export class State {
     return false
   }
 
+  /** @internal Where it is read: the pointers of the core and of its records, and what is below. */
+  get layers (): Float64Array {
+    return this.#frozen?.layers ?? look((engine) => engine.coreLayers(this.handle))
+  }
+
   /** @internal The head that a snapshot shows. */
   get shownHead (): StoredHead | null {
     return null
@@ -213,7 +218,7 @@ export class State {
 
   /** Blocks that are in the log, or are read there. */
   flushedLength (): number {
-    return this.isDefault() ? this.length : this.#frozen?.sharedLength ?? look((engine) => engine.coreSharedLength(this.handle))
+    return this.isDefault() ? this.length : Math.max(0, this.storage.getDependencyLength())
   }
 
   signedLength (): number {
@@ -231,7 +236,10 @@ export class State {
   async has (start: number, end: number): Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
     await this.resuming
-    if (this.core.closed) throw HypercoreError.SESSION_CLOSED('core is closed', this.core.discoveryKey)
+    if (this.core.closed) {
+      if (this.isDefault()) return this.core.has(start, end)
+      throw HypercoreError.SESSION_CLOSED('core is closed', this.core.discoveryKey)
+    }
     if (this.isDefault() && !isElsewhere(this.handle)) return look((engine) => engine.coreHas(this.handle, start, end))
     return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
@@ -436,7 +444,7 @@ export class State {
         length: this.length,
         byteLength: this.byteLength,
         fork: this.fork,
-        sharedLength: look((engine) => engine.coreSharedLength(handle)),
+        layers: look((engine) => engine.coreLayers(handle)),
         roots: this.roots,
         signature: this.signed
       }

@@ -29,7 +29,7 @@ const UNKNOWN: CoreState = {
   byteLength: 0,
   contiguousLength: 0,
   remoteContiguousLength: 0,
-  sharedLength: 0,
+  layers: new Float64Array(2),
   recovering: 0,
   isLost: false,
   downloads: false,
@@ -317,7 +317,7 @@ export class Home {
       case 'coreIsLost': return core.isLost
       case 'coreGroup': return core.group
       case 'coreRecovering': return core.recovering
-      case 'coreSharedLength': return core.sharedLength
+      case 'coreLayers': return core.layers
       case 'coreSnapshot': {
         const snapshot = this.#handle()
         const { length, byteLength, fork } = core

@@ -35,7 +35,7 @@ export interface CoreState {
   byteLength: number
   contiguousLength: number
   remoteContiguousLength: number
-  sharedLength: number
+  layers: Float64Array
   recovering: number
   isLost: boolean
   downloads: boolean

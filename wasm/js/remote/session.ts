@@ -560,7 +560,7 @@ function stateOf (engine: Engine, core: CoreHandle): Partial<CoreState> {
     byteLength: engine.coreByteLength(core),
     contiguousLength: engine.coreContiguousLength(core),
     remoteContiguousLength: engine.coreRemoteContiguousLength(core),
-    sharedLength: engine.coreSharedLength(core),
+    layers: engine.coreLayers(core),
     recovering: engine.coreRecovering(core),
     isLost: engine.coreIsLost(core),
     downloads: engine.coreDownloads(core)
@@ -568,6 +568,10 @@ function stateOf (engine: Engine, core: CoreHandle): Partial<CoreState> {
 }
 
 function isSame (a: unknown, b: unknown): boolean {
-  if (a instanceof Uint8Array && b instanceof Uint8Array) return a.byteLength === b.byteLength && a.every((byte, at) => byte === b[at])
+  if (isNumbers(a) && isNumbers(b)) return a.length === b.length && a.every((number: number, at: number) => number === b[at])
   return a === b
+}
+
+function isNumbers (value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array || value instanceof Float64Array
 }

@@ -27,7 +27,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('request', first, `
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeTakeIn storeDropIncoming storeInfos storeCores storeAliases storeGroup
     storeGroupUpdates storeBranches storeRecords closeCore coreAppend coreGet coreUpdate coreSeek coreTruncate coreClear coreDownload
-    coreTreeHash coreSetUserData coreUserData coreProof coreApplyProof coreMark coreClearMarks coreUnmarked coreAudit flushAtom
+    coreTreeHash coreSetUserData coreUserData coreProof coreApplyProof coreCheckReorg coreApplyReorg coreMark coreClearMarks coreUnmarked coreAudit flushAtom
     coreUserDataList coreLocalList coreHold coreSetManifest coreSetGroup coreRepair coreReadRecords coreWriteRecords coreHasStored coreMissingNodes coreVerifyFullyRemote
     relayLookup relayAnnounce relayUnannounce closeServer`),
   ...methods('request', both, 'coreCommit coreCopyPrologue coreCatchUp'),
@@ -38,7 +38,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('answer', first, `
     coreKey coreDiscoveryKey coreManifest corePublicKey coreHasSecretKey coreKeyPair coreIsCompat coreLength coreFork coreByteLength
     coreContiguousLength coreRemoteContiguousLength coreHas corePeers coreTraffic coreDetours coreFindBlock coreCountBlocks coreBlocksPage coreDownloads coreRoots coreSignature
-    coreIsLost coreGroup coreRecovering coreSharedLength coreSnapshot coreChangedPages linkStats linkSend
+    coreIsLost coreGroup coreRecovering coreLayers coreSnapshot coreChangedPages linkStats linkSend
     openChannel`),
   ...methods('answer', both, 'channelSend')
 ])

@@ -26,6 +26,14 @@ export interface StoredDependency {
   length: number
 }
 
+/** Where a log or a branch is in its store. */
+export interface StoredPlaces {
+  corePointer: number
+  dataPointer: number
+  /** What it reads elsewhere, oldest first. */
+  dependencies: StoredDependency[]
+}
+
 /** Where a branch is stored. */
 export interface StoredSession {
   name: string
@@ -237,10 +245,27 @@ export class CoreStorage {
   get snapshotted (): boolean { return this.#state.isSnapshot() }
   readonly readOnly = false
 
+  /** Where it is in its store: the pointers of the core and of its records, and what it reads elsewhere. */
+  get core (): StoredPlaces {
+    const [corePointer, dataPointer, ...below] = this.#state.live.layers
+    const dependencies: StoredDependency[] = []
+    for (let at = 0; at < below.length; at += 2) dependencies.push({ dataPointer: below[at]!, length: below[at + 1]! })
+    return { corePointer: corePointer!, dataPointer: dataPointer!, dependencies }
+  }
+
+  /** What it reads elsewhere, oldest first: each has the blocks from the length of the one before to its own. */
+  get dependencies (): StoredDependency[] {
+    return this.core.dependencies
+  }
+
+  /** The last that ends before a length; null for none. */
+  getDependency (length: number): StoredDependency | null {
+    return this.dependencies.findLast((dependency) => dependency.length < length) ?? null
+  }
+
   /** How many blocks are stored elsewhere; -1 for a log, which has all of its own. */
   getDependencyLength (): number {
-    const { live } = this.#state
-    return live.isDefault() ? -1 : live.flushedLength()
+    return this.dependencies.at(-1)?.length ?? -1
   }
 
   read (_fork?: number): CoreRX {

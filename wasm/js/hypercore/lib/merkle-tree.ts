@@ -7,9 +7,8 @@ import { equal } from '../../support/bytes.js'
 import type { Proof, ProofOptions, TreeNode } from '../proof.js'
 import type { State } from '../state.js'
 import { contains, fullRoots, parent, rightSpan } from './flat-tree.js'
-import { MerkleTreeBatch } from './merkle-tree-batch.js'
+import { MerkleTreeBatch, type ReorgBatch } from './merkle-tree-batch.js'
 import { treeSignable } from './caps.js'
-import type { ReorgBatch } from './reorg-batch.js'
 import { byteOffset, ByteSeeker, lengthOf, missing, readNode, readNodes, rootsAt, sizeOf, treeHash, type NodeStorage, type TreeSession } from './tree-nodes.js'
 import { prove, type TreeProof } from './tree-proof.js'
 
@@ -88,8 +87,7 @@ export class MerkleTree {
 
   /** Begins to follow another history of the log. */
   static async reorg (session: State, proof: Proof, batch: ReorgBatch): Promise<ReorgBatch> {
-    if (batch.take(proof) !== null) throw HypercoreError.INVALID_PROOF('Fork proof not verifiable')
-    await batch.begin(session)
+    await batch.begin(session, proof)
     return batch
   }
 
