@@ -151,11 +151,12 @@ impl<K, V> BTreeMap<K, V> {
     }
 
     fn value_at(&self, (chunk, place): Place) -> &V {
-        &self.chunks[chunk].values[place]
+        // Built for size, indexing a `Vec` is a call, and a slice's is none.
+        &self.chunks.as_slice()[chunk].values.as_slice()[place]
     }
 
     fn value_at_mut(&mut self, (chunk, place): Place) -> &mut V {
-        &mut self.chunks[chunk].values[place]
+        &mut self.chunks.as_mut_slice()[chunk].values.as_mut_slice()[place]
     }
 
     fn insert_at(&mut self, (mut chunk, mut place): Place, key: K, value: V) -> Place {
@@ -339,16 +340,15 @@ impl<K, V> BTreeMap<K, V> {
         K: Borrow<Q>,
     {
         // The last chunk that does not start after the key, or the first.
-        let (mut chunk, mut end) = (0, self.chunks.len());
+        let chunks = self.chunks.as_slice();
+        let (mut chunk, mut end) = (0, chunks.len());
         while end > chunk + 1 {
             let middle = chunk + (end - chunk) / 2;
-            let starts_after = self.chunks[middle]
-                .keys
-                .first()
-                .is_some_and(|first| first.borrow().cmp(key) == Ordering::Greater);
+            let starts_after =
+                chunks[middle].keys.first().is_some_and(|first| first.borrow().cmp(key) == Ordering::Greater);
             if starts_after { end = middle } else { chunk = middle }
         }
-        let Some(target) = self.chunks.get(chunk) else { return Err((0, 0)) };
+        let Some(target) = chunks.get(chunk) else { return Err((0, 0)) };
         match search(&target.keys, key) {
             Ok(place) => Ok((chunk, place)),
             Err(place) => Err((chunk, place)),
