@@ -12,7 +12,7 @@ use hypertab_core::dht_relay::{
 use hypertab_core::protomux::{Mux, OpenChannel};
 use hypertab_core::time::{Duration, Instant};
 
-use relay_support::{Random, World, exchange, pair};
+use relay_support::{NODES, Random, World, assert_same, exchange, pair};
 
 #[test]
 fn limits_hold() {
@@ -107,6 +107,33 @@ fn hostile_relays_harm_no_client() {
             }
         }
     }
+}
+
+#[test]
+fn answers_that_nodes_made_up_do_not_end_a_dial() {
+    let mut world = World::new(16, Limits::default());
+    world.forgers.extend(0..NODES - 1);
+    let tab = world.add_tab();
+    let (own, peer) = (pair(1), pair(2));
+    world.native_listen(&peer);
+    let server = world.tabs[tab].client.listen(&own, false);
+    world.run(Duration::from_secs(10));
+    assert!(world.tabs[tab].is_listening(server));
+
+    let now = world.now;
+    let stream = world.tabs[tab].client.connect(peer.public_key, &own, now);
+    world.run(Duration::from_secs(8));
+    let (connection, _, session) = world.native_connected();
+    assert_same(&world.tabs[tab].opened(stream), &session);
+    exchange(&mut world, tab, stream, connection, 5000);
+    let forged = world.forged;
+    assert!(forged > 0);
+
+    let dialled = world.native_connect(&peer, own.public_key);
+    world.run(Duration::from_secs(8));
+    let (connection, key, _) = world.native_connected();
+    assert_eq!((connection, key), (dialled, own.public_key));
+    assert!(world.forged > forged);
 }
 
 #[test]

@@ -60,9 +60,10 @@ impl LocalHandshake {
         self.handshake.write(payload).ok().map(Bytes::from)
     }
 
-    /// Returns the payload of the next message and the key of its sender.
+    /// Returns the payload of the next message and the key of its sender. Another one can follow that was refused: whoever
+    /// carries messages may have made it up.
     pub(crate) fn read(&mut self, message: &[u8]) -> Option<(Bytes, [u8; 32])> {
-        let payload = self.handshake.read(message).ok()?;
+        let payload = self.handshake.try_read(message).ok()?;
         Some((Bytes::from(payload), self.handshake.remote_public_key()?))
     }
 

@@ -48,6 +48,8 @@ pub(super) trait Backend {
         remote_public_key: Option<[u8; 32]>,
         holepunch_secret: Option<[u8; 32]>,
     );
+    /// Says that what came as message 2 of a dial is not the peer's. The dial goes on.
+    fn noise_refused(&mut self, connection: ConnectionId);
     fn deny(&mut self, connection: ConnectionId);
 
     /// Reports whether there is room for more; `None` when the connection is gone.
@@ -279,6 +281,10 @@ impl Backend for Port<'_> {
         holepunch_secret: Option<[u8; 32]>,
     ) {
         self.endpoint.noise_received(connection, payload, remote_public_key, holepunch_secret, self.now);
+    }
+
+    fn noise_refused(&mut self, connection: ConnectionId) {
+        self.endpoint.deny(connection, self.now);
     }
 
     fn deny(&mut self, connection: ConnectionId) {

@@ -74,16 +74,15 @@ impl Handshakes {
         Some(Message::NoiseReply { id, payload: message.into(), stage: NoiseStage::Initiated })
     }
 
-    /// Reads message 2 of a stream that is being dialled. Copies of a message that was read say nothing new.
+    /// Reads message 2 of a stream that is being dialled. Copies of a message that was read say nothing new. One that is wrong
+    /// may be of a node on the way: the relay is told, and brings what another node says.
     pub(super) fn complete_initiator(&mut self, id: u32, message: &[u8]) -> Option<Message> {
         let pending = self.pending.get_mut(&id)?;
         let (Owner::Stream(_), Stage::Running(handshake)) = (pending.owner, &mut pending.stage) else {
             return None;
         };
-        let Ok(payload) = handshake.read(message) else {
-            // Wrong from whoever sent it. The relay waits for an answer in vain and gives up.
-            self.pending.remove(&id);
-            return None;
+        let Ok(payload) = handshake.try_read(message) else {
+            return Some(Message::NoiseReply { id, payload: Bytes::new(), stage: NoiseStage::Initiated });
         };
         self.finish(id, payload.into(), true)
     }

@@ -123,7 +123,7 @@ pub struct Keys<'a> {
 /// One end of a handshake in progress.
 ///
 /// Alternate [`write`](Self::write) and [`read`](Self::read), starting by role, until [`is_finished`](Self::is_finished);
-/// then [`finish`](Self::finish). After an error nothing but an error follows.
+/// then [`finish`](Self::finish). After an error nothing but an error follows, but for [`try_read`](Self::try_read).
 pub struct Handshake {
     state: snow::HandshakeState,
     role: Role,
@@ -201,6 +201,22 @@ impl Handshake {
         let read = self.state.read_message(message, &mut payload).map_err(|_| self.fail())?;
         payload.truncate(read);
         Ok(payload)
+    }
+
+    /// Takes a message that may be from somebody else: one that is refused leaves the handshake as it was, so that the other
+    /// party's can follow.
+    ///
+    /// Only for messages that bring an ephemeral key before anything encrypted: the key of each attempt is then derived anew.
+    /// Such are the second ones of [`Pattern::Ik`], [`Pattern::Nn`] and [`Pattern::Xk`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`read`](Self::read).
+    pub fn try_read(&mut self, message: &[u8]) -> Result<Vec<u8>, NoiseError> {
+        let was_failed = self.failed;
+        let payload = self.read(message);
+        self.failed = was_failed;
+        payload
     }
 
     /// Returns whether both parties have all that they need.
@@ -286,3 +302,40 @@ pub const MAX_MESSAGE: usize = 65535;
 
 /// Most bytes that a message holds beside its payload: an ephemeral key, an encrypted static key and a mac.
 const MAX_TOKENS: usize = 32 + 48 + 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_others_leave_a_handshake_as_it_was() {
+        for pattern in [Pattern::Ik, Pattern::Nn, Pattern::Xk] {
+            let [client, server] = [1, 2].map(|seed| KeyPair::from_seed(&[seed; 32]));
+            let knows = matches!(pattern, Pattern::Ik | Pattern::Xk).then_some(server.public_key);
+            let start = |role, key_pair, remote_public_key, ephemeral| {
+                let keys = Keys { key_pair, remote_public_key, psk: None };
+                Handshake::new(pattern, role, keys, b"prologue", [ephemeral; 32]).unwrap()
+            };
+            let mut initiator = start(Role::Initiator, &client, knows, 3);
+            let mut responder = start(Role::Responder, &server, None, 4);
+            responder.read(&initiator.write(b"one").unwrap()).unwrap();
+            let message = responder.write(b"two").unwrap();
+
+            for len in 0..message.len() {
+                let mut forged = message.clone();
+                forged[len] ^= 1;
+                if initiator.try_read(&message[..len]).is_ok() || initiator.try_read(&forged).is_ok() {
+                    panic!("{pattern:?}: byte {len} is not looked at");
+                }
+            }
+            assert!(initiator.try_read(&[7; MAX_MESSAGE + 1]).is_err());
+
+            assert_eq!(initiator.try_read(&message).unwrap(), b"two");
+            if !initiator.is_finished() {
+                responder.read(&initiator.write(b"three").unwrap()).unwrap();
+            }
+            let (ours, theirs) = (initiator.finish().unwrap(), responder.finish().unwrap());
+            assert_eq!((ours.tx, ours.handshake_hash), (theirs.rx, theirs.handshake_hash));
+        }
+    }
+}

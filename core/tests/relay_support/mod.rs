@@ -1,13 +1,14 @@
 //! What the tests of the relay share: a relay, clients, DHT nodes and a native peer in one simulated network.
 #![allow(dead_code, unreachable_pub)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
-use hypertab_core::dht::rpc::{SocketId, Transmit};
+use hypertab_core::dht::messages::{Handshake, mode};
+use hypertab_core::dht::rpc::{Message, Reply as RpcReply, Request, SocketId, Transmit};
 use hypertab_core::dht::{
-    Connect, ConnectionId, Endpoint, EndpointOptions, Event, Identity, Listen, OperationId,
+    Connect, ConnectionId, Endpoint, EndpointOptions, Event, Identity, Listen, OperationId, command,
 };
 use hypertab_core::dht_relay::queries::{QUERY_PROTOCOL, Question, Reply, WriteEnd};
 use hypertab_core::dht_relay::{
@@ -65,6 +66,10 @@ pub struct World {
     pub received: BTreeMap<ConnectionId, Vec<u8>>,
     /// Whether the native peer takes what arrives.
     pub reads: bool,
+    /// Nodes that answer handshakes in the peers' place, with what no peer has made. Where there are some, the relay and the
+    /// native peer keep no records: they would know each other's address, and ask no node.
+    pub forgers: BTreeSet<usize>,
+    pub forged: usize,
     network: BTreeMap<(Instant, u64), Datagram>,
     pub datagrams: u64,
     pub frames: u64,
@@ -132,6 +137,8 @@ impl World {
             events: Vec::new(),
             received: BTreeMap::new(),
             reads: true,
+            forgers: BTreeSet::new(),
+            forged: 0,
             network: BTreeMap::new(),
             datagrams: 0,
             frames: 0,
@@ -379,12 +386,53 @@ impl World {
     }
 
     fn deliver(&mut self, Datagram { from, to, bytes }: Datagram) {
+        if let Some((index, _)) = self.sockets.get(&to)
+            && self.forgers.contains(index)
+            && let Some(answer) = forge(&bytes, from, *index)
+        {
+            self.forged += 1;
+            self.datagrams += 1;
+            let at = self.now + Duration::from_millis(1);
+            self.network.insert((at, self.datagrams), Datagram { from: to, to: from, bytes: answer });
+            return;
+        }
+        if let Some((RELAY | NATIVE, _)) = self.sockets.get(&to)
+            && !self.forgers.is_empty()
+            && request(&bytes).is_some_and(|request| request.command == command::ANNOUNCE)
+        {
+            return;
+        }
         match self.sockets.get(&to) {
             Some((RELAY, socket)) => self.bridge.handle_datagram(*socket, from, bytes, self.now),
             Some((index, socket)) => self.nodes[*index].handle_datagram(*socket, from, bytes, self.now),
             None => {}
         }
     }
+}
+
+/// Returns the request in a datagram, unless it is one of every DHT node.
+fn request(datagram: &Bytes) -> Option<Request> {
+    match Message::decode(datagram) {
+        Ok(Message::Request(request)) if !request.internal => Some(request),
+        _ => None,
+    }
+}
+
+/// Answers a handshake at once, as a node that was never a peer's.
+fn forge(datagram: &Bytes, from: Address, node: usize) -> Option<Bytes> {
+    let request = request(datagram).filter(|request| request.command == command::PEER_HANDSHAKE)?;
+    let handshake = Handshake::decode(request.value.as_ref()?).ok()?;
+    let noise = match node {
+        // The client's own message.
+        0 => handshake.noise,
+        // An ephemeral key that is none.
+        1 => Bytes::from(vec![0xff; 80]),
+        _ => Bytes::from([&pair(77).public_key[..], &pattern(48, 3)].concat()),
+    };
+    let value = Handshake { mode: mode::REPLY, noise, peer_address: Some(address(99)), relay_address: None };
+    let (tid, value) = (request.tid, Some(value.encode()));
+    let reply = RpcReply { tid, to: from, id: None, token: None, closer: Vec::new(), error: 0, value };
+    Some(reply.encode())
 }
 
 impl Tab {

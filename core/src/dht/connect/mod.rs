@@ -79,8 +79,8 @@ enum Stage {
     AwaitingMessage,
     /// Nodes are asked with message 1.
     Asking { message: Bytes },
-    /// The holder of the key opens message 2.
-    AwaitingPayload { route: Route },
+    /// The holder of the key opens what may be message 2. More of them wait, for that one may be made up by a node.
+    AwaitingPayload { message: Bytes, route: Route, answers: VecDeque<(Route, Bytes)> },
     /// The peer is known; a path to it is not.
     Routing { route: Route, payload: Box<NoisePayload>, path: Path },
     /// Over.
@@ -234,11 +234,22 @@ impl Dial {
         context: &mut Context,
         now: Instant,
     ) -> Progress {
-        let Stage::AwaitingPayload { route } = self.stage else { return Progress::Pending };
+        let Stage::AwaitingPayload { message, route, answers } = &mut self.stage else {
+            return Progress::Pending;
+        };
         self.deadline = None;
         let Some((payload, holepunch_secret)) = opened else {
-            return self.fail(ConnectError::HandshakeInvalid, context, now);
+            let message = core::mem::take(message);
+            if let Some((route, noise)) = answers.pop_front() {
+                let answers = core::mem::take(answers);
+                self.await_payload(message, (route, noise), answers, context, now);
+                return Progress::Pending;
+            }
+            self.stage = Stage::Asking { message };
+            return self.ask(context, now);
         };
+        let route = *route;
+        self.stop_asking(context);
         let outcome = Outcome { holepunch_secret, session: None };
         self.handshake_finished(route, &payload, outcome, context, now)
     }
@@ -274,31 +285,32 @@ impl Dial {
         now: Instant,
     ) -> Progress {
         let Some(relay) = self.in_flight.remove(&request) else { return Progress::Pending };
-        if !matches!(self.stage, Stage::Asking { .. }) {
+        if !matches!(self.stage, Stage::Asking { .. } | Stage::AwaitingPayload { .. }) {
             return Progress::Pending;
         }
         let reply = answer.and_then(|answer| {
             let handshake = Handshake::decode(answer.value.as_ref()?).ok()?;
             (handshake.mode == mode::REPLY && !handshake.noise.is_empty()).then_some((answer, handshake))
         });
-        let Some((answer, handshake)) = reply else { return self.ask(context, now) };
+        let Some((answer, handshake)) = reply else { return self.advance(context, now) };
         let route = Route {
             relay,
             server: handshake.peer_address.unwrap_or(relay),
             client: answer.to,
             is_relayed: handshake.peer_address.is_some(),
         };
-        if self.is_external {
-            self.stop_asking(context);
-            self.stage = Stage::AwaitingPayload { route };
-            self.arm(now + NOISE_TIMEOUT, context);
-            context.events.push_back(Event::NoiseReceive {
-                connection: self.id,
-                server: None,
-                message: handshake.noise,
-                from: route.server,
-            });
-            return Progress::Pending;
+        match &mut self.stage {
+            // Bounded by the requests that are under way at once.
+            Stage::AwaitingPayload { answers, .. } => {
+                answers.push_back((route, handshake.noise));
+                return Progress::Pending;
+            }
+            Stage::Asking { message } if self.is_external => {
+                let message = core::mem::take(message);
+                self.await_payload(message, (route, handshake.noise), VecDeque::new(), context, now);
+                return Progress::Pending;
+            }
+            _ => {}
         }
         let opened = self.noise.as_mut().and_then(|noise| noise.read(&handshake.noise));
         let Some((payload, _)) = opened else { return self.ask(context, now) };
@@ -307,6 +319,25 @@ impl Dial {
         };
         self.stop_asking(context);
         self.handshake_finished(route, &payload, outcome, context, now)
+    }
+
+    /// Has the holder of the key open what may be message 2.
+    fn await_payload(
+        &mut self,
+        message: Bytes,
+        (route, noise): (Route, Bytes),
+        answers: VecDeque<(Route, Bytes)>,
+        context: &mut Context,
+        now: Instant,
+    ) {
+        self.stage = Stage::AwaitingPayload { message, route, answers };
+        self.arm(now + NOISE_TIMEOUT, context);
+        context.events.push_back(Event::NoiseReceive {
+            connection: self.id,
+            server: None,
+            message: noise,
+            from: route.server,
+        });
     }
 
     /// Takes a packet for the stream from an address that it is not connected to.
@@ -382,7 +413,9 @@ impl Dial {
             };
             return self.fail(error, context, now);
         }
-        if self.search_at.is_some_and(|at| at <= now) {
+        // While the holder of the key is at it, nodes that were known have led to the peer, it seems.
+        let is_asking = matches!(self.stage, Stage::Searching | Stage::Asking { .. });
+        if is_asking && self.search_at.is_some_and(|at| at <= now) {
             self.search(context, now);
         }
         if let Stage::Routing { path: Path::Punch(call), .. } = &mut self.stage {

@@ -533,7 +533,8 @@ impl Endpoint {
         self.drain(now);
     }
 
-    /// Answers [`Event::Incoming`] or [`Event::NoiseReceive`] with no. The peer hears nothing; a dial fails.
+    /// Answers [`Event::Incoming`] or [`Event::NoiseReceive`] with no. The peer hears nothing; a dial goes on with what other
+    /// nodes answer.
     pub fn deny(&mut self, connection: ConnectionId, now: Instant) {
         if let Some(dial) = self.dials.get_mut(&connection) {
             let progress = dial.noise_received(None, &mut self.context, now);

@@ -122,7 +122,7 @@ pub enum StreamAlias {
 /// What a client has to tell besides a Noise message or payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoiseStage {
-    /// Message 1 of the dialling client.
+    /// Message 1 of the dialling client. An empty payload refuses message 2: it is not the peer's.
     Initiated,
     /// Payload of message 1 for a server, with the key that the peer proved. An empty payload denies the peer.
     Received {

@@ -367,6 +367,7 @@ impl Session {
         let Some(connection) = self.by_handshake.get(&id).copied() else { return };
         let Some(stream) = self.streams.get(&connection) else { return };
         match (stream.server.is_some(), stage) {
+            (false, NoiseStage::Initiated) if payload.is_empty() => backend.noise_refused(connection),
             (false, NoiseStage::Initiated) => backend.noise_sent(connection, payload, None),
             (false, NoiseStage::Complete { is_initiator: true, holepunch_secret, .. }) => {
                 backend.noise_received(connection, payload, None, Some(holepunch_secret));
