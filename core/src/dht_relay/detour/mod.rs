@@ -24,8 +24,12 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 
 mod cursor;
+mod flight;
+#[cfg(test)]
+mod world;
 
 use cursor::{Cursor, PREFIX_LEN};
+use flight::Flight;
 
 use crate::time::{Duration, Instant};
 
@@ -89,11 +93,7 @@ pub struct Detour {
     sent_return: bool,
     got_return: bool,
     /// Sent directly and not acknowledged, or held back while we return.
-    unacknowledged: VecDeque<Bytes>,
-    /// Bytes that the other end has of those that were sent directly.
-    acknowledged: u64,
-    /// Bytes sent directly.
-    sent: u64,
+    flight: Flight,
     /// Bytes received directly, early ones too.
     received: u64,
     /// Those among them that we have acknowledged.
@@ -168,7 +168,7 @@ impl Detour {
                 self.start_moving(now);
             }
             Out::Direct => self.send_directly(bytes, now),
-            Out::Returning => self.unacknowledged.push_back(bytes),
+            Out::Returning => self.flight.hold(bytes),
         }
     }
 
@@ -304,14 +304,13 @@ impl Detour {
     }
 
     fn returned(&mut self, count: u64, now: Instant) -> Result<(), Misled> {
-        if count > self.sent || count < self.acknowledged {
-            return Err(Misled);
-        }
+        let had = self.flight.acknowledge(count)?;
         self.got_return = true;
         if !self.sent_return {
             self.go_back(Return::Remote, now);
         }
-        self.finish(count);
+        self.credit(had);
+        self.finish();
         Ok(())
     }
 
@@ -336,31 +335,15 @@ impl Detour {
     }
 
     /// Goes on through the relays with the first byte that the other end has not.
-    fn finish(&mut self, count: u64) {
-        let mut had = count - self.acknowledged;
-        let mut waiting = core::mem::take(&mut self.unacknowledged);
-        while had > 0
-            && let Some(bytes) = waiting.front_mut()
-        {
-            let part = usize::try_from(had).unwrap_or(usize::MAX).min(bytes.len());
-            bytes.advance(part);
-            had -= part as u64;
-            self.credit(part as u64);
-            if bytes.is_empty() {
-                waiting.pop_front();
-            }
-        }
+    fn finish(&mut self) {
+        let waiting = self.flight.end();
         if self.out == Out::Returning {
-            for bytes in waiting {
-                self.outputs.push_back(DetourOutput::Relay(bytes));
-            }
+            self.outputs.extend(waiting.map(DetourOutput::Relay));
             self.out = Out::Relay;
         }
         self.has_moved = false;
         self.sent_return = false;
         self.got_return = false;
-        self.acknowledged = 0;
-        self.sent = 0;
         self.received = 0;
         self.confirmed = 0;
         self.speaks_at = None;
@@ -388,8 +371,7 @@ impl Detour {
 
     fn send_directly(&mut self, bytes: Bytes, now: Instant) {
         let mut rest = bytes.clone();
-        self.sent += bytes.len() as u64;
-        self.unacknowledged.push_back(bytes);
+        self.flight.send(bytes);
         while !rest.is_empty() {
             let part = rest.split_to(rest.len().min(MAX_MESSAGE - 1));
             let mut message = Vec::with_capacity(1 + part.len());
@@ -401,23 +383,9 @@ impl Detour {
     }
 
     fn acknowledge(&mut self, count: u64, now: Instant) -> Result<(), Misled> {
-        if count > self.sent || count < self.acknowledged {
-            return Err(Misled);
-        }
-        let mut had = count - self.acknowledged;
-        self.acknowledged = count;
+        let had = self.flight.acknowledge(count)?;
         self.credit(had);
-        while had > 0
-            && let Some(bytes) = self.unacknowledged.front_mut()
-        {
-            let part = usize::try_from(had).unwrap_or(usize::MAX).min(bytes.len());
-            bytes.advance(part);
-            had -= part as u64;
-            if bytes.is_empty() {
-                self.unacknowledged.pop_front();
-            }
-        }
-        self.stalls_at = (!self.unacknowledged.is_empty()).then_some(now + STALL);
+        self.stalls_at = (!self.flight.is_empty()).then_some(now + STALL);
         Ok(())
     }
 
@@ -484,6 +452,7 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 mod tests {
     use alloc::vec;
 
+    use super::world::World;
     use super::*;
 
     #[test]
@@ -605,179 +574,5 @@ mod tests {
         detour.open(Instant::EPOCH);
         let forged = Bytes::from_static(&[ACKNOWLEDGEMENT, 1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(detour.handle_direct(forged, Instant::EPOCH), Err(Misled));
-    }
-
-    /// Two ends and what is between them, which delays and cuts as it likes.
-    struct World {
-        ends: [End; 2],
-        /// By the end that sent it.
-        relayed: [VecDeque<Bytes>; 2],
-        direct: [VecDeque<Bytes>; 2],
-        /// The direct path, at each end.
-        is_open: [bool; 2],
-        is_silent: bool,
-        relayed_bytes: usize,
-        direct_bytes: usize,
-        now: Instant,
-        random: u64,
-    }
-
-    #[derive(Default)]
-    struct End {
-        detour: Detour,
-        written: Vec<u8>,
-        received: Vec<u8>,
-        events: Vec<DetourOutput>,
-        credit: u64,
-    }
-
-    impl World {
-        fn new(seed: u64) -> Self {
-            Self {
-                ends: Default::default(),
-                relayed: Default::default(),
-                direct: Default::default(),
-                is_open: [false; 2],
-                is_silent: false,
-                relayed_bytes: 0,
-                direct_bytes: 0,
-                now: Instant::EPOCH,
-                random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-            }
-        }
-
-        fn random(&mut self, below: usize) -> usize {
-            self.random =
-                self.random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1_442_695_040_888_963_407);
-            (self.random >> 40) as usize % below
-        }
-
-        fn expect_both(&mut self) {
-            self.ends.iter_mut().for_each(|end| end.detour.expect());
-        }
-
-        fn open(&mut self, at: usize) {
-            // Another attempt is agreed on inside the stream, which both have on the relays' path by then.
-            let is_agreed = self.is_open[1 - at] || self.ends.iter().all(|end| end.detour.is_plain());
-            if self.ends[at].detour.is_expected && is_agreed {
-                self.ends[at].detour.open(self.now);
-                self.is_open[at] = self.ends[at].detour.is_live;
-                self.collect(at);
-            }
-        }
-
-        fn close(&mut self, at: usize) {
-            self.is_open[at] = false;
-            self.direct = Default::default();
-            self.ends[at].detour.close(self.now);
-            self.collect(at);
-        }
-
-        /// What is on its way is lost, and both ends hear of it.
-        fn breaks(&mut self) {
-            self.direct = Default::default();
-            self.close(0);
-            self.close(1);
-        }
-
-        /// Writes a frame, in pieces now and then.
-        fn write(&mut self, at: usize, len: usize) {
-            let mut frame = vec![len as u8, (len >> 8) as u8, (len >> 16) as u8];
-            frame.extend((0..len).map(|byte| (byte * 7 + self.ends[at].written.len()) as u8));
-            self.ends[at].written.extend_from_slice(&frame);
-            let mut rest = Bytes::from(frame);
-            while !rest.is_empty() {
-                let part = if self.random(4) == 0 { 1 + self.random(rest.len()) } else { rest.len() };
-                let part = rest.split_to(part);
-                self.ends[at].detour.write(part, self.now);
-                self.collect(at);
-            }
-        }
-
-        /// Writes, and carries some of what is under way.
-        fn exchange(&mut self, rounds: usize) {
-            for _ in 0..rounds {
-                let (at, len) = (self.random(2), 1 + self.random(3000));
-                let len = if self.random(12) == 0 { len * 60 } else { len };
-                self.write(at, len);
-                for _ in 0..self.random(6) {
-                    self.carry();
-                }
-                let pause = Duration::from_millis(self.random(9) as u64);
-                self.now += pause;
-                self.wake();
-            }
-        }
-
-        fn settle(&mut self) {
-            while (0..2).any(|at| !self.relayed[at].is_empty() || !self.direct[at].is_empty()) {
-                self.carry();
-            }
-            self.now += CONFIRM_DELAY;
-            self.wake();
-            while (0..2).any(|at| !self.relayed[at].is_empty() || !self.direct[at].is_empty()) {
-                self.carry();
-            }
-            if !self.is_silent {
-                for at in 0..2 {
-                    assert!(self.ends[1 - at].received == self.ends[at].written, "bytes differ");
-                }
-            }
-        }
-
-        fn wake(&mut self) {
-            for at in 0..2 {
-                self.ends[at].detour.handle_timeout(self.now);
-                self.collect(at);
-            }
-        }
-
-        fn carry(&mut self) {
-            let at = self.random(2);
-            if self.random(2) == 0 {
-                let Some(mut bytes) = self.relayed[at].pop_front() else { return };
-                let rest = bytes.split_off(1 + self.random(bytes.len()));
-                if !rest.is_empty() {
-                    self.relayed[at].push_front(rest);
-                }
-                let sent = bytes.len() as u64;
-                self.ends[1 - at].detour.handle_relayed(bytes, self.now).unwrap();
-                self.ends[at].detour.handle_sent(sent);
-            } else if self.is_open[1 - at]
-                && let Some(message) = self.direct[at].pop_front()
-                && !self.is_silent
-            {
-                self.ends[1 - at].detour.handle_direct(message, self.now).unwrap();
-            }
-            self.collect(0);
-            self.collect(1);
-        }
-
-        fn collect(&mut self, at: usize) {
-            while let Some(output) = self.ends[at].detour.poll_output() {
-                match output {
-                    DetourOutput::Relay(bytes) => {
-                        self.relayed_bytes += bytes.len();
-                        self.relayed[at].push_back(bytes);
-                    }
-                    DetourOutput::Direct(bytes) => {
-                        assert!(bytes.len() <= MAX_MESSAGE);
-                        self.direct_bytes += bytes.len();
-                        if self.is_open[at] {
-                            self.direct[at].push_back(bytes);
-                        }
-                    }
-                    DetourOutput::Received(bytes) => self.ends[at].received.extend_from_slice(&bytes),
-                    DetourOutput::Credit(bytes) => self.ends[at].credit += bytes,
-                    event => {
-                        if matches!(event, DetourOutput::Returned(_)) {
-                            self.is_open[at] = false;
-                            self.direct[at].clear();
-                        }
-                        self.ends[at].events.push(event);
-                    }
-                }
-            }
-        }
     }
 }
