@@ -361,6 +361,11 @@ impl Hub {
         self.driver.pump();
     }
 
+    /// Returns whether the DHT node has found its way.
+    pub(crate) fn is_bootstrapped(&self) -> bool {
+        self.driver.machine.borrow().bridge.endpoint().node().is_bootstrapped()
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let bans = self.bans.borrow().count(access::unix_seconds());
         Snapshot::take(&self.driver.machine.borrow().bridge, bans, self.is_draining.get())
