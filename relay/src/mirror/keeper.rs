@@ -58,8 +58,7 @@ pub(super) struct Keeper {
 /// A core that is open.
 struct Kept {
     core: CoreId,
-    /// Blocks before this one are stored or asked for.
-    wanted: u64,
+    wanted: Wanted,
     /// Why the rest is not.
     stopped: Option<Refusal>,
     peers: usize,
@@ -67,6 +66,15 @@ struct Kept {
     idle_since: Instant,
     /// Milliseconds of Unix time.
     active: u64,
+}
+
+/// What is stored of a core, or asked for.
+#[derive(Default)]
+struct Wanted {
+    /// Blocks before this one are.
+    end: u64,
+    /// Those that are asked for: the first one, and the end.
+    asked: BTreeMap<RequestId, (u64, u64)>,
 }
 
 /// Somebody on a link.
@@ -88,6 +96,7 @@ enum Waiting {
     Forgotten(DiscoveryKey),
     Announced(PublicKey),
     Swept,
+    Downloaded(PublicKey),
 }
 
 impl Keeper {
@@ -297,13 +306,18 @@ impl Keeper {
                 }
                 let held = self.engine.core(core).map(|core| core.contiguous_length());
                 if let (Some(kept), Ok(held)) = (self.cores.get_mut(&key), held) {
-                    kept.wanted = held;
+                    kept.wanted.end = held;
                 }
                 self.measure(key, now);
             }
             (Some(Waiting::Closed(name)), _) => self.forget(name),
             (Some(Waiting::Forgotten(name)), _) => drop(self.leaving.remove(&name)),
             (Some(Waiting::Announced(key)), _) => self.rounds.finished(&key, now),
+            (Some(Waiting::Downloaded(key)), _) => {
+                if let Some(kept) = self.cores.get_mut(&key) {
+                    kept.wanted.asked.remove(&request);
+                }
+            }
             (Some(Waiting::Swept), Ok(Response::Store(answer))) => {
                 let Answer::Cores(found, next) = *answer else { return };
                 for (name, _) in found {
@@ -547,7 +561,8 @@ impl Keeper {
         };
         let (core, request) = self.engine.open_core(self.store, options, now);
         self.waiting.insert(request, Waiting::Opened(core));
-        let kept = Kept { core, wanted: 0, stopped: None, peers: 0, idle_since: now, active: 0 };
+        let kept =
+            Kept { core, wanted: Wanted::default(), stopped: None, peers: 0, idle_since: now, active: 0 };
         self.cores.insert(key, kept);
         self.by_id.insert(core, key);
         Some(core)
@@ -593,7 +608,11 @@ impl Keeper {
     }
 
     fn changed(&mut self, core: CoreId, ancestors: Option<u64>, now: Instant) {
-        self.with_core(core, |kept| kept.wanted = kept.wanted.min(ancestors.unwrap_or(u64::MAX)));
+        let mut outdated = Vec::new();
+        self.with_core(core, |kept| outdated = kept.wanted.cut(ancestors.unwrap_or(u64::MAX)));
+        for request in outdated {
+            self.engine.cancel(request, now);
+        }
         if let Some(key) = self.by_id.get(&core).copied() {
             self.measure(key, now);
         }
@@ -613,10 +632,12 @@ impl Keeper {
         match self.book.resize(&key, length, core.byte_length()) {
             Ok(()) => {
                 kept.stopped = None;
-                if length > kept.wanted {
-                    let range = RangeWish { start: kept.wanted, end: Some(length), ..RangeWish::default() };
-                    core.download(range, now);
-                    kept.wanted = length;
+                let start = kept.wanted.end;
+                if length > start {
+                    let range = RangeWish { start, end: Some(length), ..RangeWish::default() };
+                    let request = core.download(range, now);
+                    kept.wanted.ask(request, start, length);
+                    self.waiting.insert(request, Waiting::Downloaded(key));
                 }
             }
             Err(refusal) => {
@@ -663,6 +684,26 @@ impl Keeper {
     }
 }
 
+impl Wanted {
+    fn ask(&mut self, request: RequestId, start: u64, end: u64) {
+        self.asked.insert(request, (start, end));
+        self.end = end;
+    }
+
+    /// The log was cut to a length. Returns what was asked for beyond: the blocks there are others, if there ever are any.
+    fn cut(&mut self, length: u64) -> Vec<RequestId> {
+        let outdated: Vec<_> =
+            self.asked.iter().filter(|(_, range)| range.1 > length).map(|(id, _)| *id).collect();
+        self.end = self.end.min(length);
+        for request in &outdated {
+            if let Some((start, _)) = self.asked.remove(request) {
+                self.end = self.end.min(start);
+            }
+        }
+        outdated
+    }
+}
+
 impl Peer {
     fn new(public_key: PublicKey, now: Instant) -> Self {
         Self { public_key, rpc: None, cores: None, asked: (now, 0), attached: BTreeSet::new(), dialled: None }
@@ -694,3 +735,25 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// Cores of one answer when the store is looked through.
 const PAGE: u32 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_beyond_a_cut_is_given_up_and_wanted_again() {
+        let mut wanted = Wanted { end: 3, ..Wanted::default() };
+        wanted.ask(RequestId(1), 3, 10);
+        wanted.ask(RequestId(2), 10, 20);
+        wanted.ask(RequestId(3), 20, 30);
+
+        assert_eq!(wanted.cut(15), [RequestId(2), RequestId(3)]);
+        assert_eq!(wanted.end, 10);
+        assert_eq!(wanted.asked.len(), 1);
+
+        assert_eq!(wanted.cut(u64::MAX), []);
+        assert_eq!(wanted.cut(0), [RequestId(1)]);
+        assert_eq!(wanted.end, 0);
+        assert!(wanted.asked.is_empty());
+    }
+}
