@@ -66,7 +66,7 @@ export async function bundleApi () {
     legalComments: 'inline',
     logLevel: 'error'
   }
-  /** @type {import('esbuild').BuildOptions} */
+  /** @type {Omit<import('esbuild').BuildOptions, 'entryPoints'> & { entryPoints: Record<string, string> }} */
   const browser = {
     ...common,
     // A page may load these as they are. Whoever reads a stack has the maps, which no page loads by itself.
@@ -74,8 +74,8 @@ export async function bundleApi () {
     minifySyntax: true,
     minifyWhitespace: true,
     minifyIdentifiers: true,
-    entryPoints: { ...entries, ...inBrowsers },
     ...forBrowsers,
+    entryPoints: { ...entries, ...inBrowsers },
     outdir: join(dist, 'browser')
   }
   try {
@@ -104,7 +104,11 @@ export async function bundleApi () {
   })))
 }
 
-/** Our sources, each with what is to stand before it. */
+/**
+ * Our sources, each with what is to stand before it.
+ *
+ * @param {(path: string) => string} before
+ */
 const sources = (before = () => '') => ({
   name: 'sources',
   setup (build) {

@@ -11,8 +11,8 @@ const SMALL = 6_000
  * Finds groups of modules that are to be one file each. Where every entry imports all of each group that it needs something of, esbuild finds the
  * group in one set of entries.
  *
- * @param {import('esbuild')} esbuild
- * @param {import('esbuild').BuildOptions} options what is built, with the entries as a record of paths
+ * @param {typeof import('esbuild')} esbuild
+ * @param {Omit<import('esbuild').BuildOptions, 'entryPoints'> & { entryPoints: Record<string, string> }} options what is built
  * @param {string[]} parts names of entries that are parts of others: they make no groups
  * @returns {Promise<{ before: (path: string) => string, plugin: import('esbuild').Plugin }>} what to write before the source of an entry, and what
  *   finds it

@@ -6,6 +6,9 @@ import type { Bridge } from './bridge.js'
 
 /** A duplex of bytes: a socket, a pipe, or one side of another stream. */
 export interface Transport {
+  /** Bytes of either way, where it counts them. */
+  readonly bytesReceived?: number
+  readonly bytesTransmitted?: number
   write (data: Uint8Array): boolean
   end (): unknown
   destroy (error?: Error | null): unknown

@@ -306,7 +306,7 @@ export class Log extends Observable {
     for (const { stream } of this.#core?.peers ?? []) {
       const transport = (stream as Connection | null)?.rawStream
       if (!transport) continue
-      const { bytesReceived, bytesTransmitted } = transport
+      const { bytesReceived = 0, bytesTransmitted = 0 } = transport
       const before = this.#counted.get(transport) ?? { bytesReceived, bytesTransmitted }
       this.rates.received(bytesReceived - before.bytesReceived)
       this.rates.sent(bytesTransmitted - before.bytesTransmitted)

@@ -93,8 +93,8 @@ export class SettingsView {
       return
     }
     const { usage = 0, quota = 0 } = await navigator.storage.estimate()
-    const isKept = await navigator.storage.persisted?.() ?? false
-    words.textContent = `${bytes(usage)} used of ${bytes(quota)}. ${isKept ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.'}`
-    this.#persist.hidden = isKept
+    const isPersistent = await navigator.storage.persisted?.() ?? false
+    words.textContent = `${bytes(usage)} used of ${bytes(quota)}. ${isPersistent ? 'The browser keeps it until you remove it.' : 'The browser may delete it when the disk runs full.'}`
+    this.#persist.hidden = isPersistent
   }
 }
