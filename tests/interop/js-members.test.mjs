@@ -46,7 +46,6 @@ const MISSING = {
   // Only a stream of upstream's own is started by hand, or turned round.
   stream: ['reverse', 'flush'],
   'store.stream': ['reverse', 'flush'],
-  noiseStream: ['start'],
   // What every function has.
   'bee.lock': ['arguments', 'caller', 'prototype']
 }
