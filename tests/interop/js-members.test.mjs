@@ -43,7 +43,7 @@ const MISSING = {
   'bee.batch': ['blocks'],
   'bee.createRangeIterator': ['stack'],
   'bee.extension': ['encoding', 'oncache', 'onget', 'oniterator'],
-  // Only a stream of upstream's own is started by hand, or turned round.
+  // Only a stream of upstream's own is turned round.
   stream: ['reverse', 'flush'],
   'store.stream': ['reverse', 'flush'],
   // What every function has.
