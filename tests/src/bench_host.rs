@@ -1,12 +1,13 @@
 //! An engine on files and sockets, driven by one thread, for measurements.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant as Clock;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::{
     Config, CoreId, Engine, Event, Input, LinkId, LinkOptions, OpenCore, OpenOptions, Output, RequestId,
@@ -15,9 +16,11 @@ use hypertab_core::engine::{
 use hypertab_core::storage::log_store::FileStore;
 use hypertab_core::storage::{Durability, Intent, StoreId};
 use hypertab_core::time::{Duration, Instant};
-use mio::{Events, Interest, Poll, Token};
 
 use crate::disk_file::DiskFile;
+
+/// What a socket gave; nothing at its end.
+type Arrival = (LinkId, Vec<u8>);
 
 /// One engine and what it needs.
 pub struct Host {
@@ -27,9 +30,8 @@ pub struct Host {
     /// Hands commits to the system without waiting for the disk, as upstream does.
     is_relaxed: bool,
     stores: BTreeMap<StoreId, FileStore<DiskFile>>,
-    poll: Poll,
-    sockets: BTreeMap<Token, Socket>,
-    last_socket: usize,
+    sockets: BTreeMap<LinkId, TcpStream>,
+    arrivals: (SyncSender<Arrival>, Receiver<Arrival>),
     done: BTreeMap<RequestId, Response>,
     wake_at: Option<Instant>,
     /// Blocks that came from peers.
@@ -45,8 +47,7 @@ impl Host {
             is_relaxed,
             stores: BTreeMap::new(),
             sockets: BTreeMap::new(),
-            poll: Poll::new().expect("room for a poll"),
-            last_socket: 0,
+            arrivals: sync_channel(64),
             done: BTreeMap::new(),
             wake_at: None,
             downloads: 0,
@@ -84,7 +85,7 @@ impl Host {
         self.stores.values_mut().for_each(FileStore::close);
     }
 
-    /// Replicates cores over a socket.
+    /// Replicates cores over a socket. A thread of its own reads it.
     pub fn attach(&mut self, cores: &[CoreId], socket: TcpStream, role: Role) -> LinkId {
         let key_pair = KeyPair::from_seed(&[if role == Role::Initiator { 3 } else { 4 }; 32]);
         let security = Security::Noise { key_pair };
@@ -96,12 +97,19 @@ impl Host {
             self.engine.attach(*core, link, now).expect("both are there");
         }
         socket.set_nodelay(true).expect("a TCP socket");
-        socket.set_nonblocking(true).expect("a TCP socket");
-        self.last_socket += 1;
-        let mut socket = Socket::new(link, mio::net::TcpStream::from_std(socket));
-        let (token, interest) = (Token(self.last_socket), Interest::READABLE | Interest::WRITABLE);
-        self.poll.registry().register(&mut socket.stream, token, interest).expect("room for a socket");
-        self.sockets.insert(token, socket);
+        let mut reader = socket.try_clone().expect("a second handle");
+        let arrived = self.arrivals.0.clone();
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 256 << 10];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                if arrived.send((link, buffer[..count].to_vec())).is_err() {
+                    return;
+                }
+            }
+            // The end of the stream, as an empty piece.
+            let _ = arrived.send((link, Vec::new()));
+        });
+        self.sockets.insert(link, socket);
         self.drain();
         link
     }
@@ -109,8 +117,8 @@ impl Host {
     /// Replicates one more core over all sockets.
     pub fn attach_more(&mut self, core: CoreId) {
         let now = self.now();
-        for socket in self.sockets.values() {
-            self.engine.attach(core, socket.link, now).expect("both are there");
+        for link in self.sockets.keys() {
+            self.engine.attach(core, *link, now).expect("both are there");
         }
         self.drain();
     }
@@ -132,41 +140,28 @@ impl Host {
 
     /// Waits for something to arrive, at most a little while, and carries on. Returns false when a peer is gone.
     pub fn step(&mut self) -> bool {
+        let mut is_alive = true;
         let now = self.now();
         let sleep = self.wake_at.map_or(MAX_SLEEP, |at| at.duration_since(now).min(MAX_SLEEP));
-        let has_more = self.sockets.values().any(|socket| socket.is_readable);
-        let sleep = if has_more { Duration::ZERO } else { sleep };
-        let mut events = Events::with_capacity(16);
-        match self.poll.poll(&mut events, Some(sleep)) {
-            Err(error) if error.kind() != ErrorKind::Interrupted => panic!("waiting for sockets: {error}"),
-            _ => {}
+        if let Ok(first) = self.arrivals.1.recv_timeout(sleep) {
+            let mut next = Some(first);
+            while let Some((link, bytes)) = next {
+                let now = self.now();
+                if bytes.is_empty() {
+                    is_alive = false;
+                    self.sockets.remove(&link);
+                    self.engine.handle_input(Input::LinkClosed { link, reason: None }, now);
+                } else {
+                    self.engine.handle_input(Input::Bytes { link, bytes: Bytes::from(bytes) }, now);
+                }
+                next = self.arrivals.1.try_recv().ok();
+            }
+        } else {
+            let now = self.now();
+            self.engine.handle_input(Input::Timeout, now);
         }
-        for event in &events {
-            if let Some(socket) = self.sockets.get_mut(&event.token()) {
-                socket.is_readable |= event.is_readable();
-                socket.is_writable |= event.is_writable();
-            }
-        }
-        let now = self.now();
-        let mut gone = Vec::new();
-        for (token, socket) in &mut self.sockets {
-            let link = socket.link;
-            if let Some(bytes) = socket.flush().filter(|bytes| *bytes > 0) {
-                self.engine.handle_input(Input::Credit { link, bytes }, now);
-            }
-            let bytes = socket.read();
-            if !bytes.is_empty() {
-                self.engine.handle_input(Input::Bytes { link, bytes }, now);
-            }
-            if socket.is_ended {
-                self.engine.handle_input(Input::LinkClosed { link, reason: None }, now);
-                gone.push(*token);
-            }
-        }
-        gone.iter().for_each(|token| drop(self.sockets.remove(token)));
-        self.engine.handle_input(Input::Timeout, now);
         self.drain();
-        gone.is_empty()
+        is_alive
     }
 
     /// Carries out all that the engine wants.
@@ -175,8 +170,10 @@ impl Host {
         loop {
             match self.engine.poll_output(now) {
                 Output::Transmit { link, bytes } => {
-                    let socket = self.sockets.values_mut().find(|socket| socket.link == link);
-                    if let Some(bytes) = socket.and_then(|socket| socket.write(bytes)) {
+                    if let Some(socket) = self.sockets.get_mut(&link)
+                        && socket.write_all(&bytes).is_ok()
+                    {
+                        let bytes = bytes.len() as u64;
                         self.engine.handle_input(Input::Credit { link, bytes }, now);
                     }
                 }
@@ -205,75 +202,6 @@ impl Host {
         }
     }
 }
-
-/// A connection that never blocks.
-struct Socket {
-    link: LinkId,
-    stream: mio::net::TcpStream,
-    /// What the system has not taken yet.
-    unsent: VecDeque<Bytes>,
-    /// The system may have more; it does not say so again before everything was read.
-    is_readable: bool,
-    is_writable: bool,
-    is_ended: bool,
-}
-
-impl Socket {
-    fn new(link: LinkId, stream: mio::net::TcpStream) -> Self {
-        let unsent = VecDeque::new();
-        Socket { link, stream, unsent, is_readable: true, is_writable: true, is_ended: false }
-    }
-
-    /// Sends bytes behind those that wait, and returns how many the system took.
-    fn write(&mut self, bytes: Bytes) -> Option<u64> {
-        self.unsent.push_back(bytes);
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Option<u64> {
-        let mut sent = 0;
-        while self.is_writable
-            && let Some(first) = self.unsent.front_mut()
-        {
-            match self.stream.write(first) {
-                Ok(count) => {
-                    sent += count as u64;
-                    first.advance(count);
-                    if first.is_empty() {
-                        self.unsent.pop_front();
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_writable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // The end is noticed when reading.
-                Err(_) => return None,
-            }
-        }
-        Some(sent)
-    }
-
-    /// Reads what is there, up to [`MAX_READ`].
-    fn read(&mut self) -> Bytes {
-        let mut bytes = Vec::new();
-        if self.is_readable {
-            bytes.reserve_exact(MAX_READ);
-            // Into memory as it comes: `read` would want it cleared first.
-            match (&self.stream).take(MAX_READ as u64).read_to_end(&mut bytes) {
-                Ok(MAX_READ) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_readable = false,
-                Ok(_) | Err(_) => (self.is_readable, self.is_ended) = (false, true),
-            }
-            // Blocks in memory are parts of what they came in.
-            if bytes.len() < MAX_READ / 2 {
-                bytes.shrink_to_fit();
-            }
-        }
-        Bytes::from(bytes)
-    }
-}
-
-/// Bytes that are read at once.
-const MAX_READ: usize = 256 << 10;
 
 /// Longest that is waited for something to arrive.
 const MAX_SLEEP: Duration = Duration::from_millis(20);
