@@ -195,11 +195,15 @@ export class Atom {
     try {
       // What it came to may be known yet.
       await this.#storing?.answered
+      let thaws: Array<() => void> = []
       for (let moves = -1; moves !== this.#moves;) {
         moves = this.#moves
-        await this.#again().catch((error) => { if (moves === this.#moves) throw error })
+        thaws = await this.#again().catch((error) => {
+          if (moves === this.#moves) throw error
+          return []
+        })
       }
-      for (const log of this.#logs.keys()) log.thaw()
+      for (const thaw of thaws) thaw()
     } catch (error) {
       this.lose(error as Error)
       throw error
@@ -208,11 +212,11 @@ export class Atom {
     }
   }
 
-  async #again (): Promise<void> {
+  async #again (): Promise<Array<() => void>> {
     const logs = [...this.#logs.keys()]
     for (const { core } of logs) while (core.resuming) await core.resuming
     const old = this.#handle
-    if (logs.length === 0 || old === null) return
+    if (logs.length === 0 || old === null) return []
     const storing = this.#storing
     if (storing !== null && storing.record !== null && await isRecorded(storing.holder, storing.record)) this.#stored()
     const handle = this.#handle = call((engine) => engine.createAtom(logs[0]!.core.store))
@@ -222,6 +226,7 @@ export class Atom {
     for (const { log, write, answer } of this.#written) {
       if (!this.#logs.has(log) || !isSame(answer, await request((engine) => write(log.handle, engine)))) throw changed()
     }
+    return await Promise.all(logs.map((log) => log.thawing()))
   }
 }
 

@@ -19,7 +19,7 @@ import { Arrivals } from './arrivals.js'
 import { audit, type Audit, type AuditOptions } from './audit.js'
 import { BlockList } from './block-list.js'
 import { CoreEvents } from './events.js'
-import { headerOf, headOf, type CoreHeader, type FrozenHead } from './header.js'
+import { headerOf, headOf, changesSince, type Changes, type CoreHeader, type FrozenHead } from './header.js'
 import type { Hypercore } from './hypercore.js'
 import { importBlocks, openImported } from './importing.js'
 import type { MerkleTreeBatch, ReorgBatch } from './lib/merkle-tree-batch.js'
@@ -546,9 +546,14 @@ export class Core {
     listen('core', handle, this.#events.handle)
     this.#handle = handle
     this.store = store
+    let changes: Changes | null = null
+    const thaws: Array<() => void> = []
     try {
       await request(() => id)
-      if (isMoving) for (const state of [...this.states.values()]) await state.reopen()
+      if (isMoving) {
+        for (const state of [...this.states.values()]) thaws.push(await state.reopen())
+        changes = await changesSince(handle, frozen)
+      }
     } catch (error) {
       if (letGoes === this.#letGoes) throw error
     }
@@ -563,20 +568,20 @@ export class Core {
     this.#resumed!.resolve()
     // What peers tell would have to be stored, so there are none until there is room.
     if (!isMoving) this.#isFull = true
-    else this.#moved(frozen)
+    else this.#moved(frozen, changes!)
+    for (const thaw of thaws) thaw()
   }
 
   // What happened while nobody here was told.
-  #moved (before: FrozenHead): void {
+  #moved (before: FrozenHead, changes: Changes): void {
     const arrivals = this.arrivals
     this.arrivals = null
-    const { length, fork, remoteContiguousLength } = this
+    const { length, remoteContiguousLength } = this
     // Who signs the log has appended to it, and not fetched it.
     const came = arrivals?.since(this.handle, this.keyPair?.secretKey ? Math.min(length, before.length) : length)
     for (const mux of this.muxes) this.attach(mux)
     if (!before.hasManifest && headOf(this.handle).hasManifest) this.#events.handle('manifest', [])
-    if (fork !== before.fork) this.#events.handle('truncate', [Math.min(length, before.length), fork])
-    if (length > before.length || fork !== before.fork) this.#events.handle('append', [])
+    for (const [kind, rest] of changes()) this.#events.handle(kind, rest)
     if (remoteContiguousLength !== before.remoteContiguousLength) this.#events.handle('remote-contiguous-length', [remoteContiguousLength])
     if (came?.length) this.#tellOf(came).catch(() => {})
   }

@@ -26,6 +26,8 @@ export class CoreEvents {
   readonly handle = (kind: string, rest: unknown[]): void => {
     const core = this.#core
     const { state } = core
+    // What changed by the time that its store has moved is told then.
+    if (core.isMoving && (kind === 'append' || kind === 'truncate')) return
     switch (kind) {
       case 'append':
         state.tell(() => {

@@ -1,8 +1,10 @@
 // What is known of a core beside its blocks.
 
 import type { CoreHandle, KeyPair } from '../binding.js'
-import { look } from '../runtime.js'
+import { look, request } from '../runtime.js'
+import { equal } from '../support/bytes.js'
 import type { Core } from './core.js'
+import { leaves } from './lib/flat-tree.js'
 import type { Manifest } from './manifest.js'
 import type { TreeNode } from './proof.js'
 
@@ -57,4 +59,37 @@ export function headOf (core: CoreHandle): FrozenHead {
     signature: engine.coreSignature(core) ?? null,
     hasManifest: !!engine.coreManifest(core)
   }))
+}
+
+/** What sessions hear of a log that was something else before. */
+export type Changes = () => Array<['truncate', [length: number, fork: number]] | ['append', []]>
+
+/** What happened to a log since, where nobody was told. */
+export async function changesSince (core: CoreHandle, before: { length: number, fork: number, roots: TreeNode[] }): Promise<Changes> {
+  const shared = await sharedLength(core, before)
+  return () => look((engine) => {
+    const length = engine.coreLength(core)
+    const fork = engine.coreFork(core)
+    const kept = fork === before.fork ? before.length : Math.min(shared, length)
+    return [...(fork === before.fork ? [] : [['truncate', [kept, fork]] as const]), ...(length > kept ? [['append', []] as const] : [])] as ReturnType<Changes>
+  })
+}
+
+/**
+ * Blocks that a log surely shares with what it was: those below roots that it still has. Where it is shorter, and roots do not tell, it is
+ * taken to have been cut there, and not further.
+ */
+async function sharedLength (core: CoreHandle, { fork, roots }: { fork: number, roots: TreeNode[] }): Promise<number> {
+  if (look((engine) => engine.coreFork(core)) === fork) return 0
+  const nodes = await request<Array<Uint8Array | null>>((engine) => engine.coreReadRecords(core, roots.map(({ index }) => ['node', index])))
+  const length = look((engine) => engine.coreLength(core))
+  let shared = 0
+  for (const [at, { index, hash }] of roots.entries()) {
+    const end = shared + leaves(index)
+    if (end > length) return length
+    // A node is stored with its hash at the end, which covers its size.
+    if (!nodes[at] || !equal(nodes[at].subarray(-32), hash)) break
+    shared = end
+  }
+  return shared
 }

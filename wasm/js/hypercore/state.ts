@@ -12,6 +12,7 @@ import type { StoredHead } from '../storage/records.js'
 import { atomOf, type Atom, type ForeignAtom, type Write } from './atom.js'
 import type { Core } from './core.js'
 import type { Hypercore } from './hypercore.js'
+import { changesSince } from './header.js'
 import { closeCore } from './opening.js'
 import { limit } from './options.js'
 import { MerkleTreeBatch } from './lib/merkle-tree-batch.js'
@@ -412,11 +413,11 @@ export class State {
     }
   }
 
-  /** @internal The store is somewhere else now, and with it the branch. */
-  async reopen (): Promise<void> {
-    if (this.#handle === null || this.atom !== null) return
+  /** @internal The store is somewhere else now, and with it the branch. Resolves to what tells its sessions how it changed meanwhile. */
+  async reopen (): Promise<() => void> {
+    if (this.#handle === null || this.atom !== null) return () => {}
     await this.#openAgain((engine) => engine.openBranch(this.from!.handle, this.name!, false, true))
-    this.#frozen = null
+    return await this.thawing()
   }
 
   /** @internal The same for a log in an atom, which is made anew. */
@@ -454,14 +455,13 @@ export class State {
     this.atom?.letGo()
   }
 
-  /** @internal It is in its atom as it was, or as it is outside when nothing was written. */
-  thaw (): void {
-    const before = this.#frozen
-    this.#frozen = null
-    if (before === null) return
-    const { length, fork } = this
-    if (fork !== before.fork) this.#onevent('truncate', [Math.min(length, before.length), fork])
-    if (length > before.length || fork !== before.fork) this.#onevent('append', [])
+  /** @internal It is open again, in its atom as it was, or as it is outside when nothing was written. Resolves to what tells its sessions how it changed. */
+  async thawing (): Promise<() => void> {
+    const changes = this.#frozen && await changesSince(this.#handle!, this.#frozen)
+    return () => {
+      this.#frozen = null
+      for (const [kind, rest] of changes?.() ?? []) this.#onevent(kind, rest)
+    }
   }
 
   /** @internal Does something, and then something else before any session is told of it. */
