@@ -58,6 +58,7 @@ for (const [when, muxFirst] of [['before', true], ['after', false]]) {
     }
     one.chat.messages[0].send('at once')
     note(await b.get(1))
+    note(a.peers[0].protomux === one.mux, b.peers[0].protomux === other.mux, a.peers[0].stream === one.mux.stream)
     note(await one.chat.fullyOpened(), await other.chat.fullyOpened())
     other.chat.cork()
     for (let i = 0; i < 3; i++) other.chat.messages[1].send(i * 1000)

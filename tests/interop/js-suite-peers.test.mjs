@@ -3,7 +3,7 @@
 import b4a from 'b4a'
 import { Transform } from 'streamx'
 
-import { eventually } from './support/both.mjs'
+import { closed, eventually, first } from './support/both.mjs'
 import { sleep, suite, suiteOfPairs, unreplicate } from './support/suite.mjs'
 
 const blocks = (count, size = 1) => Array.from({ length: count }, () => b4a.alloc(size, 'x'))
@@ -29,6 +29,66 @@ suiteOfPairs('what is known of a peer', async (t, { createA, createB, replicate,
   for (const { core: { replicator } } of [a, b]) {
     note(replicator.activeSessions, replicator.destroyed, replicator.pushOnly, replicator.allowPush, replicator.isAllowingPush(), replicator.eagerUpgrade, replicator.allowFork)
   }
+})
+
+for (const [name, handlers] of [
+  ['that cannot be decoded', {}],
+  ['whose handler fails', { encoding: 'binary', onmessage () { throw new Error('not that') } }]
+]) {
+  suiteOfPairs(`an extension message ${name} ends the stream`, async (t, { createA, createB, replicate, note }) => {
+    const a = await createA(t)
+    const b = await createB(t, a.key)
+    a.registerExtension('greeting', handlers)
+    const greeting = b.registerExtension('greeting', { encoding: 'binary' })
+    const [stream, other] = replicate(a, b, t)
+    await eventually(() => a.peers.length === 1 && b.peers.length === 1, 'peers')
+    const failed = first(stream, 'error')
+    const over = [closed(stream), closed(other)]
+    // A length of two bytes, of which one is missing.
+    greeting.broadcast(b4a.from([0xfd, 1]))
+    note((await failed).message)
+    await Promise.all(over)
+    note(a.peers.length, b.peers.length)
+    await a.append('x')
+    note(await a.get(0))
+  })
+}
+
+suiteOfPairs('a stream that one end ends', async (t, { createA, createB, replicate, note }) => {
+  const a = await createA(t)
+  const b = await createB(t, a.key)
+  const [one, other] = replicate(a, b, t)
+  await eventually(() => a.peers.length === 1 && b.peers.length === 1, 'peers')
+  const said = []
+  for (const event of ['end', 'finish', 'close']) other.noiseStream.on(event, () => said.push(event))
+  const over = [closed(one.noiseStream), closed(other.noiseStream)]
+  one.noiseStream.end()
+  await Promise.all(over)
+  note(said, a.peers.length, b.peers.length)
+})
+
+suiteOfPairs('the channels of a stream', async (t, { createA, createB, replicate, note }) => {
+  const a = await createA(t)
+  const b = await createB(t, a.key)
+  const streams = replicate(a, b, t)
+  await eventually(() => a.peers.length === 1 && b.peers.length === 1, 'peers')
+  for (const { noiseStream } of streams) {
+    const channels = [...noiseStream.userData]
+    note(channels.map(({ protocol, id, opened, handshake }) => [protocol, b4a.equals(id, a.discoveryKey), opened, handshake.capability.byteLength]))
+    note(noiseStream.userData.getLastChannel({ protocol: 'hypercore/alpha', id: a.discoveryKey }) === channels[0])
+  }
+})
+
+suiteOfPairs('who signs a log is told before its length', async (t, { createA, createB, replicate, note }) => {
+  const a = await createA(t)
+  await a.append(['x', 'y'])
+  const b = await createB(t, a.key)
+  const told = []
+  b.on('manifest', () => told.push('manifest', b.manifest !== null))
+  b.on('append', () => told.push('append', b.manifest !== null, b.length))
+  replicate(a, b, t)
+  await eventually(() => told.includes('append'), 'the length')
+  note(told)
 })
 
 suite('which blocks are here', async (t, { create, note }) => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
-use hypertab_core::engine::{CoreId, Input, LinkId, LinkOptions, Role, Security, Transport};
+use hypertab_core::engine::{CoreId, Input, LinkId, LinkOptions, Misuse, Role, Security, Transport};
 use hypertab_core::protomux::{ChannelId, OpenChannel, RemoteOpenId};
 use hypertab_core::time::Duration;
 use js_sys::Object;
@@ -205,11 +205,13 @@ pub fn break_link(link: u32) -> Result<(), JsError> {
     with(|runtime| runtime.engine.break_link(LinkId(link)))
 }
 
-/// Replicates a core over a link.
+/// Replicates a core over a link. One that has closed is told of by an event, which may be on its way.
 #[wasm_bindgen]
 pub fn attach(core: u32, link: u32) -> Result<(), JsError> {
-    with(|runtime| runtime.engine.attach(CoreId(core), LinkId(link), now()))?
-        .map_err(|misuse| JsError::new(&misuse.to_string()))
+    match with(|runtime| runtime.engine.attach(CoreId(core), LinkId(link), now()))? {
+        Ok(()) | Err(Misuse::UnknownLink) => Ok(()),
+        Err(misuse) => Err(JsError::new(&misuse.to_string())),
+    }
 }
 
 /// Stops replicating a core over a link.

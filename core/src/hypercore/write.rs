@@ -281,12 +281,15 @@ impl Core {
             self.tip = tree;
             self.signer = None;
             self.open.has_head = true;
-            self.open.events.push(CoreEvent::Upgraded);
         }
         if let Some(manifest) = verified.manifest
             && let Err(error) = self.set_manifest(store, manifest, true)
         {
             return Step::Failed(error);
+        }
+        // Who signs the log is told before its length.
+        if applied.upgraded {
+            self.open.events.push(CoreEvent::Upgraded);
         }
         Step::Staged(Value::Applied(Ok(applied)))
     }

@@ -366,7 +366,7 @@ export class Core {
 
   /** @internal What the core is replicated on there, once both ends opened it. */
   channelOn (mux: Mux): ReplicationChannel | null {
-    return this.peers.findLast(({ protomux }) => protomux === mux)?.channel ?? null
+    return this.peers.findLast((peer) => peer.mux === mux)?.channel ?? null
   }
 
   /** @internal A stream is over. */

@@ -49,9 +49,16 @@ export class Extension<T = any> {
     this.session.extensions.delete(this.name)
   }
 
-  /** @internal */
+  /** @internal What cannot be decoded, or fails in the handler, ends the stream, as on any channel. */
   receive (bytes: Uint8Array, peer: Peer): void {
-    this.handlers.onmessage?.(decodeValue(this.encoding, bytes) as T, peer)
+    try {
+      const message = decodeValue(this.encoding, bytes) as T
+      this.handlers.onmessage?.(message, peer)
+    } catch (error) {
+      // A stream of another tab is not ours to end.
+      if (!peer.mux) throw error
+      peer.mux.destroy(error as Error)
+    }
   }
 }
 

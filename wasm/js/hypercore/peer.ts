@@ -5,6 +5,7 @@ import { userBytes } from '../platform.js'
 import { call, look } from '../runtime.js'
 import type { Connection } from '../links/connection.js'
 import type { SecretStreamLike } from '../links/external.js'
+import type { ForeignMux } from '../links/foreign.js'
 import type { Mux } from '../links/mux.js'
 import { BlockList } from './block-list.js'
 import type { Core } from './core.js'
@@ -41,10 +42,10 @@ export class ReplicationChannel {
   get closed (): boolean { return this.userData.removed }
   get destroyed (): boolean { return this.userData.removed }
   get drained (): boolean { return this.userData.protomux?.drained ?? true }
-  get protomux (): Mux | null { return this.userData.protomux }
+  get protomux (): Mux | ForeignMux | null { return this.userData.protomux }
   get handshake (): ReplicationHandshake | null { return this.userData.handshake }
   /** @internal */
-  get _mux (): Mux | null { return this.userData.protomux }
+  get _mux (): Mux | ForeignMux | null { return this.userData.protomux }
 
   /** Whether both ends opened it, which they did. */
   fullyOpened (): Promise<boolean> {
@@ -112,7 +113,8 @@ export function statsOf (
 /** One end of a core's replication. It stays readable after the peer has gone. */
 export class Peer {
   readonly core: Core
-  readonly protomux: Mux | null
+  /** @internal */
+  readonly mux: Mux | null
   readonly stream: Connection | SecretStreamLike | null
   readonly extensions = new Map<string, Extension>()
   /** The channel that the core is replicated on. */
@@ -133,11 +135,16 @@ export class Peer {
     this.core = core
     this.id = id
     this.link = link
-    this.protomux = mux
+    this.mux = mux
     this.stream = mux?.stream ?? null
     this.remoteBitfield = new BlockList(() => this.removed || core.closed ? null : { core: core.handle, peer: id }, () => core.length)
     this.#last = { peer: id, link }
     this.#status()
+  }
+
+  /** What runs on the stream: ours, or the one that a program put there. */
+  get protomux (): Mux | ForeignMux | null {
+    return this.mux?.foreign ?? this.mux
   }
 
   get remotePublicKey (): Uint8Array {

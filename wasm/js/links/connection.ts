@@ -471,12 +471,11 @@ export class Connection extends Duplex<ConnectionEvents> {
     }
     this.#bridge?.unlinked()
     if (this.destroying) return
-    if (!this.connected || this.#mux !== null) {
-      this.destroy()
-    } else {
-      if (!this.#ended) this.push(null)
-      this.end(null)
-    }
+    if (!this.connected) return this.destroy()
+    if (!this.#ended) this.push(null)
+    // A mux takes every message: nobody else reads to the end.
+    if (this.#mux !== null) super.resume()
+    this.end(null)
   }
 
   #close (): void {

@@ -133,7 +133,12 @@ export class Mux implements ChannelCarrier {
     return this.#over
   }
 
-  * [Symbol.iterator] (): Iterator<Channel> {
+  /** The channels on this side: of cores whose peer has opened them too, and of programs. */
+  * [Symbol.iterator] (): Iterator<Channel | ReplicationChannel> {
+    for (const attached of this.#cores.values()) {
+      const channel = attached.channelOn(this)
+      if (channel) yield channel
+    }
     yield * this.#channels
   }
 
@@ -398,13 +403,7 @@ export class Mux implements ChannelCarrier {
 
   #attach (core: CoreHandle): void {
     const link = this.#link
-    if (link === null || this.#over || !this.#cores.has(core)) return
-    try {
-      call((engine) => { engine.attach(core, link) })
-    } catch (error) {
-      // The engine has given up a link that has no figures any more, and tells so next.
-      if (look((engine) => engine.linkStats(link))) throw error
-    }
+    if (link !== null && !this.#over && this.#cores.has(core)) call((engine) => { engine.attach(core, link) })
   }
 
   #coreOf (discoveryKey: Uint8Array): CoreHandle | null {
