@@ -49,6 +49,19 @@ sameWithBothStores('every way to name a core that is there', async ({ create, no
   }
 })
 
+sameWithBothStores('a session of a core that is open is open at once', async ({ create, note }) => {
+  const store = create(null, { primaryKey, unsafe: true })
+  const keyPair = await store.createKeyPair('a')
+  const first = store.get({ keyPair })
+  await first.append('x')
+  const { key, manifest } = first
+  for (const options of [{ key }, { keyPair }, { manifest }, { key, manifest }, { key, valueEncoding: 'json' }, { key, encryptionKey: b4a.alloc(32) }]) {
+    const core = store.get(options)
+    note(Object.keys(options), core.opened, core.length, core.writable)
+    await core.close()
+  }
+})
+
 sameWithBothStores('a session that was closed leaves the list, and the last one the map', async ({ create, note }) => {
   const store = create(null, { primaryKey, unsafe: true })
   const [a, b] = [store.get({ name: 'a' }), store.get({ name: 'a' })]
@@ -303,6 +316,11 @@ sameWithBothStores('what a closed store still says', async ({ create, note }) =>
   await space.suspend()
   await space.resume()
   await store.close()
+  for (const list of [store.list(), space.list()]) {
+    // As long as nobody reads it, nobody has to hear of it.
+    await new Promise((resolve) => { setImmediate(resolve) })
+    note('error' in await outcome(all(list)))
+  }
   for (const ask of [() => all(store.list()), () => all(space.list()), () => store.getAuth(core.discoveryKey), () => store.suspend(), () => store.resume(), () => all(store.audit())]) {
     note('error' in await outcome(Promise.resolve().then(ask)))
   }

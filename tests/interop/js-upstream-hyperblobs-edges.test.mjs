@@ -119,6 +119,19 @@ program('batches, empty and full', async ({ open, core, note }) => {
   note(core.length, batch.blocks, batch.bytes)
 })
 
+program('what is no bytes ends a stream of writes', async ({ open, note }) => {
+  const blobs = open()
+  for (const chunk of [5, {}, true]) {
+    const stream = blobs.createWriteStream()
+    const failed = new Promise((resolve) => stream.once('error', resolve))
+    const over = closed(stream)
+    stream.end(chunk)
+    note((await failed).name)
+    await over
+    note(blobs.locked, await blobs.get(await blobs.put('after it')))
+  }
+})
+
 program('ids that are none', async ({ open, core, note }) => {
   const blobs = open()
   await blobs.put(letters(10))

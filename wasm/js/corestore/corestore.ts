@@ -172,9 +172,9 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   list (namespace?: Uint8Array | null): EntryStream<Uint8Array> {
     // There are no names where no namespace can be.
     if (isBytes(namespace) && namespace.byteLength !== 32) return Readable.from([]) as EntryStream<Uint8Array>
-    const stream = this.storage.createDiscoveryKeyStream(namespace)
-    if (this.#hasNoStorage) stream.destroy(new Error(CLOSED))
-    return stream
+    // Whoever reads it is told, not before.
+    if (this.#hasNoStorage) return new Readable({ open: (done) => { done(new Error(CLOSED)) } }) as EntryStream<Uint8Array>
+    return this.storage.createDiscoveryKeyStream(namespace)
   }
 
   /** Who a core is and who signs it, without opening it; null when it is not here. */

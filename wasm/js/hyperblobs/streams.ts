@@ -153,7 +153,13 @@ export class BlobWriteStream extends Writable {
   }
 
   override _write (chunk: unknown, done: Done): void {
-    const waiting = this.#writer.write(isBytes(chunk) ? chunk : bytesFrom(chunk))
+    let waiting: Promise<void> | null
+    try {
+      waiting = this.#writer.write(isBytes(chunk) ? chunk : bytesFrom(chunk))
+    } catch (error) {
+      // What is no bytes ends the stream: nobody else would hear of it.
+      return done(error as Error)
+    }
     if (waiting === null) done(null)
     else settle(waiting, done)
   }

@@ -317,7 +317,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
       const bytes = isBytes(value) ? value : fromUtf8(value)
       await shown.write((handle, engine) => engine.coreSetUserData(handle, key, bytes))
     }
-    if (options.manifest) await core.setManifest(options.manifest)
+    if (options.manifest && core.manifest === null) await core.setManifest(options.manifest)
     core.replicator.updateActivity(this._active ? 1 : 0)
     this.opened = true
     this.writable = this.#isWritable()
