@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
 import { groupModules } from './chunks.mjs'
@@ -48,6 +48,9 @@ const inBrowsers = Object.fromEntries(['worker', 'worker-host'].map((name) => [n
 /** Entry points that share no state with others: each is one file, with the little that it needs of them. */
 const alone = Object.fromEntries(['react', 'service-worker', 'inspector'].map((name) => [name, join(source, 'entries', `${name}.ts`)]))
 
+/** @see {levelByName} */
+const levelOfBundlers = join(source, 'level', 'abstract-level.node.ts')
+
 function firstOf (...paths) {
   return paths.find((path) => existsSync(path))
 }
@@ -87,12 +90,12 @@ export async function bundleApi () {
       })),
       esbuild.build({
         ...common,
-        entryPoints: { ...entries, react: alone.react, 'hypercore/lib/caps': join(source, 'entries', 'lib', 'caps.node.ts'), localdrive: join(own, 'localdrive.ts') },
+        entryPoints: { ...entries, react: alone.react, 'hypercore/lib/caps': join(source, 'entries', 'lib', 'caps.node.ts'), 'abstract-level': levelOfBundlers, localdrive: join(own, 'localdrive.ts') },
         platform: 'node',
         define,
         outdir: join(dist, 'node'),
-        external: ['react', 'abstract-level'],
-        plugins: [engineBeside, platformOfNode, socketsInside, streamsAsModules, emitterAs('events.node.ts'), sources()]
+        external: ['react', '#abstract-level'],
+        plugins: [engineBeside, platformOfNode, levelByName, requiresAsImports, streamsAsModules, emitterAs('events.node.ts'), sources()]
       })
     ])
   } catch (error) {
@@ -198,19 +201,28 @@ const platformOfNode = {
   }
 }
 
-// What `ws` requires of Node it imports here: in a program that a bundler makes one module of, there is no `require`.
-const socketsInside = {
-  name: 'sockets-inside',
+// Node has the one that the application may use as well; the package's own names give bundlers ours.
+const levelByName = {
+  name: 'level-by-name',
   setup (build) {
-    build.onLoad({ filter: /\/node_modules\/ws\/lib\/[^/]+\.js$/ }, async ({ path }) => {
+    build.onResolve({ filter: /^abstract-level$/ }, ({ importer }) => importer === levelOfBundlers ? null : { path: '#abstract-level', external: true })
+  }
+}
+
+// What these require of Node they import here: in a program that a bundler makes one module of, there is no `require`.
+const requiresAsImports = {
+  name: 'requires-as-imports',
+  setup (build) {
+    build.onLoad({ filter: /\/node_modules\/(ws|abstract-level|level-supports|level-transcoder|maybe-combine-errors|module-error)\/.*\.js$/ }, async ({ path }) => {
       const imports = new Map()
+      const [folder, name] = /^.*\/node_modules\/([^/]+)/.exec(path)
       const code = (await readFile(path, 'utf8')).replace(/\brequire\('([^']+)'\)/g, (call, name) => {
         if (!isBuiltin(name)) return call
         if (!imports.has(name)) imports.set(name, `import node_${name} from 'node:${name}'`)
         return `node_${name}`
       })
-      const license = await readFile(join(dirname(path), '..', 'LICENSE'), 'utf8')
-      return { contents: [...imports.values(), `/*! ws\n${license}*/`, code].join('\n') }
+      const license = await readFile(firstOf(join(folder, 'LICENSE'), join(folder, 'LICENSE.md')), 'utf8')
+      return { contents: [...imports.values(), `/*! ${name}\n${license}*/`, code].join('\n') }
     })
   }
 }

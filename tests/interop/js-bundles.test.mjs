@@ -72,12 +72,9 @@ async function main () {
 main()
 `
 
-// abstract-level is CommonJS and requires `buffer`, which a module can only when it is given a `require`.
-const BANNER = "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url)"
-
-for (const [what, sources, expected, banner] of [
-  ['a program', [REQUIRES + PROGRAM, IMPORTS + PROGRAM], EXPECTED, ''],
-  ['a program with hypertab/level', [LEVEL_REQUIRES + LEVEL_PROGRAM, LEVEL_IMPORTS + LEVEL_PROGRAM], [1, ['a']], BANNER]
+for (const [what, sources, expected] of [
+  ['a program', [REQUIRES + PROGRAM, IMPORTS + PROGRAM], EXPECTED],
+  ['a program with hypertab/level', [LEVEL_REQUIRES + LEVEL_PROGRAM, LEVEL_IMPORTS + LEVEL_PROGRAM], [1, ['a']]]
 ]) {
   test(`esbuild makes one file of ${what}`, async (t) => {
     const { build } = await import('esbuild')
@@ -92,8 +89,7 @@ for (const [what, sources, expected, banner] of [
       for (const source of ['requires.cjs', 'imports.mjs']) {
         await t.test(`${source} for ${platform} as ${format}`, async () => {
           const outfile = join(folder, 'built', `${platform}-${format}-${source}.${format === 'esm' ? 'mjs' : 'cjs'}`)
-          const head = platform === 'node' && format === 'esm' && banner ? { banner: { js: banner } } : {}
-          await build({ absWorkingDir: folder, entryPoints: [source], bundle: true, platform, format, outfile, logLevel: 'error', ...head })
+          await build({ absWorkingDir: folder, entryPoints: [source], bundle: true, platform, format, outfile, logLevel: 'error' })
           const printed = await run('node', [outfile], { cwd: folder, capture: true })
           assert.deepEqual(JSON.parse(printed), expected)
         })
