@@ -130,14 +130,14 @@ export class RemoteSession {
     const target = args[0] as number
     // The link closed while this was on its way.
     if (name === 'openChannel' && !this.#handles.has(target)) return this.#tell(['channel-closed', target, makes[0]!])
+    // What is closed may be closed here already.
+    if (name === 'closeStore') return this.#closeStorage(target, makes[0]!)
+    if (name === 'closeCore') {
+      if (!this.#cores.has(target)) return this.#done(makes[0]!, null, undefined)
+      return this.#expect(makes[0]!, this.#closeCore(target), undefined)
+    }
     const real = args.map((arg, at) => method.handles.includes(at) ? this.#real(arg as number) : arg)
     switch (name) {
-      case 'closeStore': return this.#closeStorage(target, makes[0]!)
-      case 'closeCore': {
-        const core = this.#cores.get(target)
-        if (!core) return this.#done(makes[0]!, null, undefined)
-        return this.#expect(makes[0]!, this.#closeCore(target), undefined)
-      }
       case 'cancel': {
         const request = this.#requests.get(target)
         if (request !== undefined) call((engine) => { engine.cancel(request, args[1] as string | undefined) })
@@ -197,7 +197,7 @@ export class RemoteSession {
 
   #real (name: number): number {
     const real = this.#handles.get(name)
-    if (real === undefined) throw new Error('the handle is not known here')
+    if (real === undefined) throw new Error('there is no such thing, or it is closed')
     return real
   }
 
@@ -253,6 +253,7 @@ export class RemoteSession {
   #closeCore (name: number): RequestHandle {
     const { real, handler } = this.#cores.get(name)!
     this.#cores.delete(name)
+    this.#handles.delete(name)
     this.#dirty.delete(name)
     unlisten('core', real, handler)
     withdrawWishes(real, this)
@@ -306,8 +307,7 @@ export class RemoteSession {
     const other = this.#others.get(name)
     if (!other) return
     this.#others.delete(name)
-    // Of these there may be any number, and nobody names one again.
-    if (other.domain === 'link' || other.domain === 'question') this.#handles.delete(name)
+    this.#handles.delete(name)
     if (other.domain === 'link') {
       this.#linkNames.delete(other.real)
       for (const channel of this.#channels.get(name)?.values() ?? []) this.#handles.delete(channel)
@@ -413,10 +413,11 @@ export class RemoteSession {
 
   #closeStorage (store: number, request: number): void {
     const open = this.#storages.get(store)
+    const real = this.#handles.get(store)
     this.#storages.delete(store)
+    this.#handles.delete(store)
     if (!open) {
       // One in memory.
-      const real = this.#handles.get(store)
       if (real === undefined) return this.#done(request, null, undefined)
       return this.#expect(request, call((engine) => engine.closeStore(real)), undefined)
     }
