@@ -176,6 +176,8 @@ export class BlobWriteStream extends Writable {
   }
 }
 
+interface ReadStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+
 /** What both kinds of read streams share: a session of their own, which ends with them. */
 abstract class ReadStream extends Readable {
   readonly id: BlobId

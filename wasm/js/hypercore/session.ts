@@ -1,4 +1,7 @@
 // What a session of a core is: its fields, and how it opens and closes.
+//
+// Declarations keep the library: not every project has what `await using` needs.
+/// <reference lib="esnext.disposable" preserve="true" />
 
 import { HypercoreError } from '../errors.js'
 import { fromUtf8, isBytes } from '../support/bytes.js'
@@ -43,6 +46,9 @@ export type HypercoreEvents = {
   /** Nothing more can be stored; what is there can be read. */
   'storage-full': [error: Error]
 }
+
+/** For `await using`. */
+export interface Session extends AsyncDisposable {}
 
 /** What all sessions have: their place in a core, and their opening and closing. */
 export abstract class Session extends EventEmitter<HypercoreEvents> {

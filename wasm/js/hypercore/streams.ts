@@ -18,6 +18,9 @@ export interface ReadStreamOptions {
   timeout?: number
 }
 
+/** What the encoding of values makes of blocks. */
+export interface ReadStream { [Symbol.asyncIterator] (): AsyncIterator<any> }
+
 /** The blocks of a range, one a read. */
 export class ReadStream extends Readable {
   readonly core: Hypercore
@@ -80,6 +83,8 @@ export interface ByteStreamOptions {
   /** Blocks to fetch ahead. */
   prefetch?: number
 }
+
+export interface ByteStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
 
 /** A range of a core's bytes. */
 export class ByteStream extends Readable {

@@ -27,6 +27,8 @@ interface Page {
 /** Entries that are read at once. */
 const PAGE = 64
 
+export interface UserDataStream { [Symbol.asyncIterator] (): AsyncIterator<{ key: string, value: Uint8Array }> }
+
 /** Pieces of user data, in the order of their names. */
 export class UserDataStream extends Readable {
   readonly #state: State

@@ -1,9 +1,9 @@
 // A drive: files as entries of a Hyperbee, and their content in a second core.
 
-import type { Readable } from 'streamx'
-
 import { HypercoreError } from '../errors.js'
 import { Hyperbee } from '../hyperbee/hyperbee.js'
+import type { BeeStream } from '../hyperbee/iterators.js'
+import type { Watcher } from '../hyperbee/watchers.js'
 import { Hyperblobs } from '../hyperblobs/hyperblobs.js'
 import type { BlobId } from '../hyperblobs/hyperblobs.js'
 import type { Download as CoreDownload } from '../hypercore/download.js'
@@ -19,7 +19,7 @@ import { ChildStream, FilteredStream } from './listing.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
 import { mountValue, MountReader, type MountOptions } from './mounts.js'
 import type {
-  DownloadRange, DriveEntry, DriveStore, DriveValue, EntryOptions, FileOptions, HyperdriveOptions, ListOptions, ReadOptions, WaitOptions, WriteOptions
+  DownloadRange, DriveDifference, DriveEntry, DriveStore, DriveValue, EntryOptions, FileOptions, HyperdriveOptions, ListOptions, ReadOptions, WaitOptions, WriteOptions
 } from './options.js'
 import { FileReadStream, FileWriteStream } from './streams.js'
 
@@ -293,7 +293,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   }
 
   /** Pairs of snapshots whenever something in a folder has changed. */
-  watch (folder?: string): any {
+  watch (folder?: string): Watcher<Hyperdrive> {
     return this.db.watch(below(folderPath(folder)), {
       keyEncoding,
       map: (snapshot: Hyperbee) => this._makeCheckout(snapshot)
@@ -301,19 +301,19 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   }
 
   /** How the files of a folder differ from those of another version. */
-  diff (version: number, folder?: string | object | null, options?: object): Readable {
+  diff (version: number, folder?: string | object | null, options?: object): BeeStream<DriveDifference> {
     if (typeof folder === 'object' && folder && !options) return this.diff(version, null, folder)
-    return this.db.createDiffStream(version, below(folderPath(folder as string | null)), { ...options, keyEncoding }) as unknown as Readable
+    return this.db.createDiffStream(version, below(folderPath(folder as string | null)), { ...options, keyEncoding }) as BeeStream<any>
   }
 
   /** Entries by path, in order. */
-  entries (range?: PathRange | null, options?: WaitOptions & { ignore?: Ignore | null, [other: string]: any }): Readable {
-    const stream = this.db.createReadStream(range as any, { ...options, keyEncoding }) as unknown as Readable
-    return options?.ignore ? new FilteredStream(stream, toIgnoreFunction(options.ignore)) : stream
+  entries (range?: PathRange | null, options?: WaitOptions & { ignore?: Ignore | null, [other: string]: any }): BeeStream<DriveEntry> {
+    const stream = this.db.createReadStream(range as any, { ...options, keyEncoding }) as BeeStream<any>
+    return options?.ignore ? new FilteredStream(stream, toIgnoreFunction(options.ignore)) as BeeStream<any> : stream
   }
 
   /** The entries in a folder, and in all folders below it. */
-  list (folder?: string | ListOptions | null, options: ListOptions = {}): Readable {
+  list (folder?: string | ListOptions | null, options: ListOptions = {}): BeeStream<DriveEntry> {
     if (typeof folder === 'object' && folder !== null) return this.list(undefined, folder)
     const path = folderPath(folder)
     const given = options ?? {}
@@ -322,7 +322,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   }
 
   /** The names of what is directly in a folder. */
-  readdir (folder?: string | null, options?: WaitOptions): Readable {
+  readdir (folder?: string | null, options?: WaitOptions): BeeStream<string> {
     return this.#children(folderPath(folder), options, (name) => name, null)
   }
 
@@ -341,7 +341,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   async downloadDiff (version: number, folder?: string | object | null, options?: object): Promise<Download> {
     const downloads: CoreDownload[] = []
     try {
-      for await (const { left } of this.diff(version, folder, options) as AsyncIterable<{ left: DriveEntry | null }>) {
+      for await (const { left } of this.diff(version, folder, options)) {
         const blob = left?.value.blob
         if (!blob) continue
         const { core } = await this.getBlobs()
@@ -497,9 +497,9 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     await this.db.put(filePath(name), value, { keyEncoding })
   }
 
-  #children (folder: string, options: WaitOptions | undefined, pick: (name: string, entry: DriveEntry) => unknown, ignore: ((key: string) => boolean) | null): Readable {
+  #children (folder: string, options: WaitOptions | undefined, pick: (name: string, entry: DriveEntry) => unknown, ignore: ((key: string) => boolean) | null): BeeStream<any> {
     const peek = async (after: string) => await this.db.peek(below(folder, after), { ...options, keyEncoding }) as DriveEntry | null
-    return new ChildStream(folder, peek, pick, ignore)
+    return new ChildStream(folder, peek, pick, ignore) as BeeStream<any>
   }
 }
 

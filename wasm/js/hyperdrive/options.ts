@@ -56,6 +56,12 @@ export interface DriveEntry {
   value: DriveValue
 }
 
+/** How a file differs from another version: null where there is none. */
+export interface DriveDifference {
+  left: DriveEntry | null
+  right: DriveEntry | null
+}
+
 export interface WaitOptions {
   /** False to fail, or to return null, when a block is not here. */
   wait?: boolean

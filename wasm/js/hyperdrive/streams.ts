@@ -9,6 +9,8 @@ import type { DriveEntry, ReadOptions } from './options.js'
 
 type Done = (error: Error | null) => void
 
+export interface FileReadStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+
 /** The bytes of a file. */
 export class FileReadStream extends Readable {
   readonly #drive: Hyperdrive

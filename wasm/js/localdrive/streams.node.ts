@@ -25,6 +25,8 @@ export interface FileReadOptions {
   length?: number
 }
 
+export interface FileReadStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+
 export class FileReadStream extends Readable {
   readonly filename: string
   fd = 0
