@@ -1,5 +1,7 @@
 // What programs see of a drive at its edges: without peers, closed, in versions and batches, and what streams of files tell.
 
+import SubEncoder from 'sub-encoder'
+
 import { closed, outcome, outcomeOf } from './support/both.mjs'
 import { collect, sameDrives, write } from './support/drives.mjs'
 
@@ -124,6 +126,18 @@ sameDrives('lists with options of the bee', async ({ drive: open, note }) => {
   }
   const entry = await drive.entry('/a')
   note(await drive.entry(entry) === entry, await drive.get(entry), await drive.exists(entry), await drive.has('/b/'), await drive.has(''), await drive.has())
+})
+
+sameDrives('entries that another program wrote', async ({ drive: open, note }) => {
+  const drive = await open()
+  await drive.put('/file', 'x')
+  await drive.put('/other', 'yy')
+  const keyEncoding = new SubEncoder('files', 'utf-8')
+  for (const [name, value] of Object.entries({ '/none': {}, '/metadata': { metadata: 1 }, '/link': { linkname: '/file' }, '/wrong': { blob: { blockOffset: 'a' } } })) await drive.db.put(name, value, { keyEncoding })
+  for (const name of ['/none', '/metadata', '/link']) {
+    note(name, await drive.has(name), await drive.get(name), await collect(drive.createReadStream(name)), await drive.exists(name), await outcome(drive.download(name).done()))
+  }
+  note(await names(drive.list('/')), await drive.getBlobsLength(), await drive.getBlobsLength(3))
 })
 
 sameDrives('chains of links', async ({ drive: open, note }) => {

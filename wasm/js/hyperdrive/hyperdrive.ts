@@ -283,8 +283,9 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
       await bee.core.download({ start: 0, end: bee.core.length }).done()
       let length = 0
       for await (const { value } of bee.createReadStream() as AsyncIterable<{ value: DriveValue | null }>) {
-        const blob = value?.blob
-        if (blob) length = Math.max(length, blob.blockOffset + blob.blockLength)
+        const end = value?.blob ? value.blob.blockOffset + value.blob.blockLength : 0
+        // What is no number is no length: whoever wrote the drive may have said anything.
+        if (end > length) length = end
       }
       return length
     } finally {
@@ -366,7 +367,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   async has (path?: string): Promise<boolean> {
     const blobs = await this.getBlobs()
     const entry = !path || path.endsWith('/') ? null : await this.entry(path)
-    if (entry) return entry.value.blob !== null && await hasBlob(blobs, entry.value.blob)
+    if (entry) return !!entry.value.blob && await hasBlob(blobs, entry.value.blob)
     let isFolder = false
     for await (const { value } of this.list(path) as AsyncIterable<DriveEntry>) {
       isFolder = true
