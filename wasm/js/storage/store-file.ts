@@ -162,6 +162,6 @@ function notOne (): HypertabError {
   return new HypertabError('NOT_A_STORE', 'the file is no exported store')
 }
 
-export function damaged (): HypertabError {
-  return new HypertabError('FILE_DAMAGED', 'the file of the store is damaged, or ends early')
+export function damaged (cause?: unknown): HypertabError {
+  return new HypertabError('FILE_DAMAGED', 'the file of the store is damaged, or ends early', cause ? { cause } : {})
 }

@@ -31,7 +31,15 @@ export class StoreReader {
     return this.#discoveryKeys.length - (this.#core === null ? 0 : 1)
   }
 
-  async take ({ kind, value }: Frame): Promise<void> {
+  async take (frame: Frame): Promise<void> {
+    try {
+      await this.#take(frame)
+    } catch (error) {
+      throw UNTRUE.has((error as { code?: string }).code) ? damaged(error) : error
+    }
+  }
+
+  async #take ({ kind, value }: Frame): Promise<void> {
     if (this.#ended || this.#begun === (kind === 'store')) throw damaged()
     switch (kind) {
       case 'store':
@@ -165,6 +173,9 @@ async function give (from: Hypercore, to: Hypercore, wanted: ProofOptions): Prom
     if (!UNPROVEN.has((error as { code?: string }).code ?? '')) throw error
   }
 }
+
+/** What is said of a core, a proof or keys that are none; without a code, where they cannot be decoded. */
+const UNTRUE = new Set([undefined, 'INVALID_OPERATION', 'INVALID_CHECKSUM', 'INVALID_PROOF', 'INVALID_SIGNATURE', 'STORAGE_CONFLICT'])
 
 const UNPROVEN = new Set(['INVALID_OPERATION', 'INVALID_PROOF', 'INVALID_CHECKSUM', 'BLOCK_NOT_AVAILABLE', 'REQUEST_FAILED'])
 
