@@ -35,7 +35,7 @@ export class StoreReader {
     try {
       await this.#take(frame)
     } catch (error) {
-      throw UNTRUE.has((error as { code?: string }).code) ? damaged(error) : error
+      throw UNTRUE.test((error as { code?: string }).code ?? '') ? damaged(error) : error
     }
   }
 
@@ -170,14 +170,14 @@ async function give (from: Hypercore, to: Hypercore, wanted: ProofOptions): Prom
   try {
     await to.applyProof(await from.proof(wanted))
   } catch (error) {
-    if (!UNPROVEN.has((error as { code?: string }).code ?? '')) throw error
+    if (!UNPROVEN.test((error as { code?: string }).code ?? '')) throw error
   }
 }
 
 /** What is said of a core, a proof or keys that are none; without a code, where they cannot be decoded. */
-const UNTRUE = new Set([undefined, 'INVALID_OPERATION', 'INVALID_CHECKSUM', 'INVALID_PROOF', 'INVALID_SIGNATURE', 'STORAGE_CONFLICT'])
+const UNTRUE = /^$|^INVALID_|^STORAGE_CONFLICT$/
 
-const UNPROVEN = new Set(['INVALID_OPERATION', 'INVALID_PROOF', 'INVALID_CHECKSUM', 'BLOCK_NOT_AVAILABLE', 'REQUEST_FAILED'])
+const UNPROVEN = /^INVALID_(OPERATION|PROOF|CHECKSUM)$|^BLOCK_NOT_AVAILABLE$|^REQUEST_FAILED$/
 
 function decoded (proof: ProofFrame): Parameters<Hypercore['applyProof']>[0] {
   return { ...proof, manifest: null }
