@@ -1,0 +1,5 @@
+//! Bees over blocks of the log.
+
+mod hints;
+mod hostile;
+mod model;

@@ -1,0 +1,6 @@
+//! The replicator alone, without an engine.
+
+mod asking;
+mod hostile;
+mod serving;
+mod simulation;

@@ -1,0 +1,4 @@
+//! UDX in virtual time.
+
+mod fairness;
+mod simulation;
