@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import { bundleApi, shrinkBindings } from './lib/bundle.mjs'
-import { cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
+import { buildBindgen, cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
 import { Failure, main, root, run, say } from './lib/run.mjs'
 import { packageSizes, sizeTable } from './lib/sizes.mjs'
 import { ensureTools } from './setup.mjs'
@@ -30,8 +30,7 @@ export async function build () {
   say('building the engine for wasm')
   const input = await buildWasm()
   rmSync(dist, { recursive: true, force: true })
-  const bindgen = await cargoBuildProgram('hypertab-bindgen')
-  await run(bindgen, [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
+  await run(await buildBindgen(), [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
   checkImports()
   await shrinkBindings()
   await buildApi()
@@ -55,7 +54,7 @@ async function buildApi () {
 /** Builds the relay for real use and returns the path of the program. */
 export async function buildRelay () {
   say('building the relay')
-  return await cargoBuildProgram('hypertab-relay', ['--release'])
+  return await cargoBuildProgram('hypertab-relay', ['--release', '-p', 'hypertab-relay'])
 }
 
 /** Builds the demo page into web-demo/dist; the package must have been built. */

@@ -19,7 +19,7 @@ import { ensureBrowsers, ensureNetworkPrograms, ensureNode, ensureNpm, ensureRus
 const BARE_TARGETS = ['wasm32v1-none', 'thumbv7em-none-eabihf']
 
 /** Longest that one program of a suite may run, and longest that one JavaScript test file may. */
-const PROGRAM_MS = 30 * 60_000
+const PROGRAM_MS = 60 * 60_000
 const TEST_FILE_MS = 10 * 60_000
 
 /** How much of a failed suite's output is repeated at the end, in lines: of its end, and of each failure of a test file. */

@@ -28,9 +28,17 @@ export async function cargoBuild (args, env = {}) {
   return { executables, wasm }
 }
 
+/**
+ * Builds the program that makes a package of the engine, and returns its path. With the features that the whole workspace gives to what
+ * it depends on, as `cargo test --workspace --all-features` builds them: else both would build a copy of their own.
+ */
+export async function buildBindgen () {
+  return await cargoBuildProgram('hypertab-bindgen', ['--workspace', '--all-features'])
+}
+
 /** Builds one program of the workspace and returns its path. */
-export async function cargoBuildProgram (name, args = []) {
-  const { executables } = await cargoBuild(['-p', name, '--bin', name, ...args])
+export async function cargoBuildProgram (name, args) {
+  const { executables } = await cargoBuild(['--bin', name, ...args])
   const path = executables.get(name)
   if (!path) throw new Failure(`cargo built ${name} without saying where it put the program`)
   return path
@@ -74,7 +82,7 @@ export async function buildStorageSuite () {
   const input = wasm.find((file) => file.endsWith('hypertab_wasm.wasm'))
   if (!input) throw new Failure('cargo made no hypertab_wasm.wasm with the suite of storage backends')
   const folder = join(root, 'artifacts', 'storage-suite')
-  await run(await cargoBuildProgram('hypertab-bindgen'), [input, folder], { failure: 'wasm-bindgen refused the storage suite; it says why above' })
+  await run(await buildBindgen(), [input, folder], { failure: 'wasm-bindgen refused the storage suite; it says why above' })
   return folder
 }
 
