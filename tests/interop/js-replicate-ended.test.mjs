@@ -41,3 +41,51 @@ for (const event of ['handshake', 'open', 'connect']) {
     assert.deepEqual(await play(t, Hypertab, event), await play(t, Upstream, event))
   })
 }
+
+const ENDS = {
+  'is destroyed': (stream) => { stream.destroy() },
+  'is destroyed with an error': (stream) => { stream.destroy(new Error('enough')) },
+  'has its inner side destroyed': (stream) => { stream.noiseStream.destroy() },
+  'has its inner side destroyed with an error': (stream) => { stream.noiseStream.destroy(new Error('enough')) },
+  'is ended': (stream) => { stream.end() },
+  'gets what is no message': (stream) => { stream.write(Buffer.concat([Buffer.from([40, 0, 0]), Buffer.alloc(40, 9)])) }
+}
+
+// An error that nobody hears of would end the program.
+for (const [what, end] of Object.entries(ENDS)) {
+  test(`streams that are only piped, of which one ${what}`, async (t) => {
+    for (const [One, Other] of [[Upstream, Upstream], [Hypertab, Hypertab], [Hypertab, Upstream], [Upstream, Hypertab]]) {
+      for (const isOpen of [true, false]) {
+        // One of upstream's waits for good for the other end of what never opened.
+        if (!isOpen && One === Upstream && what === 'is ended') continue
+        const a = new One(temporaryFolder(t))
+        await a.append('block')
+        const b = new Other(temporaryFolder(t), a.key)
+        const [one, other] = [a.replicate(true), b.replicate(false)]
+        one.pipe(other).pipe(one)
+        if (isOpen) assert.equal(String(await b.get(0)), 'block')
+        const over = [one, other].map((stream) => new Promise((resolve) => { stream.on('close', resolve) }))
+        end(one)
+        await Promise.all(over)
+        assert.deepEqual([a.peers.length, b.peers.length], [0, 0])
+        await a.close()
+        await b.close()
+      }
+    }
+  })
+}
+
+test('what a stream tells as it opens', async (t) => {
+  const told = []
+  for (const Hypercore of [Upstream, Hypertab]) {
+    const [one, other] = [true, false].map((isInitiator) => Hypercore.createProtocolStream(isInitiator))
+    const events = []
+    for (const event of ['handshake', 'connect', 'open']) other.noiseStream.on(event, () => { events.push(event) })
+    one.pipe(other).pipe(one)
+    await new Promise((resolve) => { other.noiseStream.on('open', resolve) })
+    one.destroy()
+    await new Promise((resolve) => { other.on('close', resolve) })
+    told.push(events)
+  }
+  assert.deepEqual(told[1], told[0])
+})

@@ -29,6 +29,8 @@ export class Bridge extends Duplex {
   constructor (noiseStream: Connection) {
     super()
     this.noiseStream = noiseStream
+    // The stream within tells of it. Programs that only pipe this side are not ended by a transport that breaks.
+    this.on('error', () => {})
   }
 
   get publicKey (): Uint8Array | null {

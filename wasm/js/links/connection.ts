@@ -436,11 +436,11 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.emit('handshake')
     this.#bridge?.emit('handshake' as never)
     this.#resolveOpened(true)
-    this.#settleOpen(null)
     // Before, there was no link to ask, where it is this side that dialled.
     if (this.#reading) this.#askForMessages()
     this.#mux?.ready()
     this.emit('connect')
+    this.#settleOpen(null)
     this.#lookForDirect()
   }
 

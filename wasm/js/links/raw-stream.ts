@@ -37,7 +37,6 @@ export function joinTransport (transport: Transport, bridge: Bridge): void {
     finished = true
     transport.end()
   })
-  bridge.on('error', () => {})
   // What was ended both ways is still on its way out.
   bridge.on('close', () => { if (!ended || !finished) transport.destroy(getStreamError(bridge as never) ?? null) })
 }
