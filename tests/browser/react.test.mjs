@@ -105,6 +105,29 @@ test('a bee follows its range, and a drive its folder', async (t) => {
   assert.deepEqual(problems, [])
 })
 
+test('what could not be read is open again once it can be, also when it is the same as before', async (t) => {
+  const { page, problems } = await open(t)
+  await page.evaluate(() => {
+    globalThis.store = new app.Corestore('failing')
+    globalThis.hide = app.show('Files', { store })
+  })
+  await shows(page, '#drive', 'open ')
+
+  await page.evaluate(() => {
+    drive.list = () => { throw new Error('not to be read') }
+    drive.core.emit('append')
+  })
+  await shows(page, '#drive', 'failed ')
+  await page.evaluate(() => {
+    delete drive.list
+    drive.core.emit('append')
+  })
+  await shows(page, '#drive', 'open ')
+
+  await page.evaluate(() => { hide() })
+  assert.deepEqual(problems, [])
+})
+
 test('a swarm joins while it is shown, replicates, and shows the path; then it is gone', async (t) => {
   const { bootstrap } = await startTestnet(t)
   const relay = await startDemoRelay(t, bootstrap)

@@ -37,6 +37,7 @@ export class Lease<R, T extends object> {
   #resource: R | null = null
   #told: T
   #isReleased = false
+  #isFailed = false
   #stop: (() => void) | null = null
   #timer: ReturnType<typeof setTimeout> | undefined
   #reading: AbortController | null = null
@@ -67,8 +68,9 @@ export class Lease<R, T extends object> {
     if (this.#kind.isClosed(resource)) return this.#tell(resource, this.#told, { status: 'closed', error: null })
     Promise.resolve().then(() => this.#kind.read(resource, reading.signal)).then((told) => {
       if (reading.signal.aborted) return
-      if (isSame(told, this.#told) && this.#told !== this.#kind.nothing) return
+      if (isSame(told, this.#told) && this.#told !== this.#kind.nothing && !this.#isFailed) return
       this.#told = told
+      this.#isFailed = false
       this.#tell(resource, told, { status: 'open', error: null })
     }, (error) => {
       if (!reading.signal.aborted && !this.#kind.isClosed(resource)) this.#fail(error)
@@ -103,6 +105,7 @@ export class Lease<R, T extends object> {
   }
 
   #fail (error: unknown): void {
+    this.#isFailed = true
     if (!this.#isReleased) this.#tell(this.#resource, this.#told, { status: 'failed', error: error as Error })
   }
 }
