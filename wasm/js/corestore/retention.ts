@@ -44,7 +44,7 @@ export class Retention {
   #watched = new Map<Core, Hypercore>()
   #closed = false
 
-  constructor (store: Corestore, { limit }: RetentionOptions) {
+  constructor (store: Corestore, { limit }: RetentionOptions = { limit: NaN }) {
     if (!(limit >= 0)) throw new RangeError('the limit is a number of bytes')
     this.store = store
     this.limit = limit

@@ -108,6 +108,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
 
   constructor (core: Hypercore, options: HyperbeeOptions = {}) {
     super()
+    if (!core) throw new TypeError('a bee needs a core')
     const given: ViewOptions = options
     this.feed = core
     this.core = core

@@ -505,6 +505,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
 }
 
 function makeBee (key: Uint8Array | string | null | undefined, corestore: DriveStore, options: HyperdriveOptions): Hyperbee {
+  if (typeof corestore?.get !== 'function') throw new TypeError('a drive needs a Corestore')
   const core = corestore.get({
     ...(key ? { key } : { name: 'db' }),
     exclusive: true,

@@ -141,7 +141,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   /** Announces and looks up a topic of 32 bytes, until left. */
   join (topic: Uint8Array, options: JoinOptions = {}): PeerDiscovery {
     if (this.destroyed) throw new Error('Swarm destroyed')
-    if (!topic) throw new Error(MISSING_TOPIC)
+    if (topic?.byteLength !== 32) throw new Error(MISSING_TOPIC)
     const own = ownBytes(topic)
     const id = topicId(own)
     const before = this._discovery.get(id)
@@ -157,7 +157,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
 
   /** Looks for nobody else, and is found by nobody else. Connections stay. */
   async leave (topic: Uint8Array): Promise<void> {
-    if (!topic) throw new Error(MISSING_TOPIC)
+    if (topic?.byteLength !== 32) throw new Error(MISSING_TOPIC)
     const id = topicId(topic)
     const discovery = this._discovery.get(id)
     if (!discovery) return

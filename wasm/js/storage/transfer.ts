@@ -202,7 +202,8 @@ function bytesOf (file: StoreFileInput): AsyncIterable<Uint8Array> | Iterable<Ui
   if (typeof Response !== 'undefined' && file instanceof Response) return file.body === null ? [] : chunksOf(file.body)
   // Not every browser can iterate over one.
   if (file instanceof ReadableStream) return chunksOf(file)
-  return file as AsyncIterable<Uint8Array>
+  if (!file || typeof file !== 'object' || !(Symbol.asyncIterator in file || Symbol.iterator in file)) throw new TypeError('a store comes from a Blob, a Response, a stream or an iterable of bytes')
+  return file
 }
 
 /** Unlike a generator, it can be ended while it waits. */
