@@ -54,6 +54,7 @@ for (const [when, muxFirst] of [['before', true], ['after', false]]) {
       stream.heard = []
       stream.mux = Protomux.from(stream.noise ?? stream.raw.noiseStream)
       stream.chat = chat(stream.mux, stream === one ? 'one' : 'other', stream.heard)
+      note(stream.mux.opened({ protocol: 'chat', id: Buffer.from('room') }), stream.mux.opened({ protocol: 'other' }))
       if (muxFirst) stream.core.replicate(stream.noise)
     }
     one.chat.messages[0].send('at once')

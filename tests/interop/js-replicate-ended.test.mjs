@@ -75,6 +75,24 @@ for (const [what, end] of Object.entries(ENDS)) {
   })
 }
 
+test('a message beside the mux ends the stream', async (t) => {
+  for (const Hypercore of [Upstream, Hypertab]) {
+    const a = new Hypercore(temporaryFolder(t))
+    await a.append('block')
+    const b = new Hypercore(temporaryFolder(t), a.key)
+    const [one, other] = [a.replicate(true), b.replicate(false)]
+    one.pipe(other).pipe(one)
+    await b.get(0)
+    const over = [one, other].map((stream) => new Promise((resolve) => { stream.on('close', resolve) }))
+    // No peer understands it.
+    one.noiseStream.write(Buffer.from([0, 1, 255]))
+    await Promise.all(over)
+    assert.equal(String(await b.get(0)), 'block')
+    await a.close()
+    await b.close()
+  }
+})
+
 test('what a stream tells as it opens', async (t) => {
   const told = []
   for (const Hypercore of [Upstream, Hypertab]) {

@@ -305,6 +305,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   override _write (data: unknown, done: (error: Error | null) => void): void {
     const message = data as Uint8Array
     if (this.#link === null || this.#over) return done(new Error('Stream is closed'))
+    if (this.#mux !== null) return done(new Error('Messages of this stream are those of its mux'))
     this.#bytesWritten += message.byteLength
     const link = this.#link
     if (call((engine) => engine.linkSend(link, message)) === false) this.#drainDone = done

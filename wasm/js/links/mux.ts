@@ -165,9 +165,7 @@ export class Mux implements ChannelCarrier {
 
   /** Whether a channel of that name is open on this side. */
   opened ({ protocol = REPLICATION, id = null }: ChannelName): boolean {
-    const channel = this.getLastChannel({ protocol, id })
-    if (channel instanceof Channel) return channel.handle !== null
-    return channel !== null || (id !== null && REPLICATION_NAMES.includes(protocol) && this.#coreOf(id) !== null)
+    return this.getLastChannel({ protocol, id }) !== null || (id !== null && REPLICATION_NAMES.includes(protocol) && this.#coreOf(id) !== null)
   }
 
   /** The channel of a name that was made last: of a program, or of a core whose peer has opened it too. */
