@@ -38,7 +38,7 @@ import { root } from './run.mjs'
  * Where a relay is, where somebody is who asks to connect, and what an older relay does not know, are 0.6 kB of the engine; a relay at the end of a
  * stream, and what stands for a transport, are 0.5 kB of every part with a DHT.
  * Atoms that go on where their store moves to, and what came meanwhile, are 1.4 kB of every part with cores, and 0.7 of every other part with a store.
- * What newcomers get wrong is named in 0.1 kB of the index.
+ * What newcomers get wrong, and stores in memory that nobody holds, are 0.1 kB of the index each.
  * What a log still shares with what it was, when it was cut while its store moved, is 0.3 kB of every part with cores.
  * A stream over a transport of the program is 0.4 kB of every part with cores or streams.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB,
@@ -46,7 +46,7 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 340_300 },
-  index: { ceiling: 120_000 },
+  index: { ceiling: 120_100 },
   hypercore: { ceiling: 69_500 },
   corestore: { ceiling: 73_200 },
   hyperbee: { ceiling: 44_900 },

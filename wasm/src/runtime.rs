@@ -276,12 +276,18 @@ impl Runtime {
             let result =
                 self.backends.get_mut(&store).map_or(Some(Ok(())), |backend| backend.start_sync(done));
             if let Some(result) = result {
-                self.handle_synced(store, result);
+                self.synced(store, result);
             }
         }
     }
 
     fn handle_synced(&mut self, store: StoreId, result: Result<(), StorageFailure>) {
+        self.synced(store, result);
+        self.sync_stores();
+    }
+
+    // Begins no other sync: of stores in memory, which are synced at once, there may be thousands.
+    fn synced(&mut self, store: StoreId, result: Result<(), StorageFailure>) {
         match result {
             Ok(()) => self.barrier.handle_synced(store),
             Err(failure) => {
@@ -300,15 +306,10 @@ impl Runtime {
                 self.input(Input::Storage { store, outcome: barrier::stop(failure) });
             }
         }
-        self.let_out_held();
-        self.finish_closing(store);
-    }
-
-    fn let_out_held(&mut self) {
         while let Some(output) = self.barrier.poll_output() {
             self.let_out(output);
         }
-        self.sync_stores();
+        self.finish_closing(store);
     }
 
     fn let_out(&mut self, output: Output) {

@@ -427,9 +427,12 @@ export class Storage {
     try {
       const store = await open.call(this.#opener)
       this.#isOpen = this.#wasOpen = true
+      // Who listens is not kept: one in memory goes with whoever holds it.
+      const self = new WeakRef(this)
       listen('store', store, (_kind, rest) => {
         unlisten('store', store)
-        void this.#failed(rest[0] as Failure)
+        const storage = self.deref()
+        if (storage) void storage.#failed(rest[0] as Failure)
       })
       return store
     } catch (error) {
