@@ -62,7 +62,7 @@ export const limits = {
   level: { ceiling: 54_300 },
   react: { ceiling: 2_000 },
   inspector: { ceiling: 4_700 },
-  worker: { ceiling: 120_200 },
+  worker: { ceiling: 120_300 },
   'worker-host': { ceiling: 36_000 },
   'service-worker': { ceiling: 7_500 }
 }
