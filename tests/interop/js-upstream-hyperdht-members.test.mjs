@@ -209,10 +209,14 @@ test('a key pair without its secret is refused before anything is done with it',
   const topic = Buffer.alloc(32)
   const publicKey = Buffer.alloc(32, 1)
   const refused = { code: 'BAD_ARGUMENT', message: /without its secret/ }
+  const signing = { signAnnounce: () => Buffer.alloc(64), signUnannounce: () => Buffer.alloc(64) }
   assert.throws(() => node.connect(topic, { keyPair: { publicKey } }), refused)
   assert.throws(() => node.announce(topic, { publicKey }, []), refused)
+  node.announce(topic, { publicKey }, [], signing).destroy()
   assert.throws(() => node.lookupAndUnannounce(topic, { publicKey }), refused)
   await assert.rejects(node.unannounce(topic, { publicKey }), refused)
+  await node.unannounce(topic, { publicKey }, signing)
   await assert.rejects(node.createServer().listen({ publicKey }), refused)
+  await assert.rejects(node.createServer().listen({ publicKey }, signing), refused)
   assert.equal(node.listening.size, 0)
 })

@@ -6,6 +6,7 @@ import test from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import Upstream from 'hyperdht'
+import Persistent from 'hyperdht/lib/persistent.js'
 import { DHT } from 'hypertab'
 
 import { closed, outcomeOf as told } from './support/both.mjs'
@@ -225,7 +226,47 @@ test('what needs a socket of its own says so, and a relay that carries no values
 })
 
 /** Signs as upstream does, with upstream's own function. */
-async function signElsewhere (seq, value, keyPair) {
-  const { default: Persistent } = await import('hyperdht/lib/persistent.js')
+function signElsewhere (seq, value, keyPair) {
   return Persistent.signMutable(seq, value, keyPair)
 }
+
+sameNodes('announcements that are signed somewhere else', async ({ DHT, create, other, note }) => {
+  const node = create()
+  const owner = DHT.keyPair()
+  const { publicKey } = owner
+  const asked = new Set()
+  const signing = Object.fromEntries(['signAnnounce', 'signUnannounce'].map((name) => [name, async (target, token, id, record, keyPair) => {
+    const what = { ...record, peer: { ...record.peer, publicKey: record.peer.publicKey.equals(publicKey) } }
+    asked.add(`${name} ${target.equals(topic)} ${token.byteLength} ${id.byteLength} ${keyPair.publicKey.equals(publicKey)} ${keyPair.secretKey} ${JSON.stringify(what)}`)
+    return await Persistent[name](target, token, id, record, owner)
+  }]))
+  const topic = DHT.hash(text('signed elsewhere'))
+  const announced = async () => {
+    for await (const { peers } of other.lookup(topic)) if (peers.some((peer) => peer.publicKey.equals(publicKey))) return true
+    return false
+  }
+
+  await node.announce(topic, { publicKey }, [{ host: '1.2.3.4', port: 5 }], { clear: true, bump: 7, ...signing }).finished()
+  note([...asked], await announced())
+  asked.clear()
+  await node.unannounce(topic, { publicKey }, signing)
+  note([...asked].length > 0, [...asked].every((what) => what.startsWith('signUnannounce true')), await announced())
+  note(await told(() => node.announce(topic, { publicKey }, [], { signAnnounce: () => { throw new Error('not today') } }).finished()), await announced())
+  await node.announce(topic, { publicKey }, [], signing).finished()
+  note(await told(() => node.unannounce(topic, { publicKey }, { signUnannounce: () => { throw new Error('not today') } })), await announced())
+  const server = node.createServer()
+  const served = []
+  await server.listen(owner, {
+    signAnnounce: (target, ...rest) => {
+      served.push(target.equals(DHT.hash(publicKey)))
+      return Persistent.signAnnounce(target, ...rest)
+    }
+  })
+  let found = 0
+  for await (const { peer } of other.findPeer(publicKey)) if (peer.publicKey.equals(publicKey)) found++
+  note(served.length > 0, served.every(Boolean), found > 0)
+  await server.close()
+  found = 0
+  for await (const { peer } of other.findPeer(publicKey)) if (peer.publicKey.equals(publicKey)) found++
+  note(found)
+})

@@ -339,13 +339,15 @@ export interface Engine {
   relayLookup (relay: RelayHandle, topic: Uint8Array): RequestHandle
   relayAnnounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array, clears: boolean, bump: number, relayAddresses: Uint8Array): RequestHandle
   relayUnannounce (relay: RelayHandle, topic: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): RequestHandle
+  /** Answers an event that asks for a signature; an empty one when nobody signs. */
+  relaySigned (relay: RelayHandle, id: number, signature: Uint8Array): void
   /** Asks the nodes of the DHT closest to a target; events say what they answer. */
   relayAsk (relay: RelayHandle, internal: boolean, writes: boolean, command: number, target: Uint8Array, value?: Uint8Array): QuestionHandle
   /** Writes to a node whose answer is among the closest, by the number of the answer; an event says what became of it. */
   writeToReply (question: QuestionHandle, reply: number, command: number, value: Uint8Array): void
   closeQuestion (question: QuestionHandle): void
   relayConnect (relay: RelayHandle, remotePublicKey: Uint8Array, publicKey: Uint8Array, secretKey: Uint8Array): LinkHandle
-  relayListen (relay: RelayHandle, publicKey: Uint8Array, secretKey: Uint8Array, firewall?: boolean): ServerHandle
+  relayListen (relay: RelayHandle, publicKey: Uint8Array, secretKey: Uint8Array, firewall?: boolean, elsewhere?: boolean): ServerHandle
   closeServer (server: ServerHandle): RequestHandle
   acceptConnection (handshake: number): void
   denyConnection (handshake: number): void

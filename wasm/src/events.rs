@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use hypertab_core::collections::BTreeMap;
-use hypertab_core::dht_relay::messages::{LookupResult, Node};
+use hypertab_core::dht_relay::messages::{LookupResult, Node, SignRequest};
 use hypertab_core::dht_relay::queries::{Reply, WriteEnd};
 use hypertab_core::engine::{
     ApplyError, CloseReason, CoreId, Error, Event, LinkId, LinkPath, RelayEvent, RepairStage, Response,
@@ -224,6 +224,14 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
             let nodes: Array = nodes.into_iter().map(address).collect();
             event!("query-closest", number(request.0), nodes)
         }
+        RelayEvent::SignQuery { request, record, is_unannounce } => {
+            let [token, node, nodes] = signed_parts(&record);
+            event!("query-sign", number(request.0), record.id, is_unannounce, token, node, nodes)
+        }
+        RelayEvent::SignServer { server, record, is_unannounce } => {
+            let [token, node, nodes] = signed_parts(&record);
+            event!("server-sign", server.0, record.id, is_unannounce, token, node, nodes)
+        }
         RelayEvent::Reply { question, reply: answer } => {
             event!("question-reply", question.0, reply(&answer))
         }
@@ -256,6 +264,12 @@ fn relay_event(event: RelayEvent) -> Option<JsValue> {
         RelayEvent::ServerClosed { server } => event!("server-closed", server.0, JsValue::NULL),
         _ => return None,
     })
+}
+
+/// The token and id of the node that a record is for, and the addresses in it.
+fn signed_parts(record: &SignRequest) -> [JsValue; 3] {
+    let nodes: Array = record.relay_addresses.iter().copied().map(address).collect();
+    [bytes(&record.token).into(), bytes(&record.node_id).into(), nodes.into()]
 }
 
 /// What upstream calls it: wrong bytes are told from wrong signatures by what was sent.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddrV4;
 
+use hypertab_core::dht_relay::Signer;
 use hypertab_core::dht_relay::queries::{AnnounceTerms, Question};
 use hypertab_core::engine::{IncomingId, LinkId, QuestionId, RelayId, ServerId};
 use wasm_bindgen::prelude::*;
@@ -74,18 +75,26 @@ pub fn relay_lookup(relay: u32, topic: &[u8]) -> Result<f64, JsError> {
     command(|runtime| runtime.engine.lookup(RelayId(relay), topic, now())).map(|request| number(request.0))
 }
 
-/// Stores our record under a topic. Of the addresses each has six bytes: four of the host, two of the port, little-endian.
+/// Who signs: we, or with an empty secret whoever has it.
+fn signer(public_key: &[u8], secret_key: &[u8]) -> Result<Signer, JsError> {
+    if secret_key.is_empty() {
+        return Ok(Signer::Elsewhere(fixed(public_key, "publicKey")?));
+    }
+    Ok(Signer::Here(secret(secret_key)?))
+}
+
+/// Stores our record under a topic. With an empty secret, events ask for signatures. Of the addresses each has six bytes: four of the host, two of the port, little-endian.
 #[wasm_bindgen(js_name = relayAnnounce)]
 pub fn relay_announce(
     relay: u32,
     topic: &[u8],
-    _public_key: &[u8],
+    public_key: &[u8],
     secret_key: &[u8],
     clears: bool,
     bump: f64,
     relay_addresses: &[u8],
 ) -> Result<f64, JsError> {
-    let (topic, pair) = (fixed(topic, "topic")?, secret(secret_key)?);
+    let (topic, signer) = (fixed(topic, "topic")?, signer(public_key, secret_key)?);
     let (addresses, _) = relay_addresses.as_chunks();
     let address = |[a, b, c, d, low, high]: &[u8; 6]| {
         SocketAddrV4::new([*a, *b, *c, *d].into(), u16::from_le_bytes([*low, *high]))
@@ -93,7 +102,7 @@ pub fn relay_announce(
     // A number beyond the range becomes the end of it.
     let terms =
         AnnounceTerms { clears, bump: bump as u64, relay_addresses: addresses.iter().map(address).collect() };
-    command(|runtime| runtime.engine.announce(RelayId(relay), topic, &pair, terms, now()))
+    command(|runtime| runtime.engine.announce(RelayId(relay), topic, signer, terms, now()))
         .map(|request| number(request.0))
 }
 
@@ -102,11 +111,11 @@ pub fn relay_announce(
 pub fn relay_unannounce(
     relay: u32,
     topic: &[u8],
-    _public_key: &[u8],
+    public_key: &[u8],
     secret_key: &[u8],
 ) -> Result<f64, JsError> {
-    let (topic, pair) = (fixed(topic, "topic")?, secret(secret_key)?);
-    command(|runtime| runtime.engine.unannounce(RelayId(relay), topic, &pair, now()))
+    let (topic, signer) = (fixed(topic, "topic")?, signer(public_key, secret_key)?);
+    command(|runtime| runtime.engine.unannounce(RelayId(relay), topic, signer, now()))
         .map(|request| number(request.0))
 }
 
@@ -155,17 +164,29 @@ pub fn relay_connect(
     command(|runtime| runtime.engine.connect(RelayId(relay), remote, &pair, now())).map(|link: LinkId| link.0)
 }
 
-/// Listens on a key. With `firewall`, an event asks about each peer.
+/// Answers an event that asks for a signature; an empty one when nobody signs.
+#[wasm_bindgen(js_name = relaySigned)]
+pub fn relay_signed(relay: u32, id: u32, signature: &[u8]) -> Result<(), JsError> {
+    with(|runtime| runtime.engine.signed(RelayId(relay), id, signature.try_into().ok()))
+}
+
+/// Listens on a key. With `firewall`, an event asks about each peer; with `elsewhere`, about each signature.
 #[wasm_bindgen(js_name = relayListen)]
 pub fn relay_listen(
     relay: u32,
     _public_key: &[u8],
     secret_key: &[u8],
     firewall: Option<bool>,
+    elsewhere: Option<bool>,
 ) -> Result<u32, JsError> {
     let pair = secret(secret_key)?;
-    command(|runtime| runtime.engine.listen(RelayId(relay), &pair, firewall.unwrap_or(false)))
-        .map(|server| server.0)
+    command(|runtime| {
+        let server = runtime.engine.listen(RelayId(relay), &pair, firewall.unwrap_or(false))?;
+        if elsewhere == Some(true) {
+            runtime.engine.sign_elsewhere(server);
+        }
+        Ok(server.0)
+    })
 }
 
 /// Stops to listen. Returns the request.

@@ -38,8 +38,8 @@ pub use backend::Counters;
 #[cfg(feature = "dht")]
 pub use bridge::{Bridge, BridgeEvent, BridgeOptions, Figures, LinkId};
 pub use client::{
-    Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryError, QueryId, ServerId, StreamError,
-    StreamId,
+    Client, ClientEvent, Failure, IncomingId, MAX_STREAM_QUEUE, QueryError, QueryId, ServerId, Signee,
+    Signer, StreamError, StreamId,
 };
 pub use credit::{CREDIT_PROTOCOL, Credit};
 #[cfg(feature = "dht")]

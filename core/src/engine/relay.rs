@@ -13,7 +13,7 @@ use crate::crypto::KeyPair;
 use crate::dht_relay::detour::Detour;
 use crate::dht_relay::queries::{AnnounceTerms, QUERY_PROTOCOL, Question};
 use crate::dht_relay::resume::RESUME_PROTOCOL;
-use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryId, StreamId};
+use crate::dht_relay::{self, Client, ClientEvent, Credit, QueryId, Signee, Signer, StreamId};
 use crate::id::PublicKey;
 use crate::noise::Session;
 use crate::protomux::{ChannelId, MuxEvent, OpenChannel};
@@ -174,11 +174,12 @@ impl Engine {
         &mut self,
         relay: RelayId,
         topic: [u8; 32],
-        key_pair: &KeyPair,
+        signer: impl Into<Signer>,
         terms: AnnounceTerms,
         now: Instant,
     ) -> Result<RequestId, Misuse> {
-        self.query(relay, |client| client.announce(topic, key_pair, terms, now))
+        let signer = signer.into();
+        self.query(relay, |client| client.announce(topic, signer, terms, now))
     }
 
     /// Removes the record of `key_pair` from a topic. Results as for [`lookup`](Self::lookup).
@@ -190,10 +191,11 @@ impl Engine {
         &mut self,
         relay: RelayId,
         topic: [u8; 32],
-        key_pair: &KeyPair,
+        signer: impl Into<Signer>,
         now: Instant,
     ) -> Result<RequestId, Misuse> {
-        self.query(relay, |client| client.unannounce(topic, key_pair, now))
+        let signer = signer.into();
+        self.query(relay, |client| client.unannounce(topic, signer, now))
     }
 
     /// Dials a peer as `key_pair`. Cores can be attached at once; [`Event::LinkOpened`] or [`Event::LinkClosed`]
@@ -231,6 +233,22 @@ impl Engine {
         self.servers.insert(id, (relay, server));
         self.dirty_relays.insert(relay);
         Ok(id)
+    }
+
+    /// Asks for the signatures of a server from here on: [`RelayEvent::SignServer`] brings each.
+    pub fn sign_elsewhere(&mut self, server: ServerId) {
+        let Some((relay, server)) = self.servers.get(&server).copied() else { return };
+        if let Some(entry) = self.relays.get_mut(&relay) {
+            entry.client.sign_elsewhere(server);
+        }
+    }
+
+    /// Answers what was to be signed, by the id of the record; `None` when nobody signs.
+    pub fn signed(&mut self, relay: RelayId, id: u32, signature: Option<[u8; 64]>) {
+        if let Some(entry) = self.relays.get_mut(&relay) {
+            entry.client.signed(id, signature);
+            self.dirty_relays.insert(relay);
+        }
     }
 
     /// Stops to listen; open links stay. Answered with [`Response::Done`].
@@ -487,6 +505,16 @@ impl Engine {
             ClientEvent::Finished { query } => {
                 if let Some(request) = entry.queries.remove(&query) {
                     self.answer(request, Ok(Response::Done));
+                }
+            }
+            ClientEvent::Sign { signee: Signee::Query(query), request: record, is_unannounce } => {
+                if let Some(request) = entry.queries.get(&query).copied() {
+                    self.emit(Event::Relay(RelayEvent::SignQuery { request, record, is_unannounce }));
+                }
+            }
+            ClientEvent::Sign { signee: Signee::Server(server), request: record, is_unannounce } => {
+                if let Some(server) = server_id(entry, server) {
+                    self.emit(Event::Relay(RelayEvent::SignServer { server, record, is_unannounce }));
                 }
             }
             ClientEvent::Reply { query, reply } => {

@@ -2,7 +2,7 @@
 
 import { DHTError, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { isReady, ready, Request } from '../runtime.js'
+import { isReady, ready } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
 import { hash, keyPair as createKeyPair } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
@@ -15,7 +15,8 @@ import { Announcement, type QueriedNode, Query, type QueryOptions, type QueryRes
 import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, encodeAddresses } from './records.js'
 import { ANY_HOST, RelayClient } from './relay.js'
 import { isMessageStream, type MessageStream } from './stream-socket.js'
-import { needsSecret, Server, type ServerKeys, type ServerOptions } from './server.js'
+import { Server, type ServerKeys, type ServerOptions } from './server.js'
+import { needsSecret, RecordSigning, type SigningOptions } from './signing.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
 
 export type DHTEvents = {
@@ -339,29 +340,26 @@ export class DHT extends EventEmitter<DHTEvents> {
   /** Says that a key serves a topic; also looks it up. Without addresses, a key that is listened on is reached through those of its server. */
   announce (topic: Uint8Array, keyPair: ServerKeys, relayAddresses?: Address[] | null, options: AnnounceOptions = {}): Announcement {
     if (this.destroyed) throw new Error('Node destroyed')
-    needsSecret(keyPair)
     const { clear = false, bump = 0 } = options
+    const signing = RecordSigning.of(topic, keyPair, options, bump)
     // The relay knows those of a server, and when they change.
     const isOwn = [...this.listening].some((server) => server.relayAddresses === relayAddresses)
     const addresses = encodeAddresses(isOwn ? [] : relayAddresses ?? [])
     return new Announcement(this, (engine, relay) => {
-      return engine.relayAnnounce(relay, topic, keyPair.publicKey, keyPair.secretKey, clear, bump || 0, addresses)
-    })
+      return engine.relayAnnounce(relay, topic, keyPair.publicKey, signing ? ELSEWHERE : keyPair.secretKey, clear, bump || 0, addresses)
+    }, signing)
   }
 
-  async unannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Promise<void> {
-    needsSecret(keyPair)
-    const relay = this.relay.handle
+  async unannounce (topic: Uint8Array, keyPair: ServerKeys, options: SigningOptions = {}): Promise<void> {
+    const signing = RecordSigning.of(topic, keyPair, options)
     // Without a relay nothing can be withdrawn; announcements expire.
-    if (relay === null) return
-    await new Request((engine) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey)).promise
+    if (this.relay.handle !== null) await this.#unannounce(topic, keyPair, signing).finished()
   }
 
   /** Looks a topic up, and ends once what was announced there is taken back. */
-  lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, _options?: unknown): Announcement {
+  lookupAndUnannounce (topic: Uint8Array, keyPair: ServerKeys, options: SigningOptions = {}): Announcement {
     if (this.destroyed) throw new Error('Node destroyed')
-    needsSecret(keyPair)
-    return new Announcement(this, (engine, relay) => engine.relayUnannounce(relay, topic, keyPair.publicKey, keyPair.secretKey))
+    return this.#unannounce(topic, keyPair, RecordSigning.of(topic, keyPair, options))
   }
 
   /** The value with this hash, from the first node that has it; null when none has. */
@@ -464,6 +462,12 @@ export class DHT extends EventEmitter<DHTEvents> {
     return await run()
   }
 
+  #unannounce (topic: Uint8Array, keyPair: ServerKeys, signing: RecordSigning | null): Announcement {
+    return new Announcement(this, (engine, relay) => {
+      return engine.relayUnannounce(relay, topic, keyPair.publicKey, signing ? ELSEWHERE : keyPair.secretKey)
+    }, signing)
+  }
+
   #query<T> (target: Uint8Array, command: number, value: Uint8Array | null, options: QueryOptions<T>, name: string): Query<T> {
     if (this.destroyed) throw new Error('Node destroyed')
     return new Query(this, target, false, command, value, options, name)
@@ -523,8 +527,11 @@ export interface Plugin {
   onregister (dht: DHT): void
 }
 
+/** In place of a secret that is not here. */
+const ELSEWHERE = new Uint8Array(0)
+
 /** How something is announced. */
-export interface AnnounceOptions {
+export interface AnnounceOptions extends SigningOptions {
   /** Whether what the key announced before is taken back first. */
   clear?: boolean
   /** Asks for attention to the topic: milliseconds of the epoch. */

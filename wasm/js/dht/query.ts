@@ -9,6 +9,7 @@ import { call, listen, Request, unlisten } from '../runtime.js'
 import { compare, toHex } from '../support/bytes.js'
 import { type Address, type AnnouncedPeer, COMMANDS, nodeId } from './records.js'
 import type { RelayClient } from './relay.js'
+import type { RecordSigning } from './signing.js'
 
 export type { AnnouncedPeer } from './records.js'
 
@@ -102,6 +103,9 @@ abstract class Search extends Readable {
 
   protected abstract run (): Promise<void>
 
+  /** A node is to get something signed. */
+  protected sign (_relay: RelayHandle, _rest: unknown[]): void {}
+
   /** Asks in the words of upstream's relay protocol, in which the relay searches and tells what it finds of a topic. */
   protected async askOfTopic (relays: RelayClient, relay: RelayHandle, command: (engine: Engine) => number): Promise<void> {
     const request = new Request(command)
@@ -111,7 +115,12 @@ abstract class Search extends Readable {
       request.cancel()
     }
     this.once('close', stop)
-    listen('query', request.id, (kind, [raw]) => {
+    listen('query', request.id, (kind, rest) => {
+      const [raw] = rest
+      if (kind === 'query-sign') {
+        this.sign(relay, rest)
+        return
+      }
       if (kind === 'query-closest') {
         this.closestReplies = (raw as Address[]).map((node) => found.get(`${node.host}:${node.port}`) ?? unheard(node))
         return
@@ -287,22 +296,29 @@ export class Query<T = unknown> extends Search {
   }
 }
 
-/** An announcement, or its opposite, which the relay makes and this side signs. */
+/** An announcement, or its opposite, which the relay makes and this side, or whoever has the key, signs. */
 export class Announcement extends Search {
   #relays
   #command
+  #signing
 
   /** @internal */
-  constructor (dht: QueryNode, command: (engine: Engine, relay: RelayHandle) => number) {
+  constructor (dht: QueryNode, command: (engine: Engine, relay: RelayHandle) => number, signing: RecordSigning | null = null) {
     super(dht)
     this.#relays = dht.relay
     this.#command = command
+    this.#signing = signing
+  }
+
+  protected override sign (relay: RelayHandle, rest: unknown[]): void {
+    void this.#signing?.answer(relay, rest)
   }
 
   protected async run (): Promise<void> {
     const relay = await this.#relays.connected()
     if (this.destroying) return
     await this.askOfTopic(this.#relays, relay, (engine) => this.#command(engine, relay))
+    this.#signing?.check()
     this.push(null)
   }
 }

@@ -26,6 +26,8 @@ export const COMMANDS = {
   FIND_NODE: 2,
   FIND_PEER: 2,
   LOOKUP: 3,
+  ANNOUNCE: 4,
+  UNANNOUNCE: 5,
   MUTABLE_PUT: 6,
   MUTABLE_GET: 7,
   IMMUTABLE_PUT: 8,
@@ -105,18 +107,28 @@ export function encodeSeq (seq: number): Uint8Array {
 
 /** Signs a value as its owner. */
 export function signMutable (seq: number, value: Uint8Array, { secretKey }: { secretKey: Uint8Array }): Uint8Array {
-  return look((engine) => engine.sign(signable(seq, value), secretKey))
+  return look((engine) => engine.sign(signableValue(seq, value), secretKey))
+}
+
+/** Signs a record for the node with an id, which has given out the token; with a target and the command that stores it or takes it back. */
+export function signRecord (command: number, target: Uint8Array, token: Uint8Array, id: Uint8Array, record: AnnouncedPeer, secretKey: Uint8Array): Uint8Array {
+  const bytes = signable(command, [target, id, token, encodeValue(peer, record)])
+  return look((engine) => engine.sign(bytes, secretKey))
 }
 
 export function verifyMutable (signature: Uint8Array, seq: number, value: Uint8Array, publicKey: Uint8Array): boolean {
-  return look((engine) => engine.verify(signable(seq, value), signature, publicKey))
+  return look((engine) => engine.verify(signableValue(seq, value), signature, publicKey))
 }
 
-let ofMutables: Uint8Array | undefined
+function signableValue (seq: number, value: Uint8Array): Uint8Array {
+  return signable(COMMANDS.MUTABLE_PUT, [encodeValue(uint, seq), encodeValue(buffer, value)])
+}
 
-function signable (seq: number, value: Uint8Array): Uint8Array {
-  ofMutables ??= namespaces('hyperswarm/dht', COMMANDS.MUTABLE_PUT + 1)[COMMANDS.MUTABLE_PUT]!
-  return concat([ofMutables, hash([encodeValue(uint, seq), encodeValue(buffer, value)])])
+let ofCommands: Uint8Array[] | undefined
+
+function signable (command: number, parts: Uint8Array[]): Uint8Array {
+  ofCommands ??= namespaces('hyperswarm/dht', COMMANDS.MUTABLE_PUT + 1)
+  return concat([ofCommands[command]!, hash(parts)])
 }
 
 export function stateOf (bytes: Uint8Array): { start: number, end: number, buffer: Uint8Array } {

@@ -1,10 +1,10 @@
 // A key that others can connect to.
 
 import type { Failure, ServerHandle } from '../binding.js'
-import { DHTError, fromFailure, HypercoreError, HypertabError } from '../errors.js'
+import { DHTError, fromFailure, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call, listen, request, unlisten } from '../runtime.js'
-import { equal, isBytes } from '../support/bytes.js'
+import { equal } from '../support/bytes.js'
 import { hash } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { Connection } from '../links/connection.js'
@@ -12,6 +12,7 @@ import type { DHT } from './dht.js'
 import { decodePayload, type NoisePayload } from './payload.js'
 import type { ConnectionPool } from './pool.js'
 import type { Address } from './records.js'
+import { needsSecret, RecordSigning, type SigningOptions } from './signing.js'
 
 export type ServerEvents = {
   listening: []
@@ -58,6 +59,7 @@ export class Server extends EventEmitter<ServerEvents> {
   relayAddresses: Address[] = []
   #isListening = false
   #keyPair: ServerKeys | null = null
+  #signing: RecordSigning | null = null
   #handle: ServerHandle | null = null
   #listening: Promise<void> | null = null
   #closing: Promise<void> | null = null
@@ -90,14 +92,14 @@ export class Server extends EventEmitter<ServerEvents> {
   }
 
   /** Resolves when the key can be found. */
-  async listen (keyPair?: ServerKeys | null): Promise<this> {
+  async listen (keyPair?: ServerKeys | null, options: SigningOptions = {}): Promise<this> {
     if (this.#listening !== null) throw DHTError.ALREADY_LISTENING()
     if (this.dht.destroyed) throw DHTError.NODE_DESTROYED()
     if (this.#closing) return this
     if (keyPair) needsSecret(keyPair)
     this.dht.listening.add(this)
     this.#isListening = true
-    this.#listening = this.#listen(keyPair ?? null)
+    this.#listening = this.#listen(keyPair ?? null, options)
     try {
       await this.#listening
     } catch (error) {
@@ -137,9 +139,12 @@ export class Server extends EventEmitter<ServerEvents> {
     const relay = this.dht.relay.handle
     if (relay === null || this.#keyPair === null || this.closed || this.suspended || this.#handle !== null) return
     const { publicKey, secretKey } = this.#keyPair
-    const handle = call((engine) => engine.relayListen(relay, publicKey, secretKey, this.firewall !== letIn))
+    const handle = call((engine) => engine.relayListen(relay, publicKey, secretKey, this.firewall !== letIn, this.#signing !== null))
     this.#handle = handle
-    listen('server', handle, (kind, rest) => { this.#onevent(handle, kind, rest) })
+    listen('server', handle, (kind, rest) => {
+      if (kind === 'server-sign') void this.#signing?.answer(relay, rest)
+      else this.#onevent(handle, kind, rest)
+    })
   }
 
   /** @internal The relay is gone, and with it what listened there. */
@@ -149,13 +154,14 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#isListening = false
   }
 
-  async #listen (keyPair: ServerKeys | null): Promise<void> {
+  async #listen (keyPair: ServerKeys | null, options: SigningOptions): Promise<void> {
     const keys = keyPair ?? await this.dht.keys()
     for (const { publicKey } of this.dht.listening) {
       if (publicKey && equal(publicKey, keys.publicKey)) throw DHTError.KEYPAIR_ALREADY_USED()
     }
     this.#keyPair = keys
     this.target = hash(keys.publicKey)
+    this.#signing = RecordSigning.of(this.target, keys, options)
     this.pool?.attachServer(this)
     const listening = new Promise<void>((resolve, reject) => {
       const done = () => {
@@ -244,11 +250,6 @@ export class Server extends EventEmitter<ServerEvents> {
       else engine.acceptConnection(handshake)
     })
   }
-}
-
-/** Refuses a key pair with which nothing can be signed: that is done here, and with nobody's help. */
-export function needsSecret ({ secretKey }: ServerKeys): void {
-  if (!isBytes(secretKey)) throw HypercoreError.BAD_ARGUMENT('a key pair without its secret can neither sign nor shake hands, which is done here: give keyPair.secretKey')
 }
 
 function letIn (): boolean {

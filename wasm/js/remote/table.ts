@@ -22,7 +22,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
     resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
     coreSetRecovering coreRelease coreGuard coreAdmit corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkHalfEnded linkReadMessages linkStopMessages linkStartChannels
     closeLink breakLink finishLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay resumeRelay interruptRelay relayPing acceptConnection coreTellSignature
-    denyConnection cancel writeToReply closeQuestion expectDirect openDirect directBytes closeDirect`),
+    denyConnection relaySigned cancel writeToReply closeQuestion expectDirect openDirect directBytes closeDirect`),
   ...methods('nothing', both, 'attach detach closeChannel coreCloseSnapshot'),
   ...methods('request', first, `
     closeStore suspendStore storeSeed storeDefaultCore storeAlias storeForget storeTakeIn storeDropIncoming storeInfos storeCores storeAliases storeGroup

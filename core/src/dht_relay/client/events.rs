@@ -7,9 +7,10 @@ use core::net::SocketAddrV4;
 
 use bytes::Bytes;
 
-use super::super::messages::LookupResult;
+use super::super::messages::{LookupResult, SignRequest};
 use super::super::queries::{Reply, WriteEnd};
 use crate::compact_encoding::DecodeError;
+use crate::crypto::KeyPair;
 use crate::noise::Session;
 use crate::time::Duration;
 
@@ -28,6 +29,40 @@ pub struct ServerId(pub u32);
 /// Names a peer that asks to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IncomingId(pub u32);
+
+/// Who signs for a record.
+#[derive(Clone, Debug)]
+pub enum Signer {
+    /// The client.
+    Here(KeyPair),
+    /// Whoever has the secret of this public key: [`ClientEvent::Sign`] asks for each signature.
+    Elsewhere([u8; 32]),
+}
+
+impl Signer {
+    /// Returns the key that signatures are of.
+    pub fn public_key(&self) -> [u8; 32] {
+        match self {
+            Self::Here(key_pair) => key_pair.public_key,
+            Self::Elsewhere(public_key) => *public_key,
+        }
+    }
+}
+
+impl From<&KeyPair> for Signer {
+    fn from(key_pair: &KeyPair) -> Self {
+        Self::Here(key_pair.clone())
+    }
+}
+
+/// What is signed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signee {
+    /// An announcement, or its opposite.
+    Query(QueryId),
+    /// A key that is listened on.
+    Server(ServerId),
+}
 
 /// What a client tells its owner.
 #[derive(Clone, Debug)]
@@ -60,6 +95,15 @@ pub enum ClientEvent {
     Finished {
         /// Query.
         query: QueryId,
+    },
+    /// A record is to be signed: answer with [`Client::signed`](super::Client::signed).
+    Sign {
+        /// What for.
+        signee: Signee,
+        /// What.
+        request: SignRequest,
+        /// Whether the record is to be removed.
+        is_unannounce: bool,
     },
     /// One node answered a question; the replies are counted from 0.
     Reply {

@@ -15,7 +15,9 @@ use zeroize::Zeroize;
 mod events;
 mod questions;
 
-pub use events::{ClientEvent, Failure, IncomingId, QueryError, QueryId, ServerId, StreamError, StreamId};
+pub use events::{
+    ClientEvent, Failure, IncomingId, QueryError, QueryId, ServerId, Signee, Signer, StreamError, StreamId,
+};
 
 use questions::Questions;
 
@@ -68,7 +70,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Query {
     target: [u8; 32],
-    signer: Option<KeyPair>,
+    signer: Option<Signer>,
     expires: Instant,
 }
 
@@ -77,6 +79,7 @@ struct Server {
     key_pair: KeyPair,
     target: [u8; 32],
     asks: bool,
+    signs_elsewhere: bool,
     remote_alias: Option<u32>,
     /// Nodes through which it is reached, from a relay that names them.
     nodes: Vec<SocketAddrV4>,
@@ -158,26 +161,29 @@ impl Client {
         QueryId(query)
     }
 
-    /// Stores a record of `key_pair` under a topic. Of the terms, a relay that has no words for them keeps the default.
+    /// Stores a record of the signer's key under a topic. Of the terms, a relay that has no words for them keeps the default.
     pub fn announce(
         &mut self,
         topic: [u8; 32],
-        key_pair: &KeyPair,
+        signer: impl Into<Signer>,
         terms: AnnounceTerms,
         now: Instant,
     ) -> QueryId {
-        let query = self.query(topic, Some(key_pair), now);
-        let public_key = key_pair.public_key;
+        let signer = signer.into();
+        let public_key = signer.public_key();
+        let query = self.query(topic, Some(signer), now);
         if self.failure.is_none() && !self.announce_on(query, topic, public_key, terms) {
             self.send(Message::Announce { query, topic, public_key, secret_key: None });
         }
         QueryId(query)
     }
 
-    /// Removes the record of `key_pair` from a topic.
-    pub fn unannounce(&mut self, topic: [u8; 32], key_pair: &KeyPair, now: Instant) -> QueryId {
-        let query = self.query(topic, Some(key_pair), now);
-        self.send(Message::Unannounce { query, topic, public_key: key_pair.public_key, secret_key: None });
+    /// Removes the record of the signer's key from a topic.
+    pub fn unannounce(&mut self, topic: [u8; 32], signer: impl Into<Signer>, now: Instant) -> QueryId {
+        let signer = signer.into();
+        let public_key = signer.public_key();
+        let query = self.query(topic, Some(signer), now);
+        self.send(Message::Unannounce { query, topic, public_key, secret_key: None });
         QueryId(query)
     }
 
@@ -213,10 +219,30 @@ impl Client {
         let target = crypto::blake2b_256(&[&key_pair.public_key]);
         let key_pair = key_pair.clone();
         self.send(Message::Listen { alias, public_key: key_pair.public_key, secret_key: None });
-        let server =
-            Server { key_pair, target, asks, remote_alias: None, nodes: Vec::new(), is_closing: false };
+        let server = Server {
+            key_pair,
+            target,
+            asks,
+            signs_elsewhere: false,
+            remote_alias: None,
+            nodes: Vec::new(),
+            is_closing: false,
+        };
         self.servers.insert(alias, server);
         ServerId(alias)
+    }
+
+    /// Asks for the signatures of a server from here on: [`ClientEvent::Sign`] brings each.
+    pub fn sign_elsewhere(&mut self, server: ServerId) {
+        if let Some(state) = self.servers.get_mut(&server.0) {
+            state.signs_elsewhere = true;
+        }
+    }
+
+    /// Answers [`ClientEvent::Sign`] by the id of its request; `None` when nobody signs.
+    pub fn signed(&mut self, id: u32, signature: Option<[u8; 64]>) {
+        let signature = signature.map_or_else(Bytes::new, |signature| Bytes::copy_from_slice(&signature));
+        self.send(Message::Signature { id, signature });
     }
 
     /// Stops to listen: [`ClientEvent::ServerClosed`] follows. Open streams stay.
@@ -443,8 +469,8 @@ impl Client {
                 }
             }
             Message::Finished { query } => self.finish_query(query),
-            Message::SignAnnounce(request) => self.sign(&request, false),
-            Message::SignUnannounce(request) => self.sign(&request, true),
+            Message::SignAnnounce(request) => self.sign(request, false),
+            Message::SignUnannounce(request) => self.sign(request, true),
             Message::NoiseSend { id, initiator: Some(alias), payload } => {
                 self.initiate(id, alias, &payload, now);
             }
@@ -503,11 +529,20 @@ impl Client {
         }
     }
 
-    fn sign(&mut self, request: &SignRequest, is_unannounce: bool) {
-        let query = self.queries.get(&request.signee);
-        let server = self.servers.get(&request.signee);
-        let (key_pair, target) = match (query, server) {
-            (Some(Query { signer: Some(key_pair), target, .. }), _) => (key_pair, target),
+    fn sign(&mut self, request: SignRequest, is_unannounce: bool) {
+        let signee = request.signee;
+        let (key_pair, target) = match (self.queries.get(&signee), self.servers.get(&signee)) {
+            (Some(Query { signer: Some(Signer::Here(key_pair)), target, .. }), _) => (key_pair, target),
+            (Some(Query { signer: Some(Signer::Elsewhere(_)), .. }), _) => {
+                let signee = Signee::Query(QueryId(signee));
+                self.events.push_back(ClientEvent::Sign { signee, request, is_unannounce });
+                return;
+            }
+            (_, Some(server)) if server.signs_elsewhere => {
+                let signee = Signee::Server(ServerId(signee));
+                self.events.push_back(ClientEvent::Sign { signee, request, is_unannounce });
+                return;
+            }
             (_, Some(server)) => (&server.key_pair, &server.target),
             _ => return,
         };
@@ -519,8 +554,8 @@ impl Client {
             &key_pair.public_key,
             &request.relay_addresses,
         );
-        let signature = Bytes::copy_from_slice(&key_pair.sign(&signable));
-        self.send(Message::Signature { id: request.id, signature });
+        let signature = key_pair.sign(&signable);
+        self.signed(request.id, Some(signature));
     }
 
     fn initiate(&mut self, id: u32, alias: u32, payload: &[u8], now: Instant) {
@@ -622,10 +657,10 @@ impl Client {
         self.streams.get(&own).filter(|stream| !stream.has_remote_ended).map(|_| own)
     }
 
-    fn query(&mut self, target: [u8; 32], signer: Option<&KeyPair>, now: Instant) -> u32 {
+    fn query(&mut self, target: [u8; 32], signer: Option<Signer>, now: Instant) -> u32 {
         let id = next_number(&mut self.last_number);
         let expires = now + QUERY_TIMEOUT;
-        self.queries.insert(id, Query { target, signer: signer.cloned(), expires });
+        self.queries.insert(id, Query { target, signer, expires });
         if self.failure.is_some() {
             self.finish_query(id);
         }

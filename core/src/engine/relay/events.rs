@@ -7,7 +7,7 @@ use core::net::SocketAddrV4;
 use bytes::Bytes;
 
 use crate::dht_relay::QueryError;
-use crate::dht_relay::messages::LookupResult;
+use crate::dht_relay::messages::{LookupResult, SignRequest};
 use crate::dht_relay::queries::{Reply, WriteEnd};
 use crate::id::PublicKey;
 use crate::time::Duration;
@@ -83,6 +83,24 @@ pub enum RelayEvent {
         request: RequestId,
         /// Where they are.
         nodes: Vec<SocketAddrV4>,
+    },
+    /// A record of an announcement, or of its opposite, is to be signed: answer with [`Engine::signed`](super::super::Engine::signed).
+    SignQuery {
+        /// The query.
+        request: RequestId,
+        /// What is to be signed.
+        record: SignRequest,
+        /// Whether the record is to be removed.
+        is_unannounce: bool,
+    },
+    /// A record of a key that is listened on is to be signed, as above.
+    SignServer {
+        /// The server.
+        server: ServerId,
+        /// What is to be signed.
+        record: SignRequest,
+        /// Whether the record is to be removed.
+        is_unannounce: bool,
     },
     /// One DHT node answered a question; its replies are counted from 0.
     Reply {
