@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::rng::Rng;
 use super::{command, signing};
-use crate::crypto::{self, KeyPair};
+use crate::crypto::{self, KeyPair, Secret};
 use crate::noise::{Handshake, Keys, Pattern, Role, Session};
 
 /// Who signs and shakes hands.
@@ -34,7 +34,7 @@ impl Identity {
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     /// Seals holepunch messages.
-    pub(crate) holepunch_secret: [u8; 32],
+    pub(crate) holepunch_secret: Secret,
     /// Keys of the secret stream; `None` when they are known elsewhere only.
     pub(crate) session: Option<Session>,
 }
@@ -70,7 +70,7 @@ impl LocalHandshake {
     /// Ends the handshake.
     pub(crate) fn finish(self) -> Option<Outcome> {
         let session = self.handshake.finish().ok()?;
-        let holepunch_secret = holepunch_secret(&session.handshake_hash);
+        let holepunch_secret = holepunch_secret(&session.handshake_hash).into();
         Some(Outcome { holepunch_secret, session: Some(session) })
     }
 }

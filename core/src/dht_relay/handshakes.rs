@@ -179,7 +179,7 @@ impl Handshakes {
             is_initiator,
             // Upstream fills in the initiator's in both directions; nobody uses it.
             remote_id: stream_id(&session.handshake_hash, Role::Initiator),
-            holepunch_secret: signing::holepunch_secret(&session.handshake_hash),
+            holepunch_secret: signing::holepunch_secret(&session.handshake_hash).into(),
         };
         self.pending.insert(id, Pending { owner, stage: Stage::Finished(Box::new(session)), expires });
         Some(Message::NoiseReply { id, payload, stage })

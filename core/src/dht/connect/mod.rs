@@ -250,7 +250,7 @@ impl Dial {
         };
         let route = *route;
         self.stop_asking(context);
-        let outcome = Outcome { holepunch_secret, session: None };
+        let outcome = Outcome { holepunch_secret: holepunch_secret.into(), session: None };
         self.handshake_finished(route, &payload, outcome, context, now)
     }
 
@@ -562,7 +562,7 @@ impl Dial {
             }
             return self.fail(ConnectError::CannotHolepunch, context, now);
         }
-        self.start_punch(outcome.holepunch_secret, context, now)
+        self.start_punch(*outcome.holepunch_secret, context, now)
     }
 
     /// Starts to dial the blind relay that the peer asks for, or else this side.

@@ -547,7 +547,7 @@ impl Accept {
             return AcceptProgress::Failed(ConnectError::HandshakeInvalid);
         };
         self.session = finished.session;
-        self.answered(message, finished.holepunch_secret, &standing, context, now)
+        self.answered(message, *finished.holepunch_secret, &standing, context, now)
     }
 
     /// Sends message 2 to whoever waits for it and starts to find a path.

@@ -21,6 +21,7 @@ pub use records::{LookupResult, Node, Peer};
 pub(super) use records::{addresses_len, read_address, read_addresses, write_address, write_addresses};
 
 use crate::compact_encoding::{Encode, Reader, Result, Writer, buffer_len, string_len};
+use crate::crypto::Secret;
 use records::count_len;
 
 /// One message.
@@ -120,7 +121,7 @@ pub enum StreamAlias {
 }
 
 /// What a client has to tell besides a Noise message or payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoiseStage {
     /// Message 1 of the dialling client. An empty payload refuses message 2: it is not the peer's.
     Initiated,
@@ -136,7 +137,7 @@ pub enum NoiseStage {
         /// Id of the initiator's secret stream; nobody uses it.
         remote_id: [u8; 32],
         /// Seals holepunch messages.
-        holepunch_secret: [u8; 32],
+        holepunch_secret: Secret,
     },
 }
 
@@ -321,7 +322,7 @@ impl Message {
                     NoiseStage::Complete {
                         is_initiator,
                         remote_id: reader.fixed()?,
-                        holepunch_secret: reader.fixed()?,
+                        holepunch_secret: Secret::from(reader.fixed::<32>()?),
                     }
                 } else if is_initiator {
                     NoiseStage::Initiated
@@ -616,10 +617,18 @@ mod tests {
     }
 
     #[test]
-    fn secret_keys_are_not_printed() {
-        let message =
+    fn secrets_are_not_printed() {
+        let key =
             Message::Handshake { public_key: [1; 32], secret_key: Some(SecretKey(Box::new([0xee; 64]))) };
+        let stage = NoiseStage::Complete {
+            is_initiator: true,
+            remote_id: [1; 32],
+            holepunch_secret: Secret::from([0xee; 32]),
+        };
+        let reply = Message::NoiseReply { id: 1, payload: Bytes::new(), stage };
 
-        assert!(!alloc::format!("{message:?}").contains("238"));
+        for message in [key, reply] {
+            assert!(!alloc::format!("{message:?}").contains("238"));
+        }
     }
 }

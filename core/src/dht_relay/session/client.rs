@@ -370,7 +370,7 @@ impl Session {
             (false, NoiseStage::Initiated) if payload.is_empty() => backend.noise_refused(connection),
             (false, NoiseStage::Initiated) => backend.noise_sent(connection, payload, None),
             (false, NoiseStage::Complete { is_initiator: true, holepunch_secret, .. }) => {
-                backend.noise_received(connection, payload, None, Some(holepunch_secret));
+                backend.noise_received(connection, payload, None, Some(*holepunch_secret));
             }
             (true, NoiseStage::Received { .. }) if payload.is_empty() => {
                 self.forget_stream(connection);
@@ -380,7 +380,7 @@ impl Session {
                 backend.noise_received(connection, payload, Some(remote_public_key), None);
             }
             (true, NoiseStage::Complete { is_initiator: false, holepunch_secret, .. }) => {
-                backend.noise_sent(connection, payload, Some(holepunch_secret));
+                backend.noise_sent(connection, payload, Some(*holepunch_secret));
             }
             _ => {}
         }

@@ -150,7 +150,7 @@ impl Session {
                     }
                     self.send(&Message::NoiseReceive { id, server_alias: None, message });
                 }
-                _ => backend.deny(connection),
+                _ => backend.destroy(connection),
             }
             return;
         };

@@ -254,7 +254,7 @@ fn check(message: &Message, expected: &Value, name: &str) {
                 }
                 NoiseStage::Complete { is_initiator, remote_id, holepunch_secret } => {
                     same("remoteId", remote_id);
-                    same("holepunchSecret", holepunch_secret);
+                    same("holepunchSecret", &**holepunch_secret);
                     (*is_initiator, true)
                 }
             };
