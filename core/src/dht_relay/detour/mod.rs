@@ -86,7 +86,7 @@ pub struct Detour {
     incoming: Cursor,
     /// The start of what may be a frame without length.
     held: Vec<u8>,
-    /// Frames of our own that wait for the end of the one that is being written.
+    /// Frames of our own that wait for the end of the one that is being written. Bounded by [`MAX_DEFERRED`].
     deferred: Vec<(u8, u64)>,
     /// The other end's bytes come directly.
     has_moved: bool,
@@ -284,6 +284,8 @@ impl Detour {
     fn handle_control(&mut self, (kind, count): (u8, u64), now: Instant) -> Result<(), Misled> {
         match kind {
             ALIVE => Ok(()),
+            // Each of theirs is answered with one of ours.
+            _ if self.deferred.len() >= MAX_DEFERRED => Err(Misled),
             MOVE if !self.has_moved && !self.got_return => {
                 self.has_moved = true;
                 self.early_len = 0;
@@ -400,7 +402,10 @@ impl Detour {
 
     fn control(&mut self, kind: u8, count: u64) {
         if matches!(self.out, Out::Relay | Out::Moving) && !self.outgoing.is_between_frames() {
-            self.deferred.push((kind, count));
+            // What waits says that we are here, too.
+            if kind != ALIVE {
+                self.deferred.push((kind, count));
+            }
             return;
         }
         let mut frame = Vec::with_capacity(CONTROL_LEN);
@@ -437,6 +442,9 @@ pub const ROOM: u64 = 1024 * 1024;
 
 /// Most bytes that may come directly before the other end's move has come: a frame of the largest size, and the rest.
 const MAX_EARLY: usize = 32 * 1024 * 1024;
+
+/// Most frames of our own that wait for the end of another: the paths change no oftener while a frame is being written.
+const MAX_DEFERRED: usize = 16;
 
 /// How many bytes, or how long, are received before the other end is told.
 const CONFIRM_AFTER: u64 = 32 * 1024;
@@ -574,5 +582,17 @@ mod tests {
         detour.open(Instant::EPOCH);
         let forged = Bytes::from_static(&[ACKNOWLEDGEMENT, 1, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(detour.handle_direct(forged, Instant::EPOCH), Err(Misled));
+    }
+
+    #[test]
+    fn an_end_that_returns_again_and_again_is_refused_before_the_answers_pile_up() {
+        let mut detour = Detour::default();
+        detour.expect();
+        detour.write(Bytes::from_static(&[200, 0, 0, 1]), Instant::EPOCH);
+
+        let frame = Bytes::from_static(&[0, 0, 0, RETURN, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let taken = (0..1000).take_while(|_| detour.handle_relayed(frame.clone(), Instant::EPOCH).is_ok());
+
+        assert_eq!(taken.count(), MAX_DEFERRED);
     }
 }
