@@ -7,6 +7,7 @@ import SecretStream from '@hyperswarm/secret-stream'
 import c from 'compact-encoding'
 import { Hypercore } from 'hypertab'
 import Ours from 'hypertab/protomux'
+import OurStream from 'hypertab/secret-stream'
 import Protomux from 'protomux'
 
 import { eventually, implementations, sameWithEveryPair } from './support/both.mjs'
@@ -224,4 +225,59 @@ sameWithEveryPair('the channels of cores are found on the stream, and the stream
   note(named(`hypercore/alpha##${discoveryKey.toString('hex')}`), named(`own##${Buffer.from('x').toString('hex')}`), named('none##'), named('none'))
   own.close()
   note(mux.getLastChannel({ protocol: 'own', id: Buffer.from('x') }))
+})
+
+/** Runs a program with a mux of either kind on each side, on a stream of the same kind, and compares what it notes. */
+function sameMuxes (name, program) {
+  test(name, async (t) => {
+    const kinds = { upstream: [Protomux, SecretStream], ours: [Ours, OurStream] }
+    const play = async (...names) => {
+      const notes = []
+      const [a, b] = names.map((name, i) => {
+        const [Mux, Stream] = kinds[name]
+        return new Mux(new Stream(i === 0))
+      })
+      await program({ a, b, join: () => { a.stream.rawStream.pipe(b.stream.rawStream).pipe(a.stream.rawStream) }, note: (...values) => { notes.push(...values) } })
+      for (const { stream } of [a, b]) {
+        stream.on('error', () => {})
+        stream.destroy()
+      }
+      return notes
+    }
+    const expected = await play('upstream', 'upstream')
+    for (const names of [['ours', 'upstream'], ['upstream', 'ours'], ['ours', 'ours']]) {
+      await t.test(names.join(' and '), async () => { assert.deepEqual(await play(...names), expected) })
+    }
+  })
+}
+
+sameMuxes('a channel that is opened, says something and is closed before there is a connection', async ({ a, b, join, note }) => {
+  const heard = []
+  const theirs = chat(b, 'listens', heard)
+  const ours = chat(a, 'leaves', [])
+  ours.messages[0].send('only this')
+  ours.messages[1].send(7)
+  ours.close()
+  note(ours.closed, ours.messages[0].send('late'))
+  join()
+  await theirs.fullyClosed()
+  note(heard)
+})
+
+sameMuxes('whoever sends before there is a connection is told to wait, and then to go on', async ({ a, b, join, note }) => {
+  let bytes = 0
+  const theirs = b.createChannel({ protocol: 'bulk', messages: [{ encoding: c.string, onmessage: (text) => { bytes += text.length } }] })
+  theirs.open()
+  let drains = 0
+  const ours = a.createChannel({ protocol: 'bulk', messages: [{ encoding: c.string }], ondrain: () => { drains++ } })
+  ours.open()
+  let sent = 0
+  while (sent < 10_000_000) {
+    sent += 1000
+    if (!ours.messages[0].send('x'.repeat(1000))) break
+  }
+  note(sent < 100_000, ours.drained, a.drained)
+  join()
+  await eventually(() => bytes === sent && drains > 0)
+  note(ours.drained, a.drained)
 })

@@ -66,6 +66,8 @@ export class Mux implements ChannelCarrier {
   #byHandle = new Map<number, Channel>()
   /** What was asked for before the handshake was done. */
   #waiting: Array<(link: LinkHandle) => void> = []
+  /** Bytes among that. */
+  #held = 0
   /** Resolves when there is a link, or never will be. */
   readonly #linked: Promise<void>
   #settleLinked!: () => void
@@ -255,7 +257,6 @@ export class Mux implements ChannelCarrier {
   openChannel (channel: Channel, handshake: Uint8Array | null): void {
     this.#channels.push(channel)
     this.#whenOpen((link) => {
-      if (channel.closed) return
       const handle = call((engine) => engine.openChannel(link, {
         protocol: channel.protocol,
         aliases: channel.aliases,
@@ -273,21 +274,23 @@ export class Mux implements ChannelCarrier {
     })
   }
 
-  /** Closes it there. */
+  /** Closes it there, after everything that was sent. */
   closeChannel (channel: Channel): void {
     this.#forget(channel)
-    const { handle } = channel
-    if (handle !== null && this.#link !== null && !this.#over) {
-      const link = this.#link
+    this.#whenOpen((link) => {
+      const { handle } = channel
+      if (handle === null) return
+      this.#forget(channel)
       call((engine) => { engine.closeChannel(link, handle) })
-    }
+    })
   }
 
   /** Sends what a channel has to say; false when the link is full. */
   sendMessage (channel: Channel, type: number, payload: Uint8Array): boolean {
+    if (!this.#open && (this.#held += payload.byteLength) >= HIGH_WATER_MARK) this.drained = false
     this.#whenOpen((link) => {
       const { handle } = channel
-      if (handle !== null && !channel.closed) this.drained = call((engine) => engine.channelSend(link, handle, type, payload))
+      if (handle !== null && this.#byHandle.has(handle)) this.drained = call((engine) => engine.channelSend(link, handle, type, payload))
     })
     return this.drained
   }
@@ -328,7 +331,10 @@ export class Mux implements ChannelCarrier {
   ready (): void {
     if (this.#open || this.#link === null) return
     this.#open = true
+    const wasFull = !this.drained
+    this.drained = true
     for (const step of this.#waiting.splice(0)) step(this.#link)
+    if (wasFull && this.drained) this.#drain()
     for (const attached of this.#cores.values()) attached.muxOpened()
   }
 
@@ -372,8 +378,7 @@ export class Mux implements ChannelCarrier {
         return true
       }
       case 'link-drain':
-        this.drained = true
-        for (const channel of [...this.#channels]) channel.ondrain(channel)
+        this.#drain()
         return false
       default:
         return false
@@ -414,12 +419,20 @@ export class Mux implements ChannelCarrier {
     else this.#waiting.push(step)
   }
 
+  #drain (): void {
+    this.drained = true
+    for (const channel of [...this.#channels]) channel.ondrain(channel)
+  }
+
   #forget (channel: Channel): void {
     const index = this.#channels.indexOf(channel)
     if (index !== -1) this.#channels.splice(index, 1)
     if (channel.handle !== null) this.#byHandle.delete(channel.handle)
   }
 }
+
+/** Bytes that a channel may send before the stream is open and is told to wait, as upstream's streams. */
+const HIGH_WATER_MARK = 16 * 1024
 
 /** Where a mux is that is not the one of its stream. */
 class Beside {
