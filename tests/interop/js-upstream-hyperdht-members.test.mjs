@@ -203,7 +203,7 @@ sameNodes('a connection as words, and one of a node that is gone', async ({ crea
   note(error instanceof Error, await late.opened, late.destroyed)
 })
 
-test('a key pair without its secret is refused before anything is done with it', async (t) => {
+test('a key pair without its secret is refused before anything is done with it, and so are handshakes of a program\'s own', async (t) => {
   const node = new DHT({ relay: 'ws://127.0.0.1:1', webrtc: false })
   t.after(() => node.destroy({ force: true }))
   const topic = Buffer.alloc(32)
@@ -219,4 +219,9 @@ test('a key pair without its secret is refused before anything is done with it',
   await assert.rejects(node.createServer().listen({ publicKey }), refused)
   await assert.rejects(node.createServer().listen({ publicKey }, signing), refused)
   assert.equal(node.listening.size, 0)
+  for (const name of ['createHandshake', 'createSecretStream']) {
+    const instead = { code: 'NOT_SUPPORTED', message: new RegExp(name) }
+    assert.throws(() => node.connect(topic, { [name]: () => {} }), instead)
+    assert.throws(() => node.createServer({ [name]: () => {} }), instead)
+  }
 })

@@ -16,7 +16,7 @@ import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, e
 import { ANY_HOST, RelayClient } from './relay.js'
 import { isMessageStream, type MessageStream } from './stream-socket.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
-import { needsSecret, RecordSigning, type SigningOptions } from './signing.js'
+import { needsSecret, ownHandshake, RecordSigning, type SigningOptions } from './signing.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
 
 export type DHTEvents = {
@@ -281,6 +281,7 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Connects to a key: bytes, hexadecimal, z-base-32, an object with one, or an address of `hyperdht-address`, whose nodes the relay does without. */
   connect (remote: Uint8Array | string | { publicKey: Uint8Array }, options: ConnectOptions = {}): Connection {
+    ownHandshake(options)
     const target = isBytes(remote) || typeof remote === 'string' ? remote : remote.publicKey
     // An address begins with its key.
     const isAddress = isBytes(target) && target.byteLength > KEY_LENGTH

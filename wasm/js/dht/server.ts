@@ -12,7 +12,7 @@ import type { DHT } from './dht.js'
 import { decodePayload, type NoisePayload } from './payload.js'
 import type { ConnectionPool } from './pool.js'
 import type { Address } from './records.js'
-import { needsSecret, RecordSigning, type SigningOptions } from './signing.js'
+import { needsSecret, ownHandshake, RecordSigning, type SigningOptions } from './signing.js'
 
 export type ServerEvents = {
   listening: []
@@ -67,6 +67,7 @@ export class Server extends EventEmitter<ServerEvents> {
   /** @internal */
   constructor (dht: DHT, options: ServerOptions) {
     super()
+    ownHandshake(options)
     this.dht = dht
     this.firewall = options.firewall ?? letIn
     this.holepunch = options.holepunch || (() => true)

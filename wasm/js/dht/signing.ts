@@ -1,7 +1,7 @@
 // Signatures of what is announced, made by the program: for keys whose secret is kept somewhere else.
 
 import type { RelayHandle } from '../binding.js'
-import { HypercoreError } from '../errors.js'
+import { DHTError, HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { call } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
@@ -88,4 +88,11 @@ function secretOf ({ secretKey }: ServerKeys): Uint8Array {
 /** Refuses a key pair that cannot shake hands: the engine does that, and with nobody's help. */
 export function needsSecret ({ secretKey }: ServerKeys): void {
   if (!isBytes(secretKey)) throw HypercoreError.BAD_ARGUMENT('a key pair without its secret cannot shake hands: handshakes are made here, with keyPair.secretKey')
+}
+
+/** Refuses what would make handshakes, or streams of them, in the engine's place. */
+export function ownHandshake (options: Record<string, unknown>): void {
+  for (const name of ['createHandshake', 'createSecretStream']) {
+    if (options[name]) throw new DHTError(`${name} cannot be used: handshakes and their streams are the engine's`, 'NOT_SUPPORTED')
+  }
 }
