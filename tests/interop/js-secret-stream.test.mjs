@@ -6,6 +6,7 @@ import test from 'node:test'
 
 import Upstream from '@hyperswarm/secret-stream'
 import c from 'compact-encoding'
+import NoiseWrap from 'hyperdht/lib/noise-wrap.js'
 import Ours from 'hypertab/secret-stream'
 import Protomux from 'hypertab/protomux'
 import { Duplex } from 'streamx'
@@ -33,6 +34,16 @@ function sameStreams (name, program) {
   })
 }
 
+/** What both sides of one handshake are left with. */
+function handshake () {
+  const keys = [1, 2].map((seed) => Upstream.keyPair(Buffer.alloc(32, seed)))
+  const [one, other] = [new NoiseWrap(keys[0], keys[1].publicKey), new NoiseWrap(keys[1], null)]
+  const payload = { version: 1, error: 0, firewall: 0, addresses4: [], addresses6: [], udx: null, secretStream: null }
+  other.recv(one.send(payload))
+  one.recv(other.send(payload))
+  return [one.final(), other.final()]
+}
+
 function pipe (a, b) {
   a.rawStream.pipe(b.rawStream).pipe(a.rawStream)
 }
@@ -52,9 +63,11 @@ sameStreams('two ends that are piped together', async ({ A, B, note }) => {
   note(a.isInitiator, b.isInitiator, a.noiseStream === a, a.rawStream.noiseStream === a, a.handshakeHash, a.connected)
   pipe(a, b)
   note(await a.opened, await b.opened, a.publicKey, a.remotePublicKey, b.publicKey, b.remotePublicKey, a.connected)
+  note(a.rawBytesRead, a.rawBytesWritten, b.rawBytesRead, b.rawBytesWritten)
   note(Buffer.from(a.handshakeHash).equals(b.handshakeHash), A.id(a.handshakeHash, true).equals(B.id(a.handshakeHash, true)), A.id(a.handshakeHash, false).equals(B.id(a.handshakeHash, false)))
   a.write('text')
   note(await first(b, 'data'))
+  note(a.rawBytesRead, a.rawBytesWritten, b.rawBytesRead > 0, b.rawBytesWritten)
   const over = Promise.all([closed(a), closed(b)])
   note(await a.flush())
   b.end('and the end')
@@ -130,9 +143,48 @@ sameStreams('a stream that is begun later, and what came before', async ({ A, B,
   b.destroy()
 })
 
+sameStreams('keys of a handshake that was made elsewhere', async ({ A, B, note }) => {
+  const [one, other] = handshake()
+  const a = new A(true, null, { handshake: one })
+  const b = new B(false, null, { autoStart: false })
+  note(a.publicKey, a.remotePublicKey, a.handshakeHash.byteLength)
+  a.write('with them')
+  b.start(null, { handshake: other })
+  pipe(a, b)
+  note(await first(b, 'data'), await a.opened, await b.opened, b.publicKey, b.remotePublicKey, a.handshakeHash.equals(b.handshakeHash))
+  b.write('and back')
+  note(await first(a, 'data'))
+
+  const [mine] = handshake()
+  const stranger = new B(false, null, { handshake: handshake()[1] })
+  const lone = new A(true, null, { handshake: mine })
+  const failed = first(stranger, 'error')
+  lone.on('error', () => {})
+  pipe(lone, stranger)
+  lone.write('for somebody else')
+  note(await failed instanceof Error)
+})
+
+sameStreams('what makes no sense, and a stream that breaks, with nobody who listens to its raw side', async ({ A, B, note }) => {
+  for (const bytes of [Buffer.alloc(65_536), Buffer.from('\x10\x00\x00garbagegarbagegarbage')]) {
+    const a = new A(true)
+    const failed = first(a, 'error')
+    a.rawStream.write(bytes)
+    note(await failed instanceof Error, a.rawStream.destroying)
+  }
+  const [a, b] = [new A(true), new B(false)]
+  pipe(a, b)
+  await Promise.all([a.opened, b.opened])
+  const failed = [first(a, 'error'), first(b, 'error')]
+  const over = Promise.all([closed(a), closed(b)])
+  a.destroy(new Error('mine'))
+  note((await Promise.all(failed)).map((error) => error.message))
+  await over
+})
+
 test('what there is not is said', () => {
   assert.throws(() => new Ours(true, null, { pattern: 'IK' }), { code: 'NOT_SUPPORTED' })
-  assert.throws(() => new Ours(true, null, { handshake: {} }), { code: 'NOT_SUPPORTED' })
+  assert.throws(() => new Ours(true, null, { handshake: {} }), { code: 'BAD_ARGUMENT' })
   assert.throws(() => new Ours('yes'), /isInitiator should be a boolean/)
   const stream = new Ours(true)
   assert.throws(() => stream.start(), /started already/)

@@ -52,9 +52,11 @@ for (const direction of ['out', 'in']) {
     for (const name of ['open', 'connect', 'end', 'close', 'error']) connection.on(name, () => events.push(name))
     note(connection.isInitiator, connection.remotePublicKey.equals(server.publicKey), connection.publicKey.equals(caller.defaultKeyPair.publicKey), connection.connected, connection.keepAlive)
     note(await connection.opened, connection.connected, connection.handshakeHash.byteLength)
+    note(connection.rawBytesRead, connection.rawBytesWritten)
     await eventually(() => accepted.length === 1)
     const [answer] = accepted
     answer.on('error', () => {})
+    note(answer.rawBytesRead, answer.rawBytesWritten)
     note(answer.isInitiator, answer.remotePublicKey.equals(caller.defaultKeyPair.publicKey), answer.publicKey.equals(server.publicKey), answer.connected)
     note(await answer.opened)
     await eventually(() => answer.handshakeHash !== null)

@@ -69,7 +69,10 @@ export interface BlockEncryption {
 export interface OpenLinkOptions {
   isInitiator: boolean
   transport: 'stream' | 'framed'
-  security: 'noise' | 'external'
+  /** A handshake here, one that was made elsewhere and left keys behind, or a stream that encrypts by itself. */
+  security: 'noise' | 'established' | 'external'
+  sendKey?: Uint8Array
+  receiveKey?: Uint8Array
   publicKey?: Uint8Array
   secretKey?: Uint8Array
   handshakeHash?: Uint8Array

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::engine::{CoreId, Input, LinkId, LinkOptions, Misuse, Role, Security, Transport};
+use hypertab_core::noise::Session;
 use hypertab_core::protomux::{ChannelId, OpenChannel, RemoteOpenId};
 use hypertab_core::time::Duration;
 use js_sys::Object;
@@ -31,6 +32,16 @@ pub fn open_link(options: JsValue) -> Result<u32, JsError> {
             remote_public_key: options.key("remotePublicKey")?.unwrap_or_default(),
             public_key: options.key("publicKey")?.unwrap_or_default(),
         },
+        "established" => {
+            let key = |name| fixed(&options.bytes(name)?.unwrap_or_default(), name);
+            let session = Session {
+                tx: key("sendKey")?,
+                rx: key("receiveKey")?,
+                handshake_hash: fixed(&options.bytes("handshakeHash")?.unwrap_or_default(), "handshakeHash")?,
+                remote_public_key: Some(key("remotePublicKey")?),
+            };
+            Security::Established { session, public_key: key("publicKey")? }
+        }
         _ => Security::Noise { key_pair: link_key_pair(&options)? },
     };
     let keep_alive = options.milliseconds("keepAlive")?;

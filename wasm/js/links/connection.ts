@@ -3,7 +3,7 @@
 import { Duplex, getStreamError, Writable, type DuplexEvents } from 'streamx'
 
 import type { Engine, Failure, LinkHandle } from '../binding.js'
-import { HypertabError, streamError } from '../errors.js'
+import { HypercoreError, HypertabError, streamError } from '../errors.js'
 import { bytesFrom, unrefTimer, userBytes } from '../platform.js'
 import { call, isReady, listen, look, ready, unlisten } from '../runtime.js'
 import { isBytes, toHex } from '../support/bytes.js'
@@ -28,14 +28,27 @@ export interface ConnectionOptions {
   remotePublicKey?: Uint8Array | null
   /** False to begin with {@link Connection.start}. */
   autoStart?: boolean
-  /** Keys of a handshake that was made elsewhere: not here. */
-  handshake?: unknown
+  /** What a handshake left behind that was made elsewhere, in place of one here. */
+  handshake?: HandshakeKeys | null
   /** What came of the transport before the stream was there. */
   data?: Uint8Array | null
   /** Nothing more comes of it. */
   ended?: boolean
   /** Handshakes here are of the pattern XX. */
   pattern?: string | null
+  [other: string]: unknown
+}
+
+/** What a handshake leaves behind. */
+export interface HandshakeKeys {
+  /** What this side encrypts with: 32 bytes, of which there may be more. */
+  tx: Uint8Array
+  /** What the other side encrypts with. */
+  rx: Uint8Array
+  /** Of what was said, 64 bytes. */
+  hash: Uint8Array
+  publicKey: Uint8Array
+  remotePublicKey: Uint8Array
   [other: string]: unknown
 }
 
@@ -102,6 +115,9 @@ export class Connection extends Duplex<ConnectionEvents> {
   #direct: DirectPath | null = null
   #reading = false
   #keyPair: ConnectionKeys | null = null
+  #handshake: HandshakeKeys | null = null
+  /** Bytes that are no messages. */
+  #setUp = { bytesIn: HEADER, bytesOut: HEADER }
   #openDone: ((error: Error | null) => void) | null = null
   #drainDone: ((error: Error | null) => void) | null = null
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -140,7 +156,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   start (rawStream: Transport | null = null, { keyPair = null, handshake = null, data = null, ended = false, pattern = null }: ConnectionOptions = {}): void {
     if (this.rawStream) throw new Error('Stream is started already')
     if (pattern && pattern !== 'XX') throw new HypertabError('NOT_SUPPORTED', `handshakes here are of the pattern XX, not ${pattern}`)
-    if (handshake) throw new HypertabError('NOT_SUPPORTED', 'a stream makes its own handshake here, and takes no keys of another')
+    if (handshake) this.#take(handshake)
     const bridge = this.#bridge = new Bridge(this)
     this.rawStream = rawStream ?? bridge
     if (rawStream) joinTransport(rawStream, bridge)
@@ -160,14 +176,16 @@ export class Connection extends Duplex<ConnectionEvents> {
     return userBytes(look((engine) => engine.keyedHash(handshakeHash, [isInitiator ? initiator! : responder!])))
   }
 
-  /** Bytes of messages that came. */
+  /** Bytes of messages that came, sealed: 0 until one has, by which swarms know whether a connection is in use. */
   get rawBytesRead (): number {
-    return this.#stats()?.bytesIn ?? this.#bytesRead
+    const stats = this.#stats()
+    return stats ? Math.max(0, stats.bytesIn - this.#setUp.bytesIn) : this.#bytesRead
   }
 
   /** Bytes of messages that went. */
   get rawBytesWritten (): number {
-    return this.#stats()?.bytesOut ?? this.#bytesWritten
+    const stats = this.#stats()
+    return stats ? Math.max(0, stats.bytesOut - this.#setUp.bytesOut) : this.#bytesWritten
   }
 
   /** The engine's link, once there is one. */
@@ -308,8 +326,14 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (this.#mux !== null) return done(new Error('Messages of this stream are those of its mux'))
     this.#bytesWritten += message.byteLength
     const link = this.#link
-    if (call((engine) => engine.linkSend(link, message)) === false) this.#drainDone = done
-    else done(null)
+    let hasRoom = false
+    try {
+      hasRoom = call((engine) => engine.linkSend(link, message)) !== false
+    } catch {
+      // The engine has given the link up, and says why next.
+    }
+    if (hasRoom) done(null)
+    else this.#drainDone = done
   }
 
   // The other end may go on writing.
@@ -367,9 +391,39 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (this.#reading) this.#askForMessages()
   }
 
+  #take (handshake: HandshakeKeys): void {
+    const { tx, rx, hash, publicKey, remotePublicKey } = handshake
+    const isWhole = [publicKey, remotePublicKey].every((key) => key?.byteLength === KEY_LENGTH) && hash?.byteLength === HASH_LENGTH
+    if (!isWhole || !(tx?.byteLength >= KEY_LENGTH) || !(rx?.byteLength >= KEY_LENGTH)) {
+      throw HypercoreError.BAD_ARGUMENT('a handshake has the keys tx, rx, publicKey and remotePublicKey of 32 bytes, and a hash of 64')
+    }
+    this.#handshake = handshake
+    this.publicKey = publicKey
+    this.remotePublicKey = remotePublicKey
+    this.handshakeHash = hash
+  }
+
   #openNoise (): LinkHandle {
+    if (this.#handshake) {
+      const { tx, rx, hash, publicKey, remotePublicKey } = this.#handshake
+      this.#handshake = null
+      return call((engine) => engine.openLink({
+        isInitiator: this.isInitiator,
+        transport: 'stream',
+        security: 'established',
+        sendKey: tx.subarray(0, KEY_LENGTH),
+        receiveKey: rx.subarray(0, KEY_LENGTH),
+        handshakeHash: hash,
+        publicKey,
+        remotePublicKey,
+        keepAlive: this.keepAlive
+      }))
+    }
     const { publicKey, secretKey } = this.#keyPair?.secretKey ? this.#keyPair : createKeyPair()
     this.publicKey = publicKey
+    const [fromInitiator, fromOther] = this.isInitiator ? ['bytesOut', 'bytesIn'] as const : ['bytesIn', 'bytesOut'] as const
+    this.#setUp[fromInitiator] += FROM_INITIATOR
+    this.#setUp[fromOther] += FROM_OTHER
     return call((engine) => engine.openLink({
       isInitiator: this.isInitiator,
       transport: 'stream',
@@ -541,6 +595,16 @@ export class Connection extends Duplex<ConnectionEvents> {
     return this.#counted
   }
 }
+
+/** Bytes of a handshake XX, with the lengths of its frames. */
+const FROM_INITIATOR = 3 + 32 + 3 + 64
+const FROM_OTHER = 3 + 96
+
+/** Bytes of the frame that each side begins with: the id of its direction, and 24 of the cipher's. */
+const HEADER = 3 + 32 + 24
+
+const KEY_LENGTH = 32
+const HASH_LENGTH = 64
 
 /** Tells a peer that nobody here wants a core. */
 export function rejectDiscoveryKey (link: LinkHandle, discoveryKey: Uint8Array): void {
