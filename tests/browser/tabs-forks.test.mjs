@@ -66,3 +66,36 @@ test('what is told of a log that was cut while its store moved', async (t) => {
     })
   }
 })
+
+test('who signs a log is known while its store moves', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const [owner, other] = [(await openPage(context, url)).page, (await openPage(context, url)).page]
+  await owner.evaluate(openLog, 'signers')
+  await other.evaluate(openLog, 'signers')
+  await owner.evaluate(fallSilent)
+
+  const seen = await other.evaluate(async () => {
+    const seen = new Set()
+    const { port1, port2 } = new MessageChannel()
+    const asked = new Promise((resolve) => {
+      port1.onmessage = () => {
+        const { core: inside } = core
+        if (!inside.resuming && seen.size > 0) return resolve()
+        if (inside.resuming) {
+          try {
+            seen.add(inside.manifest?.signers.length ?? null)
+          } catch (error) {
+            seen.add(error.message)
+          }
+        }
+        port2.postMessage(null)
+      }
+    })
+    port2.postMessage(null)
+    await asked
+    return [...seen]
+  })
+
+  assert.deepEqual(seen, [1])
+})

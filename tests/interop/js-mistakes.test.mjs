@@ -11,7 +11,7 @@ test('what is missing, or is something else, is named', async () => {
   assert.throws(() => new Hyperdrive(memory()), /^TypeError: a drive needs a Corestore$/)
   assert.throws(() => new Retention(new Corestore(memory())), /^RangeError: the limit is a number of bytes$/)
   for (const file of ['store.hypertab', 5, {}, null]) {
-    await assert.rejects(importStore(file, memory()), /^TypeError: a store comes from a Blob, a Response, a stream or an iterable of bytes$/)
+    await assert.rejects(importStore(file, memory()), /^TypeError: a store comes from a Blob, a Response, a stream or pieces$/)
   }
 })
 

@@ -127,7 +127,7 @@ export class Core {
   }
 
   get manifest (): Manifest | null {
-    if (this.#manifest === null && this.opened && !this.closed) {
+    if (this.#manifest === null && this.opened && !this.closed && !this.#frozen) {
       const bytes = look((engine) => engine.coreManifest(this.handle))
       if (bytes) this.#manifest = decodeManifest(bytes)
     }
@@ -518,6 +518,7 @@ export class Core {
       return
     }
     const { handle } = this
+    this.#keepManifest()
     this.#frozen = headOf(handle)
     this.arrivals = isMoving ? new Arrivals(handle) : null
     this.#resuming = new Promise((resolve, reject) => { this.#resumed = { resolve, reject } })
@@ -535,6 +536,15 @@ export class Core {
       session.emit('storage-full', error)
     }
     await request((engine) => engine.closeCore(handle)).catch(() => {})
+  }
+
+  // What a program may ask for while it is not open.
+  #keepManifest (): void {
+    try {
+      void this.manifest
+    } catch {
+      // It names numbers that nothing here has.
+    }
   }
 
   async #resume (store: StoreHandle, opening: OpenCoreOptions): Promise<void> {
@@ -619,12 +629,7 @@ export class Core {
     if (this.hasSession()) throw new Error('Cannot close while sessions are open')
     const weak = this.allSessions()
     const handle = this.handle
-    try {
-      // What a program may ask for afterwards.
-      void this.manifest
-    } catch {
-      // It names numbers that nothing here has.
-    }
+    this.#keepManifest()
     this.bitfield.keep(this.length, this.contiguousLength)
     this.#frozen ??= headOf(handle)
     for (const mux of this.muxes) mux.detach(handle)

@@ -202,7 +202,7 @@ function bytesOf (file: StoreFileInput): AsyncIterable<Uint8Array> | Iterable<Ui
   if (typeof Response !== 'undefined' && file instanceof Response) return file.body === null ? [] : chunksOf(file.body)
   // Not every browser can iterate over one.
   if (file instanceof ReadableStream) return chunksOf(file)
-  if (!file || typeof file !== 'object' || !(Symbol.asyncIterator in file || Symbol.iterator in file)) throw new TypeError('a store comes from a Blob, a Response, a stream or an iterable of bytes')
+  if (!file || typeof file !== 'object' || !(Symbol.asyncIterator in file || Symbol.iterator in file)) throw new TypeError('a store comes from a Blob, a Response, a stream or pieces')
   return file
 }
 
