@@ -28,15 +28,11 @@ export const typescriptCompiler = join(root, 'node_modules', 'typescript', 'bin'
 /** Builds the npm package. */
 export async function build () {
   say('building the engine for wasm')
-  const input = await buildWasm('hypertab-wasm')
-  const streams = {
-    splitter: readFileSync(await buildWasm('hypertab-streams', '--features', 'split')),
-    joiner: readFileSync(await buildWasm('hypertab-streams'))
-  }
+  const input = await buildWasm()
   rmSync(dist, { recursive: true, force: true })
   await run(await buildBindgen(), [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
   checkImports()
-  await shrinkBindings(streams)
+  await shrinkBindings()
   await buildApi()
   say(`sizes of what is loaded:\n${sizeTable(packageSizes())}`)
 }
@@ -69,17 +65,15 @@ export async function buildDemo () {
   })
 }
 
-async function buildWasm (name, ...args) {
+async function buildWasm () {
   const { wasm } = await cargoBuild([
     '--profile', 'wasm',
     '--target', 'wasm32-unknown-unknown',
-    '-p', name,
-    ...args,
+    '-p', 'hypertab-wasm',
     '--config', `target.wasm32-unknown-unknown.rustflags=${JSON.stringify(remapPaths())}`
   ])
-  const file = `${name.replace('-', '_')}.wasm`
-  const input = wasm.find((path) => path.endsWith(file))
-  if (!input) throw new Failure(`cargo made no ${file}; the package needs crate-type = ["cdylib", "rlib"]`)
+  const input = wasm.find((file) => file.endsWith('hypertab_wasm.wasm'))
+  if (!input) throw new Failure('cargo made no hypertab_wasm.wasm; wasm/Cargo.toml needs crate-type = ["cdylib", "rlib"]')
   return input
 }
 

@@ -9,7 +9,6 @@ import { gzipSync } from 'node:zlib'
 import { groupModules } from './chunks.mjs'
 import { shortenNames } from './names.mjs'
 import { Failure, root } from './run.mjs'
-import { packEngine } from './streams.mjs'
 
 const source = join(root, 'wasm', 'js')
 const dist = join(root, 'wasm', 'dist')
@@ -154,19 +153,14 @@ function forRequire (name) {
   return `const it = require('./${name}.js')\nmodule.exports = it && it['module.exports'] || it\n`
 }
 
-/**
- * Takes long names out of the engine, and comments and spaces, too, out of what wasm-bindgen wrote around it, and has that look at text. Then takes the
- * engine apart.
- *
- * @param {Parameters<typeof packEngine>[1]} streams
- */
-export async function shrinkBindings (streams) {
+/** Takes long names out of the engine, and comments and spaces, too, out of what wasm-bindgen wrote around it, and has that look at text. */
+export async function shrinkBindings () {
   const esbuild = await import('esbuild')
   const [engine, script] = ['hypertab_bg.wasm', 'hypertab.js'].map((name) => join(dist, 'engine', name))
   const { module, bindings } = shortenNames(await readFile(engine), guard(await readFile(script, 'utf8')))
   const { code } = await esbuild.transform(bindings, { format: 'esm', target: 'es2022', minify: true })
   await Promise.all([
-    writeFile(engine, packEngine(module, streams)),
+    writeFile(engine, module),
     writeFile(script, code),
     // It tells the names that there were.
     rm(`${engine}.d.ts`)

@@ -2,7 +2,6 @@
 // in both files.
 
 import { Failure } from './run.mjs'
-import { numberOf, textOf } from './streams.mjs'
 
 /** Sections of a module: WebAssembly core specification 2.0, 5.5.2. */
 const IMPORTS = 2
@@ -88,4 +87,16 @@ function readerOf (bytes, at = 0) {
     number,
     text: () => Buffer.from(take(number())).toString()
   }
+}
+
+/** A number as LEB128. */
+function numberOf (value) {
+  const bytes = []
+  for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push(value % 0x80 + 0x80)
+  return Uint8Array.of(...bytes, value)
+}
+
+function textOf (text) {
+  const bytes = Buffer.from(text)
+  return Buffer.concat([numberOf(bytes.byteLength), bytes])
 }

@@ -7,7 +7,6 @@ import { createRequire } from 'node:module'
 import { WebSocket as NodeWebSocket } from 'ws'
 
 import { initSync } from './binding.js'
-import { join, streamsOf } from './engine/unpack.js'
 
 export const isNode = true
 
@@ -16,17 +15,11 @@ export const PlatformEmitter: unknown = EventEmitter
 export function loadEngine (source?: unknown): Promise<void> | null {
   if (source instanceof Promise) return source.then((loaded) => { loadEngine(loaded) })
   if (source instanceof WebAssembly.Module || ArrayBuffer.isView(source) || source instanceof ArrayBuffer) {
-    start(source as BufferSource | WebAssembly.Module)
+    initSync({ module: source as BufferSource | WebAssembly.Module })
   } else {
-    start(readFileSync(source as string | URL ?? besideOrInstalled()))
+    initSync({ module: readFileSync(source as string | URL ?? besideOrInstalled()) })
   }
   return null
-}
-
-function start (source: BufferSource | WebAssembly.Module): void {
-  const module = source instanceof WebAssembly.Module ? source : new WebAssembly.Module(source)
-  const streams = streamsOf(module)
-  initSync({ module: streams ? join(streams, new WebAssembly.Instance(module)) : module })
 }
 
 // In one file with a program, which bundlers make, this is not beside the engine; then the package is where the program finds it.

@@ -3,7 +3,6 @@
 import { EventEmitter as BareEvents } from 'bare-events'
 
 import { init } from './binding.js'
-import { join, streamsOf } from './engine/unpack.js'
 import { HypertabError } from './errors.js'
 
 export const isNode = false
@@ -35,7 +34,7 @@ async function loadBeside (): Promise<void> {
     if (url === null) throw error
     found = await engineInModule().catch(() => { throw error })
   }
-  await start(found)
+  await init({ module_or_path: found })
 }
 
 async function engineInModule (): Promise<ArrayBuffer> {
@@ -45,24 +44,25 @@ async function engineInModule (): Promise<ArrayBuffer> {
 }
 
 async function load (source: unknown): Promise<void> {
-  const given = await source
-  const found = typeof given === 'string' || given instanceof URL ? await fetchEngine(given) : given
-  await start(found instanceof Response ? await found.arrayBuffer() : found)
+  if (typeof source === 'string' || source instanceof URL) {
+    await init({ module_or_path: await fetchEngine(source) })
+  } else {
+    await init({ module_or_path: await source })
+  }
 }
 
-async function start (source: unknown): Promise<void> {
-  const module = source instanceof WebAssembly.Module ? source : await WebAssembly.compile(source as BufferSource)
-  const streams = streamsOf(module)
-  await init({ module_or_path: streams ? join(streams, await WebAssembly.instantiate(module)) : module })
-}
-
-async function fetchEngine (url: string | URL): Promise<ArrayBuffer> {
-  const bytes = await fetch(url).then((response) => {
-    if (!response.ok) throw new Error(`HTTP ${response.status}`)
-    return response.arrayBuffer()
-  }).catch((cause: Error) => {
-    throw new HypertabError('ENGINE_NOT_LOADED', `the engine could not be fetched from ${url}: ${cause.message}`, { cause })
-  })
+async function fetchEngine (url: string | URL): Promise<Response | ArrayBuffer> {
+  let response
+  try {
+    response = await fetch(url)
+  } catch (cause) {
+    throw new HypertabError('ENGINE_NOT_LOADED', `the engine could not be fetched from ${url}`, { cause })
+  }
+  if (!response.ok) {
+    throw new HypertabError('ENGINE_NOT_LOADED', `the engine could not be fetched from ${url}: HTTP ${response.status}`)
+  }
+  if (response.headers.get('content-type')?.startsWith('application/wasm')) return response
+  const bytes = await response.arrayBuffer()
   const [a, b, c, d] = new Uint8Array(bytes)
   if (a === 0 && b === 0x61 && c === 0x73 && d === 0x6d) return bytes
   const hint = a === 0x3c ? 'a page came instead of it' : 'something else came instead of it'
