@@ -38,6 +38,8 @@ pub const TARGETS: &[Target] = &[
     target("dht_node", &[], targets::machines::dht_node),
     target("relay", &[], targets::machines::relay),
     target("relay_client", &[], targets::machines::relay_client),
+    target("relay_resume", &[], targets::links::relay_resume),
+    target("detour", &[], targets::links::detour),
     target("blind_relay", &[], targets::blind_relay::blind_relay),
     target("log_store", &[], targets::stores::log_store),
     target("store", &["corestore-storage"], targets::stores::store),

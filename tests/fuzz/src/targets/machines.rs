@@ -550,7 +550,7 @@ pub fn relay_client(mut data: &[u8]) {
 }
 
 /// A message between client and relay that decodes more often than not: small numbers, plausible flags, known keys.
-fn relay_message(data: &mut &[u8]) -> (u64, Bytes) {
+pub(super) fn relay_message(data: &mut &[u8]) -> (u64, Bytes) {
     let message_type = u64::from(take(data) % 29);
     let mut payload = Vec::new();
     if matches!(message_type, 0 | 3 | 4 | 9 | 10 | 14 | 20 | 21 | 25 | 26 | 27) {
@@ -573,8 +573,8 @@ fn relay_message(data: &mut &[u8]) -> (u64, Bytes) {
 }
 
 /// A message of the channel for questions: what is asked is plausible more often than not.
-fn question_message(data: &mut &[u8]) -> (u64, Bytes) {
-    let message_type = u64::from(take(data) % 9);
+pub(super) fn question_message(data: &mut &[u8]) -> (u64, Bytes) {
+    let message_type = u64::from(take(data) % 10);
     let mut payload = u32::from(take(data) % 6).to_le_bytes().to_vec();
     match message_type {
         0 => {
@@ -601,13 +601,19 @@ fn question_message(data: &mut &[u8]) -> (u64, Bytes) {
             payload.extend([take(data) % 0xfd, count]);
             payload.extend(core::iter::repeat_n(9, usize::from(count) * 6));
         }
+        6 | 8 if take(data) < 200 => {
+            let count = take(data) % 4;
+            payload.push(count);
+            payload.extend(core::iter::repeat_n(9, usize::from(count) * 6));
+        }
+        9 => payload.extend([9; 6]),
         _ => payload.extend(piece(data, 100)),
     }
     (message_type, payload.into())
 }
 
 /// Takes up to that many bytes off the front.
-fn piece(data: &mut &[u8], most: u8) -> Vec<u8> {
+pub(super) fn piece(data: &mut &[u8], most: u8) -> Vec<u8> {
     let len = usize::from(take(data).min(most)).min(data.len());
     let (piece, rest) = data.split_at(len);
     *data = rest;

@@ -4,6 +4,7 @@ pub mod bee;
 pub mod blind_relay;
 pub mod decoders;
 pub mod engine;
+pub mod links;
 pub mod machines;
 pub mod network;
 pub mod stores;

@@ -6,7 +6,7 @@ use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::blind_relay::{Pair, Unpair};
 use hypertab_core::dht::messages as dht_messages;
 use hypertab_core::dht::rpc;
-use hypertab_core::dht_relay::queries::QueryMessage;
+use hypertab_core::dht_relay::queries::{Greeting, QueryMessage};
 use hypertab_core::dht_relay::resume::{Claim, Ticket, decode_ack, decode_count, encode_ack};
 use hypertab_core::dht_relay::{Credit, messages as relay};
 use hypertab_core::noise::Role;
@@ -53,7 +53,7 @@ pub fn udx(data: &[u8]) {
 
 /// Messages of the protocol between tab and relay.
 pub fn dht_relay(mut data: &[u8]) {
-    let message_type = u64::from(take(&mut data) % 24);
+    let message_type = u64::from(take(&mut data) % 28);
     if let Ok(Some(message)) = relay::Message::decode(message_type, &Bytes::copy_from_slice(data)) {
         assert_eq!(message.to_vec().len(), message.encoded_len());
         let again = relay::Message::decode(message_type, &message.to_vec().into());
@@ -66,6 +66,9 @@ pub fn dht_relay(mut data: &[u8]) {
     }
     if let Ok(result) = relay::LookupResult::from_slice(data) {
         relay::LookupResult::from_slice(&result.to_vec()).expect("what was encoded decodes");
+    }
+    if let Ok(Some(greeting)) = Greeting::decode(data) {
+        assert_eq!(Greeting::decode(&greeting.encode()), Ok(Some(greeting)));
     }
     if let Ok(credit) = Credit::decode(data) {
         assert_eq!(Credit::decode(&credit.to_vec()), Ok(credit));
