@@ -4,6 +4,7 @@ import b4a from 'b4a'
 import crypto from 'hypercore-crypto'
 import CoreStorage from 'hypercore-storage'
 
+import { eventFlush } from './support/assertions.mjs'
 import { eventually, outcome } from './support/scene.mjs'
 import { sameWithBothStores, sameWithEveryPairOfStores } from './support/stores.mjs'
 
@@ -318,7 +319,7 @@ sameWithBothStores('what a closed store still says', async ({ create, note }) =>
   await store.close()
   for (const list of [store.list(), space.list()]) {
     // As long as nobody reads it, nobody has to hear of it.
-    await new Promise((resolve) => { setImmediate(resolve) })
+    await eventFlush()
     note('error' in await outcome(all(list)))
   }
   for (const ask of [() => all(store.list()), () => all(space.list()), () => store.getAuth(core.discoveryKey), () => store.suspend(), () => store.resume(), () => all(store.audit())]) {
