@@ -12,20 +12,12 @@ use hypertab_core::storage::keys::{self, DataKeys};
 use hypertab_core::storage::records::{Alias, Auth, StoreHead};
 use hypertab_core::storage::{Batch, MemoryStore, Op, StorageFailure};
 
-use crate::support::common::{entries, hex, load};
+use crate::support::common;
 use crate::support::sim::Host;
 
 #[test]
 fn our_store_has_upstreams_keys_and_values() {
-    let vectors = load("corestore-storage.json");
-    let upstream: BTreeMap<Vec<u8>, Vec<u8>> = entries(&vectors, "entries")
-        .iter()
-        .map(|entry| {
-            let mut value = hex(&entry["value"]);
-            value.resize(value.len() + entry["trailingZeros"].as_u64().unwrap_or(0) as usize, 0);
-            (hex(&entry["key"]), value)
-        })
-        .collect();
+    let upstream: BTreeMap<Vec<u8>, Vec<u8>> = common::upstreams_store().into_iter().collect();
     let mut host = Host::new(1);
     let store = host.store(MemoryStore::new());
     let upstreams_head = StoreHead::from_slice(&upstream[&keys::store_head().to_vec()]).unwrap();
@@ -204,12 +196,9 @@ fn questions_about_a_store_that_is_closed_fail() {
 }
 
 fn upstreams_store() -> MemoryStore {
-    let vectors = load("corestore-storage.json");
-    let ops = entries(&vectors, "entries").iter().map(|entry| {
-        let mut value = hex(&entry["value"]);
-        value.resize(value.len() + entry["trailingZeros"].as_u64().unwrap_or(0) as usize, 0);
-        Op::Put { key: hex(&entry["key"]).into(), value: value.into() }
-    });
+    let ops = common::upstreams_store()
+        .into_iter()
+        .map(|(key, value)| Op::Put { key: key.into(), value: value.into() });
     let mut data = MemoryStore::new();
     data.apply(Batch { ops: ops.collect() });
     data

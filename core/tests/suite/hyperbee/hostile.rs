@@ -11,6 +11,8 @@ use hypertab_core::hyperbee::{
 };
 use prost::Message;
 
+use crate::support::bee::Random;
+
 #[test]
 fn random_blocks_end_every_read() {
     let mut random = Random(0x5eed);
@@ -225,21 +227,5 @@ struct Blocks(Vec<Bytes>);
 impl BlockSource for Blocks {
     fn block(&self, seq: u64) -> Result<Bytes, Missing> {
         usize::try_from(seq).ok().and_then(|seq| self.0.get(seq)).cloned().ok_or(Missing)
-    }
-}
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % end
-    }
-
-    fn bytes(&mut self, most: usize) -> Bytes {
-        (0..self.below(most)).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
     }
 }

@@ -14,6 +14,8 @@ use hypertab_core::hyperbee::{
 };
 use prost::Message;
 
+use crate::support::bee::Random;
+
 /// Key to block and value.
 type Model = BTreeMap<Bytes, (u64, Option<Bytes>)>;
 
@@ -292,18 +294,5 @@ impl BlockSource for Core {
         }
         self.wanted.borrow_mut().insert(seq);
         Err(Missing)
-    }
-}
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap() % end
     }
 }

@@ -125,3 +125,19 @@ pub(crate) fn bytes(value: &Value) -> Bytes {
 pub(crate) fn optional(value: &Value) -> Option<Bytes> {
     if value.is_null() { None } else { Some(bytes(value)) }
 }
+
+/// xorshift64*.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % end
+    }
+
+    pub(crate) fn bytes(&mut self, most: usize) -> Bytes {
+        (0..self.below(most)).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
+    }
+}

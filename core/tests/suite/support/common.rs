@@ -31,6 +31,17 @@ pub(crate) fn entries<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     items
 }
 
+/// Returns every key and value of the store that upstream wrote.
+pub(crate) fn upstreams_store() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let vectors = load("corestore-storage.json");
+    let entries = entries(&vectors, "entries").iter().map(|entry| {
+        let mut value = hex(&entry["value"]);
+        value.resize(value.len() + entry["trailingZeros"].as_u64().unwrap_or(0) as usize, 0);
+        (hex(&entry["key"]), value)
+    });
+    entries.collect()
+}
+
 /// Returns the bytes a hexadecimal string stands for.
 pub(crate) fn hex(value: &Value) -> Vec<u8> {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is no hex string"));

@@ -147,15 +147,3 @@ impl NodeSource for Store {
         Ok(self.nodes.get(&index).copied())
     }
 }
-
-/// xorshift64*
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) % bound
-    }
-}

@@ -19,7 +19,8 @@ use hypertab_core::hypercore::verifier::Verifier;
 use hypertab_core::hypercore::verify::{Identity, VerifyError, verify};
 use serde_json::Value;
 
-use crate::support::log::{Log, Random, Store, hex, key, list, manifest, nodes, number, text, vectors};
+use crate::support::log::{Log, Store, hex, key, list, manifest, nodes, number, text, vectors};
+use crate::support::sim::Random;
 
 #[test]
 fn proofs_are_made_and_accepted_as_upstream_does() {

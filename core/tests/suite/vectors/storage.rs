@@ -6,21 +6,11 @@ use hypertab_core::crypto::Node;
 use hypertab_core::storage::keys::{self, DataKeys};
 use hypertab_core::storage::records::{Auth, CorePointers, Head, Hints, StoreHead};
 
-use crate::support::common::{hex, load};
+use crate::support::common::upstreams_store;
 
 #[test]
 fn every_record_of_an_upstream_store_reads_and_writes_back() {
-    let vectors = load("corestore-storage.json");
-    let entries: Vec<(Vec<u8>, Vec<u8>)> = vectors["entries"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| {
-            let mut value = hex(&entry["value"]);
-            value.resize(value.len() + entry["trailingZeros"].as_u64().unwrap_or(0) as usize, 0);
-            (hex(&entry["key"]), value)
-        })
-        .collect();
+    let entries = upstreams_store();
     let value = |key: Bytes| &entries.iter().find(|(found, _)| *found == key).unwrap().1;
 
     let head = StoreHead::from_slice(value(keys::store_head())).unwrap();
