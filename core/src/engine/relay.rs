@@ -165,7 +165,7 @@ impl Engine {
         self.query(relay, |client| client.lookup(topic, now))
     }
 
-    /// Stores a record of `key_pair` under a topic. Results as for [`lookup`](Self::lookup).
+    /// Stores a record of the signer's key under a topic. Results as for [`lookup`](Self::lookup).
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ impl Engine {
         self.query(relay, |client| client.announce(topic, signer, terms, now))
     }
 
-    /// Removes the record of `key_pair` from a topic. Results as for [`lookup`](Self::lookup).
+    /// Removes the record of the signer's key from a topic. Results as for [`lookup`](Self::lookup).
     ///
     /// # Errors
     ///

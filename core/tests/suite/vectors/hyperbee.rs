@@ -177,8 +177,7 @@ fn stress_runs_hash_the_same() {
                 writer.put(&blocks, &mut cache, key, Some(format!("value-{i}").into())).unwrap();
             }
             if (i + 1) % number("batch") == 0 {
-                let new = batch.take().unwrap().finish();
-                blocks.append(new);
+                append(&mut blocks, batch.take());
             }
             for checkpoint in run["checkpoints"].as_array().unwrap() {
                 if checkpoint["ops"] == i + 1 && batch.is_none() {
@@ -191,14 +190,9 @@ fn stress_runs_hash_the_same() {
                 }
             }
         }
-        if let Some(batch) = batch {
-            let new = batch.finish();
-            blocks.append(new);
-        }
+        append(&mut blocks, batch);
 
-        assert_eq!(run["length"], blocks.len());
-        let parts: Vec<&[u8]> = blocks.all().iter().map(|block| &block[..]).collect();
-        assert_eq!(blake2b_256(&parts), hex_fixed(&run["blocksHash"]), "seed {}", run["seed"]);
+        assert_blocks(&blocks, run);
         let mut view = View::new(&blocks, &mut cache, u64::try_from(blocks.len()).unwrap());
         let mut cursor = RangeCursor::new(Range::default());
         let (mut listed, mut count) = (Vec::new(), 0);
@@ -236,20 +230,27 @@ fn refused_and_equal_puts_leave_the_same_marks() {
                 (false, false) => drop(writer.put(&blocks, &mut cache, key, value).unwrap()),
             }
             if (i + 1) % number("batch") == 0 {
-                let new = batch.take().unwrap().finish();
-                blocks.append(new);
+                append(&mut blocks, batch.take());
             }
         }
-        if let Some(batch) = batch {
-            let new = batch.finish();
-            blocks.append(new);
-        }
+        append(&mut blocks, batch);
 
-        assert_eq!(run["length"], blocks.len());
-        let parts: Vec<&[u8]> = blocks.all().iter().map(|block| &block[..]).collect();
-        assert_eq!(blake2b_256(&parts), hex_fixed(&run["blocksHash"]), "seed {}", run["seed"]);
+        assert_blocks(&blocks, run);
         assert_eq!(tree_hash(&roots(&blocks)), hex_fixed(&run["treeHash"]), "seed {}", run["seed"]);
     }
+}
+
+fn append(blocks: &mut Blocks, batch: Option<BatchWriter>) {
+    if let Some(batch) = batch {
+        blocks.append(batch.finish());
+    }
+}
+
+/// Checks that there are as many blocks as upstream wrote in a run, and that they are the same.
+fn assert_blocks(blocks: &Blocks, run: &Value) {
+    assert_eq!(run["length"], blocks.len());
+    let parts: Vec<&[u8]> = blocks.all().iter().map(|block| &block[..]).collect();
+    assert_eq!(blake2b_256(&parts), hex_fixed(&run["blocksHash"]), "seed {}", run["seed"]);
 }
 
 #[test]
