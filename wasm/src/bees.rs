@@ -36,9 +36,12 @@ impl BeeCache {
         Self::default()
     }
 
-    /// Forgets the blocks from `length` on.
-    pub fn truncate(&self, length: f64) -> Result<(), JsError> {
-        self.0.borrow_mut().truncate(integer(length, "length")?);
+    /// Forgets the blocks from `length` on. A walk from before, which may read what was cut, has an empty one from now on.
+    pub fn truncate(&mut self, length: f64) -> Result<(), JsError> {
+        let length = integer(length, "length")?;
+        let mut kept = self.0.take();
+        kept.truncate(length);
+        self.0 = Rc::new(RefCell::new(kept));
         Ok(())
     }
 
@@ -49,8 +52,8 @@ impl BeeCache {
     }
 
     /// Forgets everything.
-    pub fn clear(&self) {
-        self.0.borrow_mut().clear();
+    pub fn clear(&mut self) {
+        self.0 = Rc::default();
     }
 }
 
@@ -155,9 +158,11 @@ impl BeeWalk {
         Ok(Self { cache, loaded, version, asks_ahead: false, hints: None, trace: None, work })
     }
 
-    /// Adds a block, decrypted.
+    /// Adds a block, decrypted. It is kept at once: a walk needs what it asked for ahead only after steps that end before.
     pub fn give(&mut self, seq: f64, block: &[u8]) -> Result<(), JsError> {
-        self.loaded.give(integer(seq, "seq")?, Bytes::copy_from_slice(block));
+        let (seq, block) = (integer(seq, "seq")?, Bytes::copy_from_slice(block));
+        self.cache.borrow_mut().keep(seq, block.clone());
+        self.loaded.give(seq, block);
         Ok(())
     }
 
