@@ -122,6 +122,35 @@ test('a node that is suspended and resumed before it is connected ends as it was
   assert.deepEqual([node.relay.handle, proxy.opened], [null, opened])
 })
 
+test('a relay that is not there is told at once, also where a socket that cannot be opened fires no close event, as in Node 22', async (t) => {
+  class Failing extends EventTarget {
+    static { Object.assign(this.prototype, { CONNECTING: 0, OPEN: 1, readyState: 0, bufferedAmount: 0 }) }
+    #handlers = {}
+    constructor () {
+      super()
+      setImmediate(() => { this.dispatchEvent(new Event('error')) })
+    }
+
+    get onclose () { return this.#handlers.close ?? null }
+    set onclose (handler) {
+      this.removeEventListener('close', this.#handlers.close)
+      this.#handlers.close = handler
+      if (handler) this.addEventListener('close', handler)
+    }
+
+    close () {}
+  }
+  const { WebSocket: before } = globalThis
+  globalThis.WebSocket = Failing
+  defer(t, () => { globalThis.WebSocket = before })
+  const node = new Node({ relay: 'ws://127.0.0.1:9' })
+  node.on('error', () => {})
+  defer(t, () => node.destroy({ force: true }))
+
+  const [, error] = await once(node, 'relay-close')
+  assert.equal(error.code, 'RELAY_CLOSED')
+})
+
 test('a relay that accepts and says nothing is left for the next', async (t) => {
   const { bootstrap } = await startTestnet(t, 4)
   const [relay] = await startRelays(t, bootstrap, 1)

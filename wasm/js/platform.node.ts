@@ -69,8 +69,10 @@ export function openSocket (url: string, protocols?: string[]): unknown {
   const Socket = globalThis.WebSocket ?? NodeWebSocket
   const socket = protocols === undefined ? new Socket(url) : new Socket(url, protocols)
   socket.binaryType = 'arraybuffer'
-  // `ws` throws what nobody listens for; the close event that follows says the same.
-  socket.addEventListener('error', () => {})
+  // `ws` throws what nobody listens for; the close event that follows says the same. The socket of Node 22 stays connecting, and fires none.
+  socket.addEventListener('error', () => {
+    if (socket.readyState === socket.CONNECTING) socket.dispatchEvent(Object.assign(new Event('close'), { code: 1006, reason: '' }))
+  })
   return socket
 }
 
