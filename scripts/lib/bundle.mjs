@@ -167,11 +167,15 @@ export async function shrinkBindings () {
   ])
 }
 
-// wasm-bindgen trusts that text is text: of anything else it writes where nothing was allocated, and the engine stops.
+// wasm-bindgen trusts that text is text: of anything else it writes where nothing was allocated, and the engine stops. And bytes of another realm,
+// as of a frame, are none for it.
 function guard (bindings) {
-  const before = /function passStringToWasm0\(arg, ?malloc, ?realloc\) ?\{/
-  if (!before.test(bindings)) throw new Failure('wasm-bindgen passes text in another way than before; scripts/lib/bundle.mjs has to be told')
-  return bindings.replace(before, (head) => `${head}if (typeof arg !== 'string') throw new TypeError('text is needed, not ' + (arg === null ? 'null' : typeof arg));`)
+  const text = /function passStringToWasm0\(arg, ?malloc, ?realloc\) ?\{/
+  const bytes = /(\w+) instanceof Uint8Array\b/
+  if (!text.test(bindings) || !bytes.test(bindings)) throw new Failure('wasm-bindgen passes text or bytes in another way than before; scripts/lib/bundle.mjs has to be told')
+  return bindings
+    .replace(text, (head) => `${head}if (typeof arg !== 'string') throw new TypeError('text is needed, not ' + (arg === null ? 'null' : typeof arg));`)
+    .replace(bytes, (test, value) => `${test} || (ArrayBuffer.isView(${value}) && ${value}[Symbol.toStringTag] === 'Uint8Array')`)
 }
 
 // The engine stays a file of its own, so that bundlers see where its wasm is.

@@ -4,9 +4,11 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'node:test'
+import { runInNewContext } from 'node:vm'
 
 import Corestore from 'hypertab/corestore'
 import Hypercore from 'hypertab/hypercore'
+import Hyperdrive from 'hypertab/hyperdrive'
 import { memory } from 'hypertab/storage'
 
 import { root } from '../../scripts/lib/run.mjs'
@@ -45,5 +47,26 @@ test('what is no text is refused, and the engine goes on', async () => {
     ]) await assert.rejects(async () => await call(), (error) => error.code !== 'ENGINE_FAILED', String(wrong))
   }
   assert.equal(String(await core.get(0)), 'block')
+  await store.close()
+})
+
+test('bytes of another realm, as of a frame or of a test with globals of jsdom, are bytes', async () => {
+  const [block, ...others] = runInNewContext('[Uint8Array.of(1, 2), Uint8Array.of(3), new Uint8Array(32).fill(4)]')
+  assert.ok(!(block instanceof Uint8Array))
+  const store = new Corestore(memory())
+  const core = store.get({ name: 'bytes' })
+
+  await core.append(block)
+  await core.append(others)
+  const drive = new Hyperdrive(store.namespace('drive'))
+  await drive.put('/a', block)
+  await core.setUserData('a', block)
+
+  assert.deepEqual(await Promise.all([0, 1, 2].map((index) => core.get(index))), [Buffer.of(1, 2), Buffer.of(3), Buffer.alloc(32, 4)])
+  assert.deepEqual(await drive.get('/a'), Buffer.of(1, 2))
+  assert.deepEqual(await core.getUserData('a'), Buffer.of(1, 2))
+  const other = store.get({ key: others[1] })
+  await other.ready()
+  assert.deepEqual(other.key, Buffer.alloc(32, 4))
   await store.close()
 })

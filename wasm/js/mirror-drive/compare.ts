@@ -2,7 +2,7 @@
 
 import type { Readable } from 'streamx'
 
-import { equal } from '../support/bytes.js'
+import { equal, isBytes } from '../support/bytes.js'
 
 /** Whether two streams give the same bytes. Both are at their end, or destroyed, afterwards. */
 export async function streamsEqual (a: Readable, b: Readable): Promise<boolean> {
@@ -40,7 +40,7 @@ function chunksOf (stream: Readable): () => Promise<Uint8Array | null> {
 export function sameData (a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  if (a instanceof Uint8Array || b instanceof Uint8Array) return a instanceof Uint8Array && b instanceof Uint8Array && equal(a, b)
+  if (isBytes(a) || isBytes(b)) return isBytes(a) && isBytes(b) && equal(a, b)
   if (Array.isArray(a) !== Array.isArray(b)) return false
   const keys = Object.keys(a)
   if (keys.length !== Object.keys(b).length) return false

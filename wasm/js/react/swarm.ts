@@ -5,7 +5,7 @@ import { useEffect, type DependencyList } from 'react'
 import type { Hyperswarm } from '../hyperswarm/hyperswarm.js'
 import type { JoinOptions } from '../hyperswarm/discovery.js'
 import type { Connection } from '../links/connection.js'
-import { toHex } from '../support/bytes.js'
+import { isBytes, toHex } from '../support/bytes.js'
 import type { Kind, Source, Status } from './lease.js'
 import { useResource } from './use-resource.js'
 
@@ -78,7 +78,7 @@ const SWARM: Kind<Hyperswarm, Told> = {
  */
 export function useSwarm (source: Source<Hyperswarm> | null, { topics = [], replicate = null, deps = [], ...joining }: UseSwarmOptions = {}): SwarmState {
   const { resource: swarm, ...state } = useResource(SWARM, source, deps, '')
-  const joined = topics.filter((topic) => topic instanceof Uint8Array).map(toHex).sort().join()
+  const joined = topics.filter(isBytes).map(toHex).sort().join()
 
   useEffect(() => {
     if (swarm === null || replicate === null) return
@@ -90,7 +90,7 @@ export function useSwarm (source: Source<Hyperswarm> | null, { topics = [], repl
 
   useEffect(() => {
     if (swarm === null) return
-    const sessions = topics.filter((topic) => topic instanceof Uint8Array).map((topic) => swarm.join(topic, joining))
+    const sessions = topics.filter(isBytes).map((topic) => swarm.join(topic, joining))
     return () => { for (const session of sessions) session.destroy().catch(() => {}) }
   }, [swarm, joined, joining.server, joining.client])
 

@@ -2,6 +2,7 @@
 
 import type { Hyperdrive } from '../hyperdrive/hyperdrive.js'
 import type { DriveEntry } from '../hyperdrive/options.js'
+import { isBytes } from '../support/bytes.js'
 import { encodeId, readKey } from '../support/key-text.js'
 import { typeOf } from './types.js'
 import { isToken } from './places.js'
@@ -66,7 +67,7 @@ export class DriveServer {
   /** The address of a file of a drive, once the service worker is there. */
   async address (drive: Hyperdrive | Uint8Array | string, path = '/', version: number | null = null): Promise<string> {
     const { scope } = await navigator.serviceWorker.ready
-    const key = typeof drive === 'string' || drive instanceof Uint8Array ? drive : drive.key!
+    const key = typeof drive === 'string' || isBytes(drive) ? drive : drive.key!
     // Also a name that somebody else has put into a drive leads nowhere outside of it.
     const names: string[] = []
     for (const name of path.replace(/^\//, '').split('/')) {

@@ -1,8 +1,8 @@
 // Small things that bytes need.
 
-/** Whether something is bytes. */
+/** Whether something is bytes, also of another realm: of a frame, or of Node in a test that has jsdom's globals. */
 export function isBytes (value: unknown): value is Uint8Array {
-  return value instanceof Uint8Array
+  return value instanceof Uint8Array || (ArrayBuffer.isView(value) && (value as Uint8Array)[Symbol.toStringTag] === 'Uint8Array')
 }
 
 export function toHex (bytes: Uint8Array): string {
