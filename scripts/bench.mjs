@@ -11,7 +11,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 
-import { buildNativePrograms, cargoBuild } from './lib/cargo.mjs'
+import { buildReleasePrograms, cargoBuild } from './lib/cargo.mjs'
 import { main, root, say } from './lib/run.mjs'
 import { build } from './build.mjs'
 import { ENGINES } from '../tests/bench/tab.mjs'
@@ -98,7 +98,7 @@ function printSides (title, { figures, sides }) {
 
 /** One stream between all pairs of ends in turn. */
 async function benchUdx (rounds) {
-  process.env.HYPERTAB_PROGRAMS ??= await buildNativePrograms()
+  process.env.HYPERTAB_PROGRAMS ??= await buildReleasePrograms()
   const pairs = [['ours', 'ours'], ['ours', 'upstream'], ['upstream', 'ours'], ['upstream', 'upstream']]
   const figures = new Map()
   for (let round = 1; round <= rounds; round++) {
@@ -116,14 +116,14 @@ async function benchUdx (rounds) {
 
 /** A stream of ours, and one of upstream's in turn, beside one of TCP. */
 async function benchFairness (rounds, control) {
-  process.env.HYPERTAB_PROGRAMS ??= await buildNativePrograms()
+  process.env.HYPERTAB_PROGRAMS ??= await buildReleasePrograms()
   const bench = join(root, 'tests', 'bench', 'fairness.mjs')
   printSides('streams that share a path', await inTurn(rounds, ['ours', 'upstream'].map((side) => [side, [bench, side, ...control]])))
 }
 
 /** Both relays in turn, each with the same load, and with upstream's clients and a peer of upstream's. */
 async function benchRelay (rounds, options) {
-  process.env.HYPERTAB_PROGRAMS ??= await buildNativePrograms()
+  process.env.HYPERTAB_PROGRAMS ??= await buildReleasePrograms()
   const figures = new Map()
   for (let round = 1; round <= rounds; round++) {
     for (const side of ['ours', 'upstream']) {

@@ -25,12 +25,17 @@ const engineWasm = join(engine, 'hypertab_bg.wasm')
 /** The pinned compiler, as a script for Node. */
 export const typescriptCompiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 
-/** Builds the npm package. */
-export async function build () {
+/**
+ * Builds the npm package.
+ *
+ * @param {Promise<void>} [npm] the npm packages that it is bundled with, where they are still being installed
+ */
+export async function build (npm) {
   say('building the engine for wasm')
-  const input = await buildWasm()
+  // Together: the end of the engine takes one processor only.
+  const [input, bindgen] = await Promise.all([buildWasm(), buildBindgen(), npm])
   rmSync(dist, { recursive: true, force: true })
-  await run(await buildBindgen(), [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
+  await run(bindgen, [input, engine], { failure: 'wasm-bindgen refused the engine; it says why above' })
   checkImports()
   await shrinkBindings()
   await buildApi()

@@ -97,6 +97,9 @@ export async function ensureNetworkPrograms () {
   }
 }
 
+/** @type {Promise<string> | undefined} */
+let packageLists
+
 async function ensureProgram (name, variable, packages, find) {
   const set = process.env[variable]
   if (set) {
@@ -111,7 +114,8 @@ async function ensureProgram (name, variable, packages, find) {
   say(`installing Debian's ${packages[0]} for the tests`)
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
   const failure = `apt-get could not install ${packages[0]}; install ${name} by hand, or set ${variable} to its program`
-  await run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'], { env, failure, capture: true })
+  packageLists ??= run('apt-get', ['-qq', '-o', 'DPkg::Lock::Timeout=300', 'update'], { env, failure, capture: true })
+  await packageLists
   await run('apt-get', ['-qq', '-y', '-o', 'DPkg::Lock::Timeout=300', 'install', '--no-install-recommends', ...packages], { env, failure, capture: true })
   const installed = find()
   if (!installed) throw new Failure(failure)

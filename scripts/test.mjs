@@ -42,9 +42,10 @@ const suites = {
   'bare-metal': {
     lane: 'rust',
     targets: BARE_TARGETS,
+    // A library is not linked: whether it compiles there is all there is to know.
     steps: () => BARE_TARGETS.flatMap((target) => [
-      cargo('build', '-p', 'hypertab-core', '--target', target, '--locked'),
-      cargo('build', '-p', 'hypertab-core', '--target', target, '--locked', '--features', 'dht,drive')
+      cargo('check', '-p', 'hypertab-core', '--target', target, '--locked'),
+      cargo('check', '-p', 'hypertab-core', '--target', target, '--locked', '--features', 'dht,drive')
     ])
   },
   types: {
@@ -84,20 +85,34 @@ async function prepare (chosen) {
   const needs = new Set(chosen.flatMap((suite) => suite.needs ?? []))
   ensureNode()
   await ensureRust(['wasm32-unknown-unknown', ...chosen.flatMap((suite) => suite.targets ?? [])])
-  if (needs.size > 0) await ensureNpm()
-  if (needs.has('browser')) [process.env.CHROME_PATH] = await ensureBrowsers()
-  if (needs.has('network')) await ensureNetworkPrograms()
-  if (needs.has('package')) await build()
-  // Before the lanes start: cargo builds one thing at a time, and no test should wait for that.
-  if (needs.has('programs')) {
-    say('building the native programs')
-    process.env.HYPERTAB_PROGRAMS = await buildNativePrograms()
-  }
+  // What comes over the network comes while cargo builds. All of it before the lanes start: no test should wait for a build.
+  await Promise.all([
+    needs.has('programs') ? preparePrograms() : null,
+    needs.size > 0 ? preparePackage(needs) : null,
+    prepareMachine(needs)
+  ])
   if (needs.has('storage-suite')) {
     say('building the suite of storage backends')
     process.env.HYPERTAB_STORAGE_SUITE = await buildStorageSuite()
   }
+}
+
+async function preparePrograms () {
+  say('building the native programs')
+  process.env.HYPERTAB_PROGRAMS = await buildNativePrograms()
+}
+
+async function preparePackage (needs) {
+  const npm = ensureNpm()
+  if (needs.has('package')) await build(npm)
   if (needs.has('demo')) await buildDemo()
+  await npm
+}
+
+// One after the other: apt installs one thing at a time.
+async function prepareMachine (needs) {
+  if (needs.has('browser')) [process.env.CHROME_PATH] = await ensureBrowsers()
+  if (needs.has('network')) await ensureNetworkPrograms()
 }
 
 async function runLane (names) {

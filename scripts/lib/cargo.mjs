@@ -29,11 +29,14 @@ export async function cargoBuild (args, env = {}) {
 }
 
 /**
- * Builds the program that makes a package of the engine, and returns its path. With the features that the whole workspace gives to what
- * it depends on, as `cargo test --workspace --all-features` builds them: else both would build a copy of their own.
+ * The workspace with all its features, as `cargo test` has it in its suite: whatever is built for this machine with them is built once.
+ * The whole workspace is named for its features alone: of a crate that is no program, and no part of one, nothing is built.
  */
+const WORKSPACE = ['--workspace', '--all-features']
+
+/** Builds the program that makes a package of the engine, and returns its path. */
 export async function buildBindgen () {
-  return await cargoBuildProgram('hypertab-bindgen', ['--workspace', '--all-features'])
+  return await cargoBuildProgram('hypertab-bindgen', WORKSPACE)
 }
 
 /** Builds one program of the workspace and returns its path. */
@@ -44,7 +47,7 @@ export async function cargoBuildProgram (name, args) {
   return path
 }
 
-/** Programs of the workspace that tests start, by name, and the package that each belongs to. */
+/** Programs of the workspace that tests and benches start, by name, and the package that each belongs to. */
 const nativePrograms = {
   'hypertab-relay': 'hypertab-relay',
   'dht-node': 'hypertab-tests',
@@ -58,21 +61,43 @@ const nativePrograms = {
 const built = new Map()
 
 /**
- * Returns the path of a native program: from the folder HYPERTAB_PROGRAMS, where `npm test` has built it, else from cargo.
+ * Returns the path of a native program for a test, with the checks of a debug build: from the folder HYPERTAB_PROGRAMS, where `npm test`
+ * has built it, else from cargo.
  *
  * @param {keyof typeof nativePrograms} name
  */
 export async function nativeProgram (name) {
+  return await programOf(name, WORKSPACE)
+}
+
+/**
+ * Returns the path of a native program for a bench, as it is shipped: from the folder HYPERTAB_PROGRAMS, where `npm run bench` has built
+ * it, else from cargo.
+ *
+ * @param {keyof typeof nativePrograms} name
+ */
+export async function releaseProgram (name) {
+  return await programOf(name, ['--release', '-p', nativePrograms[name]])
+}
+
+async function programOf (name, args) {
   if (process.env.HYPERTAB_PROGRAMS) return join(process.env.HYPERTAB_PROGRAMS, name)
-  if (!built.has(name)) built.set(name, cargoBuild(['--release', '-p', nativePrograms[name], '--bin', name]))
-  return (await built.get(name)).executables.get(name)
+  if (!built.has(name)) built.set(name, cargoBuildProgram(name, args))
+  return await built.get(name)
 }
 
 /** Builds every native program that tests start, and returns the folder that holds them. */
 export async function buildNativePrograms () {
-  const bins = Object.keys(nativePrograms).flatMap((name) => ['--bin', name])
-  const packages = [...new Set(Object.values(nativePrograms))].flatMap((name) => ['-p', name])
-  const { executables } = await cargoBuild(['--release', ...packages, ...bins])
+  return await buildPrograms(WORKSPACE)
+}
+
+/** Builds every native program that benches start, as they are shipped, and returns the folder that holds them. */
+export async function buildReleasePrograms () {
+  return await buildPrograms(['--release', ...[...new Set(Object.values(nativePrograms))].flatMap((name) => ['-p', name])])
+}
+
+async function buildPrograms (args) {
+  const { executables } = await cargoBuild([...args, ...Object.keys(nativePrograms).flatMap((name) => ['--bin', name])])
   return dirname(executables.get('hypertab-relay'))
 }
 

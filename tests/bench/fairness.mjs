@@ -10,7 +10,7 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-import { nativeProgram } from '../../scripts/lib/cargo.mjs'
+import { releaseProgram } from '../../scripts/lib/cargo.mjs'
 import { JsonProcess } from '../../scripts/lib/json-process.mjs'
 import { OWN_MACHINE, withoutNetworks } from '../interop/support/programs.mjs'
 
@@ -18,8 +18,8 @@ const [side, control = 'cubic', ...programs] = process.argv.slice(2)
 if (programs.length === 0) {
   const lacking = withoutNetworks()
   if (lacking) throw new Error(lacking)
-  const peer = side === 'ours' ? await nativeProgram('udx-peer') : process.execPath
-  execFileSync('unshare', [...OWN_MACHINE, fileURLToPath(import.meta.url), side, control, await nativeProgram('ip-path'), peer], { stdio: 'inherit' })
+  const peer = side === 'ours' ? await releaseProgram('udx-peer') : process.execPath
+  execFileSync('unshare', [...OWN_MACHINE, fileURLToPath(import.meta.url), side, control, await releaseProgram('ip-path'), peer], { stdio: 'inherit' })
   process.exit(0)
 }
 const [pathProgram, peerProgram] = programs

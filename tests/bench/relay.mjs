@@ -18,9 +18,8 @@ import DHT from 'hyperdht'
 import createTestnet from 'hyperdht/testnet.js'
 import WebSocket from 'ws'
 
-import { nativeProgram } from '../../scripts/lib/cargo.mjs'
+import { releaseProgram } from '../../scripts/lib/cargo.mjs'
 import { JsonProcess } from '../../scripts/lib/json-process.mjs'
-import { relayProgram } from '../interop/support/relay.mjs'
 
 const MIB = 1024 * 1024
 const CHUNK = Buffer.alloc(64 * 1024, 7)
@@ -60,11 +59,11 @@ process.exit(0)
 
 /** What a relay does while it alone is the limit. */
 async function measureLoad () {
-  const load = await nativeProgram('relay-load')
+  const load = await releaseProgram('relay-load')
   const nodes = []
   const bootstrap = []
   while (nodes.length < 3) {
-    const node = new JsonProcess(await nativeProgram('dht-node'), [])
+    const node = new JsonProcess(await releaseProgram('dht-node'), [])
     nodes.push(node)
     bootstrap.push((await node.ask('start', { bootstrapper: true, bootstrap })).address)
   }
@@ -167,7 +166,7 @@ async function measureTabs (count) {
 
 async function startRelay (bootstrap) {
   const process = kind === 'ours'
-    ? new JsonProcess(await relayProgram(), [
+    ? new JsonProcess(process.env.HYPERTAB_RELAY ?? await releaseProgram('hypertab-relay'), [
         '--listen', '127.0.0.1:0', '--allow-private', ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...limits()
       ])
     : new JsonProcess('node', [support('upstream-relay.mjs'), '--shared', ...bootstrap])

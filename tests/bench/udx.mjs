@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-import { nativeProgram } from '../../scripts/lib/cargo.mjs'
+import { releaseProgram } from '../../scripts/lib/cargo.mjs'
 import { JsonProcess } from '../../scripts/lib/json-process.mjs'
 
 const MIB = 1024 * 1024
@@ -33,7 +33,7 @@ async function measure ({ name, delay, losses, bytes }) {
   const to = await start(receiver)
   const path = delay === undefined
     ? null
-    : new JsonProcess(await nativeProgram('udx-path'), [delay, losses, from.port, to.port].map(String))
+    : new JsonProcess(await releaseProgram('udx-path'), [delay, losses, from.port, to.port].map(String))
   const ports = path ? await path.next('ready') : { a: to.port, b: from.port }
   await to.process.ask('connect', { stream: to.stream, port: ports.b, remote: from.stream })
   await from.process.ask('connect', { stream: from.stream, port: ports.a, remote: to.stream })
@@ -54,7 +54,7 @@ async function measure ({ name, delay, losses, bytes }) {
 
 async function start (kind) {
   const process = kind === 'ours'
-    ? new JsonProcess(await nativeProgram('udx-peer'), ['--bare'])
+    ? new JsonProcess(await releaseProgram('udx-peer'), ['--bare'])
     : new JsonProcess('node', [fileURLToPath(new URL('./udx-upstream.mjs', import.meta.url))])
   return { process, ...await process.ask('open') }
 }
