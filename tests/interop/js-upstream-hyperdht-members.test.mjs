@@ -17,6 +17,9 @@ sameNodes('members of the class and of a node', async ({ DHT, create, other, not
   note(typeof DHT.connectRawStream, typeof DHT.bootstrapper)
   const node = create()
   note(node.degraded, node.bootstrapped, node.ephemeral, node.destroyed, node.suspended, node.concurrency, node.maxPingDelay)
+  // What programs that watch a node count.
+  note('clientSocket' in node.io, 'serverSocket' in node.io, node.rawStreams.size, [...node.rawStreams], node.nodes.length, node.nodes.toArray())
+  for (const name of ['bytesTransmitted', 'bytesReceived', 'packetsTransmitted', 'packetsReceived', 'packetsDroppedByKernel']) note(typeof node.udx[name])
   note(node.id, node.host, node.port, node.randomized, node.remoteAddress(), node.listening, shape(node.stats), shape(node.config), node.plugins)
   await node.fullyBootstrapped()
   note(await node.ready(), await node.bind(), node.bootstrapped, node.online)
@@ -37,7 +40,7 @@ sameNodes('members of the class and of a node', async ({ DHT, create, other, not
   node.register('mine', { onregister: (dht) => plugins.push(dht === node), destroy () {} })
   note(plugins, [...node.plugins.keys()])
   await node.destroy()
-  for (const run of [() => node.announce(server.target ?? Buffer.alloc(32), DHT.keyPair()), () => node.lookupAndUnannounce(Buffer.alloc(32), DHT.keyPair()), () => node.findPeer(Buffer.alloc(32))]) note(await told(run))
+  for (const run of [() => node.announce(server.target ?? Buffer.alloc(32), DHT.keyPair()), () => node.lookupAndUnannounce(Buffer.alloc(32), DHT.keyPair()), () => node.findPeer(Buffer.alloc(32)), () => node.unannounce(Buffer.alloc(32), DHT.keyPair())]) note(await told(run))
 })
 
 sameNodes('members of a server', async ({ DHT, create, note }) => {
@@ -189,6 +192,7 @@ sameNodes('a connection as words, and one of a node that is gone', async ({ crea
   const ended = []
   raw.on('close', () => ended.push('raw'))
   stream.on('close', () => ended.push('stream'))
+  for (const name of ['mtu', 'cwnd', 'inflight', 'packetsReceived', 'packetsTransmitted', 'retransmits', 'fastRecoveries', 'rtoCount']) note(typeof raw[name])
   note(raw.connected, typeof raw.bytesReceived, typeof raw.bytesTransmitted, typeof raw.rtt, raw.destroying, raw.destroyed)
   raw.destroy()
   await closed(stream)
@@ -201,6 +205,31 @@ sameNodes('a connection as words, and one of a node that is gone', async ({ crea
   const late = node.connect(server.publicKey)
   const error = await first(late, 'error')
   note(error instanceof Error, await late.opened, late.destroyed)
+})
+
+sameNodes('whoever accepts a connection knows its handshake before it is connected', async ({ create, other, note }) => {
+  const node = create()
+  const keyPair = node.defaultKeyPair
+  const accepted = new Promise((resolve) => {
+    const server = node.createServer((stream) => {
+      const { handshakeHash, connected, publicKey, remotePublicKey, isInitiator } = stream
+      const events = []
+      for (const name of ['handshake', 'connect', 'open']) stream.on(name, () => events.push([name, stream.connected]))
+      stream.on('error', () => {})
+      note(handshakeHash.byteLength, connected, publicKey.equals(keyPair.publicKey), remotePublicKey.equals(other.defaultKeyPair.publicKey), isInitiator)
+      stream.on('open', () => { resolve({ events, handshakeHash }) })
+    })
+    server.listen(keyPair).then(() => {
+      const stream = other.connect(keyPair.publicKey)
+      stream.on('error', () => {})
+      stream.opened.then(() => { first.handshakeHash = stream.handshakeHash })
+      first.stream = stream
+    })
+  })
+  const first = {}
+  const { events, handshakeHash } = await accepted
+  await first.stream.opened
+  note(events, handshakeHash.equals(first.handshakeHash))
 })
 
 test('a key pair without its secret is refused before anything is done with it, and so are handshakes of a program\'s own', async (t) => {
@@ -219,6 +248,7 @@ test('a key pair without its secret is refused before anything is done with it, 
   await assert.rejects(node.createServer().listen({ publicKey }), refused)
   await assert.rejects(node.createServer().listen({ publicKey }, signing), refused)
   assert.equal(node.listening.size, 0)
+  for (const nobody of [null, undefined, {}, 5]) assert.throws(() => node.connect(nobody), { message: /^Invalid Hypercore key/ })
   for (const name of ['createHandshake', 'createSecretStream']) {
     const instead = { code: 'NOT_SUPPORTED', message: new RegExp(name) }
     assert.throws(() => node.connect(topic, { [name]: () => {} }), instead)

@@ -106,6 +106,12 @@ export class DHT extends EventEmitter<DHTEvents> {
     commands: { ping: { tx: 0, rx: 0 }, pingNat: { tx: 0, rx: 0 }, findNode: { tx: 0, rx: 0 }, downHint: { tx: 0, rx: 0 } }
   }
 
+  // What a node has with sockets and streams of its own: the relay has them, and counts what goes over them.
+  readonly io = { clientSocket: null, serverSocket: null }
+  readonly udx = { bytesTransmitted: 0, bytesReceived: 0, packetsTransmitted: 0, packetsReceived: 0, packetsDroppedByKernel: 0 }
+  readonly rawStreams = new Set<never>()
+  readonly nodes = { length: 0, toArray: (): Address[] => [] }
+
   /** The relay knows where topics are announced: an announcement is taken back without naming nodes. */
   readonly keepsNodes = true
   /** @internal How a connection finds a direct path, or why it does not. */
@@ -282,7 +288,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   /** Connects to a key: bytes, hexadecimal, z-base-32, an object with one, or an address of `hyperdht-address`, whose nodes the relay does without. */
   connect (remote: Uint8Array | string | { publicKey: Uint8Array }, options: ConnectOptions = {}): Connection {
     ownHandshake(options)
-    const target = isBytes(remote) || typeof remote === 'string' ? remote : remote.publicKey
+    const target = isBytes(remote) || typeof remote === 'string' ? remote : remote?.publicKey
     // An address begins with its key.
     const isAddress = isBytes(target) && target.byteLength > KEY_LENGTH
     const remotePublicKey = isAddress ? userBytes(target.slice(0, KEY_LENGTH)) : decodeId(target)
@@ -352,6 +358,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   }
 
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, options: SigningOptions = {}): Promise<void> {
+    if (this.destroyed) throw new Error('Node destroyed')
     const signing = RecordSigning.of(topic, keyPair, options)
     // Without a relay nothing can be withdrawn; announcements expire.
     if (this.relay.handle !== null) await this.#unannounce(topic, keyPair, signing).finished()

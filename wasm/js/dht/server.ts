@@ -216,7 +216,7 @@ export class Server extends EventEmitter<ServerEvents> {
         this.emit('listening')
         break
       case 'connection':
-        this.#onconnection(...rest as [number, Uint8Array, Uint8Array | null | undefined])
+        this.#onconnection(...rest as [number, Uint8Array])
         break
       case 'firewall':
         void this.#judge(rest[0] as number, userBytes(rest[1] as Uint8Array), rest[2] as Uint8Array, rest[3] as Address | null)
@@ -230,13 +230,20 @@ export class Server extends EventEmitter<ServerEvents> {
     }
   }
 
-  #onconnection (link: number, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null | undefined): void {
-    const connection = new Connection(false, null, { keepAlive: this.dht.connectionKeepAlive }, {
+  #onconnection (link: number, remotePublicKey: Uint8Array): void {
+    const connection: Connection = new Connection(false, null, {
+      keepAlive: this.dht.connectionKeepAlive,
+      publicKey: this.#keyPair!.publicKey,
+      remotePublicKey: userBytes(remotePublicKey)
+    }, {
       open: () => link,
       direct: this.dht.direct,
-      opened: { publicKey: this.#keyPair!.publicKey, remotePublicKey, handshakeHash: handshakeHash ?? null }
+      announce: () => {
+        connection.off('error', ignore)
+        if (!this.emit('connection', connection)) connection.destroy()
+      }
     })
-    if (!this.emit('connection', connection)) connection.destroy()
+    connection.on('error', ignore)
   }
 
   async #judge (handshake: number, remotePublicKey: Uint8Array, payload: Uint8Array, address: Address | null): Promise<void> {
@@ -246,12 +253,18 @@ export class Server extends EventEmitter<ServerEvents> {
     } catch {
       // Who cannot be judged is not let in.
     }
-    call((engine) => {
-      if (denied) engine.denyConnection(handshake)
-      else engine.acceptConnection(handshake)
-    })
+    try {
+      call((engine) => {
+        if (denied) engine.denyConnection(handshake)
+        else engine.acceptConnection(handshake)
+      })
+    } catch {
+      // The engine stopped meanwhile, and tells everybody.
+    }
   }
 }
+
+function ignore (): void {}
 
 function letIn (): boolean {
   return false

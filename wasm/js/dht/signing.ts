@@ -69,8 +69,12 @@ export class RecordSigning {
       signature = new Uint8Array(0)
       if (!isUnannounce) this.#error = error as Error
     }
-    // Without a signature the node is left out.
-    call((engine) => { engine.relaySigned(relay, number, signature) })
+    try {
+      // Without a signature the node is left out.
+      call((engine) => { engine.relaySigned(relay, number, signature) })
+    } catch {
+      // The engine stopped while the program signed, and tells everybody.
+    }
   }
 
   /** Throws what the program threw, where nothing could be announced. What cannot be taken back expires, as upstream leaves it. */

@@ -57,8 +57,8 @@ export interface CarriedLink {
   /** What has to be there before. */
   prepare? (): Promise<void>
   open (engine: Engine): LinkHandle
-  /** Set for the answering side: the handshake was the engine's. */
-  opened?: { publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null }
+  /** Hands it to whoever accepts it, who knows the handshake before it is connected. */
+  announce?: () => void
   /** Looks for a shorter way once there are channels; why not, where there is none. */
   direct? : ((connection: Connection, mux: Mux) => DirectPath) | PathReason
 }
@@ -378,12 +378,8 @@ export class Connection extends Duplex<ConnectionEvents> {
   #openLink (carried: CarriedLink | null): void {
     const link = carried ? call((engine) => carried.open(engine)) : this.#openNoise()
     this.#link = link
-    listen('link', link, (kind, rest) => { this.#handle(kind, rest) })
+    listen('link', link, (kind, rest) => { this.#handle(carried, kind, rest) })
     this.#bridge?.linked(link)
-    if (carried?.opened) {
-      const { publicKey, remotePublicKey, handshakeHash } = carried.opened
-      this.#onopened(publicKey, remotePublicKey, handshakeHash)
-    }
     this.#mux?.linked(link)
     if (this.connected) this.#mux?.ready()
     this.#lookForDirect()
@@ -434,13 +430,13 @@ export class Connection extends Duplex<ConnectionEvents> {
     }))
   }
 
-  #handle (kind: string, rest: unknown[]): void {
+  #handle (carried: CarriedLink | null, kind: string, rest: unknown[]): void {
     switch (kind) {
       case 'transmit':
         this.#bridge?.transmit(rest[0] as Uint8Array)
         break
       case 'link-opened':
-        this.#onopened(...rest as [Uint8Array, Uint8Array, Uint8Array])
+        this.#onopened(carried, ...rest as [Uint8Array, Uint8Array, Uint8Array])
         break
       case 'link-message':
         this.#onmessage(rest[0] as Uint8Array)
@@ -477,19 +473,16 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (kind === 'remote-channel') call((engine) => { engine.rejectChannel(this.#link!, rest[0] as number) })
   }
 
-  #onopened (publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array | null): void {
+  #onopened (carried: CarriedLink | null, publicKey: Uint8Array, remotePublicKey: Uint8Array, handshakeHash: Uint8Array): void {
     if (this.destroying) return
-    if (this.connected) {
-      // The answering side is connected from the start, and learns the hash with the engine's event.
-      this.handshakeHash ??= handshakeHash && userBytes(handshakeHash)
-      return
-    }
     this.publicKey = userBytes(publicKey)
     this.remotePublicKey = userBytes(remotePublicKey)
-    this.handshakeHash = handshakeHash && userBytes(handshakeHash)
-    this.connected = true
+    this.handshakeHash = userBytes(handshakeHash)
     this.emit('handshake')
     this.#bridge?.emit('handshake' as never)
+    carried?.announce?.()
+    if (this.destroying) return
+    this.connected = true
     this.#resolveOpened(true)
     // Before, there was no link to ask, where it is this side that dialled.
     if (this.#reading) this.#askForMessages()

@@ -5,8 +5,16 @@ import { EventEmitter } from '../support/emitter.js'
 import type { Connection } from './connection.js'
 
 export class CarriedTransport extends EventEmitter<{ connect: [], close: [], error: [error: Error] }> {
-  /** Nothing measures it on the way through relays. */
+  /** Nothing measures these on the way through relays, and nothing counts packets. */
   readonly rtt = 0
+  readonly mtu = 0
+  readonly cwnd = 0
+  readonly inflight = 0
+  readonly packetsReceived = 0
+  readonly packetsTransmitted = 0
+  readonly retransmits = 0
+  readonly fastRecoveries = 0
+  readonly rtoCount = 0
   /** Where the other end is, the relay knows. */
   readonly remoteHost = null
   readonly remotePort = 0
