@@ -232,6 +232,35 @@ sameNodes('whoever accepts a connection knows its handshake before it is connect
   note(events, handshakeHash.equals(first.handshakeHash))
 })
 
+sameNodes('what both ends have finished arrives, though the node that sent it is destroyed at once', async ({ create, other, note }) => {
+  const node = create()
+  let received = 0
+  const ended = []
+  const over = new Promise((resolve) => {
+    const server = other.createServer((stream) => {
+      stream.on('data', (data) => { received += data.byteLength })
+      stream.on('end', () => ended.push('end'))
+      stream.on('error', (error) => ended.push(error.message))
+      stream.on('close', resolve)
+      stream.end()
+    })
+    server.listen().then(() => {
+      const stream = node.connect(server.publicKey)
+      stream.on('error', (error) => ended.push(error.message))
+      stream.resume()
+      stream.on('end', async () => {
+        for (let at = 0; at < 20; at++) {
+          if (!stream.write(Buffer.alloc(60_000, at))) await new Promise((resolve) => stream.once('drain', resolve))
+        }
+        stream.end()
+      })
+      stream.on('close', () => node.destroy())
+    })
+  })
+  await over
+  note(received, ended)
+})
+
 test('a key pair without its secret is refused before anything is done with it, and so are handshakes of a program\'s own', async (t) => {
   const node = new DHT({ relay: 'ws://127.0.0.1:1', webrtc: false })
   t.after(() => node.destroy({ force: true }))

@@ -56,6 +56,8 @@ pub(super) trait Backend {
     fn write(&mut self, connection: ConnectionId, bytes: Bytes) -> Option<bool>;
     fn end(&mut self, connection: ConnectionId);
     fn destroy(&mut self, connection: ConnectionId);
+    /// Leaves a connection that both sides have ended to bring what is on its way, for nobody.
+    fn let_go(&mut self, connection: ConnectionId);
     fn consumed(&mut self, connection: ConnectionId, bytes: usize);
     fn set_receive_limit(&mut self, connection: ConnectionId, bytes: u32);
 
@@ -304,6 +306,10 @@ impl Backend for Port<'_> {
     fn destroy(&mut self, connection: ConnectionId) {
         self.routes.connections.remove(&connection);
         self.endpoint.destroy(connection, self.now);
+    }
+
+    fn let_go(&mut self, connection: ConnectionId) {
+        self.routes.connections.remove(&connection);
     }
 
     fn consumed(&mut self, connection: ConnectionId, bytes: usize) {

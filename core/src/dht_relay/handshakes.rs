@@ -157,6 +157,11 @@ impl Handshakes {
         }
     }
 
+    /// Returns whether the first message for a stream has left.
+    pub(super) fn has_begun(&self, stream: u32) -> bool {
+        self.pending.values().any(|pending| pending.owner == Owner::Stream(stream))
+    }
+
     /// Drops what belongs to an owner that is gone.
     pub(super) fn forget(&mut self, owner: Owner) {
         self.pending.retain(|_, pending| pending.owner != owner);

@@ -135,13 +135,12 @@ impl Engine {
         (id, control)
     }
 
-    /// Stops using a relay: its links close, its servers and queries end.
+    /// Stops using a relay, once what was sent over it is on its way: its links close, its servers and queries end.
     pub fn close_relay(&mut self, relay: RelayId) {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
         entry.is_closing = true;
-        let control = entry.control;
         if !self.close_interrupted(relay, CloseReason::Local) {
-            self.close_link(control);
+            self.dirty_relays.insert(relay);
         }
     }
 
@@ -444,6 +443,11 @@ impl Engine {
         }
         self.tell_read(id);
         self.tell_received(id);
+        let Some(entry) = self.relays.get_mut(&id) else { return };
+        if entry.is_closing && !entry.client.has_data() {
+            let control = entry.control;
+            self.close_link(control);
+        }
         let Some(entry) = self.relays.get_mut(&id) else { return };
         let detours = entry.detours.values().filter_map(Detour::poll_timeout);
         let next = detours.chain(entry.ending.values().copied()).chain(entry.client.poll_timeout());

@@ -593,7 +593,10 @@ impl Bridge {
                 });
             }
             Event::Drain { connection } => {
-                self.with_connection(connection, None, now, |session, _| session.drain(connection));
+                // One that was let go has room for nobody.
+                if let Some(link) = self.routes.connections.get(&connection).copied() {
+                    self.with_session(link, now, |session, _| session.drain(connection));
+                }
             }
             Event::End { connection } => {
                 self.with_connection(connection, None, now, |session, _| session.ended(connection));

@@ -323,10 +323,14 @@ impl Client {
 
     /// Breaks a stream off, or gives it up. No event comes for it any more.
     pub fn destroy(&mut self, stream: StreamId, error: Option<String>) {
-        if self.streams.contains_key(&stream.0) {
-            self.forget_stream(stream.0);
-            self.send(Message::Destroy { alias: StreamAlias::Own(stream.0), error });
+        let Some(state) = self.streams.get_mut(&stream.0) else { return };
+        if matches!(state.state, StreamState::Dialling { .. }) && self.handshakes.has_begun(stream.0) {
+            // A peer that has answered already takes it for open. Only a stream can tell it that nobody is there.
+            state.end = End::Sent;
+            return;
         }
+        self.forget_stream(stream.0);
+        self.send(Message::Destroy { alias: StreamAlias::Own(stream.0), error });
     }
 
     /// Notes a sign of life that is no message.
@@ -443,6 +447,11 @@ impl Client {
             }
         }
         None
+    }
+
+    /// Returns whether streams have something to send, an end included.
+    pub fn has_data(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     fn handle(&mut self, message: Message, now: Instant) {
@@ -607,8 +616,13 @@ impl Client {
             return;
         }
         stream.state = StreamState::Open { remote_alias: alias };
+        let is_given_up = stream.end != End::Open;
         self.streams_by_remote.insert(alias, own);
-        self.events.push_back(ClientEvent::Opened { stream: StreamId(own), session });
+        if is_given_up {
+            self.destroy(StreamId(own), None);
+        } else {
+            self.events.push_back(ClientEvent::Opened { stream: StreamId(own), session });
+        }
     }
 
     fn listening(&mut self, alias: u32, own: u32, address: SocketAddrV4) {
@@ -679,15 +693,19 @@ impl Client {
         }
     }
 
+    /// Forgets a stream, and returns whether its owner still waits for events of it.
     fn forget_stream(&mut self, alias: u32) -> bool {
         let Some(stream) = self.streams.remove(&alias) else { return false };
         match stream.state {
             StreamState::Open { remote_alias } => {
                 self.streams_by_remote.remove(&remote_alias);
+                true
             }
-            StreamState::Dialling { .. } => self.handshakes.forget(Owner::Stream(alias)),
+            StreamState::Dialling { .. } => {
+                self.handshakes.forget(Owner::Stream(alias));
+                stream.end == End::Open
+            }
         }
-        true
     }
 
     fn close_server_state(&mut self, own: u32) {

@@ -131,6 +131,8 @@ struct Stream {
     is_open: bool,
     /// The client writes nothing more.
     is_ended: bool,
+    /// Neither does the peer.
+    has_remote_ended: bool,
     /// When the client has to name a connection.
     named_by: Option<Instant>,
     /// The encryption, where the client has left it to the relay.
@@ -348,8 +350,14 @@ impl Session {
         for server in core::mem::take(&mut self.servers).into_keys() {
             backend.close_server(server, false);
         }
-        for connection in core::mem::take(&mut self.streams).into_keys() {
-            backend.destroy(connection);
+        for (connection, stream) in core::mem::take(&mut self.streams) {
+            // Whoever ends a stream and goes does not mean to take back what it has sent: it is on its way until the peer has
+            // it, or is not heard any more.
+            if stream.is_ended && stream.has_remote_ended {
+                backend.let_go(connection);
+            } else {
+                backend.destroy(connection);
+            }
         }
     }
 
@@ -549,6 +557,7 @@ impl Stream {
             handshake: 0,
             is_open: false,
             is_ended: false,
+            has_remote_ended: false,
             named_by: None,
             clear: None,
             unread: 0,

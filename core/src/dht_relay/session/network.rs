@@ -263,7 +263,9 @@ impl Session {
     }
 
     pub(in super::super) fn ended(&mut self, connection: ConnectionId) {
-        if let Some(alias) = self.open_alias(connection) {
+        if let Some(stream) = self.streams.get_mut(&connection).filter(|stream| stream.is_open) {
+            stream.has_remote_ended = true;
+            let alias = stream.alias;
             self.send(&Message::End { alias });
         }
     }

@@ -6,7 +6,7 @@ use hypertab_core::dht::Event;
 use hypertab_core::dht_relay::{ClientEvent, Failure, Limits, StreamError};
 use hypertab_core::time::Duration;
 
-use crate::support::relay::{World, assert_same, exchange, pair};
+use crate::support::relay::{World, assert_same, exchange, pair, pattern};
 
 #[test]
 fn dialled_peer_has_the_same_keys_and_gets_the_same_bytes() {
@@ -83,6 +83,55 @@ fn unknown_peer_fails_the_dial_in_words() {
 
     let error = StreamError::Remote("PEER_NOT_FOUND: Peer not found".into());
     assert!(world.tabs[tab].closed(stream, Some(error)));
+}
+
+#[test]
+fn dial_that_is_given_up_leaves_no_open_stream_at_the_other_end() {
+    let mut world = World::new(7, Limits::default());
+    let (caller, called) = (world.add_tab(), world.add_tab());
+    world.tabs[called].client.listen(&pair(1), false);
+    world.run(Duration::from_secs(5));
+
+    let mut accepted = 0;
+    for pause in 0..400 {
+        let now = world.now;
+        let stream = world.tabs[caller].client.connect(pair(1).public_key, &pair(2), now);
+        world.run(Duration::from_millis(pause));
+        let is_open =
+            world.tabs[caller].events.iter().any(|event| matches!(event, ClientEvent::Opened { .. }));
+        world.tabs[caller].client.destroy(stream, None);
+        let told = world.tabs[caller].events.len();
+        world.run(Duration::from_secs(1));
+
+        assert_eq!(world.tabs[caller].events.len(), told, "after {pause} ms");
+        let events = &world.tabs[called].events;
+        let closed = events.iter().filter(|event| matches!(event, ClientEvent::Closed { .. })).count();
+        assert_eq!(closed, world.tabs[called].connections(), "after {pause} ms");
+        accepted += usize::from(!is_open && closed > accepted);
+        if is_open {
+            break;
+        }
+    }
+    assert!(accepted > 0);
+}
+
+#[test]
+fn stream_that_both_have_ended_brings_its_last_bytes_without_its_client() {
+    let (mut world, tab, stream, connection) = World::connected(8);
+    let bytes = pattern(200_000, 3);
+    world.received.clear();
+    world.native(|endpoint, now| endpoint.end(connection, now).unwrap());
+    world.run(Duration::from_secs(1));
+
+    world.tabs[tab].client.write(stream, bytes.clone().into()).unwrap();
+    world.tabs[tab].client.end(stream);
+    // As long as the relay takes to hear it.
+    world.run(Duration::from_millis(5));
+    world.cut(tab);
+    world.run(Duration::from_secs(10));
+
+    assert!(world.received[&connection] == bytes);
+    assert!(world.events.iter().any(|event| matches!(event, Event::Closed { error: None, .. })));
 }
 
 #[test]
