@@ -1,9 +1,11 @@
 // One program over stores of cores, run with upstream's classes and with ours: what it says must be the same.
 
 import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
 import test from 'node:test'
 
 import Corestore from 'corestore'
+import LatestCorestore from 'corestore-latest'
 import Hypercore from 'hypercore'
 import Hypertab from 'hypertab/hypercore'
 import HypertabStore from 'hypertab/corestore'
@@ -18,26 +20,28 @@ const implementations = {
   hypertab: { Corestore: HypertabStore, Hypercore: Hypertab }
 }
 
+/** What upstream has published since, with the newest Hypercore below it. */
+const latest = {
+  Corestore: LatestCorestore,
+  Hypercore: createRequire(import.meta.resolve('corestore-latest'))('hypercore')
+}
+
 /**
  * Runs a program with each implementation and compares what it notes.
  *
  * @param {string} name
  * @param {(scene: object) => unknown} program
  */
-export function sameWithBothStores (name, program) {
+export function sameWithBothStores (name, program, { upstream, hypertab } = implementations) {
   test(name, async (t) => {
-    const notes = {}
-    for (const [implementation, classes] of Object.entries(implementations)) {
-      notes[implementation] = await play(t, classes, classes, program)
-    }
-    assert.deepEqual(notes.hypertab, notes.upstream)
+    const expected = await play(t, upstream, upstream, program)
+    assert.deepEqual(await play(t, hypertab, hypertab, program), expected)
   })
 }
 
 /** Runs a program with one implementation on each side, in every combination. */
-export function sameWithEveryPairOfStores (name, program) {
+export function sameWithEveryPairOfStores (name, program, { upstream, hypertab } = implementations) {
   test(name, async (t) => {
-    const { upstream, hypertab } = implementations
     const expected = await play(t, upstream, upstream, program)
     for (const [what, one, other] of [
       ['ours and upstream\'s', hypertab, upstream], ['upstream\'s and ours', upstream, hypertab], ['ours and ours', hypertab, hypertab]
@@ -47,6 +51,15 @@ export function sameWithEveryPairOfStores (name, program) {
       })
     }
   })
+}
+
+/** The same with the newest that upstream has published. */
+export function sameWithLatestStores (name, program) {
+  sameWithBothStores(name, program, { ...implementations, upstream: latest })
+}
+
+export function sameWithEveryPairOfLatestStores (name, program) {
+  sameWithEveryPairOfStores(name, program, { ...implementations, upstream: latest })
 }
 
 function play (t, one, other, program) {
