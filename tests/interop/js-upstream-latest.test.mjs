@@ -1,12 +1,16 @@
 // What upstream's newest Hypercore and Corestore do beside those that the package follows: the same programs, with the newest
 // on either side.
 
-import { eventually } from './support/both.mjs'
-import { sameWithEveryPairOfLatestStores } from './support/stores.mjs'
+import { eventually, outcomeOf } from './support/both.mjs'
+import { sameWithEveryPairOfLatestStores, sameWithLatestStores } from './support/stores.mjs'
 
 const seed = (byte) => Buffer.alloc(32, byte)
 const unsafe = (primaryKey = seed(1)) => ({ primaryKey, unsafe: true })
 const blocks = (length) => Array.from({ length }, (_, index) => `block ${index}`)
+const errorOf = async (run) => {
+  const { error } = await outcomeOf(run)
+  return error && [error.code, error.message.replace(/ \(discovery key.*/, '')]
+}
 
 sameWithEveryPairOfLatestStores('blocks, cuts and new blocks', async ({ createA, createB, note, replicate }) => {
   const [a, b] = [createA(null, unsafe()), createB(null, unsafe(seed(2)))]
@@ -24,4 +28,42 @@ sameWithEveryPairOfLatestStores('blocks, cuts and new blocks', async ({ createA,
   const own = b.get({ name: 'b' })
   await own.append('back')
   note(String(await a.get({ key: own.key }).get(0)))
+})
+
+sameWithEveryPairOfLatestStores('blocks that were cleared in the middle leave the others', async ({ createA, createB, note, replicate }) => {
+  const [a, b] = [createA(null, unsafe()), createB(null, unsafe(seed(2)))]
+  const core = a.get({ name: 'a' })
+  await core.append(blocks(16))
+  const copy = b.get({ key: core.key })
+  replicate(a, b)
+  await copy.update({ wait: true })
+  const [peer] = copy.peers
+  await eventually(() => peer.remoteContiguousLength === 16)
+  await core.clear(4, 8)
+  await eventually(() => peer.remoteContiguousLength === 4)
+  note(await core.count(0, 16), core.contiguousLength)
+  for (const index of [0, 3, 8, 9, 15]) note(String(await copy.get(index, { timeout: 5000 })))
+  await core.clear(12, 16)
+  note(String(await copy.get(10, { timeout: 5000 })), await copy.count(0, 16), await core.count(0, 16))
+})
+
+sameWithLatestStores('how many blocks are here', async ({ create, note }) => {
+  const store = create(null, unsafe())
+  const core = store.get({ name: 'a' })
+  note(await core.count(0, 10))
+  await core.append(blocks(100))
+  const ranges = [[0, 100], [0, 0], [10, 20], [90, 200], [100, 101], [20, 10]]
+  for (const [start, end] of ranges) note(await core.count(start, end))
+  await core.clear(10, 15)
+  await core.clear(60)
+  for (const [start, end] of ranges) note(await core.count(start, end))
+  for (const bounds of [[-1, 2], [0, -1], [0.5, 2], ['0', 2], [], [0]]) note(await errorOf(() => core.count(...bounds)))
+  const snapshot = core.snapshot()
+  const branch = core.session({ name: 'branch' })
+  await branch.append(['x', 'y', 'z'])
+  note(await branch.count(100, 200))
+  await core.append('after')
+  note(await core.count(0, 200), await snapshot.count(95, 100), await core.session().count(0, 12))
+  await core.close()
+  note(await errorOf(() => core.session()))
 })

@@ -92,6 +92,24 @@ export abstract class BlockSession extends Session {
     return await this.state!.has(first, last)
   }
 
+  /** How many blocks of a range are here. */
+  async count (start: number, end: number): Promise<number> {
+    if (!this.opened) await this.opening
+    if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('count range is invalid', this.discoveryKey)
+    const [first, last] = [toIndex(start), Math.min(toIndex(end), this.length)]
+    await this.state!.resuming
+    if (this.state!.isDefault()) return first < last ? this.core!.bitfield.countSet(first, last - first) : 0
+    return await this.#countStored(first, last)
+  }
+
+  // Of a branch or a snapshot, it can only be asked whether all of a range is here.
+  async #countStored (start: number, end: number): Promise<number> {
+    if (start >= end) return 0
+    if (await this.has(start, end)) return end - start
+    const middle = Math.floor((start + end) / 2)
+    return middle === start ? 0 : await this.#countStored(start, middle) + await this.#countStored(middle, end)
+  }
+
   /** Asks peers for a newer head; true when there was one. */
   async update (options: UpdateOptions = {}): Promise<boolean> {
     if (!this.opened) await this.opening
