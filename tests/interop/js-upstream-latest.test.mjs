@@ -47,6 +47,31 @@ sameWithEveryPairOfLatestStores('blocks that were cleared in the middle leave th
   note(String(await copy.get(10, { timeout: 5000 })), await copy.count(0, 16), await core.count(0, 16))
 })
 
+sameWithEveryPairOfLatestStores('the last block comes with each longer log, where that is wanted', async ({ createA, createB, note, replicate }) => {
+  const [a, b] = [createA(null, unsafe()), createB(null, unsafe(seed(2)))]
+  const core = a.get({ name: 'a' })
+  await core.append(blocks(4))
+  const copy = b.get({ key: core.key })
+  note(await copy.setAlwaysLatestBlock(1), await copy.setAlwaysLatestBlock(true))
+  replicate(a, b)
+  await eventually(() => copy.length === 4)
+  await core.append(['x', 'y'])
+  await eventually(() => copy.has(5))
+  note(copy.length, await copy.count(4, 6))
+  await copy.setAlwaysLatestBlock(false)
+  await core.append('z')
+  await eventually(() => copy.length === 7)
+  note(String(await copy.get(0)), await copy.has(6))
+
+  const other = a.get({ name: 'other' })
+  await other.append(['a', 'b'])
+  const given = b.get({ key: other.key, allowLatestBlock: true })
+  await eventually(() => given.length === 2)
+  await other.append('c')
+  await eventually(() => given.has(2))
+  note(given.length)
+})
+
 sameWithLatestStores('how many blocks are here', async ({ create, note }) => {
   const store = create(null, unsafe())
   const core = store.get({ name: 'a' })

@@ -247,8 +247,8 @@ export interface Engine {
   coreSetActive (core: CoreHandle, active: boolean): void
   coreDownloads (core: CoreHandle): boolean
   coreSetFindingPeers (core: CoreHandle, count: number): void
-  coreSetPushOnly (core: CoreHandle, pushOnly: boolean): void
-  coreSetAllowPush (core: CoreHandle, allowPush: boolean): void
+  /** Turns on or off that pushes are taken (0), that nothing is requested (1), that the last block comes with upgrades (2), that peers report few blocks at once (3). */
+  coreSwitch (core: CoreHandle, which: 0 | 1 | 2 | 3, on: boolean): void
   /** An engine elsewhere leaves the hash out: it follows from the roots. */
   coreSnapshot (core: CoreHandle): { snapshot: number, length: number, byteLength: number, fork: number, hash?: Uint8Array }
   coreCloseSnapshot (core: CoreHandle, snapshot: number): void
@@ -289,7 +289,6 @@ export interface Engine {
   coreIsLost (core: CoreHandle): boolean
   coreRepair (core: CoreHandle, proof: unknown): RequestHandle
   coreAskForRepair (core: CoreHandle): void
-  coreSetSmallWants (core: CoreHandle, smallWants: boolean): void
   coreReadRecords (core: CoreHandle, records: unknown[][]): RequestHandle
   coreWriteRecords (core: CoreHandle, changes: unknown[][]): RequestHandle
   decodeRecord (kind: string, record: Uint8Array): unknown

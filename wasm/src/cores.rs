@@ -497,16 +497,22 @@ pub fn core_set_finding_peers(core: u32, count: u32) -> Result<(), JsError> {
     act(core, |core| core.set_finding_peers(count > 0, now()))
 }
 
-/// Takes data that nobody asked for from now on, or no longer.
-#[wasm_bindgen(js_name = coreSetAllowPush)]
-pub fn core_set_allow_push(core: u32, allow: bool) -> Result<(), JsError> {
-    act(core, |core| core.set_allow_push(allow))
-}
-
-/// Stops requesting, or starts again.
-#[wasm_bindgen(js_name = coreSetPushOnly)]
-pub fn core_set_push_only(core: u32, push_only: bool) -> Result<(), JsError> {
-    act(core, |core| core.set_push_only(push_only, now()))
+/// Turns one of the ways in which a core replicates on or off.
+///
+/// | switch | when it is on |
+/// | --- | --- |
+/// | 0 | takes data that nobody asked for |
+/// | 1 | requests nothing |
+/// | 2 | fetches the last block along with every upgrade |
+/// | else | has peers that come from then on report few blocks at once |
+#[wasm_bindgen(js_name = coreSwitch)]
+pub fn core_switch(core: u32, switch: u32, on: bool) -> Result<(), JsError> {
+    act(core, |core| match switch {
+        0 => core.set_allow_push(on),
+        1 => core.set_push_only(on, now()),
+        2 => core.set_latest_block(on),
+        _ => core.set_small_wants(on),
+    })
 }
 
 /// Sends a message of an extension to one peer.

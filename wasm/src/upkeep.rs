@@ -127,12 +127,6 @@ pub fn core_set_in_flight(core: u32, least: u32, most: u32) -> Result<(), JsErro
     act(core, |core| core.set_in_flight((least, most)))
 }
 
-/// Whether peers that come from now on are to report few blocks at once.
-#[wasm_bindgen(js_name = coreSetSmallWants)]
-pub fn core_set_small_wants(core: u32, small_wants: bool) -> Result<(), JsError> {
-    act(core, |core| core.set_small_wants(small_wants))
-}
-
 /// The full roots of the tree.
 #[wasm_bindgen(js_name = coreRoots)]
 pub fn core_roots(core: u32) -> Result<JsValue, JsError> {

@@ -460,6 +460,11 @@ impl<'a> CoreHandle<'a> {
         self.replicate(|core, replicator| replicator.set_allow_push(allow, core));
     }
 
+    /// Fetches the last block along with every upgrade from now on, or no longer.
+    pub fn set_latest_block(&mut self, allow: bool) {
+        self.replicate(|_, replicator| replicator.set_latest_block(allow));
+    }
+
     /// Stops requesting anything but forced blocks and manifests, or starts again.
     pub fn set_push_only(&mut self, push_only: bool, now: Instant) {
         self.replicate(|core, replicator| replicator.set_push_only(push_only, core, now));

@@ -218,7 +218,10 @@ impl Replicator {
             self.resolve_block(index, &Resolution::Local, local);
         }
         self.range_gained(start, end, local);
-        // With the last block come the last nodes that anybody may need.
+    }
+
+    /// Tells peers when we can prove them more: with the last block come the last nodes that anybody may need.
+    pub(super) fn evaluate_whole(&mut self, local: &dyn Local) {
         if local.contiguous_length() == local.length() {
             for id in self.order.clone() {
                 self.evaluate_again(id, local);

@@ -272,6 +272,11 @@ impl Replicator {
         }
     }
 
+    /// Fetches the last block along with every upgrade from now on, or no longer.
+    pub fn set_latest_block(&mut self, allow: bool) {
+        self.options.allow_latest_block = allow;
+    }
+
     /// Stops requesting anything but forced blocks and manifests, or starts again.
     pub fn set_push_only(&mut self, push_only: bool, local: &dyn Local, now: Instant) {
         if self.push_only != push_only {
@@ -492,6 +497,7 @@ impl Replicator {
         match change {
             LocalChange::Appended { start, length } => {
                 self.gained(start, start.saturating_add(length), local);
+                // Before the head: a peer may ask for the last block along with the upgrade, once it knows that it is here.
                 self.announce_all(start, length, false, local);
                 self.head_changed(local);
             }
@@ -503,6 +509,7 @@ impl Replicator {
             LocalChange::Gained { start, length } => {
                 self.gained(start, start.saturating_add(length), local);
                 self.announce_all(start, length, false, local);
+                self.evaluate_whole(local);
             }
             LocalChange::Dropped { start, length } => {
                 self.lost(start, start.saturating_add(length));

@@ -372,6 +372,7 @@ impl Replicator {
                 self.actions.push_back(Action::Event(event));
                 self.gained(index, index.saturating_add(1), local);
                 self.announce_all(index, 1, false, local);
+                self.evaluate_whole(local);
             } else if applying.key.is_none() {
                 self.unmark(index, local);
             }

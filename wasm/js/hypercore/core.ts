@@ -351,7 +351,7 @@ export class Core {
     if (this.#name !== null && this.discoveryKey !== this.#name) return attachRenamed(this, mux)
     this.muxes.add(mux)
     if (this.opened && this.#frozen === null) this.state.checkSignature()
-    if (this.opened && this.#frozen === null) call((engine) => { engine.coreSetSmallWants(this.handle, hasSmallWants()) })
+    if (this.opened && this.#frozen === null) call((engine) => { engine.coreSwitch(this.handle, 3, hasSmallWants()) })
     if (mux.linking !== null) this.replicator.awaitHandshake(mux.linking)
     if (this.#isFull || this.#frozen !== null) return
     mux.attach(this.handle, this)
@@ -405,7 +405,7 @@ export class Core {
       else if (isUnnamed && !legacy && this.db.users > 1 && !this.db.isShared && opening.createIfMissing && !opening.overwrite) nameNewCore(opening)
       this.#unwatch = this.db.watch({
         letGo: (failure, isMoving) => this.#letGo(fromFailure(failure, this.discoveryKey), isMoving),
-        resume: (store) => this.#resume(store, { ...opening, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
+        resume: (store) => this.#resume(store, { ...opening, ...this.#set, createIfMissing: false, overwrite: false, ...(this.key ? { key: this.key } : {}) }),
         close: async () => {
           await this.closeAllSessions()
           await this.close()
@@ -435,6 +435,12 @@ export class Core {
     const { db } = this
     if (db.unnamed?.discoveryKey) return db.unnamed.discoveryKey
     return db.isShared || db.users > 1 ? await db.lookForFirst() : null
+  }
+
+  // What of the options was changed since.
+  get #set (): OpenCoreOptions {
+    const { allowPush, latestBlock, inflightRange } = this.replicator
+    return { allowPush, allowLatestBlock: latestBlock, inflightRange }
   }
 
   // A store that moves meanwhile is asked again where it is then.

@@ -166,6 +166,12 @@ export class Hypercore extends BlockSession {
     if (this.opened) this.core!.replicator.updateActivity(next ? 1 : -1)
   }
 
+  /** Says whether the last block is fetched along with every longer log, for all sessions of the core. */
+  async setAlwaysLatestBlock (enabled: boolean): Promise<void> {
+    if (!this.opened) await this.opening
+    this.core!.replicator.setLatestBlock(!!enabled)
+  }
+
   setKeyPair (keyPair: KeyPairInput | null): void {
     this.keyPair = keyPair
   }

@@ -10,7 +10,7 @@ import { statsOf, type Peer, type PeerStats } from './peer.js'
 import { clearRequests, destroyRequests, type ActiveRequests } from './requests.js'
 
 /** What of a core's options is about its peers. */
-export type ReplicatorOptions = Pick<HypercoreOptions, 'inflightRange' | 'allowPush' | 'eagerUpgrade' | 'allowFork'>
+export type ReplicatorOptions = Pick<HypercoreOptions, 'inflightRange' | 'allowPush' | 'allowLatestBlock' | 'eagerUpgrade' | 'allowFork'>
 
 /** The replication of one core with all of its peers. */
 export class Replicator {
@@ -22,6 +22,8 @@ export class Replicator {
   inflightRange: [number, number]
   /** Whether blocks are taken that were not asked for. */
   allowPush: boolean
+  /** Whether the last block is fetched along with every longer log. */
+  latestBlock: boolean
   /** Whether nothing is asked for: blocks come unasked. */
   pushOnly = false
   /** Whether a longer log is asked for as soon as a peer has one. */
@@ -36,10 +38,11 @@ export class Replicator {
   /** Streams whose handshake is under way: their peers are to be waited for. */
   #handshakes = 0
 
-  constructor (core: Core, { inflightRange, allowPush, eagerUpgrade, allowFork }: ReplicatorOptions = {}) {
+  constructor (core: Core, { inflightRange, allowPush, allowLatestBlock, eagerUpgrade, allowFork }: ReplicatorOptions = {}) {
     this.core = core
     this.inflightRange = inflightRange ?? [16, 512]
     this.allowPush = allowPush === true
+    this.latestBlock = !!allowLatestBlock
     this.eagerUpgrade = eagerUpgrade !== false
     this.allowFork = allowFork !== false
   }
@@ -133,7 +136,7 @@ export class Replicator {
 
   setPushOnly (pushOnly: boolean): void {
     this.pushOnly = pushOnly
-    call((engine) => { engine.coreSetPushOnly(this.core.handle, pushOnly) })
+    call((engine) => { engine.coreSwitch(this.core.handle, 1, pushOnly) })
   }
 
   /** Sets how many requests a peer gets at once: at least, and at most; both in one, as they were found, is what upstream's mirrors give back. */
@@ -144,7 +147,14 @@ export class Replicator {
 
   setAllowPush (allowPush: boolean): void {
     this.allowPush = allowPush
-    call((engine) => { engine.coreSetAllowPush(this.core.handle, allowPush) })
+    call((engine) => { engine.coreSwitch(this.core.handle, 0, allowPush) })
+  }
+
+  /** Fetches the last block along with every longer log from now on, or no longer. */
+  setLatestBlock (latestBlock: boolean): void {
+    this.latestBlock = latestBlock
+    const { core } = this
+    if (core.opened && !core.closed && !core.resuming) call((engine) => { engine.coreSwitch(core.handle, 2, latestBlock) })
   }
 
   /** Tells peers whether blocks are wanted, whatever the sessions want; until one of them begins or ends to want some. */

@@ -19,7 +19,7 @@ function methods (makes: Makes, handles: readonly number[], names: string): Arra
 /** Exports with state. What is not here only computes, and does so wherever it is called. */
 export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('nothing', first, `
-    resumeStore closeAtom coreSetActive coreSetFindingPeers coreSetPushOnly coreSetAllowPush coreSetSmallWants coreSetInFlight
+    resumeStore closeAtom coreSetActive coreSetFindingPeers coreSwitch coreSetInFlight
     coreSetRecovering coreRelease coreGuard coreAdmit corePush coreAskForRepair coreSendExtension linkBytes linkCredit linkEnded linkHalfEnded linkReadMessages linkStopMessages linkStartChannels
     closeLink breakLink finishLink rejectDiscoveryKey linkSetKeepAlive linkSendKeepAlive rejectChannel corkLink closeRelay resumeRelay interruptRelay relayPing acceptConnection coreTellSignature
     denyConnection relaySigned cancel writeToReply closeQuestion expectDirect openDirect directBytes closeDirect`),
