@@ -1,7 +1,7 @@
 // What upstream's newest Hypercore and Corestore do beside those that the package follows: the same programs, with the newest
 // on either side.
 
-import { eventually, outcomeOf } from './support/both.mjs'
+import { eventually, outcome, outcomeOf } from './support/both.mjs'
 import { sameWithEveryPairOfLatestStores, sameWithLatestStores } from './support/stores.mjs'
 
 const seed = (byte) => Buffer.alloc(32, byte)
@@ -105,4 +105,55 @@ sameWithLatestStores('how many blocks are here', async ({ create, note }) => {
   note(await core.count(0, 200), await snapshot.count(95, 100), await core.session().count(0, 12))
   await core.close()
   note(await errorOf(() => core.session()))
+})
+
+sameWithLatestStores('who recovers', async ({ create, Hypercore, defer, note }) => {
+  Hypercore.setRecoveryPeers([seed(7)])
+  defer(() => { Hypercore.setRecoveryPeers(null) })
+  const core = create(null, unsafe()).get({ name: 'a' })
+  await core.append('x')
+  note(await errorOf(() => core.recover({ timeout: 20 })))
+  const branch = core.session({ name: 'branch' })
+  note(await errorOf(() => branch.recover({ timeout: 20 })), await errorOf(() => core.snapshot().recover({ timeout: 20 })))
+  const session = core.session()
+  await session.ready()
+  const recovering = errorOf(() => session.recover())
+  await session.close()
+  note(await recovering, core.length)
+})
+
+sameWithEveryPairOfLatestStores('a writer that recovers hears the peers that it trusts', async ({ createA, createB, defer, Hypercore, note, replicate }) => {
+  const [a, b] = [createA(null, unsafe()), createB(null, unsafe(seed(2)))]
+  const core = a.get({ name: 'a' })
+  await core.append(blocks(4))
+  const copy = b.get({ key: core.key })
+  replicate(a, b)
+  await copy.download({ start: 0, end: 4 }).done()
+  const [peer] = core.peers
+  await eventually(() => peer.remoteLength === 4)
+  Hypercore.setRecoveryPeers([peer.remotePublicKey])
+  defer(() => { Hypercore.setRecoveryPeers(null) })
+  const tx = core.core.storage.write()
+  tx.setHints({ contiguousLength: 4, remoteContiguousLength: 0, recovering: 5 })
+  await tx.flush()
+  note(await core.recover({ settle: 300 }), core.recovering, await core.append('on'))
+})
+
+sameWithLatestStores('a core that is purged is gone, and no other', async ({ create, note }) => {
+  const store = create(null, unsafe())
+  const [one, two] = [store.get({ name: 'one' }), store.get({ name: 'two' })]
+  await one.append(blocks(10))
+  await two.append('kept')
+  const session = one.session()
+  await session.ready()
+  const { key, discoveryKey } = one
+  await one.purge()
+  note(one.closed, session.closed, await store.storage.hasCore(discoveryKey), String(await two.get(0)))
+  const again = store.get({ key })
+  await again.ready()
+  note(again.length, await again.has(0))
+  const { core } = two
+  await core.purge()
+  note(two.closed, await store.storage.hasCore(two.discoveryKey))
+  note(await outcome(store.get({ name: 'three' }).append('x')))
 })

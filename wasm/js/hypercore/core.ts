@@ -340,6 +340,15 @@ export class Core {
     await Promise.allSettled(this.allSessions().map((session) => session.close({ error })))
   }
 
+  /** Closes every session and deletes what is stored of the core, and the store when nothing else is in it. */
+  async purge (): Promise<void> {
+    const { db, discoveryKey } = this
+    for (const session of this.allSessions()) await session.close()
+    await this.close()
+    await db.deleteCore(discoveryKey!)
+    if (db.users === 0 && await db.isEmpty()) await db.destroy()
+  }
+
   /** Looks whether what is stored fits together, and drops what does not. */
   async audit (options?: AuditOptions): Promise<Audit> {
     return await audit(this, options)

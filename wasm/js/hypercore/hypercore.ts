@@ -22,7 +22,7 @@ import { createManifest, encodeManifest, manifestKey, type Manifest, type Manife
 import { normalKeyPair, type HypercoreOptions, type KeyPairInput, type ReplicateOptions } from './options.js'
 import { forEngine, fromEngine, verifyFullyRemote, type EngineProof, type Proof, type ProofOptions, type RemoteHead } from './proof.js'
 import { createProtocolStream, getProtocolMuxer, isMux } from './protocol-stream.js'
-import { setRecoveryPeers, waitForRecovery } from './recovery.js'
+import { setRecoveryPeers, waitForRecovery, type RecoverOptions } from './recovery.js'
 import { clearRequests, destroyRequests, type ActiveRequests } from './requests.js'
 import type { CommitOptions } from './state.js'
 
@@ -301,11 +301,7 @@ export class Hypercore extends BlockSession {
   /** Closes every session and deletes what is stored of the core, and the store when nothing else is in it. */
   async purge (): Promise<void> {
     if (!this.opened) await this.opening
-    const { db: storage, discoveryKey } = this.core!
-    for (const session of this.core!.allSessions()) await session.close()
-    await this.core!.close()
-    await storage.deleteCore(discoveryKey!)
-    if (storage.users === 0 && await storage.isEmpty()) await storage.destroy()
+    await this.core!.purge()
   }
 
   /** Puts the core into a group, once and for all: its store keeps when each of its cores changed. */
@@ -315,9 +311,9 @@ export class Hypercore extends BlockSession {
   }
 
   /** Resolves when a writer whose store was repaired can go on: its peers know of nothing longer. */
-  async recover (): Promise<void> {
+  async recover (options?: RecoverOptions): Promise<void> {
     if (!this.opened) await this.opening
-    await waitForRecovery(this.state!)
+    await waitForRecovery(this.state!, this, options)
   }
 
   /** Takes what was lost of the tree from a proof that somebody made with {@link generateRemoteProofForTreeNode}. */
