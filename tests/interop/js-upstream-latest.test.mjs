@@ -107,6 +107,32 @@ sameWithLatestStores('how many blocks are here', async ({ create, note }) => {
   note(await errorOf(() => core.session()))
 })
 
+sameWithLatestStores('a session puts its core into a group', async ({ create, note }) => {
+  const store = create(null, unsafe())
+  const topic = seed(3)
+  const handles = [store.notifyGroup(topic), store.namespace('sub').notifyGroup(topic), store.notifyGroup(seed(4))]
+  const told = []
+  handles.forEach((handle, index) => handle.on('update', ({ length, fork }) => { told.push([index, length, fork]) }))
+  const plain = store.get({ name: 'a' })
+  await plain.append('x')
+  note(told.splice(0), plain.core.header.group)
+  const grouped = store.get({ name: 'a', group: topic })
+  await grouped.ready()
+  note(grouped.core.header.group?.key)
+  await plain.append('y')
+  note(told.splice(0))
+  const other = store.session().get({ name: 'a', group: seed(4) })
+  await other.ready()
+  await other.append('z')
+  note(other.core.header.group?.key, told.splice(0))
+  const session = store.get({ name: 'b' }).session({ group: topic })
+  await session.append('x')
+  note(told.splice(0))
+  handles[1].destroy()
+  await plain.truncate(1)
+  note(told)
+})
+
 sameWithLatestStores('who recovers', async ({ create, Hypercore, defer, note }) => {
   Hypercore.setRecoveryPeers([seed(7)])
   defer(() => { Hypercore.setRecoveryPeers(null) })

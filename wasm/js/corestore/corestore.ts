@@ -67,7 +67,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
 
   #namespace: Uint8Array | (() => Uint8Array)
   #findingPeers: FindingPeers | null = null
-  readonly #groups = new GroupNotifiers()
+  readonly #groups: GroupNotifiers
   #holdsStorage = false
 
   constructor (storage?: StorageInput | null, options: CorestoreOptions = {}) {
@@ -78,6 +78,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     this.streamTracker = root ? root.streamTracker : new StreamTracker()
     this.cores = root ? root.cores : new CoreTracker()
     this.corestores = root ? root.corestores : new Set()
+    this.#groups = root ? root.#groups : new GroupNotifiers()
     this.readOnly = options.writable === false || !!options.readOnly
     this.globalCache = root ? root.globalCache : options.globalCache ?? null
     this.primaryKey = root ? root.primaryKey : options.primaryKey || null
@@ -337,6 +338,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
       keyPair: given.keyPair ?? null,
       onwait: given.onwait ?? null,
       pushOnly: given.pushOnly === true,
+      group: given.group ?? null,
       wait: given.wait !== false,
       timeout: given.timeout || 0,
       ...(writable === undefined ? {} : { writable })

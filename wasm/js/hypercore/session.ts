@@ -296,6 +296,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const core = this.core!
     if (!core.opened) await core.ready()
     if (parent && !parent.opened) await parent.opening
+    if (options.group && !core.group) await core.setGroup(options.group)
     this.keyPair ||= options.keyPair || core.keyPair || parent?.keyPair || null
     this.encryption = parent?.encryption ?? createEncryption(encryptionOption(options), core)
     if (options.valueEncoding) this.valueEncoding = resolveEncoding(options.valueEncoding)
