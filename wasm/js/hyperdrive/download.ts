@@ -8,6 +8,8 @@ import type { DriveEntry, ListOptions } from './options.js'
 
 export interface DownloadOptions extends ListOptions {
   downloads?: CoreDownload[]
+  /** @internal Content to fetch once it is known which blocks have it. */
+  mapped?: BlobId[]
 }
 
 /** A folder, a file or ranges that are fetched. */
@@ -20,6 +22,9 @@ export class Download extends ReadyResource<{}> {
   destroyed: true | undefined
   readonly #cancelled: Promise<void>
   #cancel!: () => void
+  /** What is fetched to know what to fetch. */
+  readonly #maps: CoreDownload[] = []
+  #list: { destroy (): unknown } | null = null
 
   constructor (drive: Hyperdrive, folder: string | null, options?: DownloadOptions) {
     super()
@@ -41,55 +46,69 @@ export class Download extends ReadyResource<{}> {
   destroy (): void {
     this.destroyed = true
     this.#cancel()
+    this.#stop()
     this.ready().catch(() => {}).then(() => this.close()).catch(() => {})
   }
 
   protected override async _open (): Promise<void> {
-    const { drive, folder } = this
     try {
-      const blobs = await drive.getBlobs()
-      if (folder === null) return
-      const isFile = folder !== '' && !folder.endsWith('/')
-      const entry = isFile ? await drive.entry(folder, this.options) : null
-      await this.#fetch(blobs, entry ? [entry] : await this.#list(folder))
+      await this.#begin()
     } catch (error) {
       // It does not open, so it is never closed.
-      stop(this.downloads)
-      throw error
+      this.#stop()
+      if (!this.destroyed) throw error
     }
   }
 
   protected override async _close (): Promise<void> {
+    this.#stop()
+  }
+
+  #stop (): void {
+    this.#list?.destroy()
+    stop(this.#maps)
     stop(this.downloads)
   }
 
-  async #list (folder: string): Promise<DriveEntry[]> {
+  async #begin (): Promise<void> {
+    const { drive, folder, options } = this
+    const blobs = await this.#unlessCancelled(drive.getBlobs())
+    if (!blobs) return
+    if (folder === null) return await this.#fetch(blobs, options.mapped ?? [])
+    const isFile = folder !== '' && !folder.endsWith('/')
+    const entry = isFile ? await this.#unlessCancelled(drive.entry(folder, options)) : null
+    if (this.destroyed) return
+    const all = entry ? [entry] : await this.#entries(folder)
+    await this.#fetch(blobs, all.flatMap(({ value }) => value.blob ?? []))
+  }
+
+  async #entries (folder: string): Promise<DriveEntry[]> {
     const entries: DriveEntry[] = []
-    for await (const entry of this.drive.list(folder, this.options)) entries.push(entry as DriveEntry)
+    const list = this.#list = this.drive.list(folder, this.options)
+    for await (const entry of list) entries.push(entry)
     return entries
   }
 
   // Maps first: they say which blocks there are to fetch.
-  async #fetch (blobs: Hyperblobs, entries: DriveEntry[]): Promise<void> {
-    const all = entries.flatMap((entry) => entry.value.blob ?? [])
-    const maps = all.filter((blob) => blob.blockMap && blob.blockLength > 0)
-    const downloads = maps.map((blob) => blobs.core.download({ start: blob.blockOffset, length: blob.blockLength }))
-    const whole = Promise.all(downloads.map((download) => download.done()))
-    try {
-      if (!(await Promise.race([whole.then(() => true), this.#cancelled.then(() => false)]))) return
-    } finally {
-      stop(downloads)
-    }
+  async #fetch (blobs: Hyperblobs, all: BlobId[]): Promise<void> {
+    for (const blob of all) if (blob.blockMap && blob.blockLength > 0) this.#maps.push(blobs.core.download({ start: blob.blockOffset, length: blob.blockLength }))
+    await this.#unlessCancelled(Promise.all(this.#maps.map((map) => map.done())))
+    stop(this.#maps)
     for (const blob of all) {
-      const download = await start(blobs, blob)
-      if (download) this.downloads.push(download)
+      const download = this.destroyed ? null : await start(blobs, blob)
+      if (!download) continue
+      this.downloads.push(download)
+      if (this.destroyed) download.destroy()
     }
   }
 
+  async #unlessCancelled<T> (step: Promise<T>): Promise<T | void> {
+    return await Promise.race([step, this.#cancelled])
+  }
 }
 
 /** Gives downloads up. */
-export function stop (downloads: CoreDownload[]): void {
+function stop (downloads: CoreDownload[]): void {
   for (const download of downloads) download.destroy()
 }
 

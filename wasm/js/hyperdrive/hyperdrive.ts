@@ -6,14 +6,13 @@ import type { BeeStream } from '../hyperbee/iterators.js'
 import type { Watcher } from '../hyperbee/watchers.js'
 import { Hyperblobs } from '../hyperblobs/hyperblobs.js'
 import type { BlobId } from '../hyperblobs/hyperblobs.js'
-import type { Download as CoreDownload } from '../hypercore/download.js'
 import { Hypercore } from '../hypercore/hypercore.js'
 import type { ManifestInput } from '../hypercore/manifest.js'
 import { MirrorDrive, type MirrorOptions } from '../mirror-drive/mirror-drive.js'
 import { isBytes } from '../support/bytes.js'
 import { filePath, folderPath, resolvePath, toIgnoreFunction, type Ignore } from '../support/path.js'
 import { ReadyResource } from '../support/ready-resource.js'
-import { Download, stop, type DownloadOptions } from './download.js'
+import { Download, type DownloadOptions } from './download.js'
 import { below, contentManifest, type ContentManifest, pathEncoding as keyEncoding, type PathRange } from './keys.js'
 import { ChildStream, FilteredStream } from './listing.js'
 import { Monitor, type MonitorOptions } from './monitor.js'
@@ -340,19 +339,11 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
 
   /** Fetches what has come since a version. */
   async downloadDiff (version: number, folder?: string | object | null, options?: object): Promise<Download> {
-    const downloads: CoreDownload[] = []
-    try {
-      for await (const { left } of this.diff(version, folder, options)) {
-        const blob = left?.value.blob
-        if (!blob) continue
-        const { core } = await this.getBlobs()
-        downloads.push(core.download({ start: blob.blockOffset, length: blob.blockLength }))
-      }
-    } catch (error) {
-      stop(downloads)
-      throw error
-    }
-    return new Download(this, null, { downloads })
+    const found: BlobId[] = []
+    for await (const { left } of this.diff(version, folder, options)) if (left?.value.blob) found.push(left.value.blob)
+    const core = found.length > 0 ? (await this.getBlobs()).core : null
+    const downloads = found.filter((blob) => !blob.blockMap).map((blob) => core!.download({ start: blob.blockOffset, length: blob.blockLength }))
+    return new Download(this, null, { downloads, mapped: found.filter((blob) => blob.blockMap) })
   }
 
   /** Fetches blocks of both cores. */
