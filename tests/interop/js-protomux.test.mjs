@@ -9,6 +9,7 @@ import { Hypercore } from 'hypertab'
 import Ours from 'hypertab/protomux'
 import OurStream from 'hypertab/secret-stream'
 import Protomux from 'protomux'
+import Latest from 'protomux-latest'
 
 import { eventually, implementations, sameWithEveryPair } from './support/both.mjs'
 
@@ -228,9 +229,9 @@ sameWithEveryPair('the channels of cores are found on the stream, and the stream
 })
 
 /** Runs a program with a mux of either kind on each side, on a stream of the same kind, and compares what it notes. */
-function sameMuxes (name, program) {
+function sameMuxes (name, program, Upstream = Protomux) {
   test(name, async (t) => {
-    const kinds = { upstream: [Protomux, SecretStream], ours: [Ours, OurStream] }
+    const kinds = { upstream: [Upstream, SecretStream], ours: [Ours, OurStream] }
     const play = async (...names) => {
       const notes = []
       const [a, b] = names.map((name, i) => {
@@ -281,3 +282,31 @@ sameMuxes('whoever sends before there is a connection is told to wait, and then 
   await eventually(() => bytes === sent && drains > 0)
   note(ours.drained, a.drained)
 })
+
+sameMuxes('what fails in a handler of a channel that is over does not end the stream', async ({ a, b, join, note }) => {
+  const warnings = []
+  b.stream.on('warning', (error) => { warnings.push(error.message) })
+  b.stream.on('error', (error) => { warnings.push(`the stream: ${error.message}`) })
+  let fail
+  const failing = new Promise((resolve, reject) => { fail = reject })
+  let isHandled = false
+  const theirs = b.createChannel({
+    protocol: 'short', messages: [{ encoding: c.string, onmessage () { isHandled = true; return failing } }]
+  })
+  theirs.open()
+  const ours = a.createChannel({ protocol: 'short', messages: [{ encoding: c.string }] })
+  ours.open()
+  const heard = []
+  chat(b, 'listens', heard)
+  const other = chat(a, 'speaks', [])
+  join()
+  ours.messages[0].send('x')
+  await eventually(() => isHandled)
+  ours.close()
+  await eventually(() => theirs.closed)
+  fail(new Error('too late'))
+  await theirs.fullyClosed()
+  other.messages[0].send('goes on')
+  await eventually(() => heard.includes('goes on'))
+  note(warnings, b.stream.destroying)
+}, Latest)

@@ -11,7 +11,7 @@ import Ours from 'hypertab/secret-stream'
 import Protomux from 'hypertab/protomux'
 import { Duplex } from 'streamx'
 
-import { closed, first } from './support/both.mjs'
+import { closed, eventually, first } from './support/both.mjs'
 import { plain } from './support/scene.mjs'
 
 /**
@@ -218,3 +218,21 @@ test('a mux is made of a stream as upstream\'s is, and there is one', async () =
   a.destroy()
   b.destroy()
 })
+
+for (const [why, options, drops] of [['as its options say', { filterZeroByteMessages: true }, true], ['as it was kept alive', { keepAlive: 5000 }, true], ['by default', {}, false]]) {
+  test(`messages without bytes are ${drops ? 'dropped' : 'given to the program'} ${why}`, async (t) => {
+    const [ours, theirs] = [new Ours(true, null, options), new Upstream(false)]
+    for (const stream of [ours, theirs]) {
+      stream.on('error', () => {})
+      t.after(() => { stream.destroy() })
+    }
+    pipe(ours, theirs)
+    await ours.opened
+    ours.setKeepAlive(0)
+    const lengths = []
+    ours.on('data', (message) => { lengths.push(message.byteLength) })
+    for (const message of ['a', '', 'bc']) theirs.write(Buffer.from(message))
+    await eventually(() => lengths.includes(2))
+    assert.deepEqual(lengths, drops ? [1, 2] : [1, 0, 2])
+  })
+}

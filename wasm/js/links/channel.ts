@@ -37,6 +37,7 @@ export interface ChannelCarrier {
   cork (): void
   uncork (): void
   destroy (error: Error): void
+  warn (error: Error): void
 }
 
 /** A message that can be sent. */
@@ -188,7 +189,8 @@ export class Channel {
     const done = () => { if (--this.#active === 0 && this.closed) this.#destroy() }
     ;(result as Promise<unknown>).then(done, (error) => {
       done()
-      this.#carrier.destroy(error as Error)
+      if (this.closed) this.#carrier.warn(error as Error)
+      else this.#carrier.destroy(error as Error)
     })
   }
 

@@ -24,6 +24,8 @@ export interface ConnectionOptions {
   keyPair?: ConnectionKeys | Promise<ConnectionKeys> | null
   /** Milliseconds without a message after which an empty one is sent; 0 for never. */
   keepAlive?: number
+  /** Drops messages without bytes, as is done from when the stream is kept alive: they are how the other end does that. */
+  filterZeroByteMessages?: boolean
   publicKey?: Uint8Array | null
   remotePublicKey?: Uint8Array | null
   /** False to begin with {@link Connection.start}. */
@@ -68,6 +70,8 @@ export interface ConnectionEvents extends DuplexEvents {
   connect: []
   handshake: []
   open: []
+  /** A handler of a channel failed after the channel was closed: the stream goes on. */
+  warning: [error: Error]
   /** Of a stream that runs through a relay: it goes another way, or the reason has changed. */
   path: [path: 'relay' | 'direct', reason: PathReason]
 }
@@ -114,6 +118,8 @@ export class Connection extends Duplex<ConnectionEvents> {
   #findDirect: ((connection: Connection, mux: Mux) => DirectPath) | null
   #direct: DirectPath | null = null
   #reading = false
+  /** Empty messages are what keeps the stream alive, also where that has ended on this side. */
+  #dropsEmpty: boolean
   #keyPair: ConnectionKeys | null = null
   #handshake: HandshakeKeys | null = null
   /** Bytes that are no messages. */
@@ -139,6 +145,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.publicKey = options.publicKey ?? null
     this.remotePublicKey = options.remotePublicKey ?? null
     this.keepAlive = options.keepAlive ?? 0
+    this.#dropsEmpty = !!options.filterZeroByteMessages || this.keepAlive > 0
     this.opened = new Promise((resolve) => { this.#resolveOpened = resolve })
     const direct = carried?.direct ?? 'DIALLED'
     this.#findDirect = typeof direct === 'function' ? direct : null
@@ -204,6 +211,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   /** Sends an empty message whenever nothing was sent for that long. */
   setKeepAlive (milliseconds: number): void {
     this.keepAlive = milliseconds || 0
+    if (this.keepAlive > 0) this.#dropsEmpty = true
     const link = this.#link
     if (link !== null && !this.#over) call((engine) => { engine.linkSetKeepAlive(link, this.keepAlive) })
   }
@@ -499,7 +507,7 @@ export class Connection extends Duplex<ConnectionEvents> {
 
   #onmessage (message: Uint8Array): void {
     this.#bytesRead += message.byteLength
-    if (message.byteLength === 0 && this.keepAlive !== 0) return
+    if (message.byteLength === 0 && this.#dropsEmpty) return
     if (!this.push(userBytes(message))) this.#stop(true)
   }
 

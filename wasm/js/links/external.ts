@@ -19,6 +19,7 @@ export interface SecretStreamLike {
   end (): unknown
   destroy (error?: Error | null): unknown
   on (name: string, listener: (...args: any[]) => void): unknown
+  emit (name: string, ...args: unknown[]): unknown
   keepAlive?: number
   setKeepAlive? (milliseconds: number): void
 }

@@ -213,6 +213,11 @@ export class Mux implements ChannelCarrier {
     this.stream.destroy(error)
   }
 
+  /** Tells of what failed where nothing depends on it any more. */
+  warn (error: Error): void {
+    this.stream.emit('warning', error)
+  }
+
   /** Whether a core replicates here. */
   attached (core: CoreHandle): boolean {
     return this.#cores.has(core) || (this.#of(core)?.attached(core) ?? false)
