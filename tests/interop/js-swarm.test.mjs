@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import test from 'node:test'
 import { fileURLToPath } from 'node:url'
 
@@ -54,6 +54,52 @@ test('a node listens, is called, and calls', async (t) => {
   connection.destroy()
   await once(connection, 'close')
 })
+
+test('a node that is online again has its swarm look and announce again', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const dht = new DHT({ bootstrap: parseBootstrap(bootstrap), host: '127.0.0.1', firewalled: false })
+  const swarm = new Hyperswarm({ dht })
+  defer(t, () => swarm.destroy({ force: true }))
+  await swarm.join(Buffer.alloc(32, 'online'), { client: true, server: false }).flushed()
+  await dht.fullyBootstrapped()
+  const { queries } = dht.stats
+  const before = queries.total
+
+  for (const online of [true, false, false]) {
+    dht.online = online
+    dht.emit('network-update')
+  }
+  assert.equal(queries.total, before)
+  dht.online = true
+  dht.emit('network-update')
+  await eventually(() => queries.total === before + 1)
+})
+
+for (const [code, isForced] of [['CANNOT_HOLEPUNCH', true], ['HOLEPUNCH_ABORTED', true], ['PEER_NOT_FOUND', false]]) {
+  test(`a peer that could not be dialled (${code}) is dialled ${isForced ? 'through a relay' : 'the same way'} next`, async (t) => {
+    const through = Buffer.alloc(32, 2)
+    const tried = []
+    const server = { relayAddresses: [], listen: async () => {}, close: async () => {} }
+    const dht = Object.assign(new EventEmitter(), {
+      createServer: () => server,
+      destroy: async () => {},
+      connect (publicKey, { relayThrough }) {
+        tried.push(relayThrough)
+        const connection = Object.assign(new EventEmitter(), { publicKey: Buffer.alloc(32), remotePublicKey: publicKey, destroy () {} })
+        setImmediate(() => {
+          connection.emit('error', Object.assign(new Error(code), { code }))
+          connection.emit('close')
+        })
+        return connection
+      }
+    })
+    const swarm = new Hyperswarm({ dht, relayThrough: through, backoffs: [1, 1, 1, 1], jitter: 0 })
+    defer(t, () => swarm.destroy({ force: true }))
+    swarm.joinPeer(Buffer.alloc(32, 1))
+    await eventually(() => tried.length > 1)
+    assert.deepEqual(tried.slice(0, 2), [null, isForced ? through : null])
+  })
+}
 
 test('two swarms meet by topic and replicate, both ways', async (t) => {
   const { bootstrap } = await startTestnet(t)

@@ -104,6 +104,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   #retry: Retry
   #clients = 0
   #draining = false
+  #isOnline = true
   #flushes: Flush[] = []
   #flushTick = 0
   #firewall: NonNullable<HyperswarmOptions['firewall']>
@@ -134,6 +135,8 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
       handshakeClearWait: options['handshakeClearWait']
     }, (connection) => { this.#onserver(connection) })
     this.node.on('network-change', () => { this.#onnetwork() })
+    // A relay has kept what was announced through it, and says so otherwise when it has not.
+    if (!this.node.keepsNodes) this.node.on('network-update', () => { this.#onupdate() })
     this.node.on('ready', () => { for (const discovery of this._discovery.values()) discovery.reachable() })
     this.on('update', () => { this.stats.updates++ })
   }
@@ -288,6 +291,12 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   }
 
   // Which connections are dead is found out before anything else.
+  #onupdate (): void {
+    const isBack = !this.#isOnline && this.node.online === true
+    this.#isOnline = this.node.online !== false
+    if (isBack) this.#onnetwork()
+  }
+
   #onnetwork (): void {
     if (this.suspended) return
     for (const connection of this._allConnections) connection.sendKeepAlive()
@@ -523,7 +532,7 @@ function toRelayFunction (relayThrough: Uint8Array | RelayThrough): RelayThrough
 const MISSING_TOPIC = 'Topic is required and must be a 32-byte buffer'
 
 /** Errors after which only a relay helps. */
-const NEEDS_RELAY = new Set(['HOLEPUNCH_ABORTED', 'HOLEPUNCH_DOUBLE_RANDOMIZED_NATS', 'REMOTE_NOT_HOLEPUNCHABLE'])
+const NEEDS_RELAY = new Set(['HOLEPUNCH_ABORTED', 'HOLEPUNCH_DOUBLE_RANDOMIZED_NATS', 'CANNOT_HOLEPUNCH', 'REMOTE_NOT_HOLEPUNCHABLE'])
 
 /** Waits for what takes long where the network is gone, and then no longer; what connections there are would stay as long. */
 async function soon (closing: Promise<unknown>): Promise<void> {

@@ -30,6 +30,7 @@ export interface SwarmNode {
   /** Whether it knows by itself where it announced. */
   readonly keepsNodes?: boolean
   readonly randomized?: boolean
+  readonly online?: boolean
   connect (publicKey: Uint8Array, options: object): Connection
   createServer (options: object, onconnection: (connection: Connection) => void): SwarmServer
   announce (topic: Uint8Array, keyPair: ServerKeys, relayAddresses: unknown[], options: object): SwarmQuery
