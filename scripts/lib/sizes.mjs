@@ -52,23 +52,23 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 341_800 },
-  index: { ceiling: 121_500 },
-  hypercore: { ceiling: 70_200 },
+  index: { ceiling: 121_600 },
+  hypercore: { ceiling: 70_300 },
   corestore: { ceiling: 74_000 },
   hyperbee: { ceiling: 45_000 },
   hyperblobs: { ceiling: 39_400 },
   hyperdrive: { ceiling: 93_300 },
   'mirror-drive': { ceiling: 39_000 },
   'blind-peering': { ceiling: 47_000 },
-  hyperswarm: { ceiling: 58_500 },
-  dht: { ceiling: 53_800 },
+  hyperswarm: { ceiling: 58_700 },
+  dht: { ceiling: 53_900 },
   protomux: { ceiling: 42_900 },
   'secret-stream': { ceiling: 42_900 },
   storage: { ceiling: 36_000 },
   level: { ceiling: 54_300 },
   react: { ceiling: 2_000 },
   inspector: { ceiling: 4_700 },
-  worker: { ceiling: 121_700 },
+  worker: { ceiling: 121_900 },
   'worker-host': { ceiling: 36_100 },
   'service-worker': { ceiling: 7_500 }
 }
