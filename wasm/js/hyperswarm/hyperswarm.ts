@@ -290,13 +290,13 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     if (peer.updatePriority()) this.#enqueue(peer)
   }
 
-  // Which connections are dead is found out before anything else.
   #onupdate (): void {
     const isBack = !this.#isOnline && this.node.online === true
     this.#isOnline = this.node.online !== false
     if (isBack) this.#onnetwork()
   }
 
+  // Which connections are dead is found out before anything else.
   #onnetwork (): void {
     if (this.suspended) return
     for (const connection of this._allConnections) connection.sendKeepAlive()
