@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import test from 'node:test'
 
-import { decodeId, destroyStorage, folder, Hypercore, memory } from 'hypertab'
+import { Corestore, decodeId, destroyStorage, folder, Hypercore, Hyperdrive, memory } from 'hypertab'
 
 import { eventually } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
@@ -71,6 +71,30 @@ test('a disk that fills up during a download ends it, and keeps what came', asyn
   assert.equal(await core.get(15, { wait: false }), null)
   await eventually(() => core.peers.length === 0)
   assert.deepEqual([times, core.opened, core.length, core.contiguousLength], [1, true, 20, 10])
+})
+
+test('a drive, and a core that could not be opened for want of room, go on when there is some', async (t) => {
+  const disk = limitDisk(t)
+  const store = new Corestore(temporaryFolder(t))
+  defer(t, () => store.close())
+  const drive = new Hyperdrive(store.namespace('drive'))
+  await drive.put('/a', 'a')
+  const core = store.get({ name: 'core' })
+  await core.append('one')
+
+  disk.isFull = true
+  const isFull = ({ cause }) => cause?.code === 'STORAGE_FULL'
+  await assert.rejects(core.append('two'), isFull)
+  await assert.rejects(drive.put('/b', 'b'), isFull)
+  const late = store.get({ name: 'late' })
+  await assert.rejects(late.ready(), isFull)
+
+  disk.isFull = false
+  await eventually(() => drive.put('/b', 'b').then(() => true, () => false))
+  assert.deepEqual([String(await drive.get('/a')), String(await drive.get('/b'))], ['a', 'b'])
+  const again = store.get({ name: 'late' })
+  await again.append('three')
+  assert.deepEqual([again.length, String(await again.get(0))], [1, 'three'])
 })
 
 test('a store is deleted by its path', async (t) => {

@@ -63,17 +63,20 @@ export class BlobWriter {
   async begin (blocks: Uint8Array[]): Promise<{ stored: Promise<unknown> } | null> {
     try {
       await this.open()
+      const begun = await this.#appendAll(blocks)
+      if (begun === null) this.release()
+      return begun
     } catch (error) {
       this.release()
       throw error
     }
+  }
+
+  async #appendAll (blocks: Uint8Array[]): Promise<{ stored: Promise<unknown> } | null> {
     const { length, state, closing, encryption } = this.#core
     const isFree = blocks.length > 0 && blocks.length < APPEND_BLOCKS && closing === null && encryption === null &&
-      state !== null && state.isDefault() && !isElsewhere(state.handle) && state.stagedLength === length
-    if (!isFree) {
-      this.release()
-      return null
-    }
+      state !== null && state.isDefault() && state.resuming === null && !isElsewhere(state.handle) && state.stagedLength === length
+    if (!isFree) return null
     gatherCommits()
     const stored = this.#core.append(blocks)
     // Whoever waits for it sees the error.

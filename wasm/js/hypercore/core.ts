@@ -503,8 +503,10 @@ export class Core {
     })
   }
 
+  // Whoever opens it next opens another one: it may have failed for want of room.
   async #giveUp (): Promise<void> {
     this.closed = true
+    this.closing ??= Promise.resolve()
     const handle = this.#handle
     this.#handle = null
     if (handle !== null) {
