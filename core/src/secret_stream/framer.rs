@@ -82,10 +82,10 @@ impl Framer {
             }
             let wanted = self.frame_end(&self.partial)?.unwrap_or(PREFIX_LEN);
             let missing = wanted - self.partial.len();
-            if self.partial.capacity() < wanted {
-                self.partial.reserve(missing.min(EAGER));
+            if self.partial.len() == self.partial.capacity() {
+                self.grow(wanted);
             }
-            let taken = missing.min(self.current.len());
+            let taken = missing.min(self.current.len()).min(self.partial.capacity() - self.partial.len());
             self.partial.extend_from_slice(&self.current[..taken]);
             self.current.advance(taken);
             self.unread -= taken;
@@ -95,6 +95,14 @@ impl Framer {
                 return Ok(Some(frame));
             }
         }
+    }
+
+    /// Makes room for more of a frame, and for nothing beyond it: blocks are kept as parts of their frame until they are stored.
+    fn grow(&mut self, wanted: usize) {
+        let capacity = (2 * self.partial.len()).max(EAGER).min(wanted);
+        let mut larger = BytesMut::with_capacity(capacity);
+        larger.extend_from_slice(&self.partial);
+        self.partial = larger;
     }
 
     /// Returns where the frame at the start of `bytes` ends, or `None` while its prefix is incomplete.
@@ -183,8 +191,27 @@ mod tests {
         assert!(framer.partial.capacity() <= EAGER + PREFIX_LEN);
     }
 
+    #[test]
+    fn frame_that_came_in_parts_takes_no_more_than_its_length() {
+        let bytes = frame(&[1; 200_000]);
+        for step in [1000, 65_536, 199_999] {
+            let mut framer = Framer::new(MAX_BODY);
+            let mut body = None;
+            for piece in bytes.chunks(step) {
+                framer.push(Bytes::copy_from_slice(piece));
+                body = body.or(framer.next_frame().unwrap());
+            }
+
+            assert_eq!(
+                body.map(|body| (body.len(), body.capacity())),
+                Some((200_000, 200_000)),
+                "pieces of {step} bytes"
+            );
+        }
+    }
+
     fn frame(body: &[u8]) -> Vec<u8> {
-        let mut frame = vec![body.len() as u8, (body.len() >> 8) as u8, 0];
+        let mut frame = body.len().to_le_bytes()[..PREFIX_LEN].to_vec();
         frame.extend_from_slice(body);
         frame
     }

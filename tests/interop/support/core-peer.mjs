@@ -8,9 +8,10 @@ import { startProcess } from './process.mjs'
  *
  * @param {import('./cleanup.mjs').Life} t
  * @param {{ key?: string | null, path?: string, compat?: boolean, encryption?: string }} [options]
+ * @param {object} [env]
  */
-export async function startCorePeer (t, options = {}) {
-  const peer = startProcess(t, await nativeProgram('hypertab-peer'))
+export async function startCorePeer (t, options = {}, env = {}) {
+  const peer = startProcess(t, await nativeProgram('hypertab-peer'), [], { env })
   const core = await peer.ask('open', options)
   return { peer, core }
 }
