@@ -72,20 +72,6 @@ sameWithEveryPairOfLatestStores('the last block comes with each longer log, wher
   note(given.length)
 })
 
-sameWithEveryPairOfLatestStores('a manifest of version 3', async ({ createA, createB, Hypercore, note, replicate }) => {
-  const [a, b] = [createA(null, unsafe()), createB(null, unsafe(seed(2)))]
-  const keyPair = await a.createKeyPair('signer')
-  const manifest = { version: 3, signers: [{ publicKey: keyPair.publicKey }], userData: Buffer.from('data'), linked: [seed(4)] }
-  const core = a.get({ manifest, keyPair })
-  await core.append(['a', 'b'])
-  note(core.key, core.manifest.version, Hypercore.key(manifest))
-  const copy = b.get({ key: core.key })
-  replicate(a, b)
-  note(String(await copy.get(1)), copy.manifest)
-  await core.append('c')
-  note(String(await copy.get(2)))
-})
-
 sameWithLatestStores('how many blocks are here', async ({ create, note }) => {
   const store = create(null, unsafe())
   const core = store.get({ name: 'a' })

@@ -150,7 +150,7 @@ impl Manifest {
 ///
 /// | version | fields |
 /// | --- | --- |
-/// | 1 to 3 | version, flags, hash, quorum, signers, [prologue], [linked], [user data] |
+/// | 1, 2 | version, flags, hash, quorum, signers, [prologue], [linked], [user data] |
 /// | 0, type 0 | version, hash, 0, `fixed32` prologue hash |
 /// | 0, type 1 | version, hash, 1, one signer |
 /// | 0, type 2 | version, hash, 2, flags, quorum, signers |
@@ -406,7 +406,7 @@ impl fmt::Display for BadManifest {
 
 impl core::error::Error for BadManifest {}
 
-const MAX_VERSION: u64 = 3;
+const MAX_VERSION: u64 = 2;
 const BLAKE2B: u64 = 0;
 const ED25519: u64 = 0;
 const SIGNER_LEN: usize = 65;

@@ -121,7 +121,6 @@ const EAGER: usize = 72 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
     use alloc::vec::Vec;
 
     use super::*;

@@ -112,7 +112,7 @@ export function decodeManifestFrom (bytes: Uint8Array): { manifest: Manifest, le
 function read (reader: Reader): Manifest {
   const version = reader.uint()
   if (version === 0) return decodeV0(reader)
-  if (version > 3) throw new Error('Unknown version: ' + version)
+  if (version > 2) throw new Error('Unknown version: ' + version)
   const flags = reader.uint()
   reader.kind('hash')
   return {
