@@ -1,16 +1,10 @@
 // What programs see of a bee at its edges: what is not there, what is closed, what is no key, and what reads leave behind.
 
-import assert from 'node:assert/strict'
-import test from 'node:test'
-
 import b4a from 'b4a'
 import c from 'compact-encoding'
-import Hypertab from 'hypertab/hyperbee'
-import HypertabCore from 'hypertab/hypercore'
 
 import { outcome, outcomeOf } from './support/both.mjs'
 import { collect, sameBees } from './support/bees.mjs'
-import { temporaryFolder } from './support/folder.mjs'
 
 const text = { keyEncoding: 'utf-8', valueEncoding: 'utf-8' }
 const letters = 'abcdefghijklmnopqrstuvwxyz'.split('')
@@ -388,21 +382,4 @@ sameBees('a walk that goes on over what was cut leaves nothing of it to other re
   note(values.length, values.filter((value) => value === 'kept').length, values.filter((value) => value === 'new').length)
   note(await Promise.all([50, 150, 450, 650].map((i) => bee.get(`k${i}`))))
   await writer.close()
-})
-
-test('a walk reads every block once', async (t) => {
-  const folder = temporaryFolder(t)
-  const open = (options) => new Hypertab(new HypertabCore(folder, options), text)
-  let bee = open()
-  const batch = bee.batch()
-  for (let i = 0; i < 800; i++) await batch.put(`k${i * 7919 % 800}`, `v${i}`)
-  await batch.flush()
-  await bee.close()
-  for (const walk of [(bee) => bee.createReadStream(), (bee) => bee.createReadStream({ reverse: true }), (bee) => bee.createHistoryStream()]) {
-    let reads = 0
-    bee = open({ onseq: () => { reads++ } })
-    assert.equal((await collect(walk(bee))).length, 800)
-    await bee.close()
-    assert.equal(reads, 800)
-  }
 })
