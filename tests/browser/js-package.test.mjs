@@ -106,6 +106,34 @@ test('an engine that is answered with a page is complained about in words', asyn
   assert.equal(right, 1)
 })
 
+test('what a page may not do is told in words', async (t) => {
+  const policy = '<!doctype html><meta http-equiv="Content-Security-Policy" content="script-src \'self\'"><link rel=icon href=data:,>'
+  const { url } = await servePackage(t, { '/policy.html': { type: 'text/html; charset=utf-8', body: policy } })
+  const context = await startBrowser(t)
+  const append = async () => {
+    const { Hypercore, memory } = await import('/hypertab/browser/index.js')
+    const say = (storage) => new Hypercore(storage).append('x').then(({ length }) => length, ({ code, message, cause }) => `${code} ${message} ${cause?.name}`)
+    return [await say('path'), await say(memory())]
+  }
+  const refused = /^STORAGE_NOT_AVAILABLE .* SecurityError$/
+
+  const { page: strict } = await openPage(context, `${url}/policy.html`)
+  for (const said of await strict.evaluate(append)) assert.match(said, /^ENGINE_NOT_LOADED .*script-src 'wasm-unsafe-eval' CompileError$/)
+  const refusals = [
+    // As where cookies are blocked.
+    () => { Object.defineProperty(globalThis, 'indexedDB', { get () { throw new DOMException('insecure', 'SecurityError') } }) },
+    // As in a frame in a sandbox.
+    () => { LockManager.prototype.request = () => Promise.reject(new DOMException('denied', 'SecurityError')) }
+  ]
+  for (const refuse of refusals) {
+    const { page } = await openPage(context, url)
+    await page.evaluate(refuse)
+    const [path, inMemory] = await page.evaluate(append)
+    assert.match(path, refused)
+    assert.equal(inMemory, 1)
+  }
+})
+
 test('a core in a worker writes to a file of the origin', async (t) => {
   const worker = `
     import { Hypercore, opfs } from '/hypertab/browser/index.js'

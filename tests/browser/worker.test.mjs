@@ -134,3 +134,15 @@ test('a worker whose engine cannot be loaded tells the page', async (t) => {
   assert.equal(code, 'ENGINE_FAILED')
   assert.ok(problems.some((problem) => problem.includes('the worker of the engine failed')), problems.join('\n'))
 })
+
+test('a worker without its script tells the page what is missing', async (t) => {
+  const { url } = await servePackage(t, { '/hypertab/browser/worker-host.js': { type: 'text/html', body: '<!doctype html>' } })
+  const { page, problems } = await openPage(await startBrowser(t), url)
+
+  const code = await page.evaluate(async () => {
+    const { Corestore } = await import('/hypertab/browser/worker.js')
+    return await new Corestore('store').ready().then(() => 'opened', (error) => error.code)
+  })
+  assert.equal(code, 'ENGINE_FAILED')
+  assert.ok(problems.some((problem) => problem.includes('hypertab/worker-host, could not be loaded')), problems.join('\n'))
+})

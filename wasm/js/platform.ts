@@ -34,7 +34,16 @@ async function loadBeside (): Promise<void> {
     if (url === null) throw error
     found = await engineInModule().catch(() => { throw error })
   }
-  await init({ module_or_path: found })
+  await compile(found)
+}
+
+// What browsers say where a policy forbids it differs, and names no way out.
+async function compile (found: unknown): Promise<void> {
+  try {
+    await init({ module_or_path: found })
+  } catch (cause) {
+    throw new HypertabError('ENGINE_NOT_LOADED', "the engine could not be compiled; a content security policy has to have script-src 'wasm-unsafe-eval'", { cause })
+  }
 }
 
 async function engineInModule (): Promise<ArrayBuffer> {
@@ -44,11 +53,7 @@ async function engineInModule (): Promise<ArrayBuffer> {
 }
 
 async function load (source: unknown): Promise<void> {
-  if (typeof source === 'string' || source instanceof URL) {
-    await init({ module_or_path: await fetchEngine(source) })
-  } else {
-    await init({ module_or_path: await source })
-  }
+  await compile(await (typeof source === 'string' || source instanceof URL ? fetchEngine(source) : source))
 }
 
 async function fetchEngine (url: string | URL): Promise<Response | ArrayBuffer> {

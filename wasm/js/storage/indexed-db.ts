@@ -10,13 +10,13 @@ import { Storage } from './storage.js'
 export function indexedDb (name: string): Storage {
   return new Storage(name, sharedOpener('indexed-db', name, {
     async open () {
-      if (typeof indexedDB === 'undefined') {
-        throw new HypertabError('STORAGE_NOT_AVAILABLE', 'there is no IndexedDB here; use memory(), or a folder in Node')
-      }
       try {
+        // The name alone throws where cookies are blocked.
+        if (typeof indexedDB === 'undefined') throw new HypertabError('STORAGE_NOT_AVAILABLE', 'there is no IndexedDB here; use memory(), or a folder in Node')
         const opening = call((engine) => engine.openIndexedDbStore(name))
         return await opening
       } catch (cause) {
+        if (cause instanceof HypertabError) throw cause
         throw new HypertabError('STORAGE_NOT_AVAILABLE', `the database ${name} could not be opened`, { cause })
       }
     },

@@ -50,7 +50,9 @@ export function opfs (name: string): Storage {
 }
 
 async function openHandle (name: string): Promise<SyncAccessHandle> {
-  const root = await globalThis.navigator?.storage?.getDirectory?.()
+  const root = await globalThis.navigator?.storage?.getDirectory?.().catch((cause: unknown) => {
+    throw new HypertabError('STORAGE_NOT_AVAILABLE', 'this page may have no origin private file system, as in some private windows', { cause })
+  })
   if (!root) throw new HypertabError('STORAGE_NOT_AVAILABLE', 'this environment has no origin private file system')
   const file = await root.getFileHandle(encodeURIComponent(name), { create: true }) as FileHandle
   if (!file.createSyncAccessHandle) {

@@ -395,7 +395,9 @@ function aliveName (member: string): string {
 
 async function tryLock (name: string): Promise<Held | null> {
   return await new Promise((resolve, reject) => {
-    holdLock(name, { ifAvailable: true }, resolve, () => { resolve(null) }).catch(reject)
+    holdLock(name, { ifAvailable: true }, resolve, () => { resolve(null) }).catch((cause: unknown) => {
+      reject(new HypertabError('STORAGE_NOT_AVAILABLE', 'this page may store nothing, as a frame in a sandbox; use memory()', { cause }))
+    })
   })
 }
 

@@ -13,8 +13,8 @@ export function useWorker (worker: Worker, failed: WorkerFailed = report): void 
   if (homeOfEverything()) throw new HypertabError('ENGINE_STARTED', 'there is a worker for the engine already')
   const home = new Home(workerPort(worker, () => { worker.terminate() }))
   worker.addEventListener('error', (event) => {
-    const cause = event.message ? `: ${event.message}` : ''
-    failed(new HypertabError('ENGINE_FAILED', `the worker of the engine failed${cause}`))
+    // It has no message where the script is missing or forbidden.
+    failed(new HypertabError('ENGINE_FAILED', `the worker of the engine failed: ${event.message || 'its script, hypertab/worker-host, could not be loaded'}`))
     home.die()
   })
   moveEverything(home)
