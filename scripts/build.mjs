@@ -12,8 +12,9 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-import { bundleApi, shrinkBindings } from './lib/bundle.mjs'
+import { bundleApi, shrinkBindings, typesOfRequirable } from './lib/bundle.mjs'
 import { buildBindgen, cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
+import { writeTypesForRequire } from './lib/declarations.mjs'
 import { Failure, main, root, run, say } from './lib/run.mjs'
 import { packageSizes, sizeTable } from './lib/sizes.mjs'
 import { ensureTools } from './setup.mjs'
@@ -52,6 +53,7 @@ async function buildApi () {
       failure: 'the TypeScript API does not compile; the compiler says why above'
     })
   ])
+  writeTypesForRequire(join(dist, 'types'), typesOfRequirable())
   // Declarations that are written by hand are not emitted.
   cpSync(join(root, 'wasm', 'js', 'engine', 'hypertab.d.ts'), join(dist, 'types', 'engine', 'hypertab.d.ts'))
 }

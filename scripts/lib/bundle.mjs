@@ -142,10 +142,21 @@ const streamsAsModules = {
   }
 }
 
-/** The entries with a value for `require` that is no namespace, and all below `hypercore/` and `hyperbee/`, which go by a pattern. */
+/**
+ * The entries with a value for `require` that is no namespace, and all below `hypercore/` and `hyperbee/`, which go by a pattern.
+ *
+ * @returns {string[]}
+ */
 function requirable () {
   const names = readdirSync(own).filter((name) => name.endsWith('.ts')).map((name) => name.slice(0, -'.ts'.length))
   return [...names.filter((name) => !partsOfHypercore.includes(name)), ...partsOfHypercore.map((name) => `hypercore/${name}`), ...partsOfHyperbee]
+}
+
+/** Those entries by their files below `entries/require`, each with its declarations for `import`. */
+export function typesOfRequirable () {
+  return Object.fromEntries(requirable().map((name) => partsOfHyperbee.includes(name)
+    ? [name, `${name}.d.ts`]
+    : [name.replace(/^hypercore\//, ''), `entries/${name.replace(/^hypercore\//, '')}.d.ts`]))
 }
 
 // esbuild gives the namespace to whoever requires a module; Node and others what is exported for that.

@@ -32,6 +32,7 @@ const PROGRAM = `
     assert.equal(require('hypertab/' + entry), everything[name])
   }
   assert.equal((await import('hypertab/localdrive')).default, require('hypertab/localdrive'))
+  assert.equal((await import('hypertab/worker')).Hypercore, Hypercore)
   const a = new Hypercore('./log')
   await a.append(['hello', 'world'])
   const b = new Core(memory(), a.key, { valueEncoding: 'utf-8' })

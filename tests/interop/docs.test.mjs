@@ -10,7 +10,7 @@ import { root } from '../../scripts/lib/run.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 
 /** Entries that Node cannot import. */
-const IN_BROWSERS = new Set(['inspector', 'service-worker', 'worker', 'worker-host'].map((name) => `hypertab/${name}`))
+const IN_BROWSERS = new Set(['inspector', 'service-worker', 'worker-host'].map((name) => `hypertab/${name}`))
 
 test('every name that an entry exports is described, with its types', async (t) => {
   const folder = temporaryFolder(t)

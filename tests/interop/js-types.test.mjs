@@ -50,16 +50,66 @@ export const blobs = new Hyperblobs(core)
 new Hyperswarm({ relay: 'wss://relay.example' }).on('connection', (stream) => { store.replicate(stream) })
 `
 
-test('a strict project takes the declarations', (t) => {
-  // From here the compiler finds the package as a program of the workspace would.
-  mkdirSync(join(root, 'artifacts'), { recursive: true })
-  const folder = mkdtempSync(join(root, 'artifacts', 'types-'))
-  t.after(() => { rmSync(folder, { recursive: true }) })
-  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-  writeFileSync(join(folder, 'program.ts'), PROGRAM)
-  const { stdout } = spawnSync(process.execPath, [
-    typescriptCompiler, '--noEmit', '--strict', '--skipLibCheck', 'false', '--module', 'nodenext', '--moduleResolution', 'nodenext',
-    '--target', 'es2022', '--lib', 'es2023,dom,dom.iterable,dom.asynciterable', '--types', 'node', join(folder, 'program.ts')
-  ], { encoding: 'utf8', cwd: root })
-  assert.equal(stdout, '')
-})
+/** What asks for the classes with `require`, as programs for upstream's packages. */
+const REQUIRES = `
+import Hypercore = require('hypertab/hypercore')
+import Corestore = require('hypertab/corestore')
+import Hyperbee = require('hypertab/hyperbee')
+import HypercoreError = require('hypertab/hypercore/errors')
+import Bitfield = require('hypertab/hypercore/lib/bitfield.js')
+import caps = require('hypertab/hypercore/lib/caps')
+import audit = require('hypertab/hypercore/lib/audit')
+import Hyperdrive, { type DriveEntry } from 'hypertab/hyperdrive'
+import type { BeeExtension, Entry } from 'hypertab/hyperbee'
+
+const core: Hypercore = new Hypercore('./log')
+const bee: Hyperbee<string, number> = new Hyperbee<string, number>(core)
+class Table extends Hyperbee<string, number> { count = 0 }
+export const error: Error = HypercoreError.BAD_ARGUMENT('none')
+export const drive: Hyperdrive = new Hyperdrive(new Corestore('./store'))
+export const table: Table = new Table(core, { extension: null as unknown as BeeExtension })
+export const manifest: Uint8Array = caps.MANIFEST
+export async function value (): Promise<Entry<string, number> | null> { return await bee.get('a') }
+export async function info (): Promise<Hypercore.Info> { return await core.info() }
+export async function entry (): Promise<DriveEntry | null> { return await drive.entry('/a') }
+export const parts = [new Bitfield(), audit]
+// @ts-expect-error the class is what is required, and has none of that name
+export const none = Hypercore.Hypercore
+`
+
+/** What both kinds of modules share is one class. */
+const BOTH = `
+import Hypercore from 'hypertab/hypercore'
+import { Hyperbee } from 'hypertab'
+import required = require('./program.cjs')
+
+export const core: Hypercore = required.table.core
+export const bee: Hyperbee<string, number> = required.table
+`
+
+const NODE = ['--module', 'nodenext', '--moduleResolution', 'nodenext', '--esModuleInterop']
+const NODE_16 = ['--module', 'node16', '--moduleResolution', 'node16', '--esModuleInterop']
+const PAGE = ['--lib', 'es2023,dom,dom.iterable,dom.asynciterable']
+
+for (const [what, files, options] of [
+  ['a strict project', { 'program.ts': PROGRAM }, [...NODE, ...PAGE, '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess']],
+  ['a strict project for a bundler', { 'program.ts': PROGRAM }, ['--module', 'esnext', '--moduleResolution', 'bundler', ...PAGE]],
+  ['a strict project with require', { 'program.cts': REQUIRES, 'both.mts': BOTH }, [...NODE, ...PAGE]],
+  ['a strict project of before require took ES modules', { 'program.cts': REQUIRES, 'both.mts': BOTH }, [...NODE_16, ...PAGE]],
+  ['a strict project for Node alone', { 'program.cts': REQUIRES }, [...NODE, '--lib', 'es2023']],
+  ['a strict project for workers alone', { 'program.cts': REQUIRES }, [...NODE, '--lib', 'es2023,webworker']]
+]) {
+  test(`${what} takes the declarations`, (t) => {
+    // From here the compiler finds the package as a program of the workspace would.
+    mkdirSync(join(root, 'artifacts'), { recursive: true })
+    const folder = mkdtempSync(join(root, 'artifacts', 'types-'))
+    t.after(() => { rmSync(folder, { recursive: true }) })
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    for (const [name, source] of Object.entries(files)) writeFileSync(join(folder, name), source)
+    const { stdout } = spawnSync(process.execPath, [
+      typescriptCompiler, '--noEmit', '--strict', '--skipLibCheck', 'false', '--target', 'es2022', '--types', 'node', ...options,
+      ...Object.keys(files).map((name) => join(folder, name))
+    ], { encoding: 'utf8', cwd: root })
+    assert.equal(stdout, '')
+  })
+}

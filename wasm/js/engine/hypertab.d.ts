@@ -2,4 +2,4 @@
 // described by `Engine` in ../binding.ts.
 
 export default function init (options: { module_or_path: unknown }): Promise<unknown>
-export function initSync (options: { module: BufferSource | WebAssembly.Module }): unknown
+export function initSync (options: { module: unknown }): unknown

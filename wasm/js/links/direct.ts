@@ -14,6 +14,13 @@ import type { Channel } from './channel.js'
 import type { Connection } from './connection.js'
 import type { Mux } from './mux.js'
 
+// The library `dom` says more of these; a program for Node or a worker has none of it.
+declare global {
+  interface RTCConfiguration {}
+  interface RTCIceServer {}
+  interface RTCPeerConnection {}
+}
+
 /** What a page has; a program elsewhere may bring one. */
 export interface PeerConnectionClass {
   new (configuration?: RTCConfiguration): RTCPeerConnection
@@ -23,7 +30,7 @@ export interface DirectOptions {
   /** Servers that tell a page its address; by default the relay, once its address is known. */
   iceServers?: RTCIceServer[]
   /** `'relay'` hides this tab's address from peers, and needs a TURN server among the `iceServers`. */
-  iceTransportPolicy?: RTCIceTransportPolicy
+  iceTransportPolicy?: 'all' | 'relay'
   /** The implementation, where there is none of the environment's. */
   RTCPeerConnection?: PeerConnectionClass
 }

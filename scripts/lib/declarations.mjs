@@ -1,0 +1,83 @@
+// What the declarations of the built package export, and those for `require`.
+
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+
+/**
+ * What a file of declarations exports.
+ *
+ * @returns {Map<string, string>} names, but `default`, and the text of each declaration
+ */
+export function exportsOf (file, seen = new Set()) {
+  const found = new Map()
+  if (seen.has(file) || !existsSync(file)) return found
+  seen.add(file)
+  const source = readFileSync(file, 'utf8')
+  const imported = new Map([...source.matchAll(/^import (?:type )?\{([^}]*)\} from '([^']+)'/gm)].flatMap(([, names, from]) => names.split(',').map((name) => [name.trim().replace(/^type /, ''), from])))
+  const from = (path) => exportsOf(join(dirname(file), path.replace(/\.js$/, '.d.ts')), new Set(seen))
+  for (const [name, text] of declarations(source)) found.set(name, text)
+  for (const [, star, names, path] of source.matchAll(/^export (?:type )?(?:(\*(?: as \w+)?)|\{([^}]*)\})(?: from '([^']+)')?;/gm)) {
+    if (star) {
+      if (star === '*') for (const [name, text] of from(path)) found.set(name, text)
+      continue
+    }
+    for (const part of names.split(',')) {
+      const [own, as = own] = part.trim().replace(/^type /, '').split(' as ')
+      const source = path ?? imported.get(own)
+      const text = source?.startsWith('.') ? from(source).get(own) : found.get(own)
+      if (text && as !== 'default') found.set(as, text)
+    }
+  }
+  return found
+}
+
+/** The exported declarations of a file, each with the comment before it. */
+function * declarations (source) {
+  const start = /^(?:\/\*\*(?:(?!\*\/)[^])*\*\/\n)?export (?:declare )?(?:abstract )?(?:class|interface|type|function|const|let) (\w+)/gm
+  for (const match of source.matchAll(start)) {
+    const rest = source.slice(match.index)
+    // A declaration ends where a line that is not indented ends with a bracket or a semicolon.
+    const end = /^(?:\}[^\n]*|export [^\n]*(?:;|\}))$/m.exec(rest)
+    if (end) yield [match[1], rest.slice(0, end.index + end[0].length)]
+  }
+}
+
+/**
+ * Writes `entries/require/NAME.d.cts` for what `require` gives. Compilers take a `.d.ts` of this package for an ES module, which programs of
+ * CommonJS may not import before TypeScript 5.8, and which has no way to say that it is a class.
+ *
+ * @param {string} types the folder with the declarations
+ * @param {Record<string, string>} names of entries, each with its declarations for `import`, below that folder
+ */
+export function writeTypesForRequire (types, names) {
+  const own = join(types, 'entries', 'require')
+  for (const [name, path] of Object.entries(names)) {
+    const file = join(own, name)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(`${file}.d.cts`, forRequire(file, join(types, path)))
+    // It said the same to ES modules, which have the entry itself.
+    rmSync(`${file}.d.ts`, { force: true })
+  }
+}
+
+const ATTRIBUTES = "with { 'resolution-mode': 'import' }"
+
+function forRequire (own, entry) {
+  const path = relative(dirname(own), entry).replaceAll('\\', '/').replace(/\.d\.ts$/, '.js')
+  const value = exportsOf(`${own}.d.ts`).get("'module.exports'")
+  const [, name, parameters = ''] = /export declare (?:abstract )?class (\w+)(<[^{]*?>)?(?: extends| implements| \{)/.exec(value ?? '') ?? []
+  if (name === undefined) {
+    const member = value === undefined ? '' : '.default'
+    return `import type * as entry from '${path}' ${ATTRIBUTES};\ndeclare const value: typeof entry${member};\nexport = value;\n`
+  }
+  const also = [...exportsOf(entry)].filter(([as, text]) => as !== name && text !== value && /export (?:declare )?(?:abstract )?(?:class|interface|type) /.test(text)).map(([as]) => as)
+  const passed = parameters.replace(/ = [^,>]+/g, '')
+  return [
+    `import type { ${['default as EntryClass', ...also].join(', ')} } from '${path}' ${ATTRIBUTES};`,
+    'declare const EntryBase: typeof EntryClass;',
+    // A constant could not have types within.
+    `declare class ${name}${parameters} extends EntryBase${passed} {}`,
+    ...(also.length > 0 ? [`declare namespace ${name} { export type { ${also.join(', ')} }; }`] : []),
+    `export = ${name};\n`
+  ].join('\n')
+}
