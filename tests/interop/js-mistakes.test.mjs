@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { Corestore, Hyperbee, Hyperdrive, Hyperswarm, importStore, memory, Retention } from 'hypertab'
+import { Corestore, Hyperbee, Hypercore, Hyperdrive, Hyperswarm, importStore, memory, Retention } from 'hypertab'
 
 test('what is missing, or is something else, is named', async () => {
   assert.throws(() => new Hyperbee(), /^TypeError: a bee needs a core$/)
@@ -13,6 +13,15 @@ test('what is missing, or is something else, is named', async () => {
   for (const file of ['store.hypertab', 5, {}, null]) {
     await assert.rejects(importStore(file, memory()), /^TypeError: a store comes from a Blob, a Response, a stream or pieces$/)
   }
+})
+
+test('a storage of another copy of the package is told from what is none', async () => {
+  const other = await import(new URL('browser/storage.js', new URL('../', import.meta.resolve('hypertab'))).href)
+
+  const refused = /^TypeError: the storage is of another copy of hypertab; take it from the one that opens it$/
+  assert.throws(() => new Corestore(other.memory()), refused)
+  await assert.rejects(new Hypercore(other.memory()).ready(), refused)
+  assert.throws(() => new Corestore({}), /^TypeError: storage must be a path or a storage object/)
 })
 
 test('a topic has 32 bytes', async () => {

@@ -9,7 +9,6 @@ import { EventEmitter } from '../support/emitter.js'
 import { resolveEncoding, type CompactEncoding } from '../support/encoding.js'
 import { decodeId } from '../support/id.js'
 import type { StorageInput } from '../storage/parse.js'
-import { Storage } from '../storage/storage.js'
 import { Core } from './core.js'
 import { createEncryption, encryptionOption, type EncryptionProvider } from './encryption.js'
 import type { Extension } from './extension.js'
@@ -420,8 +419,9 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 }
 
 function isPlainOptions (value: unknown): value is HypercoreOptions {
-  return typeof value === 'object' && value !== null && !(value instanceof Storage) && !isBytes(value) &&
-    !('db' in value) && !('rocks' in value) && !('href' in value)
+  // By what storages have, also those of another copy of the package and of upstream.
+  return typeof value === 'object' && value !== null && !isBytes(value) &&
+    !('acquire' in value) && !('db' in value) && !('rocks' in value) && !('href' in value)
 }
 
 function missingStorage (): never {

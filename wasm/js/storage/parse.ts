@@ -35,6 +35,7 @@ export function parseStorage (input: StorageInput, options: StorageOptions = {})
   if (typeof input === 'object' && input !== null) {
     const { path, db, rocks } = input as CoreStorageLike
     if (typeof path === 'string' && (db || rocks)) return inPlaceOf(input as CoreStorageLike)
+    if ('acquire' in input && 'isOwner' in input) throw new TypeError('the storage is of another copy of hypertab; take it from the one that opens it')
     if ('href' in input && String(input.href).startsWith('file:')) return openPath(decodeURIComponent((input as URL).pathname), options)
   }
   throw new TypeError('storage must be a path or a storage object; memory() from hypertab/storage needs neither')
