@@ -145,6 +145,8 @@ abstract class Search extends Readable {
   }
 }
 
+export interface Query<T = unknown> { [Symbol.asyncIterator] (): AsyncIterator<T> }
+
 /** A search in which the nodes answer one command. */
 export class Query<T = unknown> extends Search {
   readonly dht: QueryNode

@@ -134,6 +134,8 @@ export class BlobWriter {
   }
 }
 
+export interface BlobWriteStream { end (data?: unknown): this }
+
 /** Writes a blob. Its `id` is complete when the stream has closed. */
 export class BlobWriteStream extends Writable {
   readonly core: Hypercore

@@ -286,11 +286,12 @@ export class Hypercore extends BlockSession {
   }
 
   /** Takes the blocks of a branch into the signed log; null when it does not continue the log. */
-  async commit (session: Hypercore, options: CommitOptions = {}): Promise<{ length: number, byteLength: number } | null> {
+  async commit (session: Hypercore, { keyPair, ...options }: Omit<CommitOptions, 'keyPair'> & { keyPair?: KeyPairInput | null } = {}): Promise<{ length: number, byteLength: number } | null> {
     await this.ready()
     await session.ready()
     const shown = session._snapshot ? { length: session.length } : {}
-    return await this.state!.commit(session.state!, { keyPair: this.keyPair && normalKeyPair(this.keyPair), ...shown, ...options })
+    const signer = keyPair === undefined ? this.keyPair : keyPair
+    return await this.state!.commit(session.state!, { keyPair: signer && normalKeyPair(signer), ...shown, ...options })
   }
 
   /** The store compacts itself: nothing is left to be done. */

@@ -11,7 +11,8 @@ export class Info {
   readonly byteLength: number
   readonly fork: number
   readonly padding: number
-  readonly storage = null
+  /** Upstream's figures of files, which there are none of. */
+  readonly storage: { oplog: number, tree: number, blocks: number, bitfield: number } | null = null
 
   constructor ({ key, discoveryKey, length = 0, contiguousLength = 0, byteLength = 0, fork = 0, padding = 0 }: Partial<Info> = {}) {
     this.key = key!

@@ -52,13 +52,13 @@ export interface HypercoreOptions {
   allowPush?: boolean
   pushOnly?: boolean
   allowLatestBlock?: boolean
-  inflightRange?: [number, number]
+  inflightRange?: [number, number] | null
   /** Topic of 32 bytes: the group that the core belongs to, once and for all. */
   group?: Uint8Array | null
   /** Something that programs share among the sessions of a core. */
   globalCache?: unknown
   /** Opens a branch of the log, which is found again by this name. */
-  name?: string
+  name?: string | null
   /** Opens a session whose writes are stored when the atom is flushed. */
   atom?: Atom | ForeignAtom
   /** Cuts a branch to this length at once. */

@@ -63,6 +63,8 @@ export class ReadStream extends Readable {
   }
 }
 
+export interface WriteStream { end (data?: unknown): this }
+
 /** Appends what is written, in as few batches as come together. */
 export class WriteStream extends Writable {
   readonly core: Hypercore

@@ -56,6 +56,8 @@ export class FileReadStream extends Readable {
   }
 }
 
+export interface FileWriteStream { end (data?: unknown): this }
+
 /** Writes a file: its entry is put when all of it is stored. */
 export class FileWriteStream extends Writable {
   readonly #drive: Hyperdrive

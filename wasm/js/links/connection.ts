@@ -66,6 +66,9 @@ export interface CarriedLink {
 }
 
 export interface ConnectionEvents extends DuplexEvents {
+  data: [message: Uint8Array]
+  /** Sent beside the stream; never here. */
+  message: [message: Uint8Array]
   /** The handshake is done. */
   connect: []
   handshake: []
@@ -74,6 +77,17 @@ export interface ConnectionEvents extends DuplexEvents {
   warning: [error: Error]
   /** Of a stream that runs through a relay: it goes another way, or the reason has changed. */
   path: [path: 'relay' | 'direct', reason: PathReason]
+}
+
+/** What carries the bytes of a stream. */
+export interface RawStream extends Transport {
+  /** Not of one that a relay carries, and of a transport where that has it. */
+  pipe<S> (to: S): S
+}
+
+export interface Connection {
+  end (message?: unknown): this
+  [Symbol.asyncIterator] (): AsyncIterator<Uint8Array>
 }
 
 /**
@@ -85,7 +99,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   readonly noiseStream: this
   readonly isInitiator: boolean
   /** What carries the bytes: the transport that was given, or what is to be piped into one. Null until it is started. */
-  rawStream: Bridge | CarriedTransport | Transport = null!
+  rawStream: RawStream = null!
   publicKey: Uint8Array | null
   remotePublicKey: Uint8Array | null
   handshakeHash: Uint8Array | null = null
@@ -135,7 +149,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   /**
    * @param isInitiator whether this side speaks first
    * @param rawStream the transport, a duplex of bytes; without one, `rawStream` is to be piped into it
-   * @param carried @internal a link whose bytes the engine carries
+   * @param carried for other parts of the package: a link whose bytes the engine carries
    */
   constructor (isInitiator: boolean, rawStream: Transport | null = null, options: ConnectionOptions = {}, carried: CarriedLink | null = null) {
     super({ mapWritable: toMessage, eagerOpen: true })
@@ -152,7 +166,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.path = carried ? 'relay' : null
     this.pathReason = !carried ? null : typeof direct === 'function' ? 'DIALLED' : direct
     if (carried) {
-      this.rawStream = new CarriedTransport(this)
+      this.rawStream = new CarriedTransport(this) as unknown as RawStream
       void this.#start(carried, null)
     } else if (options.autoStart !== false) {
       this.start(rawStream, options)
@@ -165,7 +179,7 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (pattern && pattern !== 'XX') throw new HypertabError('NOT_SUPPORTED', `handshakes here are of the pattern XX, not ${pattern}`)
     if (handshake) this.#take(handshake)
     const bridge = this.#bridge = new Bridge(this)
-    this.rawStream = rawStream ?? bridge
+    this.rawStream = (rawStream ?? bridge) as RawStream
     if (rawStream) joinTransport(rawStream, bridge)
     if (data) bridge.write(data)
     if (ended) bridge.end(null)

@@ -85,6 +85,8 @@ export interface FileWriteOptions {
   metadata?: any
 }
 
+export interface FileWriteStream { end (data?: unknown): this }
+
 export class FileWriteStream extends Writable {
   readonly filename: string
   /** What is written: the file itself, or one that takes its place in the end. */
