@@ -48,6 +48,7 @@ import { root } from './run.mjs'
  * What programs that watch a node and its streams count is 0.1 kB of every part with cores or a DHT.
  * A stream over a transport of the program is 0.4 kB of every part with cores or streams.
  * What a page may not do, and a storage of another copy of the package, said in words, are 0.2 kB of every part with storage.
+ * That also owners of files record what they write is 0.1 kB of every part with storage.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB,
  * 0.4 of it for who asks what when a store moves, and where links of its cores are made, and 0.2 for tabs of another version of the package.
  */
@@ -60,8 +61,8 @@ export const limits = {
   hyperblobs: { ceiling: 39_700 },
   hyperdrive: { ceiling: 93_600 },
   'mirror-drive': { ceiling: 39_200 },
-  'blind-peering': { ceiling: 47_200 },
-  hyperswarm: { ceiling: 58_800 },
+  'blind-peering': { ceiling: 47_300 },
+  hyperswarm: { ceiling: 58_900 },
   dht: { ceiling: 54_100 },
   protomux: { ceiling: 43_200 },
   'secret-stream': { ceiling: 43_200 },
@@ -69,7 +70,7 @@ export const limits = {
   level: { ceiling: 54_600 },
   react: { ceiling: 2_000 },
   inspector: { ceiling: 4_700 },
-  worker: { ceiling: 122_100 },
+  worker: { ceiling: 122_200 },
   'worker-host': { ceiling: 36_300 },
   'service-worker': { ceiling: 7_500 }
 }

@@ -54,6 +54,43 @@ test('a frozen owner of a file loses it to another worker, and writes nothing in
   assert.deepEqual(await owner.evaluate(readAll), contents[0])
 })
 
+test('a worker that is held up while it writes, until another one has read what it wrote, does not write it once more', { timeout: 120_000 }, async (t) => {
+  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
+  const context = await startBrowser(t)
+  const [owner, other] = [await openWorker(context, url, 'owner'), await openWorker(context, url, 'other')]
+  for (const worker of [owner, other]) await worker.evaluate(stopAppending)
+  assert.deepEqual([await owner.evaluate(() => core.core.db.isOwner), await other.evaluate(() => core.core.db.isOwner)], [true, false])
+
+  await owner.evaluate(holdUpWrite, 3000)
+  const appends = [owner, other].map((worker, at) => worker.evaluate((text) => core.append(text).then(({ length }) => [text, length]), `text ${at}`))
+  const answers = await Promise.all(appends)
+  assert.deepEqual([await owner.evaluate(() => core.core.db.isOwner), await other.evaluate(() => core.core.db.isOwner)], [false, true])
+  await assertOnce([owner, other], answers)
+})
+
+test('a page whose worker is held up while it writes has it written once', { timeout: 120_000 }, async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const tabs = []
+  for (let i = 0; i < 2; i++) {
+    const { page } = await openPage(context, url)
+    const started = page.waitForEvent('worker')
+    await page.evaluate(async () => {
+      const { Hypercore } = await import('/hypertab/browser/worker.js')
+      const { opfs } = await import('/hypertab/browser/storage.js')
+      globalThis.core = new Hypercore(opfs('shared'), { valueEncoding: 'utf-8' })
+      await core.append('first')
+    })
+    tabs.push({ page, worker: await started })
+  }
+  const pages = tabs.map(({ page }) => page)
+  assert.deepEqual(await Promise.all(pages.map((page) => page.evaluate(() => core.length))), [2, 2])
+
+  await tabs[0].worker.evaluate(holdUpWrite, 3000)
+  const answers = await Promise.all(pages.map((page, at) => page.evaluate((text) => core.append(text).then(({ length }) => [text, length]), `text ${at}`)))
+  await assertOnce(pages, answers)
+})
+
 test('a file that takes nothing more is full', async (t) => {
   const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
   const worker = await openWorker(await startBrowser(t), url, 'full')
@@ -86,6 +123,28 @@ async function openWorker (context, url, name) {
   })
   await worker.evaluate(keepAppending, [name, 1])
   return worker
+}
+
+/** Runs in a worker: has the next write return late, when it has written. */
+function holdUpWrite (milliseconds) {
+  const { write } = FileSystemSyncAccessHandle.prototype
+  FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
+    FileSystemSyncAccessHandle.prototype.write = write
+    const written = write.call(this, bytes, options)
+    const end = performance.now() + milliseconds
+    while (performance.now() < end);
+    return written
+  }
+}
+
+/** Everybody sees the same, each text once, and those that were answered where it was said. */
+async function assertOnce (realms, answers) {
+  const contents = await Promise.all(realms.map((realm) => realm.evaluate(readAll)))
+  for (const other of contents) assert.deepEqual(other, contents[0])
+  for (const [text, length] of answers) {
+    assert.equal(contents[0][length - 1], text, `${text} was answered with ${length}: ${contents[0]}`)
+    assert.equal(contents[0].filter((other) => other === text).length, 1, `${text} is there once: ${contents[0]}`)
+  }
 }
 
 /** Runs in a worker: as browsers freeze, between two tasks. A debugger would stop it inside of one. */

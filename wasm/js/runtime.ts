@@ -6,6 +6,7 @@
 import { exports as local, type Engine, type EngineEvent, type Failure, type RequestHandle, type StoreHandle } from './binding.js'
 import { fromFailure, HypercoreError, HypertabError } from './errors.js'
 import { RECORDS } from './remote/messages.js'
+import { RECORDED } from './remote/table.js'
 import { loadEngine, nextTurn, unrefTimer } from './platform.js'
 
 /** Takes the events of one core, link, relay or server. */
@@ -94,6 +95,8 @@ export interface Subject {
   readonly isMoving?: boolean
   /** Whether its writes are recorded where their answer can get lost. */
   readonly isRecorded?: boolean
+  /** Whether that can be here, too. */
+  readonly isUncertain?: boolean
   /** What the engine calls it. */
   readonly handle?: number
 }
@@ -184,9 +187,28 @@ export function deliver (events: EngineEvent[]): void {
   }
 }
 
-/** @internal The name that the request which is being asked is to be recorded by; null for one that nobody asks again. */
-export function recordName (): string | null {
-  return asking?.operation() ?? null
+/** @internal The arguments of a write, with the name that it is to be recorded by at `at`; as they are when nobody asks again. */
+export function withRecord (name: string, at: number, args: unknown[]): unknown[] {
+  const operation = asking?.operation() ?? null
+  if (operation === null) return args
+  const copy = [...args]
+  if (name === 'coreSetUserData') copy[at] ??= operation
+  else copy[at] = { operation, ...args[at] as object }
+  return copy
+}
+
+let recorder: { of: Engine, engine: Engine } | null = null
+
+/** An engine whose writes are recorded, also where the store is. */
+function recording (engine: Engine): Engine {
+  if (recorder?.of === engine) return recorder.engine
+  const recorded: Record<string, unknown> = { ...engine }
+  for (const [name, at] of RECORDED) {
+    const write = recorded[name] as (...args: unknown[]) => unknown
+    recorded[name] = (...args: unknown[]) => write(...withRecord(name, at, args))
+  }
+  recorder = { of: engine, engine: recorded as unknown as Engine }
+  return recorder.engine
 }
 
 /** @internal A name for the record that something was done. */
@@ -272,7 +294,7 @@ export class Request<T> {
     const outer = asking
     asking = this.#core === null || this.#core.isRecorded === false ? null : this
     try {
-      this.#id = call(this.#command)
+      this.#id = call(asking !== null && this.#core!.isUncertain ? (engine) => this.#command(recording(engine)) : this.#command)
     } finally {
       asking = outer
     }

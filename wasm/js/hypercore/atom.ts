@@ -105,7 +105,7 @@ export class Atom {
       const handle = this.#handle
       if (handle === null) return
       const holder = this.#logs.keys().next().value!
-      const record = isElsewhere(handle) ? operationName() : null
+      const record = isElsewhere(handle) || this.storage.isUncertain ? operationName() : null
       const answered = askToStore(handle, holder, record)
       this.#storing = { answered: answered.catch(() => {}), holder, record }
       try {

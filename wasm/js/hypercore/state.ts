@@ -549,6 +549,7 @@ function subjectOf (state: State, source = state): Subject {
     get resuming () { return state.resuming ?? source.resuming },
     get isMoving () { return state.isMoving || source.isMoving },
     get isRecorded () { return state.atom === null },
+    get isUncertain () { return state.core.db.isUncertain },
     get handle () { return state.handle }
   }
 }

@@ -5,7 +5,7 @@
 
 import type { CoreHandle, EngineEvent, Failure, LinkHandle, RequestHandle, StoreHandle } from '../binding.js'
 import { fromFailure, HypertabError } from '../errors.js'
-import { deliver, expect, listen, recordName, unlisten } from '../runtime.js'
+import { deliver, expect, listen, unlisten, withRecord } from '../runtime.js'
 import { BlockBits } from './block-bits.js'
 import { MOVED, type Call, type Calls, type CoreState, type News, type StorageKind } from './messages.js'
 import type { Port } from './port.js'
@@ -259,12 +259,7 @@ export class Home {
       return options.snapshot === undefined ? args : [args[0], args[1], { ...options, snapshot: this.#rel(options.snapshot) }]
     }
     if (at === undefined || !this.#stores.get(this.#cores.get(core)?.store ?? 0)) return args
-    const operation = recordName()
-    if (operation === null) return args
-    const copy = [...args]
-    if (name === 'coreSetUserData') copy[at] ??= operation
-    else copy[at] = { operation, ...args[at] as object }
-    return copy
+    return withRecord(name, at, args)
   }
 
   // What is told there is true here at once.

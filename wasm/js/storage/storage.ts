@@ -60,6 +60,8 @@ export interface StoreOpener {
   lock? (topic: string): Promise<() => void>
   /** Whether this realm owns the store, or works through another tab or worker. */
   readonly isOwner?: boolean | null
+  /** Whether a write that is refused because the store has a new owner may be stored all the same. */
+  readonly isUncertain?: boolean
   /** What an older version left in the same place, unless it was imported. */
   legacyFiles? (): LegacyFiles | null
   /** A store of an older version in the same place, unless it was imported. */
@@ -167,6 +169,11 @@ export class Storage {
   /** @internal Whether others may write to it. */
   get isShared (): boolean {
     return this.#opener.lock !== undefined
+  }
+
+  /** @internal Whether also who owns it cannot tell what became of a write that was refused. */
+  get isUncertain (): boolean {
+    return this.#opener.isUncertain ?? false
   }
 
   /** @internal How it opens, for another storage at the same place. */

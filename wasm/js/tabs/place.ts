@@ -80,6 +80,11 @@ export class SharedPlace implements StoreOpener {
     return this.#owner ? true : this.#member ? false : null
   }
 
+  /** A file has no transactions: whoever takes it over may have read what its owner had just written. */
+  get isUncertain (): boolean {
+    return this.#kind === 'opfs'
+  }
+
   /** Says whose store it is. */
   attached (storage: Storage): void {
     this.#storage = storage

@@ -29,7 +29,7 @@ export function servePage (scope: Postable): void {
       open: storageOf,
       destroy: (kind, name) => storageOf(kind, name).destroy(),
       // Where another tab has the store, the answer can get lost on the way.
-      isRecorded: (storage) => storage.isOwner === false,
+      isRecorded: (storage) => storage.isOwner === false || storage.isUncertain,
       openSocket
     })
     for (const message of early.splice(0)) port.onmessage!(message)
