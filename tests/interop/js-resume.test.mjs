@@ -191,6 +191,25 @@ test('who does not come back in time is gone at the relay, and so are its stream
 
 })
 
+test('who leaves while the connection is away, or as it breaks, waits for nothing', async (t) => {
+  const { proxy } = await startScene(t, ['--per-link-resume-grace', '5s'])
+  const swarm = createOurSwarm(t, proxy.url)
+  const topic = Buffer.alloc(32, 8)
+  await swarm.join(topic).flushed()
+  const servers = [await swarm.dht.createServer().listen(Node.keyPair()), await swarm.dht.createServer().listen(Node.keyPair())]
+
+  proxy.refuses = true
+  proxy.freeze()
+  const closing = servers[0].close()
+  proxy.reset()
+  await once(swarm.dht, 'relay-interrupted')
+  await closing
+  await servers[1].close()
+  await swarm.leave(topic)
+  assert.equal(swarm.dht.degraded, true, 'the relay still holds it')
+  await swarm.destroy()
+})
+
 test('a relay that stops waits for nobody who is away', async (t) => {
   const { relay, proxy } = await startScene(t, ['--per-link-resume-grace', '1h', '--drain', '1h'])
   const node = new Node({ relay: proxy.url })

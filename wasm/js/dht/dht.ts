@@ -361,7 +361,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     if (this.destroyed) throw new Error('Node destroyed')
     const signing = RecordSigning.of(topic, keyPair, options)
     // Without a relay nothing can be withdrawn; announcements expire.
-    if (this.relay.handle !== null) await this.#unannounce(topic, keyPair, signing).finished()
+    if (this.relay.handle !== null) await this.relay.told(this.#unannounce(topic, keyPair, signing).finished())
   }
 
   /** Looks a topic up, and ends once what was announced there is taken back. */

@@ -63,6 +63,8 @@ export class RelayClient {
   #opening: RelayHandle | null = null
   /** Who waits for a sign of life. */
   #pings = new Set<(elapsed: number | null) => void>()
+  /** Who waits for it as long as the connection is there. */
+  #asking = new Set<() => void>()
   #lastError: Error | null = null
   /** Why the connection broke that is being made again. */
   #interruption: Error | null = null
@@ -134,6 +136,19 @@ export class RelayClient {
     this.#rejectWaiting(error)
   }
 
+  /** Waits for what is asked of the relay, unless the connection breaks: what it is to forget it hears later, or forgets by itself. */
+  async told (asked: Promise<unknown>): Promise<void> {
+    let broke!: () => void
+    const broken = new Promise<void>((resolve) => { broke = resolve })
+    if (this.interrupted) broke()
+    this.#asking.add(broke)
+    try {
+      await Promise.race([asked, broken])
+    } finally {
+      this.#asking.delete(broke)
+    }
+  }
+
   /** Resolves with the relay once it is connected. */
   async connected (patience = PATIENCE): Promise<RelayHandle> {
     if (this.#handle !== null) return this.#handle
@@ -196,6 +211,7 @@ export class RelayClient {
       clearTimeout(this.#opened)
       if (isFirst) {
         this.#returns = 0
+        for (const broke of this.#asking) broke()
         this.#events.interrupted(url, error, rest as number)
       }
       this.#return(relay)

@@ -200,7 +200,7 @@ export class Server extends EventEmitter<ServerEvents> {
     this.#handle = null
     if (handle === null) return
     try {
-      await request((engine) => engine.closeServer(handle))
+      await this.dht.relay.told(request((engine) => engine.closeServer(handle)))
     } catch {
       // The relay forgets it with the connection.
     }
