@@ -69,6 +69,51 @@ sameNodes('members of a server', async ({ DHT, create, note }) => {
   note(words.filter((word) => /hyperdht/.test(word)))
 })
 
+sameNodes('a server that goes on says so once, and a stream that is over brings nothing', async ({ create, other, note }) => {
+  const node = create()
+  const heard = []
+  const streams = []
+  const server = node.createServer((stream) => {
+    streams.push(stream)
+    stream.on('error', () => {})
+  })
+  server.on('listening', () => { heard.push('listening') })
+  await server.listen()
+  const call = async () => {
+    const stream = other.connect(server.publicKey)
+    stream.on('error', () => {})
+    return await stream.opened ? stream : null
+  }
+  await node.suspend()
+  await node.resume()
+  let theirs
+  await eventually(async () => (theirs = await call()) !== null, 'the server to be reached again')
+  note(heard)
+
+  const [ours] = streams
+  note(ours.keepAlive > 0, await ours.flush())
+  ours.setTimeout(60_000)
+  ours.end()
+  note(ours.timeout)
+  await eventually(() => ours.keepAlive === 0, 'the end to be on its way')
+  const ended = closed(ours)
+  theirs.resume().end()
+  await eventually(async () => !await ours.flush(), 'the stream to be over')
+  ours.resume()
+  await ended
+  note(ours.keepAlive, ours.timeout, await ours.flush())
+})
+
+sameNodes('what is searched for', async ({ DHT, create, note }) => {
+  const node = create()
+  for (const key of [null, undefined, 5, 'key']) {
+    for (const ask of [() => node.findPeer(key), () => node.mutableGet(key), () => DHT.hash(key)]) {
+      const asking = (async () => await ask())()
+      note(await asking.then(() => 'asked', () => 'refused'))
+    }
+  }
+})
+
 sameNodes('what a firewall is told', async ({ create, other, note }) => {
   const node = create()
   const payloads = []
@@ -175,6 +220,10 @@ sameNodes('connections by address', async ({ create, other, note }) => {
   const stream = node.connect(server.publicKey, { pool })
   stream.on('error', () => {})
   note(node.connect(Address.encode(server.publicKey, []), { pool }) === stream)
+  // What a program passes on that has no keys of its own.
+  const plain = node.connect(server.publicKey, { keyPair: null, pool: null })
+  plain.on('error', () => {})
+  note(plain.publicKey.equals(node.defaultKeyPair.publicKey), await plain.opened)
 })
 
 sameNodes('a connection as words, and one of a node that is gone', async ({ create, other, note }) => {
@@ -259,6 +308,18 @@ sameNodes('what both ends have finished arrives, though the node that sent it is
   })
   await over
   note(received, ended)
+})
+
+test('what is no target is refused before anybody is asked, in words', async () => {
+  const node = new DHT({ relay: 'ws://127.0.0.1:1', webrtc: false })
+  for (const target of [null, undefined, 5, 'topic', Buffer.alloc(3)]) {
+    for (const ask of [() => node.lookup(target), () => node.findNode(target), () => node.findPeer(target, { hash: false }), () => node.immutableGet(target)]) {
+      assert.match(JSON.stringify(await told(ask)), /BAD_ARGUMENT.*32 bytes/)
+    }
+  }
+  for (const key of [null, undefined, 5, 'key']) assert.match(JSON.stringify(await told(() => node.findPeer(key))), /BAD_ARGUMENT.*is bytes/)
+  assert.equal(node.stats.queries.active, 0)
+  await node.destroy()
 })
 
 test('a key pair without its secret is refused before anything is done with it, and so are handshakes of a program\'s own', async (t) => {

@@ -4,14 +4,14 @@ import { DHTError, HypertabError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { isReady, ready } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
-import { hash, keyPair as createKeyPair } from '../support/crypto.js'
+import { keyPair as createKeyPair } from '../support/crypto.js'
 import { EventEmitter } from '../support/emitter.js'
 import { decodeId } from '../support/id.js'
 import { Connection } from '../links/connection.js'
 import { DirectPath, type DirectOptions, type PathReason } from '../links/direct.js'
 import type { Mux } from '../links/mux.js'
 import { ConnectionPool } from './pool.js'
-import { Announcement, type QueriedNode, Query, type QueryOptions, type QueryResult, type Reply, writableKey } from './query.js'
+import { Announcement, checkTarget, type QueriedNode, Query, type QueryOptions, type QueryResult, type Reply, targetOf, writableKey } from './query.js'
 import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, encodeAddresses } from './records.js'
 import { ANY_HOST, RelayClient } from './relay.js'
 import { isMessageStream, type MessageStream } from './stream-socket.js'
@@ -58,7 +58,8 @@ export interface DHTOptions {
 }
 
 export interface ConnectOptions {
-  keyPair?: ServerKeys | Promise<ServerKeys>
+  /** Who dials; the keys of the node by default. */
+  keyPair?: ServerKeys | Promise<ServerKeys> | null
   /** Keeps one connection to each key. */
   pool?: ConnectionPool | null
   [other: string]: unknown
@@ -176,7 +177,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   }
 
   static hash (data: Uint8Array): Uint8Array {
-    return hash(data)
+    return targetOf(data)
   }
 
   /** What only a node with a socket can be: the arguments are checked as upstream checks them. */
@@ -292,7 +293,8 @@ export class DHT extends EventEmitter<DHTEvents> {
     // An address begins with its key.
     const isAddress = isBytes(target) && target.byteLength > KEY_LENGTH
     const remotePublicKey = isAddress ? userBytes(target.slice(0, KEY_LENGTH)) : decodeId(target)
-    const { pool = null, keyPair = this.#keys } = options
+    const { pool = null } = options
+    const keyPair = options.keyPair ?? this.#keys
     if (!(keyPair instanceof Promise)) needsSecret(keyPair)
     const existing = pool?.get(remotePublicKey)
     if (existing) return existing
@@ -335,7 +337,7 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   /** Nodes that know a key that is listened on: where its record is, and what it says. */
   findPeer (publicKey: Uint8Array, options: QueryOptions & { hash?: boolean } = {}): Query<PeerResult> {
-    const target = options.hash === false ? publicKey : hash(publicKey)
+    const target = options.hash === false ? publicKey : targetOf(publicKey)
     return this.#query(target, COMMANDS.FIND_PEER, null, { ...options, map: mapFindPeer } as QueryOptions<PeerResult>, 'findPeer')
   }
 
@@ -393,7 +395,7 @@ export class DHT extends EventEmitter<DHTEvents> {
   /** The nodes closest to a target. */
   findNode (target: Uint8Array, options: QueryOptions<Reply> = {}): Query<Reply> {
     if (this.destroyed) throw new Error('Node destroyed')
-    return new Query(this, target, true, COMMANDS.FIND_NODE, null, options, 'findNode')
+    return new Query(this, checkTarget(target), true, COMMANDS.FIND_NODE, null, options, 'findNode')
   }
 
   /** Asks the nodes closest to a target. Relays carry what only reads: `findPeer`, `lookup`, `immutableGet` and `mutableGet`. */
@@ -478,7 +480,7 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   #query<T> (target: Uint8Array, command: number, value: Uint8Array | null, options: QueryOptions<T>, name: string): Query<T> {
     if (this.destroyed) throw new Error('Node destroyed')
-    return new Query(this, target, false, command, value, options, name)
+    return new Query(this, checkTarget(target), false, command, value, options, name)
   }
 
   #chooseDirect (option: boolean | DirectOptions): DHT['direct'] {

@@ -3,10 +3,11 @@
 import { Readable } from 'streamx'
 
 import type { Engine, Failure, QuestionHandle, RelayHandle } from '../binding.js'
-import { DHTError, fromFailure, HypertabError } from '../errors.js'
+import { DHTError, fromFailure, HypercoreError, HypertabError } from '../errors.js'
 import { nextTurn, userBytes } from '../platform.js'
 import { call, listen, Request, unlisten } from '../runtime.js'
-import { compare, toHex } from '../support/bytes.js'
+import { compare, isBytes, toHex } from '../support/bytes.js'
+import { hash } from '../support/crypto.js'
 import { type Address, type AnnouncedPeer, COMMANDS, nodeId } from './records.js'
 import type { RelayClient } from './relay.js'
 import type { RecordSigning } from './signing.js'
@@ -323,6 +324,18 @@ export class Announcement extends Search {
     this.#signing?.check()
     this.push(null)
   }
+}
+
+/** Whether something is a place of the DHT. */
+export function checkTarget (target: Uint8Array): Uint8Array {
+  if (!isBytes(target) || target.byteLength !== 32) throw HypercoreError.BAD_ARGUMENT('what the DHT is searched for has 32 bytes')
+  return target
+}
+
+/** The hash of a program's bytes, under which the DHT keeps what belongs to them. */
+export function targetOf (data: Uint8Array): Uint8Array {
+  if (!isBytes(data)) throw HypercoreError.BAD_ARGUMENT('what is hashed is bytes')
+  return hash(data)
 }
 
 /** What a write is found by. */

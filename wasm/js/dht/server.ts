@@ -58,6 +58,9 @@ export class Server extends EventEmitter<ServerEvents> {
   /** Nodes through which the key is reached, from a relay that names them. */
   relayAddresses: Address[] = []
   #isListening = false
+  #hasListened = false
+  /** It goes on after it was suspended, which is nothing new to who has heard that it listens. */
+  #goesOn = false
   #keyPair: ServerKeys | null = null
   #signing: RecordSigning | null = null
   #handle: ServerHandle | null = null
@@ -132,6 +135,7 @@ export class Server extends EventEmitter<ServerEvents> {
   async resume (): Promise<void> {
     if (!this.suspended) return
     this.suspended = false
+    this.#goesOn = this.#hasListened
     this.relayOpened()
   }
 
@@ -212,8 +216,9 @@ export class Server extends EventEmitter<ServerEvents> {
       case 'listening':
         this.dht.relay.address = rest[0] as Address | null
         this.relayAddresses = rest[1] as Address[]
-        this.#isListening = true
-        this.emit('listening')
+        this.#isListening = this.#hasListened = true
+        if (!this.#goesOn) this.emit('listening')
+        this.#goesOn = false
         break
       case 'connection':
         this.#onconnection(...rest as [number, Uint8Array])

@@ -5,7 +5,7 @@ import { userBytes } from '../platform.js'
 import { equal } from '../support/bytes.js'
 import { hash } from '../support/crypto.js'
 import { COMMANDS, decodeSigned, encodeSeq, encodeSigned, MAX_IMMUTABLE, MAX_MUTABLE, type SignedValue, signMutable, verifyMutable } from './records.js'
-import { Query, type QueriedNode, type QueryNode, type QueryOptions, type Reply } from './query.js'
+import { checkTarget, Query, type QueriedNode, type QueryNode, type QueryOptions, type Reply, targetOf } from './query.js'
 import type { ServerKeys } from './server.js'
 
 /** What a node has. */
@@ -41,7 +41,7 @@ export interface ValueNode extends QueryNode {
 }
 
 export async function immutableGet (dht: ValueNode, target: Uint8Array, options: QueryOptions<ValueResult>): Promise<ValueResult | null> {
-  const query = new Query(dht, target, false, COMMANDS.IMMUTABLE_GET, null, { ...options, map: mapImmutable }, 'immutableGet')
+  const query = new Query(dht, checkTarget(target), false, COMMANDS.IMMUTABLE_GET, null, { ...options, map: mapImmutable }, 'immutableGet')
   for await (const node of query as AsyncIterable<ValueResult>) {
     if (equal(hash(node.value), target)) return node
   }
@@ -58,7 +58,7 @@ export async function immutablePut (dht: ValueNode, value: Uint8Array, options: 
 }
 
 export async function mutableGet (dht: ValueNode, publicKey: Uint8Array, options: MutableGetOptions): Promise<MutableResult | null> {
-  const target = hash(publicKey)
+  const target = targetOf(publicKey)
   const { seq: least = 0, latest = true } = options
   let { refresh = null } = options
   let result: MutableResult | null = null

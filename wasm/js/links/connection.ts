@@ -254,6 +254,8 @@ export class Connection extends Duplex<ConnectionEvents> {
     if (!(await this.opened)) return false
     if (this.destroying) return false
     if (!(await Writable.drained(this as unknown as Writable)) || this.destroying) return false
+    // A transport of ours brings nothing any more; whether another one does is its own to say.
+    if (this.#over && this.path !== null) return false
     return await (this.rawStream as Transport).flush?.() ?? true
   }
 
@@ -361,6 +363,7 @@ export class Connection extends Duplex<ConnectionEvents> {
   // The other end may go on writing.
   override _final (done: (error: Error | null) => void): void {
     this.#finished = true
+    this.keepAlive = 0
     const link = this.#link
     if (link === null || this.#over) return done(null)
     // Once both have ended, the stream is over, and what was written is to have left by then.
@@ -380,6 +383,7 @@ export class Connection extends Duplex<ConnectionEvents> {
 
   override _destroy (done: (error: Error | null) => void): void {
     clearTimeout(this.#timer)
+    this.timeout = this.keepAlive = 0
     this.#resolveOpened(false)
     done(null)
   }
