@@ -267,10 +267,18 @@ test('documents of a hostile drive get nothing of the application, nor of other 
       otherDriveByFetch: () => fetch('${address}mine.txt').then((r) => r.ok ? r.text() : Promise.reject(new Error(r.status))),
       parent: () => parent === window ? Promise.reject(new Error('none')) : parent.document.title,
       opener: () => window.opener ? opener.document.title : Promise.reject(new Error('none')),
+      credentialless: () => new Promise((resolve, reject) => { const f = document.createElement('iframe'); f.credentialless = true; f.src = '${address}mine.txt'; f.onload = () => setTimeout(() => { try { resolve(f.contentDocument.body.innerText) } catch (e) { reject(e) } }, 300); document.body.append(f) }),
+      base: () => { const b = document.createElement('base'); b.href = '${url}/'; document.head.prepend(b); return document.baseURI === b.href ? fetch('api').then((r) => r.ok ? r.text() : Promise.reject(new Error(r.status))) : Promise.reject(new Error('none')) },
+      domain: () => { document.domain = location.hostname; return document.domain },
+      register: () => navigator.serviceWorker.register('/sw.js'),
+      sharedWorker: () => new Promise((resolve, reject) => { const w = new SharedWorker('${url}/sw.js'); w.onerror = () => reject(new Error('refused')); setTimeout(() => resolve('runs'), 400) }),
       worker: () => new Promise((resolve, reject) => { const w = new Worker('${address}mine.txt'); w.onerror = () => reject(new Error('refused')); setTimeout(() => reject(new Error('silence')), 400) })
     }
     for (const [name, attempt] of Object.entries(attempts)) {
       try { results[name] = 'GOT ' + JSON.stringify(await attempt() ?? null) } catch (error) { results[name] = 'refused' }
+    }
+    for (const other of [window.opener, parent === window ? null : parent]) {
+      try { other.location.href = '${url}/api' } catch {}
     }
     results.origin = origin
     document.title = JSON.stringify(results)`
@@ -296,6 +304,14 @@ test('documents of a hostile drive get nothing of the application, nor of other 
   const { origin, ...results } = JSON.parse(await visit.title())
   assert.equal(origin, 'null')
   assert.deepEqual(Object.entries(results).filter(([, result]) => result !== 'refused'), [])
+  // Opened by the application, it has no way back to it.
+  const opened = context.waitForEvent('page')
+  await page.evaluate((address) => { window.open(address) }, `${evil}index.html`)
+  const opener = await opened
+  await opener.waitForFunction(() => document.title.startsWith('{'))
+  const { origin: openedOrigin, ...fromOpener } = JSON.parse(await opener.title())
+  assert.equal(openedOrigin, 'null')
+  assert.deepEqual(Object.entries(fromOpener).filter(([, result]) => result !== 'refused'), [])
   // In a frame of the application as well.
   await page.evaluate((address) => {
     const frame = document.createElement('iframe')
@@ -320,4 +336,71 @@ test('documents of a hostile drive get nothing of the application, nor of other 
     return [failed, globalThis.ran ?? null]
   }, `${evil}run.js`)
   assert.deepEqual(ran, ['refused', null])
+  assert.equal(page.url(), `${url}/`)
+})
+
+test('what a hostile drive says is something else runs nothing, and its links take no tab of the application', async (t) => {
+  const { url } = await servePackage(t, { '/sw.js': WORKER, '/steal.html': { type: 'text/html', body: '<title>of the application</title>' } })
+  const context = await startBrowser(t)
+  const { page } = await openPage(context, url)
+  await page.evaluate(() => { window.name = 'application' })
+  const steal = (name) => `try { localStorage.setItem('${name}', 'stolen') } catch {}; document.title = 'ran'`
+  const html = (name) => `<!doctype html><html><head></head><body>${name}<script>${steal(name)}</script></body></html>`
+  const { evil } = await page.evaluate(serve, {
+    evil: {
+      '/text.txt': html('text'),
+      '/picture.png': html('picture'),
+      '/film.mp4': html('film'),
+      '/data.json': html('data'),
+      '/sheet.css': html('sheet'),
+      '/table.csv': `\u0000${html('table')}`,
+      '/feed.xml': `<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><body><script>${steal('feed')}</script></body></html>`,
+      '/sheet.xml': '<?xml version="1.0"?><?xml-stylesheet type="text/xsl" href="sheet.xsl"?><a/>',
+      '/sheet.xsl': `<xsl:stylesheet version="1.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform"><xsl:template match="/"><html><script>${steal('xsl')}</script></html></xsl:template></xsl:stylesheet>`,
+      '/page.xhtml': `<html xmlns="http://www.w3.org/1999/xhtml"><head/><body><script>${steal('xhtml')}</script></body></html>`,
+      '/both.svg': `<svg xmlns="http://www.w3.org/2000/svg" onload="${steal('svg').replaceAll('"', "'")}"><foreignObject><iframe xmlns="http://www.w3.org/1999/xhtml" srcdoc="&lt;script&gt;${steal('svg')}&lt;/script&gt;"/></foreignObject></svg>`,
+      // What the look for scripts does not see.
+      '/hidden.html': `<!doctype html><base href="${url}/"><svg/onload="${steal('onload')}"></svg><iframe srcdoc="&lt;script&gt;${steal('srcdoc')}&lt;/script&gt;"></iframe><a href="java&#x09;script:${steal('link')}">link</a><a ping="${url}/steal.html" href="#">ping</a>`,
+      '/utf16.html': [0xff, 0xfe, ...Buffer.from(html('utf16'), 'utf16le')],
+      '/links.html': '<!doctype html><a id=named target=application href="/steal.html" rel=opener>named</a> <a id=top target=_top href="/steal.html">top</a>'
+    }
+  })
+  const names = ['text.txt', 'picture.png', 'film.mp4', 'data.json', 'sheet.css', 'table.csv', 'feed.xml', 'sheet.xml', 'page.xhtml', 'both.svg', 'hidden.html', 'utf16.html']
+
+  // In frames and objects of the application, and some in a tab.
+  await page.evaluate(async (addresses) => {
+    await Promise.all(addresses.flatMap((address) => ['iframe', 'object'].map(async (kind) => {
+      const element = document.createElement(kind)
+      element[kind === 'object' ? 'data' : 'src'] = address
+      const loaded = new Promise((resolve) => { element.onload = element.onerror = resolve })
+      document.body.append(element)
+      await Promise.race([loaded, new Promise((resolve) => { setTimeout(resolve, 1000) })])
+    })))
+  }, names.map((name) => `${evil}${name}`))
+  for (const name of ['text.txt', 'feed.xml', 'hidden.html', 'utf16.html']) {
+    const tab = await context.newPage()
+    await tab.goto(`${evil}${name}`)
+    if (name === 'hidden.html') {
+      await tab.getByText('link').click()
+      assert.equal(await tab.evaluate(() => document.baseURI), `${evil}${name}`)
+    }
+    await tab.close()
+  }
+  assert.deepEqual(await page.evaluate(() => Object.keys(localStorage)), [])
+
+  const opened = context.waitForEvent('page')
+  await page.evaluate((address) => { window.open(address) }, `${evil}links.html`)
+  const links = await opened
+  await links.locator('#named').click()
+  await links.waitForTimeout(300)
+  assert.equal(page.url(), `${url}/`)
+  const { page: around } = await openPage(context, url)
+  await around.evaluate((address) => {
+    const frame = document.createElement('iframe')
+    frame.src = address
+    document.body.append(frame)
+  }, `${evil}links.html`)
+  await around.frameLocator('iframe').locator('#top').click()
+  await around.waitForTimeout(200)
+  assert.deepEqual([page, around].map((tab) => tab.url()), [`${url}/`, `${url}/`])
 })

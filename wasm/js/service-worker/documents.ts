@@ -17,14 +17,19 @@ const DEPTH = 16
 /** Gives a file of the drive, by its path; null when there is none, it is not to be had now, or has more bytes. */
 export type Load = (path: string, most: number) => Promise<{ type: string, bytes: Uint8Array } | null>
 
+/** A link that names a window, or the like of it. */
+const NAMED = /target\s*=(?!\s*["']?_(?:blank|self|parent|top)["'\s>])/i
+
 /** The policy of a document, by whether it has scripts. */
-export function documentPolicy ({ registration }: Scope, runs: boolean): string {
+export function documentPolicy ({ registration }: Scope, runs: boolean, html: string, type: string): string {
+  // Chromium takes any tab with a name for one that the document has opened where those are free of its sandbox. In XML, entities hide names.
+  const popups = NAMED.test(html) || !type.startsWith('text/html') ? '' : 'allow-popups-to-escape-sandbox '
   const frames = new URL(FOLDER, registration.scope).href
   return runs
     ? 'sandbox allow-scripts allow-forms allow-modals allow-popups allow-downloads allow-pointer-lock; ' +
       `default-src data: blob: 'unsafe-inline' 'unsafe-eval'; frame-src ${frames}; object-src 'none'; form-action 'none'; base-uri 'none'`
     // Its origin gives it nothing without scripts. The sandbox keeps its links from taking the application's tab somewhere else.
-    : 'sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox allow-downloads; script-src \'none\'; default-src \'self\' data: blob:; style-src \'self\' data: \'unsafe-inline\'; ' +
+    : `sandbox allow-same-origin allow-popups ${popups}allow-downloads; script-src 'none'; default-src 'self' data: blob:; style-src 'self' data: 'unsafe-inline'; ` +
       `frame-src ${frames}; object-src 'none'; form-action 'none'; base-uri 'none'`
 }
 

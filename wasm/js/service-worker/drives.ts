@@ -82,7 +82,8 @@ async function respondFile (scope: Scope, request: Request, asked: Place, found:
     const text = await new Response(found.bytes(0, size)).text()
     return await respond(scope, request, { ...asked, path: answer.path }, { html: text, tag, isFixed, type })
   }
-  if (isDocument(request)) headers.set('content-security-policy', 'sandbox; default-src \'none\'; img-src \'self\'; media-src \'self\'; style-src \'unsafe-inline\'')
+  // Whatever asks for it, in case the answer becomes a document all the same.
+  headers.set('content-security-policy', 'sandbox; default-src \'none\'; img-src \'self\'; media-src \'self\'; style-src \'unsafe-inline\'')
   // A part is of what is sent, and here nothing is.
   const wanted = request.method === 'HEAD' ? { start: 0, end: size, isPart: false } : rangeOf(request, tag, size)
   if (wanted === null) {
@@ -104,7 +105,7 @@ async function respond (
 ): Promise<Response> {
   const headers = headersOf(tag, isFixed, type)
   const runs = /<script|\son\w+\s*=|javascript:/i.test(html)
-  headers.set('content-security-policy', documentPolicy(scope, runs))
+  headers.set('content-security-policy', documentPolicy(scope, runs, html, type))
   if (request.method === 'HEAD') return new Response(null, { headers })
   if (!runs) return new Response(html, { headers })
   // What it holds depends on more than its own entry.
