@@ -26,7 +26,7 @@ const TYPES = {
  * Serves folders and fixed answers until it is closed.
  *
  * @param {Record<string, string | object>} routes path prefix to a folder, as `/`: `web-demo/dist`, or exact path
- *   to `{ type, body }`. The longest match wins.
+ *   to `{ type, body, headers }`. The longest match wins.
  * @param {{ port?: number, host?: string }} [options]
  * @returns {Promise<{ url: string, close: () => Promise<void> }>} `url` without a slash at the end
  */
@@ -54,7 +54,7 @@ async function answer (routes, prefixes, request, response) {
   if (!route) return refuse(response, 404)
   if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405)
   if (typeof route !== 'string') {
-    response.writeHead(200, { ...HEADERS, 'content-type': route.type })
+    response.writeHead(200, { ...HEADERS, ...route.headers, 'content-type': route.type })
     return response.end(request.method === 'GET' ? route.body : undefined)
   }
   const below = normalize(path.slice(prefix.length))

@@ -404,3 +404,34 @@ test('what a hostile drive says is something else runs nothing, and its links ta
   await around.waitForTimeout(200)
   assert.deepEqual([page, around].map((tab) => tab.url()), [`${url}/`, `${url}/`])
 })
+
+test('a page that is isolated from other origins shows what drives hold', async (t) => {
+  const isolated = { type: 'text/html', body: '<!doctype html><link rel=icon href=data:,>', headers: { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' } }
+  const { url } = await servePackage(t, { '/sw.js': WORKER, '/isolated.html': isolated })
+  const { page, problems } = await openPage(await startBrowser(t), `${url}/isolated.html`)
+  const { site } = await page.evaluate(serve, {
+    site: {
+      '/static.html': '<!doctype html><title>static</title><img src="a.svg">',
+      '/scripts.html': '<!doctype html><html><head></head><body><img src="a.svg"><script>onload = () => { document.title = String(document.images[0].naturalWidth) }</script></body></html>',
+      '/a.svg': '<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"/>'
+    }
+  })
+
+  assert.equal(await page.evaluate(() => crossOriginIsolated), true)
+  const shown = []
+  for (const name of ['static.html', 'scripts.html', 'a.svg']) {
+    await page.evaluate((address) => {
+      document.body.innerHTML = ''
+      const frame = document.createElement(address.endsWith('.svg') ? 'img' : 'iframe')
+      return new Promise((resolve) => {
+        frame.onload = frame.onerror = resolve
+        frame.src = address
+        document.body.append(frame)
+      })
+    }, `${site}${name}`)
+    const frame = await (await page.$('iframe'))?.contentFrame()
+    shown.push(frame ? await frame.evaluate(() => [document.title, document.images[0]?.naturalWidth]) : await page.evaluate(() => document.images[0].naturalWidth))
+  }
+  assert.deepEqual(shown, [['static', 7], ['7', 7], 7])
+  assert.deepEqual(problems, [])
+})

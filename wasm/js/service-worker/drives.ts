@@ -28,6 +28,9 @@ export interface Client {
 /** Destinations whose content would run with the application's rights. */
 const RUNS = new Set(['script', 'worker', 'sharedworker', 'serviceworker', 'audioworklet', 'paintworklet', 'json', 'xslt'])
 
+/** An application that is isolated from other origins shows only frames that are so, too. */
+const ALWAYS = { 'x-content-type-options': 'nosniff', 'cross-origin-embedder-policy': 'require-corp' }
+
 /** Answers a request for a file of a drive; null for one that is none. */
 export async function answerDrive (scope: Scope, request: Request, clientId: string): Promise<Response | null> {
   const url = new URL(request.url)
@@ -130,10 +133,10 @@ async function respond (
 
 function headersOf (tag: string, isFixed: boolean, type: string): Headers {
   return new Headers({
+    ...ALWAYS,
     'content-type': type,
     etag: tag,
     'cache-control': isFixed ? 'public, max-age=31536000, immutable' : 'no-cache',
-    'x-content-type-options': 'nosniff',
     'referrer-policy': 'same-origin'
   })
 }
@@ -155,7 +158,7 @@ function rangeOf (request: Request, tag: string, size: number): { start: number,
 function refuse (status: number, text: string, headers: Record<string, string> = {}): Response {
   return new Response(text, {
     status,
-    headers: { 'content-type': 'text/plain; charset=utf-8', 'content-security-policy': 'sandbox', 'cache-control': 'no-store', ...headers }
+    headers: { ...ALWAYS, 'content-type': 'text/plain; charset=utf-8', 'content-security-policy': 'sandbox', 'cache-control': 'no-store', ...headers }
   })
 }
 
