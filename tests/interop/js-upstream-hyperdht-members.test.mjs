@@ -2,12 +2,17 @@
 
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { fileURLToPath } from 'node:url'
 
 import { DHT } from 'hypertab'
 import Address from 'hyperdht-address'
 
+import { JsonProcess } from '../../scripts/lib/json-process.mjs'
 import { closed, eventually, first, outcomeOf as told } from './support/both.mjs'
+import { defer } from './support/cleanup.mjs'
 import { sameNodes } from './support/nodes.mjs'
+import { startRelay } from './support/relay.mjs'
+import { startTestnet } from './support/testnet.mjs'
 
 const shape = (value) => Object.entries(value).map(([name, part]) => [name, typeof part === 'object' && part !== null ? shape(part) : typeof part])
 
@@ -308,6 +313,33 @@ sameNodes('what both ends have finished arrives, though the node that sent it is
   })
   await over
   note(received, ended)
+})
+
+test('what a peer said before it broke off is read, though a busy tab hears of both at once', async (t) => {
+  const { bootstrap } = await startTestnet(t)
+  const { url } = await startRelay(t, { bootstrap, args: ['--allow-private'] })
+  const peer = new JsonProcess('node', [fileURLToPath(new URL('support/last-words.mjs', import.meta.url)), ...bootstrap])
+  defer(t, () => peer.kill())
+  const { key } = await peer.next('listening')
+  const node = new DHT({ relay: url, webrtc: false })
+  defer(t, () => node.destroy({ force: true }))
+  const call = async () => {
+    const heard = []
+    const stream = node.connect(key)
+    stream.on('data', (data) => { heard.push(String(data)) })
+    stream.on('error', ({ code }) => { heard.push(code) })
+    const ended = closed(stream)
+    if (!await stream.opened) return null
+    stream.write('hello')
+    await stream.flush()
+    await new Promise((resolve) => { setTimeout(resolve, 3) })
+    // What comes meanwhile comes together.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300)
+    await ended
+    return heard
+  }
+  await eventually(async () => await call() !== null, 'the peer to be found')
+  for (let turn = 0; turn < 6; turn++) assert.deepEqual(await call(), ['last words', 'ECONNRESET'])
 })
 
 test('what is no target is refused before anybody is asked, in words', async () => {

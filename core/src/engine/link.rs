@@ -40,6 +40,8 @@ pub struct Link {
     ahead: Option<Bytes>,
     /// The transport is gone and the owner may not have taken all messages.
     has_ended: bool,
+    /// Why it is, unless it ended in order.
+    broken_by: Option<String>,
     /// Whether the remote end writes more.
     remote: Flow,
     /// Whether we do.
@@ -135,6 +137,7 @@ impl Link {
             is_stopped: false,
             ahead: None,
             has_ended: false,
+            broken_by: None,
             remote: Flow::Open,
             own: Flow::Open,
             outbox: VecDeque::new(),
@@ -295,11 +298,13 @@ impl Link {
         }
     }
 
-    /// Notes that the transport is gone, for a reason if the host has one. After an orderly end, messages that wait for
-    /// the owner are still there, and the link is over once they are taken.
+    /// Notes that the transport is gone, for a reason if the host has one. What it has brought is read before the link is
+    /// over; after an orderly end, messages that wait for the owner are taken, too.
     pub fn handle_closed(&mut self, reason: Option<String>) {
-        self.has_ended = reason.is_none() && matches!(self.state, State::Open);
-        if !self.has_ended {
+        self.has_ended = matches!(self.state, State::Open);
+        if self.has_ended {
+            self.broken_by = reason;
+        } else {
             self.destroy(CloseReason::Remote(reason));
         }
     }
@@ -372,8 +377,9 @@ impl Link {
         if self.queued <= GATHER || self.credit <= 0 || self.has_ended {
             match self.read() {
                 Ok(Some(output)) => return Some(output),
-                Ok(None) if self.has_ended && self.ahead.is_none() => {
-                    self.destroy(CloseReason::Remote(None));
+                Ok(None) if self.has_ended && (self.ahead.is_none() || self.broken_by.is_some()) => {
+                    let reason = self.broken_by.take();
+                    self.destroy(CloseReason::Remote(reason));
                     return self.fail();
                 }
                 Ok(None) if self.remote == Flow::Ending && self.ahead.is_none() && !self.is_held() => {

@@ -614,7 +614,8 @@ impl Engine {
             }
             ClientEvent::Failed(failure) => {
                 let control = entry.control;
-                self.with_link(control, |entry| entry.link.handle_closed(Some(failure.to_string())));
+                let reason = CloseReason::Remote(Some(failure.to_string()));
+                self.with_link(control, |entry| entry.link.destroy(reason));
             }
         }
     }

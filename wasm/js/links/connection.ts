@@ -539,8 +539,11 @@ export class Connection extends Duplex<ConnectionEvents> {
     this.#settleFinal()
     if (failure && !this.destroying) {
       const error = streamError(failure)
-      this.#bridge?.destroy(error)
-      this.destroy(error)
+      // Whoever reads gets what came before.
+      queueMicrotask(() => {
+        this.#bridge?.destroy(error)
+        this.destroy(error)
+      })
       return
     }
     this.#bridge?.unlinked()

@@ -162,6 +162,25 @@ fn orderly_end_is_told_to_an_owner_that_takes_nothing_unless_messages_wait() {
 }
 
 #[test]
+fn what_came_before_the_transport_broke_is_read() {
+    let now = Instant::EPOCH;
+    let mut pair = Pair::new();
+    pair.run();
+    pair.links[1].read_messages();
+    pair.links[0].send(b"last words", now);
+    while let Some(LinkOutput::Transmit(bytes)) = pair.links[0].poll_output(now) {
+        pair.links[1].handle_bytes(bytes, now);
+    }
+
+    pair.links[1].handle_closed(Some("gone".into()));
+    pair.run();
+
+    let reason = CloseReason::Remote(Some("gone".into()));
+    let message = LinkOutput::Message(Bytes::from_static(b"last words"));
+    assert_eq!(pair.outputs[1][1..], [message, LinkOutput::Closed { reason }]);
+}
+
+#[test]
 fn one_end_finishes_and_reads_on() {
     let now = Instant::EPOCH;
     let message = |text: &'static str| LinkOutput::Message(Bytes::from_static(text.as_bytes()));
