@@ -55,7 +55,7 @@ pub(super) struct RelayEntry {
     questions: BTreeMap<QueryId, QuestionId>,
     servers: BTreeMap<dht_relay::ServerId, Server>,
     incoming: BTreeMap<IncomingId, dht_relay::IncomingId>,
-    is_closing: bool,
+    pub(super) is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -135,7 +135,8 @@ impl Engine {
         (id, control)
     }
 
-    /// Stops using a relay, once what was sent over it is on its way: its links close, its servers and queries end.
+    /// Stops using a relay, once what was sent over it is on its way, or cannot be because the transport breaks: its links close,
+    /// its servers and queries end.
     pub fn close_relay(&mut self, relay: RelayId) {
         let Some(entry) = self.relays.get_mut(&relay) else { return };
         entry.is_closing = true;
@@ -444,15 +445,14 @@ impl Engine {
         self.tell_read(id);
         self.tell_received(id);
         let Some(entry) = self.relays.get_mut(&id) else { return };
-        if entry.is_closing && !entry.client.has_data() {
-            let control = entry.control;
-            self.close_link(control);
-        }
-        let Some(entry) = self.relays.get_mut(&id) else { return };
+        let closes = (entry.is_closing && !entry.client.has_data()).then_some(entry.control);
         let detours = entry.detours.values().filter_map(Detour::poll_timeout);
         let next = detours.chain(entry.ending.values().copied()).chain(entry.client.poll_timeout());
         let next = next.chain(entry.resumption.poll_timeout()).min();
         self.wakes.set(Sleeper::Relay(id), next);
+        if let Some(control) = closes {
+            self.close_link(control);
+        }
         // Sending gives credit back, which is an event too.
         while let Some(event) = self.relays.get_mut(&id).and_then(|entry| entry.client.poll_event()) {
             self.handle_client_event(id, event, now);

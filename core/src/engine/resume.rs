@@ -102,12 +102,13 @@ impl Engine {
         self.relays.get(&relay).map(|entry| entry.control).ok_or(Misuse::UnknownRelay)
     }
 
-    /// The transport of a link broke: one to a relay that holds it waits for the next transport, any other is closed.
+    /// The transport of a link broke: one to a relay that holds it waits for the next transport, unless it is about to be closed;
+    /// any other is closed.
     pub(super) fn link_lost(&mut self, link: LinkId, reason: Option<String>, now: Instant) {
         let relay =
             self.links.get(&link).filter(|entry| !entry.link.is_closed()).and_then(|entry| entry.relay);
         let entry = relay.and_then(|relay| self.relays.get_mut(&relay).map(|entry| (relay, entry)));
-        let found = entry.and_then(|(relay, entry)| {
+        let found = entry.filter(|(_, entry)| !entry.is_closing).and_then(|(relay, entry)| {
             let Resumption { ticket, interruption, .. } = &mut entry.resumption;
             let until = now + ticket.as_ref()?.grace;
             let interruption = interruption.get_or_insert_with(|| Interruption {

@@ -122,6 +122,22 @@ fn a_relay_that_has_let_go_says_so_and_the_tab_ends_what_ran_through_it() {
 }
 
 #[test]
+fn a_tab_that_leaves_waits_for_no_connection_that_breaks() {
+    let mut world = World::new(Limits::default());
+    world.connect();
+    world.is_deaf = true;
+    world.send_both(400, 10_000);
+    world.run(Duration::from_secs(1));
+    world.engine.close_relay(world.relay.unwrap());
+    world.run(Duration::from_secs(1));
+    assert!(!world.is_closed(), "it has something to send");
+
+    world.lose(true);
+
+    assert!(world.is_closed());
+}
+
+#[test]
 fn nobody_else_comes_back_in_the_place_of_a_client() {
     let mut world = World::new(Limits::default());
     world.connect();
