@@ -9,11 +9,11 @@ use super::bridge::LinkId;
 use super::ledger::Ledger;
 use super::queries::{AnnounceTerms, Question};
 use super::quota::Resource;
-use crate::collections::BTreeMap;
+use crate::collections::{BTreeMap, BTreeSet};
 use crate::dht::{
     Announce, Connect, ConnectionId, Endpoint, Identity, Listen, OperationId, ServerId, SignatureId,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::udx::Address;
 
 /// The DHT, as one session sees it. Keys are always held by the client.
@@ -73,9 +73,31 @@ pub(super) struct Routes {
     keys: BTreeMap<[u8; 32], ServerId>,
     /// Servers whose key was taken over.
     pub(super) replaced: Vec<(LinkId, ServerId)>,
+    /// Connections that bring the rest of what a client has sent that is gone, which link was theirs, and how long they may take.
+    let_go: BTreeMap<ConnectionId, (LinkId, Instant)>,
+    /// The same in the order of time.
+    let_go_until: BTreeSet<(Instant, ConnectionId)>,
 }
 
 impl Routes {
+    /// Returns when the first of the connections that were let go has had its time.
+    pub(super) fn let_go_until(&self) -> Option<Instant> {
+        self.let_go_until.first().map(|(until, _)| *until)
+    }
+
+    /// Returns a connection that was let go and has had its time.
+    pub(super) fn late(&self, now: Instant) -> Option<ConnectionId> {
+        let (until, connection) = self.let_go_until.first()?;
+        (*until <= now).then_some(*connection)
+    }
+
+    /// Forgets a connection that was let go, and returns whose it was.
+    pub(super) fn let_go_over(&mut self, connection: ConnectionId) -> Option<LinkId> {
+        let (link, until) = self.let_go.remove(&connection)?;
+        self.let_go_until.remove(&(until, connection));
+        Some(link)
+    }
+
     /// Forgets a server that is closed.
     pub(super) fn server_closed(&mut self, server: ServerId) {
         self.servers.remove(&server);
@@ -310,6 +332,9 @@ impl Backend for Port<'_> {
 
     fn let_go(&mut self, connection: ConnectionId) {
         self.routes.connections.remove(&connection);
+        let until = self.now + LET_GO;
+        self.routes.let_go.insert(connection, (self.link, until));
+        self.routes.let_go_until.insert((until, connection));
     }
 
     fn consumed(&mut self, connection: ConnectionId, bytes: usize) {
@@ -326,3 +351,6 @@ impl Backend for Port<'_> {
         node.public_address().unwrap_or(Address::new([0; 4], node.server_port())).into()
     }
 }
+
+/// How long a connection may bring what a client has left that is gone: as long as a blocked one is kept for a client, twice.
+const LET_GO: Duration = Duration::from_secs(60);

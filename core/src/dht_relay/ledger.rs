@@ -155,16 +155,31 @@ impl Ledger {
         shift(&mut account.usage, [0; 4], usage);
     }
 
-    pub(super) fn close(&mut self, link: LinkId) {
+    /// Closes a link. So many of its streams go on without it, and count until they are [over](Self::stream_over).
+    pub(super) fn close(&mut self, link: LinkId, streams: usize) {
         self.set_held(link, false);
-        let Some(entry) = self.links.remove(&link) else { return };
-        for id in entry.accounts {
-            if let Some(account) = self.accounts.get_mut(&id) {
+        self.set_usage(link, [streams as u64, 0, 0, 0]);
+        self.accounts.remove(&Id::Link(link));
+        let Some(entry) = self.links.get_mut(&link) else { return };
+        entry.accounts.retain(|id| !matches!(id, Id::Link(_)));
+        for id in &entry.accounts {
+            if let Some(account) = self.accounts.get_mut(id) {
                 account.links = account.links.saturating_sub(1);
-                shift(&mut account.usage, entry.usage, [0; 4]);
             }
         }
-        self.accounts.remove(&Id::Link(link));
+        if streams == 0 {
+            self.links.remove(&link);
+        }
+    }
+
+    /// Notes the end of a stream that went on without its link.
+    pub(super) fn stream_over(&mut self, link: LinkId) {
+        let Some(entry) = self.links.get(&link) else { return };
+        let streams = entry.usage.first().map_or(0, |streams| streams.saturating_sub(1));
+        self.set_usage(link, [streams, 0, 0, 0]);
+        if streams == 0 {
+            self.links.remove(&link);
+        }
     }
 
     /// Records what a link holds.
@@ -318,7 +333,9 @@ impl Ledger {
     /// Makes room: accounts that are as good as new go. If there are too many others, those without links go that did
     /// nothing for a while, the oldest eighth if all did something.
     fn forget(&mut self, now: Instant) {
-        let is_idle = |id: &Id, account: &Account| id.scope() != Scope::Link && account.links == 0;
+        let is_idle = |id: &Id, account: &Account| {
+            id.scope() != Scope::Link && account.links == 0 && account.usage == [0; 4]
+        };
         let quotas = self.quotas;
         self.accounts.retain(|id, account| !is_idle(id, account) || account.owes(quotas.of(id.scope()), now));
         if self.accounts.len() >= MAX_ACCOUNTS {
@@ -432,7 +449,7 @@ mod tests {
         assert_eq!(ledger.open(LinkId(3), [2; 16], now), Ok(()));
         assert_eq!(ledger.introduce(LinkId(1), [9; 32], now), Ok(()));
         assert_eq!(ledger.introduce(LinkId(3), [9; 32], now), Err(Full::Links(Scope::Key)));
-        ledger.close(LinkId(1));
+        ledger.close(LinkId(1), 0);
         assert_eq!(ledger.introduce(LinkId(3), [9; 32], now), Ok(()));
 
         let mut ledger = Ledger::new(Quotas { total: one, ..NONE });
@@ -471,7 +488,10 @@ mod tests {
         assert_eq!(ledger.full(LinkId(2), Resource::Streams, 0), None);
         assert_eq!(ledger.full(LinkId(2), Resource::Streams, 1), Some(Scope::Address));
         assert_eq!(ledger.full(LinkId(1), Resource::Streams, 2), None);
-        ledger.close(LinkId(1));
+        ledger.close(LinkId(1), 1);
+        assert_eq!(ledger.full(LinkId(2), Resource::Streams, 1), None);
+        assert_eq!(ledger.full(LinkId(2), Resource::Streams, 2), Some(Scope::Address));
+        ledger.stream_over(LinkId(1));
         assert_eq!(ledger.full(LinkId(2), Resource::Streams, 2), None);
         assert_eq!(ledger.full(LinkId(2), Resource::Listens, 100), None);
     }
@@ -502,7 +522,7 @@ mod tests {
         assert_eq!(ledger.charge(LinkId(1), Way::In, 2000, now), Charge::Wait(Duration::ZERO));
         assert_eq!(ledger.charge(LinkId(1), Way::Out, 2500, now), Charge::Wait(Duration::from_millis(500)));
         assert_eq!(ledger.charge(LinkId(1), Way::In, 501, now), Charge::Spent(Scope::Address));
-        ledger.close(LinkId(1));
+        ledger.close(LinkId(1), 0);
         assert_eq!(ledger.open(LinkId(2), [1; 16], now), Err(Full::Spent(Scope::Address)));
         assert_eq!(ledger.open(LinkId(2), [1; 16], now + DAY), Ok(()));
     }
@@ -552,7 +572,7 @@ mod tests {
         let spent = [0xff; 16];
         ledger.open(LinkId(u64::MAX), spent, Instant::EPOCH).unwrap();
         assert_eq!(ledger.take_lookup(LinkId(u64::MAX), Instant::EPOCH), None);
-        ledger.close(LinkId(u64::MAX));
+        ledger.close(LinkId(u64::MAX), 0);
 
         // A second gives back a link, a minute the lookup.
         let mut now = Instant::EPOCH;
@@ -571,6 +591,6 @@ mod tests {
         address[..8].copy_from_slice(&id.to_le_bytes());
         ledger.open(LinkId(id), address, now).unwrap();
         ledger.charge(LinkId(id), Way::In, 1, now);
-        ledger.close(LinkId(id));
+        ledger.close(LinkId(id), 0);
     }
 }

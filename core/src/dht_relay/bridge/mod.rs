@@ -306,7 +306,8 @@ impl Bridge {
 
     /// Ends a link, whose WebSocket is closed.
     pub fn close_link(&mut self, link: LinkId, now: Instant) {
-        self.with_session(link, now, |session, port| session.close(port));
+        let mut streams = 0;
+        self.with_session(link, now, |session, port| streams = session.close(port));
         let session = self.sessions.remove(&link);
         self.kept -= session.as_ref().map_or(0, Session::kept);
         if let Some(at) = session.as_ref().and_then(|session| session.armed) {
@@ -318,7 +319,7 @@ impl Bridge {
         self.woken.remove(&link);
         self.own.remove(&link);
         self.held.remove(&link);
-        self.ledger.close(link);
+        self.ledger.close(link, streams);
         self.drain(now);
     }
 
@@ -394,13 +395,17 @@ impl Bridge {
                 self.expire(link, now);
             }
         }
+        while let Some(connection) = self.routes.late(now) {
+            self.let_go_over(connection);
+            self.endpoint.destroy(connection, now);
+        }
         self.drain(now);
     }
 
     /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [self.endpoint.poll_timeout(), timer].into_iter().flatten().min()
+        [self.endpoint.poll_timeout(), timer, self.routes.let_go_until()].into_iter().flatten().min()
     }
 
     /// Returns the next datagrams to send; see [`Endpoint::poll_transmit`].
@@ -602,12 +607,20 @@ impl Bridge {
                 self.with_connection(connection, None, now, |session, _| session.ended(connection));
             }
             Event::Closed { connection, error } => {
+                self.let_go_over(connection);
                 if let Some(link) = self.routes.connections.remove(&connection) {
                     self.with_session(link, now, |session, _| session.closed(connection, error));
                 }
             }
             // Keys of ours, records that nobody asks for here, datagrams that the protocol does not carry.
             _ => {}
+        }
+    }
+
+    /// Notes that a connection that was let go is over, if it was.
+    fn let_go_over(&mut self, connection: ConnectionId) {
+        if let Some(link) = self.routes.let_go_over(connection) {
+            self.ledger.stream_over(link);
         }
     }
 

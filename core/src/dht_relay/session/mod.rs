@@ -336,8 +336,9 @@ impl Session {
         self.collect();
     }
 
-    /// Lets go of everything. Announced keys are left to expire: their owner cannot sign any more.
-    pub(super) fn close(&mut self, backend: &mut impl Backend) {
+    /// Lets go of everything, and returns how many streams go on. Announced keys are left to expire: their owner cannot sign any
+    /// more.
+    pub(super) fn close(&mut self, backend: &mut impl Backend) -> usize {
         for operation in core::mem::take(&mut self.queries).into_keys() {
             backend.cancel(operation);
         }
@@ -350,15 +351,18 @@ impl Session {
         for server in core::mem::take(&mut self.servers).into_keys() {
             backend.close_server(server, false);
         }
+        let mut streams = 0;
         for (connection, stream) in core::mem::take(&mut self.streams) {
             // Whoever ends a stream and goes does not mean to take back what it has sent: it is on its way until the peer has
             // it, or is not heard any more.
             if stream.is_ended && stream.has_remote_ended {
                 backend.let_go(connection);
+                streams += 1;
             } else {
                 backend.destroy(connection);
             }
         }
+        streams
     }
 
     /// Does what is due.

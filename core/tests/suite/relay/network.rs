@@ -3,7 +3,7 @@
 
 use hypertab_core::crypto::KeyPair;
 use hypertab_core::dht::Event;
-use hypertab_core::dht_relay::{ClientEvent, Failure, Limits, StreamError};
+use hypertab_core::dht_relay::{ClientEvent, Failure, Limits, Quotas, StreamError};
 use hypertab_core::time::Duration;
 
 use crate::support::relay::{World, assert_same, exchange, pair, pattern};
@@ -132,6 +132,42 @@ fn stream_that_both_have_ended_brings_its_last_bytes_without_its_client() {
 
     assert!(world.received[&connection] == bytes);
     assert!(world.events.iter().any(|event| matches!(event, Event::Closed { error: None, .. })));
+}
+
+#[test]
+fn stream_without_its_client_counts_for_it_and_has_its_time() {
+    let mut quotas = Quotas::default();
+    quotas.address.streams = Some(1);
+    let mut world = World::with_quotas(9, Limits::default(), quotas);
+    let peer = pair(2);
+    world.native_listen(&peer);
+    world.reads = false;
+    let dial = |world: &mut World| {
+        let (tab, now) = (world.add_tab(), world.now);
+        let stream = world.tabs[tab].client.connect(peer.public_key, &pair(1), now);
+        world.run(Duration::from_secs(3));
+        (tab, stream)
+    };
+    let (tab, stream) = dial(&mut world);
+    let (connection, ..) = world.native_connected();
+    world.native(|endpoint, now| {
+        endpoint.set_receive_limit(connection, 65536).unwrap();
+        endpoint.end(connection, now).unwrap();
+    });
+    world.tabs[tab].client.write(stream, vec![1; 400_000].into()).unwrap();
+    world.tabs[tab].client.end(stream);
+    world.run(Duration::from_secs(1));
+    world.cut(tab);
+
+    let (tab, stream) = dial(&mut world);
+    let error = StreamError::Remote("RELAY_BUSY: Too many streams or requests on this relay".into());
+    assert!(world.tabs[tab].closed(stream, Some(error)), "{:?}", world.tabs[tab].events);
+    assert!(!world.events.iter().any(|event| matches!(event, Event::Closed { .. })));
+
+    world.run(Duration::from_secs(60));
+    assert!(world.events.iter().any(|event| matches!(event, Event::Closed { error: Some(_), .. })));
+    let (tab, stream) = dial(&mut world);
+    world.tabs[tab].opened(stream);
 }
 
 #[test]
