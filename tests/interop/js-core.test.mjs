@@ -181,6 +181,24 @@ sameWithBoth('options of sessions', async ({ create, note }) => {
   note(child.wait, child.timeout, core.waits, session.waits)
 })
 
+sameWithBoth('each of many snapshots shows the tree of its time', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  const snapshots = []
+  for (let i = 0; i < 12; i++) {
+    if (i % 4 === 3) await core.truncate(core.length - 2)
+    else await core.append(`block ${i}`)
+    for (let twice = 0; twice < 2; twice++) {
+      const snapshot = core.snapshot()
+      await snapshot.ready()
+      snapshots.push(snapshot)
+    }
+  }
+  for (const snapshot of snapshots) {
+    note(snapshot.length, snapshot.fork, snapshot.state.hash(), snapshot.state.roots.map(({ index, size, hash }) => [index, size, hash]))
+    await snapshot.close()
+  }
+})
+
 sameWithBoth('snapshots stay as they are', async ({ create, note }) => {
   const core = await create({ keyPair })
   await core.append(['a', 'b', 'c'])

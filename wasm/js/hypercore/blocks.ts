@@ -74,8 +74,8 @@ export abstract class BlockSession extends Session {
     let block = await this.#block(index, options, encryption)
     if (block === null) return null
     block = userBytes(block)
-    if (options.raw || !this.encryption) return options.raw ? block : this.#decode(encoding, block)
-    if (encryption) return this.#decode(encoding, block)
+    if (options.raw) return block
+    if (encryption || !this.encryption) return this.#decode(encoding, block)
     const padding = this.encryption.padding(this.core!, index)
     if (wantsPlain) await this.encryption.decrypt(index, block, this.core!)
     return this.#decode(encoding, block.subarray(padding))

@@ -42,7 +42,7 @@ export class SnapshotState extends State {
       ? { snapshot: null, length: live.length, byteLength: live.byteLength, fork: live.fork, hash: null }
       : call((engine) => engine.coreSnapshot(live.handle))
     this.shown = { length, byteLength, fork, hash: hash ?? live.hash(), id: snapshot, intact: length, compat: Math.min(length, this.core.length) }
-    this.#roots = live.roots
+    this.#roots = live.rootsOf(this.shown.hash)
     this.#signature = live.signed
     this.core.pictures.add(this)
   }

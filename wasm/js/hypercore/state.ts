@@ -66,6 +66,8 @@ export class State {
   #handle: CoreHandle | null
   #mutex: Mutex | null = null
   readonly sessions: Hypercore[]
+  /** Roots that a picture took, and their hash. */
+  #pictured: { hash: Uint8Array, roots: TreeNode[] } | null = null
   /** The signature that a program got, and what it was. */
   private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
   /** Serialises appends whose blocks are encrypted by a program. */
@@ -180,6 +182,12 @@ export class State {
     return treeHash(this.roots)
   }
 
+  /** @internal Its roots, whose hash is known: every read of a bee takes a picture, mostly of the same log. */
+  rootsOf (hash: Uint8Array): TreeNode[] {
+    if (!this.#pictured || !equal(this.#pictured.hash, hash)) this.#pictured = { hash, roots: this.roots }
+    return this.#pictured.roots
+  }
+
   /** Keeps writes from beginning, of programs and of peers. */
   get mutex (): Mutex {
     return this.#mutex ??= new Mutex(this)
@@ -236,7 +244,7 @@ export class State {
 
   async has (start: number, end: number): Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
-    await this.resuming
+    if (this.resuming) await this.resuming
     if (this.core.closed) {
       if (this.isDefault()) return this.core.has(start, end)
       throw HypercoreError.SESSION_CLOSED('core is closed', this.core.discoveryKey)
