@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
-import { outcome } from './support/both.mjs'
+import { outcome, within } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { collect, kits, noise, tree, write } from './support/drives.mjs'
 import { playDrives } from './support/drive-scene.mjs'
@@ -175,13 +175,6 @@ async function program ({ kit, store, drive: open, localdrive, note, defer }, be
   }
   for (const of of [drive, target]) note(await blocksOf(of.core), await blocksOf(of.blobs.core))
   for (const view of views) await view.close()
-}
-
-/** What comes in time, or that it did not. */
-function within (milliseconds, promise) {
-  let timer
-  const late = new Promise((resolve) => { timer = setTimeout(resolve, milliseconds, { value: 'waits' }) })
-  return Promise.race([promise, late]).finally(() => { clearTimeout(timer) })
 }
 
 /** What a core holds of each block. */

@@ -10,7 +10,7 @@ import { defer } from './cleanup.mjs'
 import { temporaryFolder } from './folder.mjs'
 import { play as playScene } from './scene.mjs'
 
-export { closed, eventually, first, outcome, outcomeOf, plain } from './scene.mjs'
+export { closed, eventually, first, outcome, outcomeOf, plain, within } from './scene.mjs'
 
 /** The implementations, by name. */
 export const implementations = { upstream: Hypercore, hypertab: Hypertab }

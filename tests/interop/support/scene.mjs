@@ -65,6 +65,13 @@ export async function outcome (promise) {
   }
 }
 
+/** What a call comes to in time, or that it waits. */
+export function within (milliseconds, promise) {
+  let timer
+  const late = new Promise((resolve) => { timer = setTimeout(resolve, milliseconds, { value: 'waits' }) })
+  return Promise.race([promise, late]).finally(() => { clearTimeout(timer) })
+}
+
 /** A value as it can be compared. */
 export function plain (value) {
   if (value instanceof Error) return { code: value.code, message: value.message, name: value.name }
