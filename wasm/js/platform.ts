@@ -42,7 +42,7 @@ async function compile (found: unknown): Promise<void> {
   try {
     await init({ module_or_path: found })
   } catch (cause) {
-    throw new HypertabError('ENGINE_NOT_LOADED', "the engine could not be compiled; a content security policy has to have script-src 'wasm-unsafe-eval'", { cause })
+    throw new HypertabError('ENGINE_NOT_LOADED', "the engine could not be compiled, as where a content security policy lacks script-src 'wasm-unsafe-eval'", { cause })
   }
 }
 
