@@ -8,7 +8,8 @@ import { root } from './run.mjs'
 
 /**
  * Most bytes that each part may have, compressed with brotli: `budget` is the aim, `ceiling` what a test holds it to. A change
- * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it.
+ * that makes a part smaller lowers its ceiling; one that needs more says why where it raises it. A ceiling is a fifth of a kB above what
+ * was measured: a word more in a message is no failure, a module more is.
  *
  * The text of keys is 0.9 kB of the service worker: behind an import it made bundlers put the engine into theirs. What bounds a hostile drive is 0.2 kB of it.
  * What suites of upstream reach through a core (its mutex, hooks, records and handshakes) is 1 kB of every part with cores.
@@ -54,25 +55,25 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 341_800 },
-  index: { ceiling: 122_200 },
-  hypercore: { ceiling: 70_700 },
-  corestore: { ceiling: 74_400 },
-  hyperbee: { ceiling: 45_300 },
-  hyperblobs: { ceiling: 39_800 },
-  hyperdrive: { ceiling: 93_800 },
-  'mirror-drive': { ceiling: 39_300 },
-  'blind-peering': { ceiling: 47_400 },
-  hyperswarm: { ceiling: 59_200 },
-  dht: { ceiling: 54_400 },
-  protomux: { ceiling: 43_300 },
-  'secret-stream': { ceiling: 43_300 },
-  storage: { ceiling: 36_300 },
-  level: { ceiling: 54_600 },
-  react: { ceiling: 2_000 },
-  inspector: { ceiling: 4_700 },
-  worker: { ceiling: 122_500 },
-  'worker-host': { ceiling: 36_400 },
-  'service-worker': { ceiling: 7_500 }
+  index: { ceiling: 122_400 },
+  hypercore: { ceiling: 70_900 },
+  corestore: { ceiling: 74_600 },
+  hyperbee: { ceiling: 45_500 },
+  hyperblobs: { ceiling: 40_000 },
+  hyperdrive: { ceiling: 93_900 },
+  'mirror-drive': { ceiling: 39_500 },
+  'blind-peering': { ceiling: 47_600 },
+  hyperswarm: { ceiling: 59_300 },
+  dht: { ceiling: 54_500 },
+  protomux: { ceiling: 43_500 },
+  'secret-stream': { ceiling: 43_500 },
+  storage: { ceiling: 36_500 },
+  level: { ceiling: 54_900 },
+  react: { ceiling: 2_100 },
+  inspector: { ceiling: 4_800 },
+  worker: { ceiling: 122_600 },
+  'worker-host': { ceiling: 36_600 },
+  'service-worker': { ceiling: 7_600 }
 }
 
 /**
