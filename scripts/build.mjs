@@ -4,23 +4,27 @@
 //   wasm/dist/browser/    the API for pages and workers, from wasm/js
 //   wasm/dist/node/       the same for Node, Bun and Deno
 //   wasm/dist/types/      its types
+//   wasm/dist/THIRD-PARTY-NOTICES.txt   what others wrote of it, and their licences
 //
 //   npm run build -- js   makes only the API anew, around the engine that is there
 
-import { cpSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import { bundleApi, shrinkBindings, typesOfRequirable } from './lib/bundle.mjs'
 import { buildBindgen, cargoBuild, cargoBuildProgram } from './lib/cargo.mjs'
-import { writeTypesForRequire } from './lib/declarations.mjs'
+import { dropUnreached, writeTypesForRequire } from './lib/declarations.mjs'
+import { bundledPackages, compiledCrates, noticesOf } from './lib/notices.mjs'
 import { Failure, main, root, run, say } from './lib/run.mjs'
 import { packageSizes, sizeTable } from './lib/sizes.mjs'
 import { ensureTools } from './setup.mjs'
 
 const dist = join(root, 'wasm', 'dist')
 const engine = join(dist, 'engine')
+/** What the engine is compiled for. */
+const WASM = 'wasm32-unknown-unknown'
 const engineWasm = join(engine, 'hypertab_bg.wasm')
 
 /** The pinned compiler, as a script for Node. */
@@ -43,12 +47,13 @@ export async function build (npm) {
   say(`sizes of what is loaded:\n${sizeTable(packageSizes())}`)
 }
 
-/** Builds the JavaScript of the npm package and its types. */
+/** Builds the JavaScript of the npm package, its types and its notices. */
 async function buildApi () {
   say('compiling the TypeScript API')
   for (const folder of ['browser', 'node', 'types']) rmSync(join(dist, folder), { recursive: true, force: true })
-  await Promise.all([
+  const [metafiles, crates] = await Promise.all([
     bundleApi(),
+    compiledCrates('hypertab-wasm', WASM),
     run('node', [typescriptCompiler, '--project', 'wasm'], {
       failure: 'the TypeScript API does not compile; the compiler says why above'
     })
@@ -56,6 +61,11 @@ async function buildApi () {
   writeTypesForRequire(join(dist, 'types'), typesOfRequirable())
   // Declarations that are written by hand are not emitted.
   cpSync(join(root, 'wasm', 'js', 'engine', 'hypertab.d.ts'), join(dist, 'types', 'engine', 'hypertab.d.ts'))
+  dropUnreached(join(root, 'wasm'))
+  writeFileSync(join(dist, 'THIRD-PARTY-NOTICES.txt'), noticesOf(
+    'hypertab has code of these packages in it, which are under licences of their own: those that follow.',
+    { 'Packages of npm, in dist/browser and dist/node': bundledPackages(metafiles), 'Crates of Rust, in dist/engine': crates }
+  ))
 }
 
 /** Builds the relay for real use and returns the path of the program. */
@@ -75,9 +85,9 @@ export async function buildDemo () {
 async function buildWasm () {
   const { wasm } = await cargoBuild([
     '--profile', 'wasm',
-    '--target', 'wasm32-unknown-unknown',
+    '--target', WASM,
     '-p', 'hypertab-wasm',
-    '--config', `target.wasm32-unknown-unknown.rustflags=${JSON.stringify(remapPaths())}`
+    '--config', `target.${WASM}.rustflags=${JSON.stringify(remapPaths())}`
   ])
   const input = wasm.find((file) => file.endsWith('hypertab_wasm.wasm'))
   if (!input) throw new Failure('cargo made no hypertab_wasm.wasm; wasm/Cargo.toml needs crate-type = ["cdylib", "rlib"]')

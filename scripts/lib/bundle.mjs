@@ -1,7 +1,7 @@
 // Makes plain JavaScript modules of wasm/js: once for browsers, once for Node and its like.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
 import { basename, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -55,7 +55,7 @@ function firstOf (...paths) {
   return paths.find((path) => existsSync(path))
 }
 
-/** Writes wasm/dist/browser and wasm/dist/node. */
+/** Writes wasm/dist/browser and wasm/dist/node, and returns what esbuild says about what is in them. */
 export async function bundleApi () {
   // Not at the top: the packages may be installed only after this file was loaded.
   const esbuild = await import('esbuild')
@@ -66,7 +66,8 @@ export async function bundleApi () {
     format: 'esm',
     target: 'es2022',
     chunkNames: 'chunk-[hash]',
-    legalComments: 'inline',
+    legalComments: 'none',
+    metafile: true,
     logLevel: 'error'
   }
   /** @type {Omit<import('esbuild').BuildOptions, 'entryPoints'> & { entryPoints: Record<string, string> }} */
@@ -81,9 +82,10 @@ export async function bundleApi () {
     entryPoints: { ...entries, ...inBrowsers },
     outdir: join(dist, 'browser')
   }
+  let built
   try {
     const groups = await groupModules(esbuild, browser, Object.keys(entries).filter((name) => name.includes('/')))
-    await Promise.all([
+    built = await Promise.all([
       esbuild.build({ ...browser, plugins: [...forBrowsers.plugins, groups.plugin, sources(groups.before)] }),
       ...Object.entries(alone).map(([name, path]) => esbuild.build({
         ...browser, entryPoints: { [name]: path }, splitting: false, plugins: [...forBrowsers.plugins, sources()]
@@ -105,6 +107,7 @@ export async function bundleApi () {
     const folder = join(dist, platform)
     if (existsSync(join(folder, `${name}.js`))) await writeFile(join(folder, `${name}.cjs`), forRequire(basename(name)))
   })))
+  return built.map(({ metafile }) => metafile)
 }
 
 /**
@@ -172,9 +175,7 @@ export async function shrinkBindings () {
   const { code } = await esbuild.transform(bindings, { format: 'esm', target: 'es2022', minify: true })
   await Promise.all([
     writeFile(engine, module),
-    writeFile(script, code),
-    // It tells the names that there were.
-    rm(`${engine}.d.ts`)
+    writeFile(script, code)
   ])
 }
 
@@ -230,14 +231,12 @@ const requiresAsImports = {
   setup (build) {
     build.onLoad({ filter: /\/node_modules\/(ws|abstract-level|level-supports|level-transcoder|maybe-combine-errors|module-error)\/.*\.js$/ }, async ({ path }) => {
       const imports = new Map()
-      const [folder, name] = /^.*\/node_modules\/([^/]+)/.exec(path)
       const code = (await readFile(path, 'utf8')).replace(/\brequire\('([^']+)'\)/g, (call, name) => {
         if (!isBuiltin(name)) return call
         if (!imports.has(name)) imports.set(name, `import node_${name} from 'node:${name}'`)
         return `node_${name}`
       })
-      const license = await readFile(firstOf(join(folder, 'LICENSE'), join(folder, 'LICENSE.md')), 'utf8')
-      return { contents: [...imports.values(), `/*! ${name}\n${license}*/`, code].join('\n') }
+      return { contents: [...imports.values(), code].join('\n') }
     })
   }
 }

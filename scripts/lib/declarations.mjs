@@ -1,7 +1,9 @@
 // What the declarations of the built package export, and those for `require`.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+
+import { Failure } from './run.mjs'
 
 /**
  * What a file of declarations exports.
@@ -58,6 +60,45 @@ export function writeTypesForRequire (types, names) {
     // It said the same to ES modules, which have the entry itself.
     rmSync(`${file}.d.ts`, { force: true })
   }
+}
+
+/**
+ * Deletes the declarations that no entry of a package leads to: those of what is inside of it, and those of wasm-bindgen.
+ *
+ * @param {string} folder the folder of the package
+ */
+export function dropUnreached (folder) {
+  const dist = join(folder, 'dist')
+  const all = readdirSync(dist, { recursive: true, encoding: 'utf8' }).map((path) => join(dist, path)).filter((path) => /\.d\.c?ts$/.test(path))
+  const reached = new Set(all.filter(isEntry(folder)))
+  // What is added on the way is walked, too.
+  for (const file of reached) {
+    for (const imported of importsOf(file)) {
+      if (!existsSync(imported)) throw new Failure(`${relative(folder, file)} imports ${relative(folder, imported)}, and there is none`)
+      reached.add(imported)
+    }
+  }
+  for (const file of all) if (!reached.has(file)) rmSync(file)
+  removeEmpty(dist)
+}
+
+/** Whether a file is one that a condition `types` of the package names. */
+function isEntry (folder) {
+  const { exports } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  const named = Object.values(exports).flatMap(({ types }) => types === undefined ? [] : typeof types === 'string' ? [types] : Object.values(types))
+    .map((path) => path.split('*').map((part, number) => number === 0 ? join(folder, part) : part))
+  return (file) => named.some(([start, end]) => end === undefined ? file === start : file.startsWith(start) && file.endsWith(end))
+}
+
+/** The declarations of ours that a file of them imports. */
+export function importsOf (file) {
+  const source = readFileSync(file, 'utf8')
+  return [...source.matchAll(/(?:\bfrom |\bimport |\bimport\()'(\.[^']*)\.js'/g)].map(([, path]) => `${join(dirname(file), path)}.d.ts`)
+}
+
+function removeEmpty (folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) if (entry.isDirectory()) removeEmpty(join(folder, entry.name))
+  if (readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
 const ATTRIBUTES = "with { 'resolution-mode': 'import' }"

@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { before, test } from 'node:test'
 
+import { importsOf } from '../../scripts/lib/declarations.mjs'
+import { noticesOf } from '../../scripts/lib/notices.mjs'
 import { root, run } from '../../scripts/lib/run.mjs'
 
 const folder = join(root, 'wasm')
@@ -42,11 +44,69 @@ test('every file that an entry names is there, and each entry has types of the k
 test('nothing else is there', () => {
   const strays = packed.filter((path) => !/^(?:dist\/(?:browser|node|types|engine)\/|examples\/[\w-]+\.mjs$)/.test(path))
 
-  assert.deepEqual(strays.sort(), ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'examples/README.md', 'package.json'])
+  assert.deepEqual(strays.sort(), ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'dist/THIRD-PARTY-NOTICES.txt', 'examples/README.md', 'package.json'])
   assert.deepEqual(packed.filter((path) => /test|\.tsbuildinfo$|\.tgz$/.test(path)), [])
   const maps = packed.filter((path) => path.endsWith('.map'))
   assert.deepEqual(maps.filter((path) => !packed.includes(path.slice(0, -'.map'.length))), [], 'maps of nothing')
 })
+
+test('declarations are there that an entry leads to, and no others', () => {
+  const declarations = packed.filter((path) => /\.d\.c?ts$/.test(path))
+  const isEntry = (path) => Object.values(manifest.exports).flatMap(({ types }) => types ? [...targets(types)] : [])
+    .some(({ path: named }) => new RegExp(`^${named.replaceAll('.', '\\.').replace('*', '.+')}$`).test(path))
+  const reached = new Set(declarations.filter(isEntry))
+  for (const path of reached) for (const imported of importsOf(join(folder, path))) reached.add(relative(folder, imported).replaceAll('\\', '/'))
+
+  assert.ok(declarations.length > 100)
+  assert.deepEqual([...reached].filter((path) => !declarations.includes(path)), [], 'missing')
+  assert.deepEqual(declarations.filter((path) => !reached.has(path)), [], 'of nobody')
+})
+
+test('everything that others wrote is named, with its version and a licence', async () => {
+  const notices = readFileSync(join(folder, 'dist', 'THIRD-PARTY-NOTICES.txt'), 'utf8')
+  const [list, ...licences] = notices.split(/^-{80}$/m)
+  const listed = [...list.matchAll(/^ {2}(\S.*?) (\d\S*) \(.+\)$/gm)].map(([, name, version]) => `${name} ${version}`)
+
+  const named = (names) => assert.deepEqual(names.filter((name) => !listed.includes(name)), [], 'not named')
+  const packages = packagesInBundles()
+  assert.ok(packages.includes('streamx') && packages.includes('ws') && packages.includes('buffer'))
+  named(packages.map((name) => `${name} ${JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')).version}`))
+  const crates = [...cratesInEngine(), ...await cratesOfTree()]
+  assert.ok(crates.includes('curve25519-dalek 5.0.0') && crates.length > 30)
+  named(crates)
+  for (const part of listed) {
+    const own = licences.filter((licence) => licence.trimStart().split('\n\n')[0].replaceAll('\n', ' ').split(', ').includes(part))
+    assert.ok(own.some((licence) => /\b(?:permi(?:ssion|tted)|grants?)\b/i.test(licence)), `the licence of ${part}`)
+  }
+  assert.doesNotMatch(list, /[/\\]\w+[/\\](?!browser|node|engine)|:\/\//, 'no place of this machine or of a registry')
+  assert.ok(!notices.includes(root))
+})
+
+test('a package without a licence stops the build', () => {
+  const notices = (licence) => noticesOf('', { all: [{ name: 'thing', version: '1.0.0', licence, texts: [] }] })
+
+  assert.match(notices('MIT OR Apache-2.0'), /\nthing 1\.0\.0\n\n +Apache License\n/)
+  for (const licence of [undefined, 'ISC', 'Apache-2.0 AND ISC']) assert.throws(() => notices(licence), /^Error: thing 1\.0\.0 comes without the text of its licence/)
+})
+
+/** The npm packages that maps of bundles name, and comments that esbuild leaves where nothing is minified. */
+function packagesInBundles () {
+  const maps = packed.filter((path) => path.endsWith('.js.map')).flatMap((path) => JSON.parse(readFileSync(join(folder, path), 'utf8')).sources)
+  const comments = packed.filter((path) => /^dist\/node\/.*\.js$/.test(path)).flatMap((path) => readFileSync(join(folder, path), 'utf8').match(/^\/\/ .*node_modules\/.*$/gm) ?? [])
+  return [...new Set([...maps, ...comments].flatMap((path) => /\bnode_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []))]
+}
+
+/** The crates from whose sources the engine may panic. */
+function cratesInEngine () {
+  const engine = readFileSync(join(folder, 'dist', 'engine', 'hypertab_bg.wasm'), 'latin1')
+  return [...new Set([...engine.matchAll(/registry\/src\/[^/]+\/([\w-]+?)-(\d+\.[\w.+-]+)\/src/g)].map(([, name, version]) => `${name} ${version}`))]
+}
+
+/** The crates that the engine is compiled with, which need not panic. */
+async function cratesOfTree () {
+  const tree = await run('cargo', ['tree', '--locked', '-p', 'hypertab-wasm', '--target', 'wasm32-unknown-unknown', '--edges', 'normal,no-proc-macro', '--prefix', 'none'], { capture: true })
+  return [...new Set(tree.split('\n').filter((line) => line && !line.includes('(/') && !line.startsWith('hypertab')).map((line) => line.replace(/ v(\S+).*/, ' $1')))]
+}
 
 test('the licences are those of the repository', () => {
   for (const name of ['LICENSE-APACHE', 'LICENSE-MIT']) assert.equal(readFileSync(join(folder, name), 'utf8'), readFileSync(join(root, name), 'utf8'), name)
