@@ -10,9 +10,10 @@ import { typescriptCompiler } from '../../scripts/build.mjs'
 import { root } from '../../scripts/lib/run.mjs'
 
 const PROGRAM = `
-import { Corestore, Hyperbee, Hyperdrive, Hyperswarm, type BeeEntry } from 'hypertab'
+import { Corestore, DHT, Hyperbee, Hyperdrive, Hyperswarm, type BeeEntry } from 'hypertab'
 import Hypercore from 'hypertab/hypercore'
 import Hyperblobs from 'hypertab/hyperblobs'
+import { pipeline } from 'streamx'
 
 const store = new Corestore('types')
 const bee = new Hyperbee<string, { n: number }>(store.get({ name: 'bee' }), { keyEncoding: 'utf-8', valueEncoding: 'json' })
@@ -42,11 +43,29 @@ for await (const bytes of drive.createReadStream('/a')) console.log(bytes.byteLe
 for await (const [now, before] of drive.watch('/')) console.log(now.version - before.version)
 for await (const block of core.createReadStream()) console.log(block.anything)
 for await (const bytes of core.createByteStream()) console.log(bytes.byteLength)
+bee.createReadStream().on('data', ({ key, value }) => { console.log(key.length, value.n) }).on('end', () => {}).once('error', (error) => { console.log(error.message) })
+part.createHistoryStream().on('data', ({ seq, type, key }) => { console.log(seq.toFixed(), type.length, key.toFixed()) })
+bee.createDiffStream(1).once('data', ({ left, right }) => { console.log(left?.value.n, right?.key.length) })
+// @ts-expect-error a value is an object, not text
+bee.createReadStream().on('data', ({ value }: { value: string }) => { console.log(value) })
+core.createReadStream({ live: true }).on('data', (block) => { console.log(block.anything) })
+core.createByteStream().on('data', (bytes) => { console.log(bytes.byteLength) })
+drive.createReadStream('/a').on('data', (bytes) => { console.log(bytes.byteLength) }).on('close', () => {})
+// @ts-expect-error files are bytes
+drive.createReadStream('/a').on('data', (text: string) => { console.log(text) })
+drive.list('/').on('data', ({ key, value }) => { console.log(key.length, value.executable) })
+drive.readdir('/').on('data', (name) => { console.log(name.length) })
+drive.diff(1, '/').on('data', ({ left }) => { console.log(left?.key) })
+export const chunk: Uint8Array | null = drive.createReadStream('/a').read()
+core.createReadStream().pipe(core.createWriteStream())
+pipeline(drive.createReadStream('/a'), drive.createWriteStream('/b'))
 {
   await using session = core.session()
   await session.ready()
 }
 export const blobs = new Hyperblobs(core)
+blobs.createReadStream({ byteOffset: 0, blockOffset: 0, blockLength: 1, byteLength: 1 }).on('data', (bytes) => { console.log(bytes.byteLength) })
+new DHT({ relay: 'wss://relay.example' }).lookup(new Uint8Array(32)).on('data', ({ peers }) => { console.log(peers[0]?.publicKey.byteLength) })
 new Hyperswarm({ relay: 'wss://relay.example' }).on('connection', (stream) => { store.replicate(stream) })
 `
 

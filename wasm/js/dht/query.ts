@@ -8,6 +8,7 @@ import { nextTurn, userBytes } from '../platform.js'
 import { call, listen, Request, unlisten } from '../runtime.js'
 import { compare, isBytes, toHex } from '../support/bytes.js'
 import { hash } from '../support/crypto.js'
+import type { ReadEvents } from '../support/readable.js'
 import { type Address, type AnnouncedPeer, COMMANDS, nodeId } from './records.js'
 import type { RelayClient } from './relay.js'
 import type { RecordSigning } from './signing.js'
@@ -67,7 +68,7 @@ export interface QueryNode {
 }
 
 /** A search under way: a stream of results, which begins when somebody reads it. */
-abstract class Search extends Readable {
+abstract class Search<T> extends Readable<ReadEvents<T>> {
   /** What the nodes closest to the target have answered, closest first. */
   closestReplies: Reply[] = []
   #error: Error | null = null
@@ -146,10 +147,13 @@ abstract class Search extends Readable {
   }
 }
 
-export interface Query<T = unknown> { [Symbol.asyncIterator] (): AsyncIterator<T> }
+export interface Query<T = unknown> {
+  read (): T | null
+  [Symbol.asyncIterator] (): AsyncIterator<T>
+}
 
 /** A search in which the nodes answer one command. */
-export class Query<T = unknown> extends Search {
+export class Query<T = unknown> extends Search<T> {
   readonly dht: QueryNode
   readonly target: Uint8Array
   readonly internal: boolean
@@ -300,7 +304,7 @@ export class Query<T = unknown> extends Search {
 }
 
 /** An announcement, or its opposite, which the relay makes and this side, or whoever has the key, signs. */
-export class Announcement extends Search {
+export class Announcement extends Search<QueryResult> {
   #relays
   #command
   #signing

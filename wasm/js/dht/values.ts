@@ -42,7 +42,7 @@ export interface ValueNode extends QueryNode {
 
 export async function immutableGet (dht: ValueNode, target: Uint8Array, options: QueryOptions<ValueResult>): Promise<ValueResult | null> {
   const query = new Query(dht, checkTarget(target), false, COMMANDS.IMMUTABLE_GET, null, { ...options, map: mapImmutable }, 'immutableGet')
-  for await (const node of query as AsyncIterable<ValueResult>) {
+  for await (const node of query) {
     if (equal(hash(node.value), target)) return node
   }
   return null
@@ -72,7 +72,7 @@ export async function mutableGet (dht: ValueNode, publicKey: Uint8Array, options
     return await dht.request({ token: reply.token, target, command: COMMANDS.MUTABLE_PUT, value: signed }, reply.from)
   }
   const query = new Query(dht, target, false, COMMANDS.MUTABLE_GET, encodeSeq(least), { ...options, map: mapMutable, commit: refresh ? commit : null }, 'mutableGet')
-  for await (const node of query as AsyncIterable<MutableResult>) {
+  for await (const node of query) {
     if (result && node.seq <= result.seq) continue
     if (node.seq < least || !verifyMutable(node.signature, node.seq, node.value, publicKey)) continue
     if (!latest) return node

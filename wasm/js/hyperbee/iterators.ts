@@ -4,6 +4,7 @@ import { Readable } from 'streamx'
 
 import type { BeeWalkHandle, RawChange, RawDifference, RawEntries, RawEntry } from '../binding.js'
 import { look } from '../runtime.js'
+import type { ReadableOf } from '../support/readable.js'
 import type { Batch } from './batch.js'
 import { attempt, finalEntry, FoundEntries, take, type Entry, type ReadOptions } from './blocks.js'
 import { engineBounds, type Bounds, type Encoding } from './encodings.js'
@@ -300,7 +301,7 @@ interface StreamOptions {
 }
 
 /** A stream of what a walk gives. */
-export type BeeStream<T> = Readable & AsyncIterable<T>
+export type BeeStream<T> = ReadableOf<T>
 
 /**
  * What a walk gives, as a stream.

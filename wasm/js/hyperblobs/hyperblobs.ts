@@ -182,7 +182,7 @@ export class Hyperblobs {
     if (isAll(id, options)) return await this.#getAll(id, options)
     const blocks: Uint8Array[] = []
     try {
-      for await (const block of this.createReadStream(id, options)) blocks.push(block as Uint8Array)
+      for await (const block of this.createReadStream(id, options)) blocks.push(block)
     } catch (error) {
       if ((error as { code?: string }).code === 'BLOCK_NOT_AVAILABLE') return null
       throw error

@@ -10,6 +10,7 @@ import { isElsewhere } from '../remote/table.js'
 import { gatherCommits } from '../runtime.js'
 import { isBytes } from '../support/bytes.js'
 import type { Lock } from '../support/lock.js'
+import type { ReadEvents } from '../support/readable.js'
 import { encodeBlockMap, getBlockMap, hashOf, type MappedBlock } from './block-map.js'
 import type { BlobId, BlobReadOptions, BlobWriteOptions } from './hyperblobs.js'
 import { locate, windowOf, type ByteRange } from './range.js'
@@ -181,10 +182,13 @@ export class BlobWriteStream extends Writable {
   }
 }
 
-interface ReadStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+interface ReadStream {
+  read (): Uint8Array | null
+  [Symbol.asyncIterator] (): AsyncIterator<Uint8Array>
+}
 
 /** What both kinds of read streams share: a session of their own, which ends with them. */
-abstract class ReadStream extends Readable {
+abstract class ReadStream extends Readable<ReadEvents<Uint8Array>> {
   readonly id: BlobId
   readonly core: Hypercore
   protected readonly range: ByteRange

@@ -4,7 +4,7 @@ import { equal } from '../support/bytes.js'
 import type { Core } from './core.js'
 import type { EngineProof } from './proof.js'
 import type { State } from './state.js'
-import { UserDataStream, type UserDataEntry } from './user-data.js'
+import { UserDataStream } from './user-data.js'
 
 /** Blocks that are copied at once: as many are stored by one commit. */
 const BATCH = 128
@@ -18,7 +18,7 @@ export async function copyPrologue (source: State, target: Core): Promise<void> 
   if (!equal(hash, prologue.hash)) throw new Error('Prologue does not match source')
   if (source.core.db === target.db) await target.request((core, engine) => engine.coreCopyPrologue(core, source.handle)).promise
   else await copyAcross(source, target, length)
-  for await (const { key, value } of new UserDataStream(source) as AsyncIterable<UserDataEntry>) {
+  for await (const { key, value } of new UserDataStream(source)) {
     await target.request((core, engine) => engine.coreSetUserData(core, key, value)).promise
   }
 }

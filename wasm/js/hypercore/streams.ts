@@ -4,6 +4,7 @@ import { Readable, Writable } from 'streamx'
 
 import type { Download } from './download.js'
 import type { Hypercore } from './hypercore.js'
+import type { ReadEvents } from '../support/readable.js'
 
 type Done = (error: Error | null) => void
 
@@ -19,10 +20,13 @@ export interface ReadStreamOptions {
 }
 
 /** What the encoding of values makes of blocks. */
-export interface ReadStream { [Symbol.asyncIterator] (): AsyncIterator<any> }
+export interface ReadStream {
+  read (): any
+  [Symbol.asyncIterator] (): AsyncIterator<any>
+}
 
 /** The blocks of a range, one a read. */
-export class ReadStream extends Readable {
+export class ReadStream extends Readable<ReadEvents<any>> {
   readonly core: Hypercore
   start: number
   end: number
@@ -86,10 +90,13 @@ export interface ByteStreamOptions {
   prefetch?: number
 }
 
-export interface ByteStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+export interface ByteStream {
+  read (): Uint8Array | null
+  [Symbol.asyncIterator] (): AsyncIterator<Uint8Array>
+}
 
 /** A range of a core's bytes. */
-export class ByteStream extends Readable {
+export class ByteStream extends Readable<ReadEvents<Uint8Array>> {
   readonly #core: Hypercore
   readonly #byteOffset: number
   readonly #prefetch: number

@@ -4,6 +4,7 @@ import { Readable } from 'streamx'
 
 import { userBytes } from '../platform.js'
 import { RECORDS } from '../remote/messages.js'
+import type { ReadEvents } from '../support/readable.js'
 import type { State } from './state.js'
 
 /** Which names: from `gte` on, up to `lt`, exclusive. */
@@ -27,10 +28,13 @@ interface Page {
 /** Entries that are read at once. */
 const PAGE = 64
 
-export interface UserDataStream { [Symbol.asyncIterator] (): AsyncIterator<{ key: string, value: Uint8Array }> }
+export interface UserDataStream {
+  read (): UserDataEntry | null
+  [Symbol.asyncIterator] (): AsyncIterator<UserDataEntry>
+}
 
 /** Pieces of user data, in the order of their names. */
-export class UserDataStream extends Readable {
+export class UserDataStream extends Readable<ReadEvents<UserDataEntry>> {
   readonly #state: State
   readonly #end: string | undefined
   #next: string | null

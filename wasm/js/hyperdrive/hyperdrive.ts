@@ -106,7 +106,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   get readable (): boolean { return this.core.readable }
 
   [Symbol.asyncIterator] (): AsyncIterator<DriveEntry> {
-    return (this.entries() as AsyncIterable<DriveEntry>)[Symbol.asyncIterator]()
+    return this.entries()[Symbol.asyncIterator]()
   }
 
   /** Says that peers are being looked for. Call what it returns when they are not. */
@@ -281,7 +281,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
       await bee.ready()
       await bee.core.download({ start: 0, end: bee.core.length }).done()
       let length = 0
-      for await (const { value } of bee.createReadStream() as AsyncIterable<{ value: DriveValue | null }>) {
+      for await (const { value } of bee.createReadStream()) {
         const end = value?.blob ? value.blob.blockOffset + value.blob.blockLength : 0
         // What is no number is no length: whoever wrote the drive may have said anything.
         if (end > length) length = end
@@ -360,7 +360,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     const entry = !path || path.endsWith('/') ? null : await this.entry(path)
     if (entry) return !!entry.value.blob && await hasBlob(blobs, entry.value.blob)
     let isFolder = false
-    for await (const { value } of this.list(path) as AsyncIterable<DriveEntry>) {
+    for await (const { value } of this.list(path)) {
       isFolder = true
       if (value.blob && !(await hasBlob(blobs, value.blob))) return false
     }

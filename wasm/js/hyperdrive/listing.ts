@@ -2,6 +2,7 @@
 
 import { Readable } from 'streamx'
 
+import type { ReadableOf, ReadEvents } from '../support/readable.js'
 import type { DriveEntry } from './options.js'
 
 type Done = (error: Error | null) => void
@@ -10,7 +11,7 @@ type Done = (error: Error | null) => void
 export type Peek = (after: string) => Promise<DriveEntry | null>
 
 /** What is directly in a folder: one look into the bee for each child, however much is below it. */
-export class ChildStream extends Readable {
+export class ChildStream extends Readable<ReadEvents<any>> {
   readonly #peek: Peek
   readonly #folder: string
   readonly #pick: (name: string, entry: DriveEntry) => unknown
@@ -51,15 +52,15 @@ export class ChildStream extends Readable {
 }
 
 /** Another stream without what is ignored. */
-export class FilteredStream extends Readable {
-  readonly #source: Readable
+export class FilteredStream extends Readable<ReadEvents<DriveEntry>> {
+  readonly #source: ReadableOf<DriveEntry>
   readonly #entries: AsyncIterator<DriveEntry>
   readonly #ignore: (key: string) => boolean
 
-  constructor (source: Readable, ignore: (key: string) => boolean) {
+  constructor (source: ReadableOf<DriveEntry>, ignore: (key: string) => boolean) {
     super()
     this.#source = source
-    this.#entries = (source as AsyncIterable<DriveEntry>)[Symbol.asyncIterator]()
+    this.#entries = source[Symbol.asyncIterator]()
     this.#ignore = ignore
   }
 

@@ -112,7 +112,7 @@ export class MountReader {
   /** Names of what is directly in a folder; a mount is a name there. */
   async * readdir (folder = '/', options?: WaitOptions): AsyncGenerator<string, void, undefined> {
     const { drive, path } = await this.resolve(folder, options)
-    for await (const name of drive.readdir(path, options) as AsyncIterable<string>) yield name
+    for await (const name of drive.readdir(path, options)) yield name
   }
 
   /** Files of a folder and of all below it, through mounts, with their whole paths. A mount that leads back is an entry without content. */
@@ -123,7 +123,7 @@ export class MountReader {
     for (let next = open.pop(); next; next = open.pop()) {
       const { at, place: { drive, path }, way } = next
       const skipped = folderPath(path).length
-      for await (const entry of drive.list(path, options) as AsyncIterable<DriveEntry>) {
+      for await (const entry of drive.list(path, options)) {
         const key = at + entry.key.slice(skipped)
         const mount = mountOf(entry)
         const mounted = mount && way.length <= MAX_MOUNTS ? await this.#open(mount) : null

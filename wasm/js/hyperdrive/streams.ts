@@ -4,15 +4,19 @@ import { Readable, Writable } from 'streamx'
 
 import type { BlobId } from '../hyperblobs/hyperblobs.js'
 import type { BlobReadStream, BlobWriteStream, BlockMapReadStream } from '../hyperblobs/streams.js'
+import type { ReadEvents } from '../support/readable.js'
 import type { Hyperdrive } from './hyperdrive.js'
 import type { DriveEntry, ReadOptions } from './options.js'
 
 type Done = (error: Error | null) => void
 
-export interface FileReadStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+export interface FileReadStream {
+  read (): Uint8Array | null
+  [Symbol.asyncIterator] (): AsyncIterator<Uint8Array>
+}
 
 /** The bytes of a file. */
-export class FileReadStream extends Readable {
+export class FileReadStream extends Readable<ReadEvents<Uint8Array>> {
   readonly #drive: Hyperdrive
   readonly #name: string | DriveEntry
   readonly #options: ReadOptions | undefined

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 
 import { Readable, Writable } from 'streamx'
 
+import type { ReadEvents } from '../support/readable.js'
 import type { Localdrive } from './localdrive.node.js'
 
 type Done = (error: Error | null) => void
@@ -25,9 +26,12 @@ export interface FileReadOptions {
   length?: number
 }
 
-export interface FileReadStream { [Symbol.asyncIterator] (): AsyncIterator<Uint8Array> }
+export interface FileReadStream {
+  read (): Uint8Array | null
+  [Symbol.asyncIterator] (): AsyncIterator<Uint8Array>
+}
 
-export class FileReadStream extends Readable {
+export class FileReadStream extends Readable<ReadEvents<Uint8Array>> {
   readonly filename: string
   fd = 0
   #offset: number

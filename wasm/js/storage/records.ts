@@ -5,6 +5,7 @@ import { Readable } from 'streamx'
 import { userBytes } from '../platform.js'
 import type { KeyPair } from '../binding.js'
 import { decodeManifest, type Manifest } from '../hypercore/manifest.js'
+import type { ReadableOf } from '../support/readable.js'
 
 /** A name in a namespace. */
 export interface Alias {
@@ -74,7 +75,7 @@ const PAGE = 256
 export type Page<T> = [entries: T[], next: Uint8Array | null]
 
 /** A stream of entries, one a read. */
-export type EntryStream<T> = Readable & AsyncIterable<T>
+export type EntryStream<T> = ReadableOf<T>
 
 /** A list of any length as a stream. */
 export function pages<T, R> (

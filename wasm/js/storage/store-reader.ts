@@ -140,7 +140,7 @@ export class StoreReader {
       existing = new Hypercore(this.#target, incoming.key!, { createIfMissing: false })
       await existing.ready()
       await giveBlocks(incoming, existing)
-      for await (const { key, value } of incoming.core!.createUserDataStream() as AsyncIterable<{ key: string, value: Uint8Array }>) {
+      for await (const { key, value } of incoming.core!.createUserDataStream()) {
         await existing.setUserData(key, value)
       }
     } finally {

@@ -90,7 +90,7 @@ async function * coreFrames (source: Storage, discoveryKey: Uint8Array): AsyncGe
     } finally {
       await Promise.allSettled(asked)
     }
-    for await (const { key: name, value } of core.core!.createUserDataStream() as AsyncIterable<{ key: string, value: Uint8Array }>) {
+    for await (const { key: name, value } of core.core!.createUserDataStream()) {
       yield written({ kind: 'userData', value: { name, value } })
     }
   } finally {
