@@ -39,6 +39,8 @@ for (const [place, label] of [['/etc', 'etc'], ['/usr/local/bin', 'bin'], ['/var
 }
 mkdirSync('/etc/ssl/relay', { recursive: true })
 const { root: authority } = makeCertificate('/etc/ssl/relay', [`DNS:${name}`])
+// As authorities leave it.
+chmodSync('/etc/ssl/relay/privkey.pem', 0o600)
 writeFileSync('/etc/hosts', `127.0.0.1 localhost\n${ours} ${name}\n`)
 
 // What the commands stand on: the repository, a `cargo` that has built already, and a `systemctl` that does what the unit says.
@@ -47,7 +49,7 @@ mkdirSync(path('commands'))
 symlinkSync(join(root, 'relay'), path('repository', 'relay'))
 command('cargo', `[ "$*" = "build --release --locked -p hypertab-relay" ] && cp '${program}' target/release/hypertab-relay`)
 command('systemctl', `[ "$*" = "enable --now hypertab-relay" ] && touch '${path('started')}'`)
-const env = { ...process.env, PATH: `${path('commands')}:${process.env.PATH}`, CURL_CA_BUNDLE: authority }
+const env = { ...process.env, PATH: `${path('commands')}:${process.env.PATH}:/usr/sbin`, CURL_CA_BUNDLE: authority }
 
 const nodes = []
 for (const host of bootstrap) {
@@ -103,7 +105,11 @@ async function startUnit () {
   const unit = readFileSync('/etc/systemd/system/hypertab-relay.service', 'utf8')
   const all = (key) => [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value]) => value)
   const variables = Object.fromEntries(all('Environment').map((line) => line.split(/=(.*)/s).slice(0, 2)))
-  mkdirSync(`/var/lib/${all('StateDirectory')[0]}`, { recursive: true })
-  for (const line of all('ExecStartPre')) await run(line)
-  spawn('nsenter', ['--net=/run/netns/server', ...all('ExecStart')[0].split(' ')], { env: { ...process.env, ...variables }, stdio: ['ignore', 'ignore', 'inherit'] })
+  const state = `/var/lib/${all('StateDirectory')[0]}`
+  // The user that there is by the name of the unit, and no other rights than that one has.
+  const user = ['setpriv', '--reuid=hypertab-relay', '--regid=hypertab-relay', '--init-groups', ...all('AmbientCapabilities').map((name) => name.toLowerCase().replace('cap_', '+'))
+    .flatMap((name) => [`--inh-caps=-all,${name}`, `--ambient-caps=-all,${name}`])]
+  await run(`mkdir -p ${state} && chown hypertab-relay: ${state}`)
+  for (const line of all('ExecStartPre')) await run([...user, line].join(' '))
+  spawn('nsenter', ['--net=/run/netns/server', ...user, ...all('ExecStart')[0].split(' ')], { env: { ...process.env, ...variables }, stdio: ['ignore', 'ignore', 'inherit'] })
 }
