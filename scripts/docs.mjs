@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-import { exportsOf } from './lib/declarations.mjs'
+import { describedExports } from './lib/declarations.mjs'
 import { Failure, main, root, say } from './lib/run.mjs'
 
 const types = join(root, 'wasm', 'dist', 'types')
@@ -24,7 +24,7 @@ export function writeDocs (folder = join(root, 'artifacts', 'docs')) {
     const file = declared?.default ?? declared
     // Parts of upstream's package that programs import have no documentation of their own.
     if (!file || path.includes('*')) continue
-    const found = exportsOf(join(root, 'wasm', file))
+    const found = describedExports(join(root, 'wasm', file))
     const name = `hypertab${path.slice(1)}`
     entries.set(name, [...found.keys()].sort())
     writeFileSync(join(folder, `${name.replaceAll('/', '.')}.md`), page(name, found))
@@ -35,12 +35,17 @@ export function writeDocs (folder = join(root, 'artifacts', 'docs')) {
 }
 
 function page (name, found) {
-  const parts = [...found].sort(([a], [b]) => a < b ? -1 : 1).map(([name, text]) => {
-    const [, comment = '', declaration] = /^(\/\*\*(?:(?!\*\/)[^])*\*\/\n)?([^]*)$/.exec(text)
-    const words = comment.replace(/^\/\*\*|\*\/\n$/g, '').replace(/^ *\* ?/gm, '').trim()
-    return `## ${name}\n\n${words ? `${words}\n\n` : ''}\`\`\`ts\n${declaration}\n\`\`\`\n`
-  })
-  return `# ${name}\n\n${parts.join('\n')}`
+  // What several classes inherit from is there once.
+  const all = new Map([...found.values()].flatMap(({ bases }) => bases).map((base) => [base.name, { text: base.text, bases: [] }]))
+  for (const [name, declaration] of found) all.set(name, declaration)
+  return `# ${name}\n\n${[...all].sort(([a], [b]) => a < b ? -1 : 1).map(([name, declaration]) => section(name, declaration)).join('\n')}`
+}
+
+function section (name, { text, bases }) {
+  const [, comment = '', declaration] = /^(\/\*\*(?:(?!\*\/)[^])*\*\/\n)?([^]*)$/.exec(text)
+  const words = comment.replace(/^\/\*\*|\*\/\n$/g, '').replace(/^ *\* ?/gm, '').trim()
+  const also = bases.length > 0 ? `It also has what ${bases.map(({ name }) => `[${name}](#${name.toLowerCase()})`).join(', ')} ${bases.length > 1 ? 'have' : 'has'}.` : ''
+  return `## ${[name, words, also].filter(Boolean).join('\n\n')}\n\n\`\`\`ts\n${declaration}\n\`\`\`\n`
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

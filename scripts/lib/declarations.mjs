@@ -10,32 +10,71 @@ import { Failure } from './run.mjs'
  *
  * @returns {Map<string, string>} names, but `default`, and the text of each declaration
  */
-export function exportsOf (file, seen = new Set()) {
+export function exportsOf (file) {
+  return new Map([...exported(file)].map(([name, { text }]) => [name, text]))
+}
+
+/**
+ * What a file of declarations exports, with the classes of ours that each class inherits from and that programs cannot import.
+ *
+ * @returns {Map<string, { text: string, bases: Array<{ name: string, text: string }> }>}
+ */
+export function describedExports (file) {
+  const found = exported(file)
+  const texts = new Set([...found.values()].map(({ text }) => text))
+  return new Map([...found].map(([name, declaration]) => [name, { text: declaration.text, bases: [...basesOf(declaration)].filter(({ text }) => !texts.has(text)) }]))
+}
+
+/** @typedef {{ text: string, file: string }} Declaration */
+
+/** @returns {Map<string, Declaration>} */
+function exported (file, seen = new Set()) {
   const found = new Map()
   if (seen.has(file) || !existsSync(file)) return found
   seen.add(file)
   const source = readFileSync(file, 'utf8')
-  const imported = new Map([...source.matchAll(/^import (?:type )?\{([^}]*)\} from '([^']+)'/gm)].flatMap(([, names, from]) => names.split(',').map((name) => [name.trim().replace(/^type /, ''), from])))
-  const from = (path) => exportsOf(join(dirname(file), path.replace(/\.js$/, '.d.ts')), new Set(seen))
-  for (const [name, text] of declarations(source)) found.set(name, text)
+  const imported = importedNames(source)
+  const from = (path) => exported(besides(file, path), new Set(seen))
+  for (const [name, text] of declarations(source)) found.set(name, { text, file })
   for (const [, star, names, path] of source.matchAll(/^export (?:type )?(?:(\*(?: as \w+)?)|\{([^}]*)\})(?: from '([^']+)')?;/gm)) {
     if (star) {
-      if (star === '*') for (const [name, text] of from(path)) found.set(name, text)
+      if (star === '*') for (const [name, declaration] of from(path)) found.set(name, declaration)
       continue
     }
     for (const part of names.split(',')) {
       const [own, as = own] = part.trim().replace(/^type /, '').split(' as ')
       const source = path ?? imported.get(own)
-      const text = source?.startsWith('.') ? from(source).get(own) : found.get(own)
-      if (text && as !== 'default') found.set(as, text)
+      const declaration = source?.startsWith('.') ? from(source).get(own) : found.get(own)
+      if (declaration && as !== 'default') found.set(as, declaration)
     }
   }
   return found
 }
 
-/** The exported declarations of a file, each with the comment before it. */
-function * declarations (source) {
-  const start = /^(?:\/\*\*(?:(?!\*\/)[^])*\*\/\n)?export (?:declare )?(?:abstract )?(?:class|interface|type|function|const|let) (\w+)/gm
+/** What a class inherits from, the nearest first. */
+function * basesOf ({ text, file }) {
+  const name = /^(?:export )?declare (?:abstract )?class \w+(?:<.*?>)? extends (\w+)/m.exec(text)?.[1]
+  if (name === undefined) return
+  const source = readFileSync(file, 'utf8')
+  const path = importedNames(source).get(name)
+  if (path !== undefined && !path.startsWith('.')) return
+  const base = path === undefined ? { text: [...declarations(source, '(?:export )?')].find(([own]) => own === name)?.[1], file } : exported(besides(file, path)).get(name)
+  if (base?.text === undefined || base.text === text || !/^(?:export )?declare (?:abstract )?class /m.test(base.text)) return
+  yield { name, text: base.text }
+  yield * basesOf(base)
+}
+
+function importedNames (source) {
+  return new Map([...source.matchAll(/^import (?:type )?\{([^}]*)\} from '([^']+)'/gm)].flatMap(([, names, from]) => names.split(',').map((name) => [name.trim().replace(/^type /, ''), from])))
+}
+
+function besides (file, path) {
+  return join(dirname(file), path.replace(/\.js$/, '.d.ts'))
+}
+
+/** The declarations of a file, each with the comment before it; without an argument those that are exported where they stand. */
+function * declarations (source, before = 'export ') {
+  const start = new RegExp(`^(?:/\\*\\*(?:(?!\\*/)[^])*\\*/\\n)?${before}(?:declare )?(?:abstract )?(?:class|interface|type|function|const|let) (\\w+)`, 'gm')
   for (const match of source.matchAll(start)) {
     const rest = source.slice(match.index)
     // A declaration ends where a line that is not indented ends with a bracket or a semicolon.
