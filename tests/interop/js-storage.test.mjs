@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 
 import CoreStorage from 'hypercore-storage'
-import { Corestore, folder, Hypercore, memory } from 'hypertab'
+import { Corestore, exportStore, folder, Hypercore, importStore, memory } from 'hypertab'
 
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
@@ -93,6 +93,26 @@ test('one storage holds several cores', async (t) => {
   const again = new Hypercore(folder(path), first.key)
   assert.equal(String(await again.get(0)), 'first')
   await again.close()
+})
+
+test('what is only read takes nothing in that would be lost', async (t) => {
+  const path = temporaryFolder(t)
+  const core = new Hypercore(path)
+  await core.append('kept')
+  const storage = folder(path, { readOnly: true })
+  const reader = new Hypercore(storage)
+  defer(t, () => reader.close())
+  assert.equal(String(await reader.get(0)), 'kept')
+  assert.equal(reader.writable, false)
+  const branch = reader.session({ name: 'branch', writable: true })
+  for (const change of [
+    () => reader.append('lost'), () => reader.append('lost', { keyPair: core.keyPair }), () => reader.truncate(0), () => reader.clear(0), () => reader.setUserData('name', 'lost'),
+    () => branch.append('lost'), () => importStore(exportStore(core.core.db), storage)
+  ]) await assert.rejects(change, { code: 'SESSION_NOT_WRITABLE' })
+  await assert.rejects(new Hypercore(storage, Buffer.alloc(32, 7)).ready(), { code: 'STORAGE_EMPTY' })
+  await assert.rejects(new Hypercore(storage, null, { overwrite: true }).append('lost'), { code: 'SESSION_NOT_WRITABLE' })
+  assert.deepEqual([core.length, await core.getUserData('name')], [1, null])
+  await core.close()
 })
 
 test('a storage of upstream\'s stands for its folder', async (t) => {

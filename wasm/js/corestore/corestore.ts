@@ -393,8 +393,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
       allowPush: !!given.allowPush,
       alias: given.name ? { name: textOf(given.name), namespace: this.ns } : null,
       globalCache: given.globalCache ?? this.globalCache,
-      ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite', 'group', 'legacy', 'allowLatestBlock']),
-      ...(this.storage.readOnly ? { createIfMissing: false } : {})
+      ...pick(given, ['notDownloadingLinger', 'inflightRange', 'force', 'createIfMissing', 'overwrite', 'group', 'legacy', 'allowLatestBlock'])
     })
     core.onidle = () => { this.cores.gc(core) }
     core.ongroupupdate = (topic, update) => {

@@ -109,6 +109,7 @@ export class Core {
   constructor (storage: StorageInput, options: HypercoreOptions) {
     this.replicator = new Replicator(this, options)
     this.db = parseStorage(storage)
+    if (this.db.readOnly) options = { ...options, createIfMissing: false, overwrite: false }
     this.globalCache = options.globalCache ?? null
     this.key = options.key as Uint8Array ?? null
     this.discoveryKey = options.discoveryKey ?? (this.key?.byteLength === 32 && isReady() ? discoveryKey(this.key) : null)

@@ -294,6 +294,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const { parent = null } = options
     const core = this.core!
     if (!core.opened) await core.ready()
+    if (core.db.readOnly) this._readonly = true
     if (parent && !parent.opened) await parent.opening
     if (options.group && !core.group) await core.setGroup(options.group)
     this.keyPair ||= options.keyPair || core.keyPair || parent?.keyPair || null

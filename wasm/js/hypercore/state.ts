@@ -259,6 +259,8 @@ export class State {
 
   /** @internal Changes the log, maybe by what is in another state. What is in an atom is changed once more where its store moves to. */
   async write<T> (command: Write, source: State = this): Promise<T> {
+    // What is open is a copy, which goes away.
+    if (this.core.db.readOnly) throw HypercoreError.SESSION_NOT_WRITABLE('the store is only read', this.core.discoveryKey)
     const subject = source === this ? this.subject : subjectOf(this, source)
     const answer = await new Request<T>((engine) => command(this.handle, engine), subject.resuming, subject).promise
     this.atom?.wrote(this, command, answer)

@@ -1,5 +1,6 @@
 // Stores that move: from one storage to another, to a file and from one.
 
+import { HypercoreError } from '../errors.js'
 import { ready } from '../runtime.js'
 import { concat } from '../support/bytes.js'
 import { Lock } from '../support/lock.js'
@@ -54,6 +55,7 @@ export async function importStore (file: StoreFileInput, to: StorageInput, { onp
   signal?.throwIfAborted()
   await ready()
   const target = parseStorage(to)
+  if (target.readOnly) throw HypercoreError.SESSION_NOT_WRITABLE('the store is only read')
   // It stays open between cores.
   await target.acquire()
   try {
