@@ -88,16 +88,26 @@ export function packageSizes (dist = join(root, 'wasm', 'dist')) {
   /** @type {[string, string[]][]} */
   const parts = [['engine (wasm)', [join(dist, 'engine', 'hypertab_bg.wasm')]]]
   for (const name of entries) parts.push([name, importsOf(join(dist, 'browser', `${name}.js`))])
+  const compressed = new Map()
   return parts.map(([name, files]) => {
     const sum = { name, raw: 0, gzip: 0, brotli: 0, ...limits[name] }
-    // Each file travels, and is compressed, on its own.
-    for (const bytes of files.map((file) => readFileSync(file))) {
-      sum.raw += bytes.length
-      sum.gzip += gzipSync(bytes, { level: 9 }).length
-      sum.brotli += brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length
+    for (const file of files) {
+      // Most modules are parts of most entries.
+      if (!compressed.has(file)) compressed.set(file, sizesOf(file))
+      for (const [measure, length] of Object.entries(compressed.get(file))) sum[measure] += length
     }
     return sum
   })
+}
+
+/** A file's sizes in bytes: each file travels, and is compressed, on its own. */
+function sizesOf (file) {
+  const bytes = readFileSync(file)
+  return {
+    raw: bytes.length,
+    gzip: gzipSync(bytes, { level: 9 }).length,
+    brotli: brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }).length
+  }
 }
 
 /** Writes sizes as lines of text. */
