@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { writeDocs } from '../../scripts/docs.mjs'
+import { describedExports } from '../../scripts/lib/declarations.mjs'
 import { root } from '../../scripts/lib/run.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 
@@ -28,6 +29,30 @@ test('every name that an entry exports is described, with its types', async (t) 
   assert.match(core, /## Hypercore\n\n[^\n]+\n\nIt also has what \[BlockSession\]\(#blocksession\)/)
   assert.match(core, /## BlockSession\n\n[^]*    append\(blocks: unknown/)
   assert.match(readFileSync(join(folder, 'README.md'), 'utf8'), /\[hypertab\/react\]\(hypertab\.react\.md\)/)
+})
+
+test('every option and event is described, and every class', () => {
+  const { exports } = JSON.parse(readFileSync(join(root, 'wasm', 'package.json'), 'utf8'))
+  const declared = new Map(Object.entries(exports).flatMap(([path, { types }]) => types === undefined || path.includes('*') ? [] : [...describedExports(join(root, 'wasm', types.default ?? types))]))
+  const missing = []
+  let count = 0
+  for (const [name, { text }] of declared) {
+    const isClass = /^export declare (?:abstract )?class /m.test(text)
+    const hasMembers = /(?:Options|Events|Range)$/.test(name) && !isClass
+    if ((isClass || hasMembers) && !text.startsWith('/**')) missing.push(name)
+    if (!hasMembers) continue
+    let isDescribed = false
+    for (const line of text.slice(text.indexOf('{')).split('\n')) {
+      const [, member] = /^ {4}(?:readonly )?('?[\w-]+'?)\??[:(]/.exec(line) ?? []
+      if (member) {
+        count++
+        if (!isDescribed) missing.push(`${name}.${member}`)
+      }
+      isDescribed = /\*\/$/.test(line)
+    }
+  }
+  assert.ok(count > 250)
+  assert.deepEqual(missing, [])
 })
 
 test('every code that upstream has not is in the readme, and every event of a relay', () => {

@@ -5,6 +5,7 @@ import { encodeId } from './support/id.js'
 
 /** An error with a stable `code`. */
 export class HypertabError extends Error {
+  /** Stable; the readme lists them. */
   readonly code: string
 
   constructor (code: string, message: string, options?: ErrorOptions) {
@@ -81,7 +82,9 @@ const SYSTEM_ERROR = /^E[A-Z]+$/
 
 /** An error of a core, as upstream's: `CODE: message (discovery key: …)`. */
 export class HypercoreError extends Error {
+  /** Stable, as upstream's. */
   readonly code: string
+  /** Of the core; null where it is of none. */
   readonly discoveryKey: Uint8Array | null
 
   constructor (message: string, code: string, discoveryKey: Uint8Array | null = null) {

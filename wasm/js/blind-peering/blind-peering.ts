@@ -12,6 +12,7 @@ import { Copy, type Keepable, type KeepOptions } from './copy.js'
 /** What replicates on a stream; a Corestore does. */
 interface Replicates { replicate (stream: any): unknown }
 
+/** Which blind peers are asked, and as whom. */
 export interface BlindPeeringOptions {
   /** Public keys of blind peers. */
   keys?: Array<string | Uint8Array>
@@ -19,33 +20,49 @@ export interface BlindPeeringOptions {
   pick?: number
   /** Who we are to them; the DHT's own key without one. One that stays the same lets copies be taken back later. */
   keyPair?: ServerKeys | null
+  /** True to connect to nobody until `resume()`; false by default. */
   suspended?: boolean
+  /** As of `connect()` of the node. */
   relayThrough?: unknown
   [other: string]: unknown
 }
 
+/** How a core is asked for. */
 export interface AddCoreOptions {
   /** Whose closest blind peers are asked, in place of the core's. */
   target?: Uint8Array | string
+  /** The key of a core that this one belongs to. */
   referrer?: Uint8Array | null
+  /** How much it matters, for blind peers that look at it; 0 by default. */
   priority?: number
-  /** Whether the copy is to be found on the DHT. */
+  /** Whether the copy is to be found on the DHT; false by default. */
   announce?: boolean
+  /** How many blind peers are asked; as many as the options of the class say by default. */
   pick?: number
+  /** The blind peers to pick from; all by default. */
   keys?: Array<string | Uint8Array>
 }
 
 /** Asks blind peers to keep cores, and keeps them up to date. */
 export class BlindPeering {
+  /** The node that connects. */
   readonly dht: BlindPeerNetwork['dht']
+  /** What is replicated with blind peers; null for what is given alone. */
   readonly store: Replicates | null
+  /** Whether it connects to nobody. */
   suspended: boolean
+  /** Whether it is closed. */
   closed = false
+  /** The blind peers that are known, 32 bytes each. */
   keys: Uint8Array[]
+  /** How many are asked for each core. */
   pick: number
+  /** Who we are to them; null for the keys of the node. */
   keyPair: ServerKeys | null
   readonly relayThrough: unknown
+  /** Those that are connected to, by the hexadecimal key. */
   readonly blindPeers = new Map<string, BlindPeer>()
+  /** How many cores were asked for, and how often that was sent. */
   readonly stats = { addCore: 0, addCoresTx: 0 }
   #copies = new Set<Copy>()
   #bump = () => { this.bump() }
@@ -63,6 +80,7 @@ export class BlindPeering {
     emitter.on?.('network-change', this.#bump)
   }
 
+  /** Names other blind peers from here on. */
   setKeys (keys: Array<string | Uint8Array>): void {
     this.keys = keys.map(decodeId)
   }
@@ -89,6 +107,7 @@ export class BlindPeering {
     for (const peer of peers) await peer.connecting
   }
 
+  /** As `addCore()`, and nobody waits. */
   addCoreBackground (core: Hypercore, options?: AddCoreOptions): void {
     this.addCore(core, options).catch(() => {})
   }
@@ -107,11 +126,13 @@ export class BlindPeering {
     return copy
   }
 
+  /** Lets go of all connections until `resume()`. */
   async suspend (): Promise<void> {
     this.suspended = true
     for (const peer of this.blindPeers.values()) peer.suspend()
   }
 
+  /** Goes on after `suspend()`. */
   async resume (): Promise<void> {
     this.suspended = false
     for (const peer of this.blindPeers.values()) peer.resume()

@@ -10,11 +10,13 @@ import { addCore, copyRecord, coreRecord } from './messages.js'
 /** A core, or something that is in cores: a table, a drive, or several of them. */
 export type Keepable = Hypercore | { readonly core: Hypercore } | { readonly core: Hypercore, getBlobs (): Promise<{ core: Hypercore } | null> } | Keepable[]
 
+/** Where and how a copy is kept. */
 export interface KeepOptions {
   /** The blind peer; the first one that is known without it. */
   key?: string | Uint8Array
   /** Whether the copy is to be found on the DHT; true without it. */
   announce?: boolean
+  /** How much it matters, for blind peers that look at it; 1 by default. */
   priority?: number
   /** Ends the watch over it, as {@link Copy.close} does. */
   signal?: AbortSignal
@@ -30,7 +32,9 @@ export interface KeepOptions {
  */
 export type CopyState = 'asking' | 'copying' | 'kept' | 'stopped' | 'refused' | 'closed'
 
+/** How a copy is doing. */
 export interface CopyStatus {
+  /** See the states. */
   state: CopyState
   /** Blocks of all cores, as they are here. */
   length: number
@@ -42,10 +46,13 @@ export interface CopyStatus {
   until: Date | null
   /** Whether it is to be found on the DHT. */
   announced: boolean
+  /** What is in the way; null for nothing. */
   error: HypertabError | null
 }
 
+/** What a copy tells. */
 export type CopyEvents = {
+  /** Its status has changed. */
   update: [status: CopyStatus]
 }
 
@@ -67,6 +74,7 @@ interface Part {
 
 /** A copy at one blind peer. */
 export class Copy extends EventEmitter<CopyEvents> {
+  /** How it is doing. */
   status: CopyStatus = { state: 'asking', length: 0, held: 0, bytes: null, until: null, announced: false, error: null }
   #peer: BlindPeer
   #announce: boolean

@@ -17,6 +17,7 @@ export interface MirrorInfo {
   coreBytes: number
   /** Bytes, and cores, that are kept for one client. */
   clientBytes: number
+  /** Most copies for one key, and for one address. */
   clientCores: number
 }
 

@@ -23,6 +23,7 @@ import { GroupNotifiers, type GroupNotifyHandle, type GroupUpdate } from './grou
 import type { CorestoreOptions, GetCoreOptions, NamedKeyPair, SuspendOptions } from './options.js'
 import { CoreTracker, SessionTracker, StreamTracker } from './trackers.js'
 
+/** What a store tells, besides `ready` and `close`. */
 export type CorestoreEvents = {
   /** A core of a group has changed, which was opened by this session of the store. */
   'group-active': [topic: Uint8Array, update: GroupUpdate]
@@ -45,8 +46,11 @@ interface Identity {
  * are sessions of it.
  */
 export class Corestore extends ReadyResource<CorestoreEvents> {
+  /** The store that this session comes from; null for the first one. */
   readonly root: Corestore | null
+  /** Where all of it is stored, shared by the sessions of the store. */
   readonly storage: Storage
+  /** The streams that the store replicates on. */
   readonly streamTracker: StreamTracker
   /** The open cores. */
   readonly cores: CoreTracker
@@ -54,13 +58,18 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   readonly sessions = new SessionTracker()
   /** The open sessions of the store. */
   readonly corestores: Set<Corestore>
+  /** Whether sessions of cores cannot write unless they say so. */
   readonly readOnly: boolean
   readonly globalCache: unknown
   /** What every key is derived from; whoever has it can write every core. */
   primaryKey: Uint8Array | null
+  /** Of the manifests that are made for names and key pairs. */
   readonly manifestVersion: number
+  /** Whether `suspend()` does something. */
   readonly shouldSuspend: boolean
+  /** Whether cores of this session want blocks. */
   active: boolean
+  /** What is called with each core that is opened; null for nobody. */
   watchers: Set<(core: Core) => unknown> | null = null
   /** @internal */
   watchIndex = -1
@@ -109,6 +118,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     this.watchers.add(watch)
   }
 
+  /** Takes back a `watch()`. */
   unwatch (watch: (core: Core) => unknown): void {
     if (this.watchers === null) return
     this.watchers.delete(watch)
@@ -148,6 +158,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     await log('Suspending db completed')
   }
 
+  /** Goes on after `suspend()`. */
   async resume (): Promise<void> {
     this.#ensureStorage()
     await this.storage.resume()

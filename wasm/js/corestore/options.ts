@@ -3,6 +3,7 @@
 import type { HypercoreOptions } from '../hypercore/options.js'
 import type { Corestore } from './corestore.js'
 
+/** How a store, or a session of it, is opened. */
 export interface CorestoreOptions {
   /** What every key of the store is derived from; 32 bytes. Needs {@link unsafe}. */
   primaryKey?: Uint8Array | null
@@ -10,7 +11,7 @@ export interface CorestoreOptions {
   unsafe?: boolean
   /** Where the names of this session are; 32 bytes. */
   namespace?: Uint8Array | null
-  /** Of the manifests that are made for names and key pairs. */
+  /** Of the manifests that are made for names and key pairs; 1 by default. */
   manifestVersion?: number
   /** False makes sessions that cannot write. */
   writable?: boolean
@@ -29,22 +30,29 @@ export interface CorestoreOptions {
   [storageOption: string]: unknown
 }
 
+/** Which core is wanted, by `name`, `key`, `discoveryKey`, `keyPair` or `manifest`, and options of its session. */
 export interface GetCoreOptions extends HypercoreOptions {
   /** Derives the key pair, and finds the core again. */
   name?: string
   /** Options that are not known yet. */
   preload?: Promise<Partial<GetCoreOptions>> | null
+  /** As of `CorestoreOptions`. */
   globalCache?: unknown
+  /** Kept, and as upstream's not looked at. */
   draft?: boolean
   [sessionOption: string]: unknown
 }
 
+/** How a store is suspended. */
 export interface SuspendOptions {
+  /** Called with what is being done. */
   log?: (message: string) => unknown
 }
 
 /** Signing keys. */
 export interface NamedKeyPair {
+  /** 32 bytes. */
   publicKey: Uint8Array
+  /** 64 bytes. */
   secretKey: Uint8Array
 }

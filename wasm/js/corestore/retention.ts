@@ -6,6 +6,7 @@ import { fromUtf8, toUtf8 } from '../support/bytes.js'
 import { decodeId } from '../support/id.js'
 import type { Corestore } from './corestore.js'
 
+/** What a retention keeps to. */
 export interface RetentionOptions {
   /** Bytes of blocks that can be fetched again, of all cores together; blocks beyond are dropped. */
   limit: number
@@ -13,9 +14,11 @@ export interface RetentionOptions {
 
 /** A core whose blocks can be fetched again. */
 export interface Retained {
+  /** Of the core, 32 bytes. */
   key: Uint8Array
   /** About how many bytes of its blocks are here. */
   bytes: number
+  /** Whether nothing of it is dropped. */
   pinned: boolean
   /** When it was used last, in milliseconds of Unix time; 0 for never since there is a retention. */
   used: number
@@ -36,7 +39,9 @@ const NOTE_EVERY = 10_000
  * was used longest ago first; never those of cores that are written here, nor of pinned ones.
  */
 export class Retention {
+  /** Whose cores are kept within the limit. */
   readonly store: Corestore
+  /** Bytes; may be changed at any time. */
   limit: number
   #noted = new WeakMap<Core, number>()
   #come = 0
@@ -61,6 +66,7 @@ export class Retention {
     await this.#with(key, (core) => core.setUserData(PINNED, null))
   }
 
+  /** Resolves to whether a core was pinned. */
   async isPinned (key: Uint8Array | string): Promise<boolean> {
     return await this.#with(key, (core) => core.getUserData(PINNED)) !== null
   }

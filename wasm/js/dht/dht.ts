@@ -19,17 +19,25 @@ import { Server, type ServerKeys, type ServerOptions } from './server.js'
 import { needsSecret, ownHandshake, RecordSigning, type SigningOptions } from './signing.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
 
+/** What a node tells. */
 export type DHTEvents = {
+  /** A relay is reached for the first time. */
   ready: []
+  /** The same, by upstream's other name. */
   listening: []
+  /** It is destroyed. */
   close: []
+  /** It is suspended. */
   suspend: []
+  /** It goes on. */
   resume: []
   /** The network may have changed: whatever was announced is to be announced again. */
   'network-change': []
+  /** Whether a relay is reached has changed, see `online`. */
   'network-update': []
   /** An attempt to reach a relay begins. */
   'relay-connecting': [url: string]
+  /** The relay is in use. */
   'relay-open': [url: string]
   /** The relay is gone; the next attempt begins in `retry` milliseconds, or never where it was at the end of a stream. */
   'relay-close': [url: string, error: Error, retry: number]
@@ -37,15 +45,19 @@ export type DHTEvents = {
   'relay-interrupted': [url: string, error: Error, grace: number]
   /** The relay goes on where it was interrupted. */
   'relay-resumed': [url: string]
+  /** The relay does not listen on the key of a server any more. */
   'server-error': [error: Error, server: Server]
 }
 
+/** How the DHT is reached. */
 export interface DHTOptions {
   /** Addresses of relays, in the order in which they are tried. */
   relay?: string | string[]
   /** Lets this client in, at relays whose address has no `?token=` of its own. */
   relayToken?: string
+  /** Who connects and listens unless another key is given; by default the keys of `seed`. */
   keyPair?: ServerKeys | null
+  /** What those keys are made from, 32 bytes; fresh keys by default. */
   seed?: Uint8Array | null
   /** Milliseconds between signs of life on a connection that has nothing else to say; 0 for none. */
   connectionKeepAlive?: number | false
@@ -57,6 +69,7 @@ export interface DHTOptions {
   [other: string]: unknown
 }
 
+/** How a connection is made. */
 export interface ConnectOptions {
   /** Who dials; the keys of the node by default. */
   keyPair?: ServerKeys | Promise<ServerKeys> | null
@@ -73,19 +86,27 @@ const DEFAULTS = { concurrency: 10, maxWindow: 80, maxPingDelay: 10_000, connect
 export class DHT extends EventEmitter<DHTEvents> {
   /** Relays to use when none are given. */
   static defaultRelays: string[] = []
+  /** None: relays take the place of nodes to start from. */
   static readonly BOOTSTRAP: string[] = []
+  /** What a node of upstream's has by default. */
   static readonly DEFAULTS = DEFAULTS
   static readonly OK = 0
   static readonly ERROR_UNKNOWN_COMMAND = 1
   static readonly ERROR_INVALID_TOKEN = 2
+  /** Kinds of firewalls, as upstream counts them. */
   static readonly FIREWALL = { UNKNOWN: 0, OPEN: 1, CONSISTENT: 2, RANDOM: 3 }
 
+  /** The connection to the relay. */
   readonly relay: RelayClient
+  /** Milliseconds between signs of life on a silent connection; 0 for none. */
   readonly connectionKeepAlive: number
   /** Who connects and listens unless another key is given; null until the engine is loaded. */
   defaultKeyPair: ServerKeys | null
+  /** Whether it is destroyed. */
   destroyed = false
+  /** Whether it is suspended. */
   suspended = false
+  /** Whether a relay was reached once. */
   bootstrapped = false
   readonly ephemeral = true
   readonly firewalled = true
@@ -93,10 +114,15 @@ export class DHT extends EventEmitter<DHTEvents> {
   readonly adaptive = false
   /** Whether the node could be at other nodes' side: never, behind a relay. */
   readonly id = null
+  /** As of upstream's node; the relay decides. */
   readonly concurrency = DEFAULTS.concurrency
+  /** As of upstream's node, in milliseconds; the relay decides. */
   readonly maxPingDelay = DEFAULTS.maxPingDelay
+  /** None: relays take their place. */
   readonly bootstrapNodes: Address[] = []
+  /** The servers that are open. */
   readonly listening = new Set<Server>()
+  /** Those of `register()`, by name. */
   readonly plugins = new Map<string, Plugin>()
   /** What was asked of the DHT from here. The relay counts packets and punches. */
   readonly stats = {
@@ -176,6 +202,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     return createKeyPair(seed)
   }
 
+  /** BLAKE2b-256, 32 bytes. */
   static hash (data: Uint8Array): Uint8Array {
     return targetOf(data)
   }
@@ -189,6 +216,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     throw DHTError.NOT_SUPPORTED('bootstrapper')
   }
 
+  /** Fails with `NOT_SUPPORTED`: there is no UDP. */
   static connectRawStream (_encrypted: unknown, _rawStream: unknown, _remoteId: unknown): never {
     throw DHTError.NOT_SUPPORTED('connectRawStream')
   }
@@ -209,6 +237,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     return host === ANY_HOST ? null : host
   }
 
+  /** Where the relay is; 0 before that is known. */
   get port (): number {
     return this.host === null ? 0 : this.relay.address!.port
   }
@@ -218,6 +247,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     return null
   }
 
+  /** What a node of upstream's tells of its settings. */
   get config (): Record<string, unknown> {
     return {
       concurrency: this.concurrency,
@@ -229,6 +259,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     }
   }
 
+  /** Where the relay is, as the DHT sees it; null before that is known. */
   address (): { host: string, family: 4, port: number } | null {
     const { address } = this.relay
     return address && { host: address.host, family: 4, port: address.port }
@@ -239,10 +270,12 @@ export class DHT extends EventEmitter<DHTEvents> {
     return null
   }
 
+  /** Nobody reaches this node but through the relay. */
   remoteAddress (): Address | null {
     return null
   }
 
+  /** None: there is no UDP. */
   async validateLocalAddresses (_addresses: Address[]): Promise<Address[]> {
     return []
   }
@@ -252,8 +285,10 @@ export class DHT extends EventEmitter<DHTEvents> {
     return []
   }
 
+  /** Does nothing: the relay has the nodes. */
   addNode (_node: Address): void {}
 
+  /** Does nothing: the relay has the nodes. */
   refresh (): void {}
 
   /** Resolves when there is a way to the DHT. */
@@ -277,6 +312,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     return this.relay.roundTrip()
   }
 
+  /** Resolves when a relay is connected. */
   fullyBootstrapped (): Promise<void> {
     return this.#opened
   }
@@ -323,6 +359,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     return connection
   }
 
+  /** Makes a server, which listens with `listen(keyPair)`. */
   createServer (options?: ServerOptions | ((connection: Connection) => void), onconnection?: (connection: Connection) => void): Server {
     if (typeof options === 'function') return this.createServer({}, options)
     onconnection ??= options?.onconnection
@@ -359,6 +396,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     }, signing)
   }
 
+  /** Takes an announcement of a topic back. */
   async unannounce (topic: Uint8Array, keyPair: ServerKeys, options: SigningOptions = {}): Promise<void> {
     if (this.destroyed) throw new Error('Node destroyed')
     const signing = RecordSigning.of(topic, keyPair, options)
@@ -417,9 +455,12 @@ export class DHT extends EventEmitter<DHTEvents> {
 
   // What follows is there for programs that ask: each says why it cannot be.
 
+  /** Fails with `NOT_SUPPORTED`: there is no UDP. */
   createRawStream (_options?: unknown): never { throw DHTError.NOT_SUPPORTED('createRawStream') }
+  /** Fails with `NOT_SUPPORTED`: there is no UDP. */
   async ping (_to: unknown, _options?: unknown): Promise<never> { throw DHTError.NOT_SUPPORTED('ping') }
 
+  /** Fails with `NOT_SUPPORTED`: there is no UDP. */
   async delayedPing (_to: unknown, delay: number, _options?: unknown): Promise<never> {
     if (delay > this.maxPingDelay) throw new Error(`Delay exceeds max delay: ${this.maxPingDelay}ms`)
     throw DHTError.NOT_SUPPORTED('delayedPing')
@@ -431,6 +472,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     return this.#destroying
   }
 
+  /** Leaves the relay until `resume()`. */
   async suspend ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (this.suspended || this.destroyed) return
     this.suspended = true
@@ -447,6 +489,7 @@ export class DHT extends EventEmitter<DHTEvents> {
     })
   }
 
+  /** Goes on after `suspend()`. */
   async resume ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (!this.suspended || this.destroyed) return
     this.suspended = false

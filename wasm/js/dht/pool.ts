@@ -21,10 +21,12 @@ export class ConnectionRef {
     return this.#stream
   }
 
+  /** Says that somebody needs the connection. */
   active (): void {
     this.#users++
   }
 
+  /** Says that nobody does. */
   inactive (): void {
     this.#users--
   }
@@ -35,6 +37,7 @@ export class ConnectionRef {
   }
 }
 
+/** One connection to each key. */
 export class ConnectionPool extends EventEmitter<{ connection: [connection: Connection, ref: ConnectionRef] }> {
   #connecting = new Map<string, ConnectionRef>()
   #connections = new Map<string, ConnectionRef>()

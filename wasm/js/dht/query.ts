@@ -17,42 +17,58 @@ export type { AnnouncedPeer } from './records.js'
 
 /** A node of the DHT. */
 export interface QueriedNode extends Address {
+  /** 32 bytes; null where the node does not say. */
   id: Uint8Array | null
 }
 
 /** What one node answered. */
 export interface Reply {
+  /** The number of the request; 0 behind a relay. */
   tid: number
   /** Milliseconds that the relay waited for it. */
   rtt: number
+  /** The node. */
   from: QueriedNode
+  /** Where the node sees us, that is the relay. */
   to: Address
+  /** What the node takes writes with; null for none. */
   token: Uint8Array | null
+  /** Nodes that are closer to the target; null for none. */
   closerNodes: Address[] | null
   /** 0, or the number of an error. */
   error: number
+  /** What it answered; null for nothing. */
   value: Uint8Array | null
 }
 
 /** What one node knows of a topic. */
 export interface QueryResult {
+  /** What the node takes writes with. */
   token: Uint8Array | null
+  /** The node. */
   from: QueriedNode
+  /** Where it sees us, that is the relay. */
   to: Address | null
+  /** Who has announced the topic. */
   peers: AnnouncedPeer[]
+  /** When somebody asked for attention to the topic last, in milliseconds of Unix time; 0 for never. */
   bump: number
 }
 
 /** What becomes of one of the closest replies. */
 export type Commit<T = unknown> = (reply: Reply, dht: QueryNode, query: Query<T>) => Promise<unknown>
 
+/** How the DHT is searched. */
 export interface QueryOptions<T = unknown> {
   /** What becomes of a reply; nothing of one that this is null for. */
   map?: ((reply: Reply) => T | null) | undefined
   /** Called for each of the closest replies once the search is over. */
   commit?: Commit<T> | true | null | undefined
+  /** Kept: the relay decides how nodes are asked. */
   force?: boolean | undefined
+  /** Kept; 10 by default. */
   concurrency?: number | undefined
+  /** Kept; 5 by default. */
   retries?: number | undefined
   [other: string]: unknown
 }
@@ -154,19 +170,28 @@ export interface Query<T = unknown> {
 
 /** A search in which the nodes answer one command. */
 export class Query<T = unknown> extends Search<T> {
+  /** The node that it is of. */
   readonly dht: QueryNode
+  /** The place in the DHT, 32 bytes. */
   readonly target: Uint8Array
+  /** Whether the command is one of every DHT, and not of HyperDHT. */
   readonly internal: boolean
+  /** The number of the command. */
   readonly command: number
+  /** What is asked with it; null for nothing. */
   readonly value: Uint8Array | null
+  /** What becomes of a reply. */
   readonly map: (reply: Reply) => T | null
   /** Nodes that are kept; the relay decides how many are asked at once, how often, and where it begins. */
   readonly k = 20
   readonly force: boolean
   readonly concurrency: number
   readonly retries: number
+  /** Nodes that did not answer. */
   errors = 0
+  /** Nodes that answered. */
   successes = 0
+  /** Nodes that are asked at the moment. */
   inflight = 0
   #name: string
   #commit: Commit<T> | null

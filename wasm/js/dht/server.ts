@@ -14,12 +14,17 @@ import type { ConnectionPool } from './pool.js'
 import type { Address } from './records.js'
 import { needsSecret, ownHandshake, RecordSigning, type SigningOptions } from './signing.js'
 
+/** What a server tells. */
 export type ServerEvents = {
+  /** Others can connect. */
   listening: []
+  /** Somebody has connected. */
   connection: [connection: Connection]
+  /** It is closed. */
   close: []
 }
 
+/** How a server listens. */
 export interface ServerOptions {
   /** Whether to refuse somebody. The address is where the relay sees who asks; null at a relay that does not say. */
   firewall?: Firewall
@@ -29,26 +34,36 @@ export interface ServerOptions {
   holepunch?: ((...nat: unknown[]) => boolean) | false
   /** As `holepunch`: through which peers connections may go is the relay's to say. */
   relayThrough?: unknown
+  /** Kept, in milliseconds; 5000 by default. */
   relayKeepAlive?: number
+  /** Kept, in milliseconds; 10,000 by default. */
   handshakeClearWait?: number
+  /** Called with each connection, as the event `connection`. */
   onconnection?: (connection: Connection) => void
   [other: string]: unknown
 }
 
 export type Firewall = (remotePublicKey: Uint8Array, payload: NoisePayload | null, address: Address | null) => boolean | Promise<boolean>
 
+/** A key pair that signs and connects. */
 export interface ServerKeys {
+  /** 32 bytes. */
   publicKey: Uint8Array
+  /** 64 bytes. */
   secretKey: Uint8Array
 }
 
 /** Accepts connections to one key, again after each change of the relay. */
 export class Server extends EventEmitter<ServerEvents> {
+  /** The node that it is of. */
   readonly dht: DHT
   /** The hash of the key, under which the DHT knows it. */
   target: Uint8Array | null = null
+  /** Whether it is closed. */
   closed = false
+  /** Whether it is suspended. */
   suspended = false
+  /** Says of whom to refuse: true does. */
   firewall: Firewall
   holepunch: NonNullable<ServerOptions['holepunch']>
   relayThrough: unknown
@@ -85,6 +100,7 @@ export class Server extends EventEmitter<ServerEvents> {
     return this.#isListening
   }
 
+  /** The key that is listened on; null before `listen()`. */
   get publicKey (): Uint8Array | null {
     return this.#keyPair?.publicKey ?? null
   }
@@ -116,6 +132,7 @@ export class Server extends EventEmitter<ServerEvents> {
     return this
   }
 
+  /** Takes back that it listens. Its connections stay. */
   close (): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -124,14 +141,17 @@ export class Server extends EventEmitter<ServerEvents> {
   /** The relay announces again by itself. */
   refresh (): void {}
 
+  /** Does nothing: the relay knows. */
   notifyOnline (): void {}
 
+  /** Stops to listen until `resume()`. */
   async suspend ({ log = () => {} }: { log?: (...words: unknown[]) => unknown } = {}): Promise<void> {
     log('Suspending hyperdht server')
     this.suspended = true
     await this.#stop()
   }
 
+  /** Listens again. */
   async resume (): Promise<void> {
     if (!this.suspended) return
     this.suspended = false

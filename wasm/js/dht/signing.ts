@@ -19,6 +19,7 @@ export interface AnnouncedRecord {
 /** Returns 64 bytes: the signature of a record for the node with an id, which has given out a token. */
 export type SignRecord = (target: Uint8Array, token: Uint8Array, id: Uint8Array, record: AnnouncedRecord, keyPair: ServerKeys) => Uint8Array | Promise<Uint8Array>
 
+/** Signatures of a program's own. Nodes wait ten seconds for them. */
 export interface SigningOptions {
   /** Signs what is announced, in place of the secret key. */
   signAnnounce?: SignRecord | undefined

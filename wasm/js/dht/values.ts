@@ -10,17 +10,25 @@ import type { ServerKeys } from './server.js'
 
 /** What a node has. */
 export interface ValueResult {
+  /** What the node takes writes with. */
   token: Uint8Array | null
+  /** The node. */
   from: QueriedNode
+  /** Where it sees us, that is the relay. */
   to: { host: string, port: number }
+  /** What is stored there. */
   value: Uint8Array
 }
 
+/** What a node has under a key, signed by its owner. */
 export interface MutableResult extends ValueResult {
+  /** The version of the value: a higher one takes its place. */
   seq: number
+  /** 64 bytes. */
   signature: Uint8Array
 }
 
+/** How a value is looked up. */
 export interface MutableGetOptions extends QueryOptions<MutableResult> {
   /** The least version to take. */
   seq?: number
@@ -30,8 +38,11 @@ export interface MutableGetOptions extends QueryOptions<MutableResult> {
   refresh?: ((result: MutableResult) => boolean) | null
 }
 
+/** How a value is stored. */
 export interface MutablePutOptions extends QueryOptions<MutableResult> {
+  /** The version of the value, which has to be higher than that of the one before; 0 by default. */
   seq?: number
+  /** Signs in place of the secret key. */
   signMutable?: (seq: number, value: Uint8Array, keyPair: ServerKeys) => Uint8Array | Promise<Uint8Array>
 }
 

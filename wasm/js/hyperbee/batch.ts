@@ -15,17 +15,23 @@ import type { Hyperbee } from './hyperbee.js'
 import { first, RangeIterator, streamOf, type BeeStream, type RangeOptions } from './iterators.js'
 import { BlockEntry, links, type TreeNode } from './nodes.js'
 
+/** How keys and values become bytes. */
 export interface EncodingOptions {
+  /** Of keys: `'binary'`, `'utf-8'`, `'json'`, a codec, or an encoding of the package `compact-encoding`; null, the default, for bytes, and UTF-8 of text. */
   keyEncoding?: BeeEncoding | null
+  /** Of values, likewise. */
   valueEncoding?: BeeEncoding | null
 }
 
+/** How a batch reads. */
 export interface BatchOptions extends ReadOptions, EncodingOptions {
   /** The version that is read. */
   checkout?: number
+  /** Kept: the blocks of all reads are in one cache. */
   maxBlocksCached?: number
   /** False never asks peers for a newer version. */
   update?: boolean
+  /** False neither asks peers for hints nor answers them. */
   extension?: boolean
 }
 
@@ -37,33 +43,48 @@ export interface GetOptions extends EncodingOptions {
 /** Decides whether an entry is replaced by another. */
 export type Cas<K = any, V = any> = (prev: Entry<K, V>, next: Entry<K, V>) => boolean | Promise<boolean>
 
+/** How an entry is put or deleted. */
 export interface PutOptions<K = any, V = any> extends EncodingOptions {
+  /** Says whether to do so, by the entry that is there and the one that would take its place. Not called where there is none. */
   cas?: Cas<K, V>
 }
 
 /** Puts and deletes that reach the core in one append, and reads that see them before. */
 export class Batch<K = any, V = any> {
+  /** The bee that it is of. */
   readonly tree: Hyperbee
   /** @deprecated use `core` */
   readonly feed: Hypercore
+  /** Where it is stored. */
   readonly core: Hypercore
   /** @internal */
   index: number
+  /** Whether each change is appended at once. */
   readonly autoFlush: boolean
+  /** The block of the tree's root, once it is known; 0 before. */
   rootSeq = 0
   /** Changes that are not appended. */
   length = 0
+  /** The version that is read; -1 for the newest. */
   readonly checkout: number
   readonly options: BatchOptions
+  /** Lets other writers go on; null while nothing is locked. */
   locked: (() => void) | null = null
+  /** What writers wait for; null where nothing is written. */
   readonly batchLock: LockFunction | null
+  /** Called with every block that is read. */
   readonly onseq: (seq: number) => unknown
+  /** What is being appended; null for nothing. */
   appending: Uint8Array[] | null = null
+  /** Whether it only reads. */
   readonly isSnapshot: boolean
+  /** Whether peers may be asked for a newer version. */
   readonly shouldUpdate: boolean
   /** Kept for programs that give one: the blocks of all reads are in one cache. */
   readonly maxBlocksCached: number
+  /** Under way while they are asked. */
   updating: Promise<boolean> | null = null
+  /** How keys and values become bytes. */
   readonly encoding: Encoding
   /** @internal The walk that collects changes. */
   pending: BeeWalkHandle | null = null
@@ -89,6 +110,7 @@ export class Batch<K = any, V = any> {
     }
   }
 
+  /** Resolves when the bee is open. */
   async ready (): Promise<void> {
     if (!this.core.opened) await this.core.ready()
     if (!this.tree.opened) await this.tree.ready()
@@ -114,6 +136,7 @@ export class Batch<K = any, V = any> {
     }
   }
 
+  /** The version that it would be after the batch. */
   get version (): number {
     if (this.checkout !== -1) return Math.max(1, this.checkout)
     return Math.max(1, this.tree._checkout || this.core.length + this.length)
@@ -136,20 +159,24 @@ export class Batch<K = any, V = any> {
     }
   }
 
+  /** The first entry of a range, or null. */
   async peek (range?: RangeOptions<K> | null, options?: RangeOptions<K> & EncodingOptions): Promise<Entry<K, V> | null> {
     return await first(this.createRangeIterator(range, { ...options, limit: 1 }))
   }
 
+  /** As of the bee, with what is in the batch. */
   createRangeIterator (range?: RangeOptions<K> | null, options: (RangeOptions<K> & EncodingOptions) | null = {}): RangeIterator<K, V> {
     const given = options ? { ...options, ...range } : { ...range }
     const encoding = this.#encoding(given)
     return new RangeIterator(this, encoding, encodeRange(encoding.key, given, this.tree._sub))
   }
 
+  /** As of the bee, with what is in the batch. */
   createReadStream (range?: RangeOptions<K> | null, options?: (RangeOptions<K> & EncodingOptions) | null): BeeStream<Entry<K, V>> {
     return streamOf(this.createRangeIterator(range, options), { signal: options?.signal })
   }
 
+  /** The entry of a block, or null for the header. */
   async getBySeq (seq: number, options?: EncodingOptions | null): Promise<{ key: K, value: V }> {
     const encoding = this.#encoding(options)
     try {
@@ -225,6 +252,7 @@ export class Batch<K = any, V = any> {
     }
   }
 
+  /** Puts an entry, which is stored with `flush()`. */
   async put (key: K, value?: V | null, options?: PutOptions<K, V> | null): Promise<void> {
     await this.#change(options, async (encoding, cas) => {
       const next: Entry = { seq: 0, key, value }
@@ -245,6 +273,7 @@ export class Batch<K = any, V = any> {
     })
   }
 
+  /** Deletes an entry with `flush()`, if there is one. */
   async del (key: K, options?: PutOptions<K, V> | null): Promise<void> {
     await this.#change(options, async (encoding, cas) => {
       const next: Entry = { seq: 0, key, value: null }
@@ -261,6 +290,7 @@ export class Batch<K = any, V = any> {
     })
   }
 
+  /** Gives the batch up, and lets other writers go on. */
   async close (): Promise<void> {
     if (this.isSnapshot) return await this.closeSnapshot()
     this.#reset()

@@ -10,8 +10,11 @@ import type { BeeCodec, Encoding } from './encodings.js'
 
 /** What reads may be told. Whatever else is given goes to the session's `get`. */
 export interface ReadOptions {
+  /** False to fail, or to find nothing, where a block is not here; true by default. */
   wait?: boolean
+  /** Milliseconds to wait for a block (`REQUEST_TIMEOUT`); 0 for as long as it takes. */
   timeout?: number
+  /** Called with each block that has to be waited for. */
   onwait?: ((seq: number, session: Hypercore) => unknown) | null
   /** Called with every block that is read. */
   onseq?: (seq: number) => unknown
@@ -20,8 +23,11 @@ export interface ReadOptions {
 
 /** One key of a bee. */
 export interface Entry<K = any, V = any> {
+  /** The block that put it. */
   seq: number
+  /** As the key encoding makes it. */
   key: K
+  /** As the value encoding makes it. */
   value: V
 }
 

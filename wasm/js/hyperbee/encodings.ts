@@ -6,16 +6,23 @@ import { decodeValue, encodeValue, resolveEncoding, type CompactEncoding } from 
 
 /** Bounds of a range, before or after they are encoded. */
 export interface Bounds<T = any> {
+  /** Keys after this one. */
   gt?: T
+  /** This key, and those after it. */
   gte?: T
+  /** Keys before this one. */
   lt?: T
+  /** This key, and those before it. */
   lte?: T
 }
 
 /** Turns keys or values into bytes and back. */
 export interface BeeCodec<T = any> {
+  /** What it is called. */
   name?: string
+  /** Gives the bytes of a value. */
   encode (value: T): Uint8Array
+  /** Gives the value of bytes. */
   decode (bytes: Uint8Array): T
   /** Encodes a whole range, for keys that have prefixes of their own. */
   encodeRange? (range: Bounds<T>): Bounds<Uint8Array>

@@ -65,7 +65,9 @@ export class Lookup {
 
 /** Asks peers for hints; one of a program's own takes the place of ours. */
 export interface BeeExtension {
+  /** Asks for the blocks that a key is found by. */
   get (version: number, key: Uint8Array): void
+  /** Asks for the blocks that a walk goes on with. */
   iterator (place: RangeSnapshot): void
 }
 

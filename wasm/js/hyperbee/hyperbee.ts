@@ -21,16 +21,21 @@ import { EntryWatcher, Watcher, type WatchOptions } from './watchers.js'
 
 /** What an application says about its bee, in block 0. */
 export interface Metadata {
+  /** The key of a core that belongs to the bee, 32 bytes or text. */
   contentFeed?: Uint8Array | string | null
+  /** Anything else. */
   userData?: Uint8Array | string | null
 }
 
 /** Block 0 of a bee. */
 export interface Header {
+  /** `hyperbee`. */
   protocol: string
+  /** What the application said; null for nothing. */
   metadata: { contentFeed: Uint8Array | null, userData: Uint8Array | null } | null
 }
 
+/** How a bee is opened. */
 export interface HyperbeeOptions extends EncodingOptions {
   /** False neither asks peers for hints nor answers them. */
   extension?: boolean | BeeExtension
@@ -40,6 +45,7 @@ export interface HyperbeeOptions extends EncodingOptions {
   readonly?: boolean
   /** The version that is read. */
   checkout?: number
+  /** What keys of the bee begin with in the core; null for nothing. */
   prefix?: Uint8Array | null
   /** What ends the name of a part in its keys. */
   sep?: Uint8Array | string
@@ -51,12 +57,15 @@ export interface HyperbeeOptions extends EncodingOptions {
   alwaysDuplicate?: boolean
 }
 
+/** How a version is opened. */
 export interface CheckoutOptions extends EncodingOptions {
   /** Reads the session that the bee has, which stays open. */
   reuseSession?: boolean
 }
 
+/** How a part is opened. */
 export interface SubOptions extends EncodingOptions {
+  /** What ends the name of the part in its keys; a byte of 0 by default. */
   sep?: Uint8Array | string
 }
 
@@ -71,15 +80,25 @@ interface ViewOptions extends HyperbeeOptions {
 export class Hyperbee<K = any, V = any> extends ReadyResource {
   /** @deprecated use `core` */
   readonly feed: Hypercore
+  /** Where it is stored. */
   readonly core: Hypercore
+  /** Of keys, without another one given; null for bytes. */
   keyEncoding: BeeCodec | null
+  /** Of values, without another one given; null for bytes. */
   valueEncoding: BeeCodec | null
+  /** What asks peers for hints; null for nothing. */
   readonly extension: HyperbeeExtension | BeeExtension | null
+  /** What goes into the header when it is written. */
   readonly metadata: Metadata | null
+  /** What writers of the core wait for. */
   readonly lock: LockFunction
+  /** What ends the name of a part in its keys. */
   readonly sep: Uint8Array | string
+  /** Whether writes are refused. */
   readonly readonly: boolean
+  /** What keys begin with in the core; null for nothing. */
   readonly prefix: Uint8Array | null
+  /** Whether a value that is there is put once more. */
   readonly alwaysDuplicate: boolean
   /** @internal The version that is read; 0 for the newest, -1 for the one at opening. */
   _checkout: number
@@ -145,11 +164,17 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     return look((engine) => engine.beeDecodeHeader(block))?.protocol === 'hyperbee'
   }
 
+  /** The length of the core, at least 1: what `checkout()` takes. */
   get version (): number { return Math.max(1, this._checkout || this.core.length) }
+  /** The key of the core as text; null before it is known. */
   get id (): string | null { return this.core.id }
+  /** Of the core, 32 bytes; null before it is known. */
   get key (): Uint8Array | null { return this.core.key }
+  /** Of the core, 32 bytes; null before it is known. */
   get discoveryKey (): Uint8Array | null { return this.core.discoveryKey }
+  /** Whether entries can be put here. */
   get writable (): boolean { return this.core.writable }
+  /** False once it is closed. */
   get readable (): boolean { return this.core.readable }
 
   /** Replicates the core; see `Hypercore.replicate`. */
@@ -167,6 +192,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     return await first(this.createRangeIterator(range, { ...options, limit: 1 }))
   }
 
+  /** A walk over the entries of a range that is stepped by hand: `open()`, `next()`, `close()`. */
   createRangeIterator (range?: RangeOptions<K> | null, options: (RangeOptions<K> & EncodingOptions) | null = {}): RangeIterator<K, V> {
     const given: RangeOptions & EncodingOptions = options ? { ...options, ...range } : { ...range }
     const extension = given['extension'] === false && given.limit !== 0 ? null : this.extension
@@ -216,10 +242,12 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
     return new Batch(this, this.makeSnapshot(), null, options).getBySeq(seq)
   }
 
+  /** Puts an entry, which is stored when this resolves. Fails with `SESSION_NOT_WRITABLE` where the core cannot be written. */
   put (key: K, value?: V | null, options?: PutOptions<K, V> | null): Promise<void> {
     return new Batch(this, this.core, null, options as BatchOptions).put(key, value, options)
   }
 
+  /** Deletes an entry, if there is one. */
   del (key: K, options?: PutOptions<K, V> | null): Promise<void> {
     return new Batch(this, this.core, null, options as BatchOptions).del(key, options)
   }

@@ -10,6 +10,7 @@ import { attempt, finalEntry, FoundEntries, take, type Entry, type ReadOptions }
 import { engineBounds, type Bounds, type Encoding } from './encodings.js'
 import { ENTRIES_PER_QUESTION, HyperbeeExtension, type BeeExtension } from './extension.js'
 
+/** Which keys are read, in which order; all, from the first on, by default. */
 export interface RangeOptions<K = any> extends Bounds<K>, ReadOptions {
   /** The last key first. */
   reverse?: boolean
@@ -17,44 +18,67 @@ export interface RangeOptions<K = any> extends Bounds<K>, ReadOptions {
   limit?: number
   /** Where another walk was, to go on from there. */
   checkpoint?: number[]
+  /** Ends the stream. */
   signal?: AbortSignal
 }
 
+/** Which versions are read, by their blocks; all, from the oldest on, by default. What is below zero counts from the newest. */
 export interface HistoryOptions extends ReadOptions {
+  /** Blocks after this one. */
   gt?: number
+  /** This block, and those after it. */
   gte?: number
+  /** The same as `gte`. */
   since?: number
+  /** Blocks before this one. */
   lt?: number
+  /** This block, and those before it. */
   lte?: number
+  /** The same as `lt`. */
   end?: number
+  /** The newest first. */
   reverse?: boolean
+  /** Most entries; -1 for all. */
   limit?: number
   /** Goes on with what is yet to be written. */
   live?: boolean
+  /** Ends the stream. */
   signal?: AbortSignal
 }
 
 /** One block of the history. */
 export interface HistoryEntry<K = any, V = any> extends Entry<K, V> {
+  /** Whether the key was put or deleted. */
   type: 'put' | 'del'
 }
 
 /** A key whose entries differ. */
 export interface Difference<K = any, V = any> {
+  /** The entry here; null for none. */
   left: Entry<K, V> | null
+  /** The entry of the other version; null for none. */
   right: Entry<K, V> | null
 }
 
 /** Where a walk is, and over what. */
 export interface RangeSnapshot {
+  /** The version that is walked over. */
   version: number
+  /** As of the range, encoded. */
   gte: Uint8Array | null
+  /** As of the range, encoded. */
   gt: Uint8Array | null
+  /** As of the range, encoded. */
   lte: Uint8Array | null
+  /** As of the range, encoded. */
   lt: Uint8Array | null
+  /** Entries that are left; -1 for all. */
   limit: number
+  /** Whether the last key comes first. */
   reverse: boolean
+  /** Whether it is at its end. */
   ended: boolean
+  /** Where it is, for `checkpoint` of a range. */
   checkpoint: number[]
 }
 
@@ -72,8 +96,11 @@ const ENTRIES_AT_ONCE = 16
 
 /** A walk over a range of a batch or of one version. */
 export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>> {
+  /** What it reads. */
   readonly batch: Batch
+  /** How keys and values become bytes. */
   readonly encoding: Encoding
+  /** Whether it is open. */
   opened = false
   #options: RangeOptions
   #limit: number
@@ -94,6 +121,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     this.#extension = extension
   }
 
+  /** Has to come first. */
   async open (): Promise<void> {
     await this.batch.prepare(false)
     this.#version = this.batch.version
@@ -107,6 +135,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     this.opened = true
   }
 
+  /** Resolves to the next entry, and to null at the end. */
   async next (): Promise<Entry<K, V> | null> {
     const walk = this.#walk
     if (walk === null || (this.#limit !== -1 && this.#limit <= 0)) return null
@@ -139,6 +168,7 @@ export class RangeIterator<K = any, V = any> implements BeeIterator<Entry<K, V>>
     return entry
   }
 
+  /** Has to come last. */
   async close (): Promise<void> {
     await this.batch.closeSnapshot()
   }

@@ -8,6 +8,7 @@ import type { BeeEncoding } from './encodings.js'
 import type { Hyperbee } from './hyperbee.js'
 import type { RangeOptions } from './iterators.js'
 
+/** What a watcher gives, and when. */
 export interface WatchOptions<T = Hyperbee> extends EncodingOptions {
   /** Gives what is there already, first. */
   eager?: boolean
@@ -27,19 +28,31 @@ type WatcherEvents = {
 
 /** Snapshots before and after each change of a range, as an iterator. */
 export class Watcher<T = any> extends ReadyResource<WatcherEvents> implements AsyncIterableIterator<[T, T]> {
+  /** Of keys. */
   readonly keyEncoding: BeeEncoding | null
+  /** Of values. */
   readonly valueEncoding: BeeEncoding | null
   /** @internal */
   index: number
+  /** What is watched. */
   readonly bee: Hyperbee
+  /** Its core. */
   readonly core: Hyperbee['core']
+  /** Which keys; all without one. */
   readonly range: RangeOptions | null | undefined
+  /** Makes of a snapshot what is given. */
   map: (snapshot: Hyperbee) => T
+  /** How many changes were looked at. */
   latestDiff = 0
+  /** The bee after the change. */
   current: Hyperbee | null = null
+  /** The bee before it. */
   previous: Hyperbee | null = null
+  /** What `map` made of it. */
   currentMapped: T | null = null
+  /** What `map` made of it. */
   previousMapped: T | null = null
+  /** The stream of differences that is looked at; null for none. */
   stream: AsyncIterable<unknown> | null = null
   #lock = createLock()
   #flowing = false
@@ -66,6 +79,7 @@ export class Watcher<T = any> extends ReadyResource<WatcherEvents> implements As
     this.ready().catch(() => {})
   }
 
+  /** Itself. */
   [Symbol.asyncIterator] (): this {
     this.#flowing = true
     return this
@@ -82,11 +96,13 @@ export class Watcher<T = any> extends ReadyResource<WatcherEvents> implements As
     }
   }
 
+  /** Ends it. */
   async return (): Promise<IteratorResult<[T, T]>> {
     await this.close()
     return { done: true } as IteratorResult<[T, T]>
   }
 
+  /** Ends it. */
   destroy (): Promise<void> {
     return this.close()
   }
@@ -211,11 +227,15 @@ type EntryWatcherEvents = {
 
 /** The entry of one key, as it is now. */
 export class EntryWatcher<K = any, V = any> extends ReadyResource<EntryWatcherEvents> {
+  /** Of the key. */
   readonly keyEncoding: BeeEncoding | null
+  /** Of the value. */
   readonly valueEncoding: BeeEncoding | null
   /** @internal */
   index: number
+  /** What is watched. */
   readonly bee: Hyperbee
+  /** Of the entry. */
   readonly key: K
   /** The entry, or null when there is none. */
   node: Entry<K, V> | null = null

@@ -25,16 +25,19 @@ export interface BlobId {
   byteOffset: number
   /** Blocks. */
   blockLength: number
+  /** Bytes of the blob. */
   byteLength: number
   /** Whether these are the blocks of a map of the content. */
   blockMap?: boolean
 }
 
+/** How blobs are stored. */
 export interface HyperblobsOptions {
   /** Bytes of a block; 65536. */
   blockSize?: number
 }
 
+/** Which bytes of a blob are read; all of them by default. */
 export interface BlobReadOptions extends ByteRange {
   /** False to fail when a block is not here. */
   wait?: boolean
@@ -44,10 +47,13 @@ export interface BlobReadOptions extends ByteRange {
   prefetch?: boolean
   /** Another core to read. */
   core?: Hypercore
+  /** Bytes that the stream reads ahead; 16384 by default. */
   highWaterMark?: number
 }
 
+/** How a blob is written. */
 export interface BlobWriteOptions {
+  /** Bytes of a block; that of the blobs by default. */
   blockSize?: number
   /** Stores chunks that are there already only once. */
   dedup?: boolean
@@ -57,13 +63,17 @@ export interface BlobWriteOptions {
   blob?: BlobId | null
   /** Another core to write. */
   core?: Hypercore
+  /** Bytes that wait to be written before `write()` returns false; 16384 by default. */
   highWaterMark?: number
 }
 
 /** Collects blobs, and appends them together. */
 export class HyperblobsBatch {
+  /** Where they are appended. */
   readonly blobs: Hyperblobs
+  /** What is not appended. */
   blocks: Uint8Array[] = []
+  /** Bytes of it. */
   bytes = 0
 
   /** @internal */
@@ -71,10 +81,12 @@ export class HyperblobsBatch {
     this.blobs = blobs
   }
 
+  /** Resolves when the core is open. */
   ready (): Promise<void> {
     return this.blobs.ready()
   }
 
+  /** Adds a blob, which is stored with `flush()`. */
   async put (content: Uint8Array | string): Promise<BlobId> {
     const { core, blockSize } = this.blobs
     const blob = isBytes(content) ? content : bytesFrom(content)
@@ -102,18 +114,22 @@ export class HyperblobsBatch {
     return blocks.length === 1 ? blocks[0]! : userBytes(concat(blocks))
   }
 
+  /** Appends everything at once. */
   async flush (): Promise<void> {
     await this.blobs.core.append(this.blocks)
     this.blocks = []
     this.bytes = 0
   }
 
+  /** Does nothing: what was not flushed goes with the batch. */
   close (): void {}
 }
 
 /** Blobs in a core. */
 export class Hyperblobs {
+  /** Where the content is. */
   readonly core: Hypercore
+  /** Bytes of a block. */
   readonly blockSize: number
   /** @internal */
   readonly _lock = new Lock()
@@ -125,28 +141,36 @@ export class Hyperblobs {
     this.blockSize = options.blockSize || DEFAULT_BLOCK_SIZE
   }
 
+  /** Of the core; null before it is known. */
   get key (): Uint8Array | null { return this.core.key }
+  /** Of the core; null before it is known. */
   get discoveryKey (): Uint8Array | null { return this.core.discoveryKey }
+  /** The same as `core`. */
   get feed (): Hypercore { return this.core }
   /** Whether a blob is being written. */
   get locked (): boolean { return this._lock.locked }
 
+  /** Resolves when the core is open. */
   ready (): Promise<void> {
     return this.core.ready()
   }
 
+  /** Closes the core. */
   close (): Promise<void> {
     return this.core.close()
   }
 
+  /** Replicates the core. */
   replicate (isInitiator: boolean | object, options?: ReplicateOptions): any {
     return this.core.replicate(isInitiator, options)
   }
 
+  /** Blobs that are appended together. */
   batch (): HyperblobsBatch {
     return new HyperblobsBatch(this)
   }
 
+  /** The blobs as they are now. */
   snapshot (): Hyperblobs {
     return new Hyperblobs(this.core.snapshot())
   }
@@ -211,11 +235,13 @@ export class Hyperblobs {
     return await this.core.clear(id.blockOffset, id.blockOffset + id.blockLength, options)
   }
 
+  /** A blob as a stream of bytes. It fails with `BLOCK_NOT_AVAILABLE` where a block is not here and not to be waited for. */
   createReadStream (id: BlobId, options?: BlobReadOptions): BlobReadStream | BlockMapReadStream {
     const core = options?.core ?? this.core
     return id.blockMap ? new BlockMapReadStream(core, id, options) : new BlobReadStream(core, id, options)
   }
 
+  /** Writes a blob; its `id` is complete when the stream has closed. Others wait until then. */
   createWriteStream (options?: BlobWriteOptions): BlobWriteStream {
     return new BlobWriteStream(options?.core ?? this.core, this._lock, options)
   }

@@ -9,14 +9,21 @@ import type { BlobId, Hyperblobs } from './hyperblobs.js'
 export interface TransferStats {
   /** When the first block came, in milliseconds since 1970; 0 before. */
   startTime: number
+  /** How much of it is done, from 0 to 100. */
   percentage: number
+  /** Peers of the core. */
   peers: number
   /** Bytes a second. */
   speed: number
+  /** Blocks so far. */
   blocks: number
+  /** Bytes so far. */
   totalBytes: number
+  /** Bytes since it is watched. */
   monitoringBytes: number
+  /** Bytes of all of it. */
   targetBytes: number
+  /** Blocks of all of it. */
   targetBlocks: number
 }
 
@@ -34,6 +41,7 @@ export function count (stats: TransferStats, speed: Speedometer, bytes: number):
   stats.percentage = Math.round((stats.blocks / stats.targetBlocks) * 100 * 100) / 100
 }
 
+/** Tells how the blocks of a blob travel. */
 export class Monitor extends EventEmitter<{ update: [] }> {
   readonly blobs: Hyperblobs
   readonly id: BlobId

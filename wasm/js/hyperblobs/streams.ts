@@ -139,6 +139,7 @@ export interface BlobWriteStream { end (data?: unknown): this }
 
 /** Writes a blob. Its `id` is complete when the stream has closed. */
 export class BlobWriteStream extends Writable {
+  /** Where it is written. */
   readonly core: Hypercore
   readonly #writer: BlobWriter
   #opening: Promise<void> | null = null
@@ -149,6 +150,7 @@ export class BlobWriteStream extends Writable {
     this.#writer = new BlobWriter(core, lock, options)
   }
 
+  /** Where the blob is; complete when the stream has closed. */
   get id (): BlobId {
     return this.#writer.id
   }

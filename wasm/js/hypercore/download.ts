@@ -4,11 +4,17 @@ import type { Hypercore } from './hypercore.js'
 import { toBound, type DownloadRange } from './options.js'
 import { trackWish, type ActiveRequest } from './requests.js'
 
+/** A range of blocks that is being fetched. */
 export class Download {
+  /** The session that asked for it. */
   readonly session: Hypercore
+  /** What was asked for; null for all. */
   readonly range: DownloadRange | null
+  /** What is under way; null before it was asked for. */
   request: ActiveRequest<boolean> | null = null
+  /** Whether it was asked for. */
   opened = false
+  /** Resolves when it was asked for. */
   readonly opening: Promise<void>
 
   /** @internal */

@@ -28,7 +28,9 @@ import type { CommitOptions } from './state.js'
 
 /** A secure, append-only log. Usable at once; it opens by itself. */
 export class Hypercore extends BlockSession {
+  /** Bytes of a block, at most: larger ones are refused (`BAD_ARGUMENT`). */
   static readonly MAX_SUGGESTED_BLOCK_SIZE = MAX_SUGGESTED_BLOCK_SIZE
+  /** What encrypts blocks where the options give a key. */
   static readonly DefaultEncryption = DefaultEncryption
   /** Wants peers to report 4096 blocks at a time, and any block of a range; hypercore 10 cannot. */
   static readonly SMALL_WANTS = SMALL_WANTS
@@ -53,11 +55,13 @@ export class Hypercore extends BlockSession {
     return parsed
   }
 
+  /** What peers look for, 32 bytes: a hash of the key. Needs the engine, see `ready()`. */
   static discoveryKey (key: Uint8Array): Uint8Array {
     if (!isBytes(key) || key.byteLength !== 32) throw new Error('Must pass a 32 byte buffer')
     return discoveryKey(key)
   }
 
+  /** The key that blocks are encrypted with, 32 bytes. */
   static blockEncryptionKey (key: Uint8Array, encryptionKey: Uint8Array): Uint8Array {
     return DefaultEncryption.blockEncryptionKey(key, encryptionKey)
   }
@@ -77,18 +81,22 @@ export class Hypercore extends BlockSession {
     return new BareCore(storage, { autoClose: false, ...options })
   }
 
+  /** The storage that a string, an object or a function stands for. */
   static defaultStorage (storage: StorageInput, options?: StorageOptions): Storage {
     return parseStorage(storage, options)
   }
 
+  /** Cancels everything that was asked for with a list `activeRequests`, which fails with the error, or `REQUEST_CANCELLED`. */
   static clearRequests (list: ActiveRequests, error: Error | null = null): void {
     clearRequests(list, error)
   }
 
+  /** The same, and nothing more can be asked for with the list. */
   static destroyRequests (list: ActiveRequests, error: Error | null = null): void {
     destroyRequests(list, error)
   }
 
+  /** The hash of the tree over so many blocks, 32 bytes; over all of them by default. */
   static async treeHashFromStorage ({ state }: Hypercore, length = state!.length): Promise<Uint8Array> {
     return treeHash(length === state!.length ? state!.roots : await rootsAt(state!.storage, length))
   }
@@ -172,15 +180,18 @@ export class Hypercore extends BlockSession {
     this.core!.replicator.setLatestBlock(!!enabled)
   }
 
+  /** Signs with this pair from here on. */
   setKeyPair (keyPair: KeyPairInput | null): void {
     this.keyPair = keyPair
   }
 
+  /** Reads and writes with another encryption key from here on, 32 bytes, or with none. `block` says that it is that of the blocks. */
   async setEncryptionKey (key: Uint8Array | null, { block = false } = {}): Promise<void> {
     if (!this.opened) await this.opening
     await this.setEncryption(createEncryption(key && { key, block }, this.core!))
   }
 
+  /** Reads and writes with another encryption from here on, or with none. */
   async setEncryption (encryption: EncryptionProvider | null): Promise<void> {
     if (!this.opened) await this.opening
     if (encryption !== null && !isEncryptionProvider(encryption)) {
@@ -189,22 +200,26 @@ export class Hypercore extends BlockSession {
     this.encryption = encryption
   }
 
+  /** Stores something beside the log, which is not replicated; null deletes it. A name has up to 32 KiB (`STORAGE_KEY_TOO_LONG`). */
   async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
     if (!this.opened) await this.opening
     if (this._snapshot) throw HypercoreError.SESSION_NOT_WRITABLE('cannot set user data of a snapshot', this.discoveryKey)
     await this.state!.setUserData(key, value)
   }
 
+  /** What is stored beside the log under a name; null for nothing. */
   async getUserData (key: string): Promise<Uint8Array | null> {
     if (!this.opened) await this.opening
     return await this.state!.getUserData(key)
   }
 
+  /** The manifest, or its bytes with `raw`; null before it is known. */
   getManifest ({ raw = false } = {}): Manifest | Uint8Array | null {
     const { manifest } = this
     return manifest === null ? null : raw ? encodeManifest(manifest) : manifest
   }
 
+  /** What the core tells about itself at this moment. */
   async info (options?: { storage?: boolean }): Promise<Info> {
     if (!this.opened) await this.opening
     return await Info.from(this, options)
@@ -229,6 +244,7 @@ export class Hypercore extends BlockSession {
     return await verifyFullyRemote(this.core!, proof)
   }
 
+  /** How many nodes of the tree a block has to come with. */
   async missingNodes (index: number): Promise<number> {
     if (!this.opened) await this.opening
     // Nothing is known of what is beyond every log.
@@ -259,11 +275,13 @@ export class Hypercore extends BlockSession {
     this._marking = true
   }
 
+  /** Notes a block, or those of a range: `sweep()` keeps them. */
   async markBlock (start: number, end = start + 1): Promise<void> {
     if (!this.opened) await this.opening
     await this.core!.request((core, engine) => engine.coreMark(core, start, end)).promise
   }
 
+  /** Forgets what was noted. */
   async clearMarkings (): Promise<void> {
     if (!this.opened) await this.opening
     await this.core!.request((core, engine) => engine.coreClearMarks(core)).promise

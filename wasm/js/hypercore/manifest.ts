@@ -8,32 +8,51 @@ import { hypercoreNamespace } from '../support/crypto.js'
 
 /** One of those who sign a core. */
 export interface Signer {
+  /** The kind of signature. */
   signature: 'ed25519'
+  /** What is signed besides the log, 32 bytes. */
   namespace: Uint8Array
+  /** 32 bytes. */
   publicKey: Uint8Array
 }
 
 /** What a core's key commits to. */
 export interface Manifest {
+  /** Of the format. */
   version: number
+  /** What everything is hashed with. */
   hash: 'blake2b'
+  /** Whether signers may sign different lengths. */
   allowPatch: boolean
+  /** How many have to sign. */
   quorum: number
+  /** Who signs. */
   signers: Signer[]
+  /** Blocks that the key fixes; null for none. */
   prologue: { hash: Uint8Array, length: number } | null
+  /** Keys of cores that belong to this one; null for none. */
   linked: Uint8Array[] | null
+  /** Anything else that the key commits to; null for nothing. */
   userData: Uint8Array | null
 }
 
 /** What a program gives for a manifest: the rest has defaults. */
 export interface ManifestInput {
+  /** 1 by default; 2 where there is `linked` or `userData`. */
   version?: number | undefined
+  /** `blake2b`, and nothing else. */
   hash?: string
+  /** Whether signers may sign different lengths; false by default. */
   allowPatch?: boolean
+  /** How many have to sign; more than half of the signers by default. */
   quorum?: number
+  /** Who signs. */
   signers?: Array<{ signature?: string, namespace?: Uint8Array | undefined, publicKey: Uint8Array }>
+  /** Blocks that the key fixes: how many, and the hash of their tree, 32 bytes. */
   prologue?: { hash: Uint8Array, length: number } | null
+  /** Keys of cores that belong to this one, 32 bytes each. */
   linked?: Uint8Array[] | null
+  /** Anything else that the key commits to. */
   userData?: Uint8Array | null
 }
 

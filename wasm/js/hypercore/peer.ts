@@ -14,7 +14,9 @@ import { replicate } from './lib/caps.js'
 
 /** How many messages of one kind went and came. */
 export interface MessageCount {
+  /** Sent. */
   tx: number
+  /** Received. */
   rx: number
 }
 
@@ -112,15 +114,19 @@ export function statsOf (
 
 /** One end of a core's replication. It stays readable after the peer has gone. */
 export class Peer {
+  /** What is replicated. */
   readonly core: Core
   /** @internal */
   readonly mux: Mux | null
+  /** What it is replicated on. */
   readonly stream: Connection | SecretStreamLike | null
+  /** Those that both ends have, by name. */
   readonly extensions = new Map<string, Extension>()
   /** The channel that the core is replicated on. */
   readonly channel = new ReplicationChannel(this)
   /** @internal */
   readonly failures = { data: 0, requests: 0 }
+  /** Whether the peer is gone. */
   removed = false
   /** @internal */
   readonly id: PeerHandle
@@ -147,27 +153,42 @@ export class Peer {
     return this.mux?.foreign ?? this.mux
   }
 
+  /** Who it is, 32 bytes. */
   get remotePublicKey (): Uint8Array {
     const key = this.stream?.remotePublicKey ?? this.#status().remotePublicKey
     return userBytes(key ?? new Uint8Array(32))
   }
 
+  /** The fork of its log. */
   get remoteFork (): number { return this.#status().remoteFork ?? 0 }
+  /** Blocks of its log. */
   get remoteLength (): number { return this.#status().remoteLength ?? 0 }
+  /** Blocks that it has all of, from the first on. */
   get remoteContiguousLength (): number { return this.#status().remoteContiguousLength ?? 0 }
+  /** Whether it gives blocks. */
   get remoteUploading (): boolean { return this.#status().remoteUploading ?? true }
+  /** Whether it wants blocks. */
   get remoteDownloading (): boolean { return this.#status().remoteDownloading ?? true }
+  /** Whether its log can be proven to continue the one here. */
   get remoteCanUpgrade (): boolean { return this.#status().remoteCanUpgrade ?? false }
+  /** Whether it has the manifest. */
   get remoteHasManifest (): boolean { return this.#status().remoteHasManifest ?? false }
+  /** Whether it takes blocks that it did not ask for. */
   get remoteAllowPush (): boolean { return this.#status().remoteAllowPush ?? false }
   /** A peer is one that answered. */
   get remoteOpened (): boolean { return true }
+  /** Whether it has said what it has. */
   get remoteSynced (): boolean { return this.#status().remoteSynced ?? false }
+  /** Whether the log here can be proven to continue its log. */
   get canUpgrade (): boolean { return this.#status().canUpgrade ?? false }
+  /** Blocks that it is being asked for. */
   get inflight (): number { return this.#status().inflight ?? 0 }
+  /** Whether it is asked for nothing, as after it sent what is not true. */
   get paused (): boolean { return this.#status().paused ?? false }
+  /** The length of this log that it has heard of. */
   get lengthAcked (): number { return this.#status().lengthAcked ?? 0 }
 
+  /** Fewest and most blocks that it is asked for at a time. */
   get inflightRange (): [number, number] {
     return this.core.replicator.inflightRange
   }
@@ -178,6 +199,7 @@ export class Peer {
     return this.#handshake
   }
 
+  /** The replication of the core with all peers. */
   get replicator (): Core['replicator'] {
     return this.core.replicator
   }

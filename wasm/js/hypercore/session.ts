@@ -23,24 +23,41 @@ import { clearRequests, type ActiveRequests } from './requests.js'
 import type { Shown, SnapshotState } from './snapshot-state.js'
 import type { State } from './state.js'
 
+/** What a session of a core tells. */
 export type HypercoreEvents = {
+  /** It is open. */
   ready: []
+  /** It is closed. */
   close: []
+  /** The log is longer, by what was written here or by what a peer has. */
   append: []
+  /** The log was cut to `ancestors` blocks, and is of this fork. */
   truncate: [ancestors: number, fork: number]
+  /** The manifest is known, or is another one. */
   manifest: []
+  /** A peer replicates the core. */
   'peer-add': [peer: Peer]
+  /** A peer does so no longer. */
   'peer-remove': [peer: Peer]
+  /** A block came; of how many bytes, and from whom: null where another tab has the peer. `elapsed` is in milliseconds. */
   download: [index: number, byteLength: number, peer: Peer | null, request: { elapsed: number }]
+  /** A block was sent to a peer; of how many bytes. */
   upload: [index: number, byteLength: number, peer: Peer | null]
+  /** How many blocks from the first on some peer has all of. */
   'remote-contiguous-length': [length: number]
+  /** What a peer sent is not true: `request` says of which block. That peer is asked for nothing more. */
   'verification-error': [error: Error, request: unknown, response: unknown, peer: Peer | null]
+  /** A peer asked for what cannot be answered. */
   'invalid-request': [error: Error, request: unknown, peer: Peer | null]
+  /** Two histories of one fork are signed: the proof of the other one. The core takes nothing more, and closes. */
   conflict: [length: number, fork: number, proof: Proof]
+  /** The session reads and writes another core from now on, of this key. */
   migrate: [key: Uint8Array]
   /** Roots of the tree were lost, and are taken from a peer. */
   repairing: [proof: Proof]
+  /** They are here again. */
   repaired: [proof: Proof]
+  /** They could not be taken. */
   'repair-failed': []
   /** Nothing more can be stored; what is there can be read. */
   'storage-full': [error: Error]
@@ -51,32 +68,49 @@ export interface Session extends AsyncDisposable {}
 
 /** What all sessions have: their place in a core, and their opening and closing. */
 export abstract class Session extends EventEmitter<HypercoreEvents> {
+  /** What all sessions of it share; null before it is open. */
   core: Core | null = null
   /** The log, branch or atomic view that this session reads and writes. */
   state: State | null = null
+  /** What blocks are encrypted with; null for nothing. */
   encryption: EncryptionProvider | null = null
+  /** Those of `registerExtension()`, by name. */
   readonly extensions = new Map<string, Extension>()
+  /** What blocks are made from and into; null for bytes. */
   valueEncoding: CompactEncoding | null = null
   encodeBatch: ((blocks: any[]) => Uint8Array[]) | null = null
+  /** What was asked for and is under way. */
   readonly activeRequests: ActiveRequests = []
   /** The sessions that came from the same one. */
   sessions: Hypercore[] = []
+  /** Who signs; null for nobody. */
   keyPair: KeyPairInput | null
+  /** False once it is closed. */
   readable = true
+  /** Whether blocks can be appended. */
   writable = false
+  /** Whether other exclusive sessions wait for it. */
   exclusive = false
+  /** Whether it is open. */
   opened = false
+  /** Whether it is closed. */
   closed = false
+  /** Whether it does not keep the core open. */
   readonly weak: boolean
+  /** Whether it keeps to the length that there was. */
   readonly snapshotted: boolean
   onseq: NonNullable<HypercoreOptions['onseq']> | null
   onwait: NonNullable<HypercoreOptions['onwait']> | null
   ongc: NonNullable<HypercoreOptions['ongc']> | null
+  /** Whether reads wait for peers. */
   wait: boolean
+  /** Milliseconds that they wait; 0 for as long as it takes. */
   timeout: number
   /** How often a get had to wait for peers. */
   waits = 0
+  /** Under way while it closes; null before. */
   closing: Promise<void> | null = null
+  /** Resolves when it is open, as `ready()`. */
   readonly opening: Promise<void>
 
   /** @internal */

@@ -6,7 +6,9 @@ import { ReadyResource } from '../support/ready-resource.js'
 import type { Hyperdrive } from './hyperdrive.js'
 import type { DriveEntry, ListOptions } from './options.js'
 
+/** What is fetched. */
 export interface DownloadOptions extends ListOptions {
+  /** What is being fetched already and belongs to it. */
   downloads?: CoreDownload[]
   /** @internal Content to fetch once it is known which blocks have it. */
   mapped?: BlobId[]
@@ -14,9 +16,12 @@ export interface DownloadOptions extends ListOptions {
 
 /** A folder, a file or ranges that are fetched. */
 export class Download extends ReadyResource<{}> {
+  /** Whose files are fetched. */
   readonly drive: Hyperdrive
+  /** The folder or file; null for ranges. */
   readonly folder: string | null
   readonly options: DownloadOptions
+  /** What it is made of. */
   readonly downloads: CoreDownload[]
   /** Whether it was given up; unset before. */
   destroyed: true | undefined

@@ -25,19 +25,28 @@ import { FileReadStream, FileWriteStream } from './streams.js'
 /** Most links that are followed from one to the next. */
 const MAX_LINKS = 16
 
+/** What a drive tells, besides `ready` and `close`. */
 export type HyperdriveEvents = {
+  /** The core of the content is there. */
   blobs: [blobs: Hyperblobs]
+  /** The key of the content's core is known, 32 bytes. */
   'content-key': [key: Uint8Array]
 }
 
 /** A file system in two cores, which one key names. */
 export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
+  /** The session of the store that the drive closes with it. */
   readonly corestore: DriveStore
+  /** The bee of the entries. */
   readonly db: Hyperbee
+  /** The core of the entries: its key is the drive's. */
   readonly core: Hypercore
+  /** The content; null before it was looked for, see `getBlobs()`. */
   blobs: Hyperblobs | null = null
   readonly supportsMetadata = true
+  /** What both cores are encrypted with, 32 bytes; null for nothing. */
   readonly encryptionKey: Uint8Array | null
+  /** Those that `monitor()` made and that are open. */
   readonly monitors = new Set<Monitor>()
 
   /** @internal */
@@ -88,6 +97,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return content && Hypercore.key(content)
   }
 
+  /** The manifest of the core of the content, by that of the entries' core; null before manifests of version 1. */
   static getContentManifest (manifest: ManifestInput, key?: Uint8Array | null): ContentManifest | null {
     return contentManifest(manifest, key)
   }
@@ -97,14 +107,22 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return filePath(name)
   }
 
+  /** The key as text; null before it is known. */
   get id (): string | null { return this.core.id }
+  /** 32 bytes; null before it is known. */
   get key (): Uint8Array | null { return this.core.key }
+  /** What peers look for, 32 bytes; null before it is known. */
   get discoveryKey (): Uint8Array | null { return this.core.discoveryKey }
+  /** The key of the content's core; undefined before that is there. */
   get contentKey (): Uint8Array | null | undefined { return this.blobs?.core.key }
+  /** The length of the entries' core, at least 1: what `checkout()` takes. */
   get version (): number { return this.db.version }
+  /** Whether files can be put here. */
   get writable (): boolean { return this.core.writable }
+  /** False once it is closed. */
   get readable (): boolean { return this.core.readable }
 
+  /** All entries, in the order of their paths. */
   [Symbol.asyncIterator] (): AsyncIterator<DriveEntry> {
     return this.entries()[Symbol.asyncIterator]()
   }
@@ -114,6 +132,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return this.corestore.findingPeers()
   }
 
+  /** Replicates both cores, as `Corestore.replicate()`. */
   replicate (isInitiator: boolean | object, options?: object): any {
     return this.corestore.replicate(isInitiator, options)
   }
@@ -227,6 +246,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     throw new Error('Recursive symlink')
   }
 
+  /** Resolves to whether there is a file or link of this path. */
   async exists (name: string): Promise<boolean> {
     return await this.entry(name) !== null
   }
@@ -367,6 +387,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return isFolder
   }
 
+  /** A file's content as a stream. It fails where there is no such file, or where a link leads nowhere. */
   createReadStream (name: string | DriveEntry, options?: ReadOptions): FileReadStream {
     return new FileReadStream(this, name, options)
   }
@@ -384,6 +405,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return monitor
   }
 
+  /** Closes all monitors. */
   async closeMonitors (): Promise<void> {
     await Promise.allSettled([...this.monitors].map((monitor) => monitor.close()))
   }

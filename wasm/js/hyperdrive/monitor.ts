@@ -8,12 +8,15 @@ import { speedometer, type Speedometer } from '../support/speedometer.js'
 import type { Hyperdrive } from './hyperdrive.js'
 import type { DriveEntry } from './options.js'
 
+/** What is watched. */
 export interface MonitorOptions {
   /** The file; the whole drive by default. */
   name?: string | null
+  /** The file's entry, where it is known already. */
   entry?: DriveEntry | null
 }
 
+/** Tells how the blocks of a file, or of a whole drive, travel. */
 export class Monitor extends ReadyResource<{ update: [] }> {
   readonly drive: Hyperdrive
   blobs: Hyperblobs | null = null

@@ -19,6 +19,7 @@ const MAX_MOUNTS = 16
 /** Most drives that a reader has open. */
 const MAX_OPEN = 256
 
+/** Which state of a drive is mounted. */
 export interface MountOptions {
   /** The version to show; the newest one by default. */
   version?: number | null
@@ -26,13 +27,17 @@ export interface MountOptions {
 
 /** What an entry mounts. */
 export interface Mount {
+  /** Of the drive, 32 bytes. */
   key: Uint8Array
+  /** The version to show; null for the newest. */
   version: number | null
 }
 
 /** Where a path leads: a drive, and a path there. */
 export interface Place {
+  /** The drive that the path is in. */
   drive: Hyperdrive
+  /** In that drive. */
   path: string
 }
 
@@ -61,6 +66,7 @@ function mountOf (entry: DriveEntry | null): Mount | null {
 
 /** Reads a drive and those that are mounted in it as one. */
 export class MountReader {
+  /** The drive that the mounts are in. */
   readonly drive: Hyperdrive
   readonly #opened = new Map<string, Hyperdrive>()
   #closed = false
@@ -94,10 +100,12 @@ export class MountReader {
     return path === '/' ? null : await drive.entry(path, options)
   }
 
+  /** Resolves to whether there is a file or link of this path. */
   async exists (name: string): Promise<boolean> {
     return await this.entry(name) !== null
   }
 
+  /** A file's content; null for none. */
   async get (name: string, options?: EntryOptions & ReadOptions): Promise<Uint8Array | null> {
     const { drive, path } = await this.resolve(name, options)
     return path === '/' ? null : await drive.get(path, options)

@@ -9,13 +9,19 @@ import type { Hyperdrive } from './hyperdrive.js'
 
 /** What a drive needs of a Corestore. It closes the one it was given. */
 export interface DriveStore {
+  /** A core, by its name or key. */
   get (options: GetCoreOptions): Hypercore
+  /** A session of the store, which the drive closes. */
   session (): DriveStore
+  /** Replicates everything in it. */
   replicate (isInitiator: any, options?: any): any
+  /** Has cores wait for a first peer, until what it returns is called. */
   findingPeers (): () => void
+  /** Closes the session. */
   close (): Promise<unknown>
 }
 
+/** How a drive is opened. */
 export interface HyperdriveOptions {
   /** Encrypts both cores. */
   encryptionKey?: Uint8Array | null
@@ -39,6 +45,7 @@ export interface HyperdriveOptions {
 
 /** What a drive keeps of a file. */
 export interface DriveValue {
+  /** Whether the file is a program. */
   executable: boolean
   /** Where a link leads. */
   linkname: string | null
@@ -52,16 +59,21 @@ export interface DriveValue {
 export interface DriveEntry {
   /** The version that put it. */
   seq: number
+  /** The path, which begins with `/`. */
   key: string
+  /** What there is of the file. */
   value: DriveValue
 }
 
 /** How a file differs from another version: null where there is none. */
 export interface DriveDifference {
+  /** As it is here. */
   left: DriveEntry | null
+  /** As it was there. */
   right: DriveEntry | null
 }
 
+/** Whether and how long to wait for peers. */
 export interface WaitOptions {
   /** False to fail, or to return null, when a block is not here. */
   wait?: boolean
@@ -69,11 +81,13 @@ export interface WaitOptions {
   timeout?: number
 }
 
+/** How an entry is looked up. */
 export interface EntryOptions extends WaitOptions {
   /** Goes on to where links lead, through up to 16 of them. */
   follow?: boolean
 }
 
+/** Which bytes of a file are read; all of them by default. */
 export interface ReadOptions extends WaitOptions {
   /** First byte. */
   start?: number
@@ -81,30 +95,30 @@ export interface ReadOptions extends WaitOptions {
   end?: number
   /** Bytes; counts before `end`. */
   length?: number
+  /** Bytes that the stream reads ahead; 16384 by default. */
   highWaterMark?: number
 }
 
+/** What is kept with a file. */
 export interface FileOptions {
+  /** Whether it is a program; false by default. */
   executable?: boolean
+  /** JSON of the writer's own; null by default. */
   metadata?: any
 }
 
+/** How a file is written. */
 export interface WriteOptions extends FileOptions {
   /** Stores chunks that the file has already only once. */
   dedup?: boolean
 }
 
+/** Which entries are listed. */
 export interface ListOptions extends WaitOptions {
   /** False for the first file of each child only. */
   recursive?: boolean
   /** Paths that are left out, with all below them, or a function that says so. */
   ignore?: Ignore
-}
-
-/** A difference between two versions: as it is here, and as it was there. */
-export interface DriveDifference {
-  left: DriveEntry | null
-  right: DriveEntry | null
 }
 
 /** Blocks of the entries' core or of the blobs' core, as `core.download` takes them. */

@@ -14,10 +14,11 @@ const JITTER = 2 * 60_000
 /** When to look again after the first announcement, in milliseconds: others who joined at the same time have announced themselves by then. */
 const SOON = 3000
 
+/** What a topic is joined for. */
 export interface JoinOptions {
-  /** Lets others find us. */
+  /** Lets others find us; true by default. */
   server?: boolean
-  /** Finds others. */
+  /** Finds others; true by default. */
   client?: boolean
   /** Most peers to take from each search. */
   limit?: number
@@ -253,9 +254,13 @@ export class Discovery {
 
 /** One joining of a topic. */
 export class PeerDiscovery {
+  /** What all who joined the topic share. */
   readonly discovery: Discovery
+  /** Whether it looks for others. */
   isClient = false
+  /** Whether others find us. */
   isServer = false
+  /** Whether it is over. */
   destroyed = false
 
   /** @internal */
@@ -263,10 +268,12 @@ export class PeerDiscovery {
     this.discovery = discovery
   }
 
+  /** The swarm that it is of. */
   get swarm (): Hyperswarm {
     return this.discovery.swarm
   }
 
+  /** 32 bytes. */
   get topic (): Uint8Array {
     return this.discovery.topic
   }
@@ -286,6 +293,7 @@ export class PeerDiscovery {
     return await this.discovery.flushed()
   }
 
+  /** Leaves the topic, as far as nobody else has joined it. */
   async destroy (): Promise<void> {
     if (this.destroyed) return
     this.destroyed = true

@@ -14,10 +14,13 @@ import { ownBytes, PeerInfo } from './peer-info.js'
 import { PeerQueue } from './peer-queue.js'
 import { Retry } from './retry.js'
 
+/** What a swarm tells. */
 export type HyperswarmEvents = {
+  /** A connection with a peer, encrypted and ready to replicate on. */
   connection: [connection: Connection, peer: PeerInfo]
   /** Something changed: connections, attempts. */
   update: []
+  /** A peer was refused by `firewall`, and is not connected to any more. */
   ban: [peer: PeerInfo, error: Error]
 }
 
@@ -27,8 +30,11 @@ const FORCED_CLOSE_MS = 1000
 /** Says through which peer a connection may go. */
 export type RelayThrough = (force: boolean, swarm: Hyperswarm) => Uint8Array | null
 
+/** How a swarm finds and keeps its peers. */
 export interface HyperswarmOptions {
+  /** Who we are to peers; by default the keys of `seed`. */
   keyPair?: ServerKeys
+  /** What those keys are made from, 32 bytes; fresh keys by default. */
   seed?: Uint8Array | null
   /** A node of the DHT to use: ours, or one of upstream's. Made from `relay` otherwise. */
   dht?: DHT | SwarmNode
@@ -38,17 +44,21 @@ export interface HyperswarmOptions {
   relayToken?: string
   /** As of {@link DHT}. */
   webrtc?: DHTOptions['webrtc']
+  /** Most connections; 64 by default. */
   maxPeers?: number
+  /** Most connections that are made from here; no limit by default. */
   maxClientConnections?: number
   /** Kept, and as upstream's not looked at. */
   maxServerConnections?: number
-  /** Most connections that are being made at a time. */
+  /** Most connections that are being made at a time; 3 by default. */
   maxParallel?: number
   /** Whether to refuse somebody. */
   firewall?: (remotePublicKey: Uint8Array, payload: unknown) => boolean
   /** For a node of upstream's: a peer through which connections go that cannot be made directly. */
   relayThrough?: Uint8Array | RelayThrough | null
+  /** Milliseconds until a peer is tried again: first, then longer, and for peers of `joinPeer()`; 1000, 5000, 15,000 and 600,000 by default. */
   backoffs?: number[]
+  /** Milliseconds, at most, that chance adds to them; 500 by default. */
   jitter?: number
   [other: string]: unknown
 }
@@ -71,21 +81,34 @@ const MAX_EXPLICIT_ATTEMPTS = 5
 export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
   /** Who we are; in a browser null until the engine is loaded, unless it was given. */
   keyPair: ServerKeys | null
+  /** The node that it uses. */
   readonly dht: DHT
+  /** What peers connect to. */
   readonly server: SwarmServer
+  /** Whether it is destroyed. */
   destroyed = false
+  /** Whether it is suspended. */
   suspended = false
+  /** Most connections. */
   maxPeers: number
+  /** Most connections that are made from here. */
   maxClientConnections: number
   maxServerConnections: number
+  /** Most connections that are being made at a time. */
   maxParallel: number
+  /** Says through which peer a connection may go, with a node of upstream's. */
   readonly relayThrough: RelayThrough | null
   /** Connections that are being made. */
   connecting = 0
+  /** The open ones. */
   readonly connections = new Set<Connection>()
+  /** Everybody who was found, by the hexadecimal key. */
   readonly peers = new Map<string, PeerInfo>()
+  /** Those of `joinPeer()`. */
   readonly explicitPeers = new Set<PeerInfo>()
+  /** Resolves when peers can connect; null before somebody joins as a server. */
   listening: Promise<unknown> | null = null
+  /** Counts of connections, attempts, bans and events `update`. */
   readonly stats = {
     updates: 0,
     connects: { client: { opened: 0, closed: 0, attempted: 0 }, server: { opened: 0, closed: 0 } },
@@ -182,6 +205,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     if (peer.updatePriority()) this.#enqueue(peer)
   }
 
+  /** Takes back a `joinPeer()`. A connection stays. */
   leavePeer (publicKey: Uint8Array): void {
     const peer = this.peers.get(toHex(publicKey))
     if (!peer) return
@@ -218,6 +242,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     return this._discovery.get(topicId(topic)) ?? null
   }
 
+  /** The topics that are joined. */
   topics (): IterableIterator<Discovery> {
     return this._discovery.values()
   }
@@ -229,6 +254,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     return await cleared
   }
 
+  /** Leaves everything and closes all connections; with `force`, without waiting for announcements to be taken back longer than a second. */
   async destroy ({ force }: { force?: boolean } = {}): Promise<void> {
     if (this.destroyed && !force) return
     this.destroyed = true
@@ -239,6 +265,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     await this.node.destroy({ force })
   }
 
+  /** Closes all connections and stops to look, until `resume()`. */
   async suspend ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (this.suspended) return
     const stopping = [this.server.suspend?.({ log })]
@@ -259,6 +286,7 @@ export class Hyperswarm extends EventEmitter<HyperswarmEvents> {
     this._queue.clear()
   }
 
+  /** Goes on after `suspend()`. */
   async resume ({ log = () => {} }: { log?: Log } = {}): Promise<void> {
     if (!this.suspended) return
     log('Resuming the dht')

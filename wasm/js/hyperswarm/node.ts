@@ -26,6 +26,7 @@ export interface SwarmServer {
   resume? (): Promise<void>
 }
 
+/** What a swarm needs of a node of the DHT. */
 export interface SwarmNode {
   /** Whether it knows by itself where it announced. */
   readonly keepsNodes?: boolean

@@ -15,6 +15,7 @@ const NORMAL_PRIORITY = 2
 /** By the number of attempts: a peer that just dropped is worth a fast retry, one that fails again is not. */
 const PRIORITIES = [NORMAL_PRIORITY, 4, 3, 1]
 
+/** What a swarm knows of somebody. */
 export class PeerInfo extends EventEmitter<{ topic: [topic: Uint8Array] }> {
   readonly publicKey: Uint8Array
   /** Nodes that know the way to it, if any were named. */

@@ -53,6 +53,7 @@ export class HypertabInspector extends Base {
     this.refresh()
   }
 
+  /** Begins to look. */
   connectedCallback (): void {
     if (this.#parts === null) {
       const parts = this.#parts = { storage: new StoragePart(), network: new NetworkPart(), cores: new CoresPart() }
@@ -71,11 +72,13 @@ export class HypertabInspector extends Base {
     this.#run()
   }
 
+  /** Looks no longer. */
   disconnectedCallback (): void {
     document.removeEventListener('visibilitychange', this.#onvisible)
     clearInterval(this.#timer)
   }
 
+  /** Takes another `interval`. */
   attributeChangedCallback (): void {
     if (this.isConnected) this.#run()
   }

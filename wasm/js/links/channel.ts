@@ -6,25 +6,37 @@ import { raw } from '../support/encoding.js'
 
 /** One kind of message of a protocol. */
 export interface MessageOptions<T = any> {
+  /** How messages become bytes; bytes as they are by default. */
   encoding?: CompactEncoding<T>
+  /** False sends each message of one turn on its own; true by default. */
   autoBatch?: boolean
+  /** Called with each message of the other end. */
   onmessage? (message: T, channel: Channel): unknown
 }
 
 /** A protocol that both ends speak. */
 export interface ChannelOptions {
+  /** The name that both ends give. */
   protocol: string
+  /** Other names of it that the other end may use. */
   aliases?: string[]
   /** Tells channels of one protocol apart. */
   id?: Uint8Array | null
+  /** False allows several channels of one protocol and id; true by default. */
   unique?: boolean
+  /** Anything of the program's own. */
   userData?: unknown
   /** How the value is encoded that each end gives to `open`. */
   handshake?: CompactEncoding | null
+  /** The kinds of messages, in the same order at both ends; null leaves a place. */
   messages?: Array<MessageOptions | null>
+  /** Called when the other end has opened it, too, with what that gave to `open()`. */
   onopen? (handshake: any, channel: Channel): unknown
+  /** Called when it is over; `isRemote` says whether the other end began with that. */
   onclose? (isRemote: boolean, channel: Channel): unknown
+  /** Called last, when nothing more of it is under way. */
   ondestroy? (channel: Channel): unknown
+  /** Called when there is room again, after `send()` returned false. */
   ondrain? (channel: Channel): unknown
 }
 
@@ -42,24 +54,36 @@ export interface ChannelCarrier {
 
 /** A message that can be sent. */
 export interface Message<T = any> {
+  /** Its place among the messages of the channel. */
   readonly type: number
+  /** How it becomes bytes. */
   readonly encoding: CompactEncoding<T>
   autoBatch: boolean
+  /** Called with each message of the other end. */
   onmessage (message: T, channel: Channel): unknown
   /** Returns false when the stream is full. */
   send (message: T, channel?: Channel): boolean
 }
 
+/** A channel of a program's own on a stream, which both ends open. */
 export class Channel {
+  /** Anything of the program's own. */
   userData: unknown
+  /** Its name. */
   readonly protocol: string
+  /** Other names of it. */
   readonly aliases: string[]
+  /** Tells channels of one protocol apart; null for none. */
   readonly id: Uint8Array | null
   /** What the other end gave to its `open`. */
   handshake: unknown = null
+  /** Its kinds of messages. */
   readonly messages: Message[] = []
+  /** Whether the other end has opened it, too. */
   opened = false
+  /** Whether it is over. */
   closed = false
+  /** Whether nothing more of it is under way. */
   destroyed = false
   onopen: NonNullable<ChannelOptions['onopen']>
   onclose: NonNullable<ChannelOptions['onclose']>
@@ -89,6 +113,7 @@ export class Channel {
     for (const message of options.messages ?? []) this.addMessage(message)
   }
 
+  /** Whether there is room to send. */
   get drained (): boolean {
     return this.#carrier.drained
   }
@@ -103,6 +128,7 @@ export class Channel {
     this.#carrier.openChannel(this, this.#encoding ? encode(this.#encoding, handshake) : null)
   }
 
+  /** Ends it, at both ends. */
   close (): void {
     if (this.closed) return
     this.#carrier.closeChannel(this)
@@ -127,10 +153,12 @@ export class Channel {
     return message
   }
 
+  /** Gathers what is sent until `uncork()`. */
   cork (): void {
     this.#carrier.cork()
   }
 
+  /** Sends what was gathered. */
   uncork (): void {
     this.#carrier.uncork()
   }

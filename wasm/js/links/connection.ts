@@ -14,11 +14,15 @@ import { Mux } from './mux.js'
 import { CarriedTransport } from './transport.js'
 import { joinTransport, type Transport } from './raw-stream.js'
 
+/** Who one end is. */
 export interface ConnectionKeys {
+  /** 32 bytes. */
   publicKey: Uint8Array
+  /** 64 bytes. */
   secretKey?: Uint8Array | null
 }
 
+/** How an encrypted stream is made. */
 export interface ConnectionOptions {
   /** Who we are; fresh keys by default. */
   keyPair?: ConnectionKeys | Promise<ConnectionKeys> | null
@@ -26,7 +30,9 @@ export interface ConnectionOptions {
   keepAlive?: number
   /** Drops messages without bytes, as is done from when the stream is kept alive: they are how the other end does that. */
   filterZeroByteMessages?: boolean
+  /** What `publicKey` says until the handshake is done. */
   publicKey?: Uint8Array | null
+  /** What `remotePublicKey` says until the handshake is done. Anybody is let in: compare afterwards. */
   remotePublicKey?: Uint8Array | null
   /** False to begin with {@link Connection.start}. */
   autoStart?: boolean
@@ -49,7 +55,9 @@ export interface HandshakeKeys {
   rx: Uint8Array
   /** Of what was said, 64 bytes. */
   hash: Uint8Array
+  /** Who we are, 32 bytes. */
   publicKey: Uint8Array
+  /** Who the other end is, 32 bytes. */
   remotePublicKey: Uint8Array
   [other: string]: unknown
 }
@@ -65,13 +73,17 @@ export interface CarriedLink {
   direct? : ((connection: Connection, mux: Mux) => DirectPath) | PathReason
 }
 
+/** What an encrypted stream tells, besides what every stream does. */
 export interface ConnectionEvents extends DuplexEvents {
+  /** A message of the other end. None comes here while cores or a Protomux run on the stream. */
   data: [message: Uint8Array]
   /** Sent beside the stream; never here. */
   message: [message: Uint8Array]
   /** The handshake is done. */
   connect: []
+  /** The handshake is done: `remotePublicKey` and `handshakeHash` are there. */
   handshake: []
+  /** The same, by upstream's other name. */
   open: []
   /** A handler of a channel failed after the channel was closed: the stream goes on. */
   warning: [error: Error]
@@ -96,20 +108,30 @@ export interface Connection {
  * Each write is one message and each `data` event is one. A core that replicates on it takes all of its messages.
  */
 export class Connection extends Duplex<ConnectionEvents> {
+  /** Itself, where upstream's programs look for the encrypted side. */
   readonly noiseStream: this
+  /** Whether this end speaks first. */
   readonly isInitiator: boolean
   /** What carries the bytes: the transport that was given, or what is to be piped into one. Null until it is started. */
   rawStream: RawStream = null!
+  /** Who we are, 32 bytes; null before that is known. */
   publicKey: Uint8Array | null
+  /** Who the other end is, 32 bytes; proven once the handshake is done. */
   remotePublicKey: Uint8Array | null
+  /** What both ends know of the handshake and nobody else, 64 bytes; null before. */
   handshakeHash: Uint8Array | null = null
+  /** Whether the handshake is done. */
   connected = false
+  /** Milliseconds without a message after which an empty one is sent; 0 for never. */
   keepAlive: number
+  /** Milliseconds without anything of the other end after which the stream breaks; 0 for never. */
   timeout = 0
   readonly enableSend = false
   /** For whoever uses the stream. A core that replicates on it puts its mux here. */
   userData: unknown = null
+  /** Nothing: upstream has its relay there. */
   readonly relay = null
+  /** Nothing: upstream has its puncher there. */
   readonly puncher = null
   /** Which way a stream goes that was opened through a relay; null for one with a raw stream. */
   path: 'relay' | 'direct' | null
@@ -267,8 +289,10 @@ export class Connection extends Duplex<ConnectionEvents> {
   /** Unordered messages need UDX beneath: they are dropped, as upstream drops them on other transports. */
   send (message: Uint8Array): undefined {}
 
+  /** Sends nothing: messages beside the stream take UDP. */
   trySend (message: Uint8Array): undefined {}
 
+  /** What is shown of it. */
   toJSON (): object {
     return {
       isInitiator: this.isInitiator,

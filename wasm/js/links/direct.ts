@@ -26,6 +26,7 @@ export interface PeerConnectionClass {
   new (configuration?: RTCConfiguration): RTCPeerConnection
 }
 
+/** How a direct path is looked for. */
 export interface DirectOptions {
   /** Servers that tell a page its address; by default the relay, once its address is known. */
   iceServers?: RTCIceServer[]

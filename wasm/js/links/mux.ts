@@ -18,7 +18,9 @@ export type OnDiscoveryKey = (discoveryKey: Uint8Array) => unknown
 
 /** A channel's name: a protocol, and what tells its channels apart. */
 export interface ChannelName {
+  /** Its name. */
   protocol?: string
+  /** Tells channels of one protocol apart; null for none. */
   id?: Uint8Array | null
 }
 
@@ -45,6 +47,7 @@ const adopted = new WeakMap<object, Map<string, Mux>>()
 
 /** The cores and channels of one stream. There is one mux for each. */
 export class Mux implements ChannelCarrier {
+  /** Whether something is a mux. */
   readonly isProtomux = true
   /** The stream of messages that it works on. */
   readonly stream: Connection | SecretStreamLike
@@ -52,7 +55,9 @@ export class Mux implements ChannelCarrier {
   readonly foreign: ForeignMux | null
   /** Which engine its link is in. */
   readonly #place: string
+  /** How often it was corked and not uncorked. */
   corked = 0
+  /** Whether there is room to send. */
   drained = true
   #link: LinkHandle | null = null
   /** The handshake is done: channels can be opened. */
@@ -160,6 +165,7 @@ export class Mux implements ChannelCarrier {
     })
   }
 
+  /** Takes back a `pair()`. */
   unpair ({ protocol = REPLICATION, id = null }: ChannelName): void {
     this.#notify.delete(nameOf(protocol, id))
     this.foreign?.unpair({ protocol, id })
@@ -204,6 +210,7 @@ export class Mux implements ChannelCarrier {
     if (++this.corked === 1) this.#whenOpen((link) => { call((engine) => { engine.corkLink(link, true) }) })
   }
 
+  /** Sends what was gathered. */
   uncork (): void {
     if (--this.corked === 0) this.#whenOpen((link) => { call((engine) => { engine.corkLink(link, false) }) })
   }
@@ -250,6 +257,7 @@ export class Mux implements ChannelCarrier {
     else this.foreign?.unpair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) })
   }
 
+  /** Replicates a core no longer. */
   detach (core: CoreHandle): void {
     if (!this.#cores.has(core)) return this.#of(core)?.detach(core)
     const link = this.#link

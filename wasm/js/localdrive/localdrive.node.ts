@@ -17,12 +17,17 @@ const MAX_FILE_LINKS = 256
 
 /** Where metadata is kept, which folders have no place for. */
 export interface MetadataHooks {
+  /** The metadata of a path; null for none. */
   get? (key: string): any
+  /** Keeps the metadata of a path. */
   put? (key: string, metadata: any): any
+  /** Forgets the metadata of a path. */
   del? (key: string): any
 }
 
+/** How a folder is used as a drive. */
 export interface LocaldriveOptions {
+  /** Where metadata of files is kept, which folders have no place for; nowhere by default. */
   metadata?: Map<string, any> | MetadataHooks | null
   /** Shows what links lead to in their place. */
   followLinks?: boolean
@@ -34,7 +39,9 @@ export interface LocaldriveOptions {
 
 /** A file of a folder. */
 export interface LocalEntry {
+  /** The path, which begins with `/`. */
   key: string
+  /** What there is of the file. */
   value: DriveValue
   /** When it was changed, in milliseconds since 1970. */
   mtime: number
@@ -42,8 +49,11 @@ export interface LocalEntry {
 
 /** A folder with the methods of a drive. */
 export class Localdrive {
+  /** The folder, as an absolute path. */
   readonly root: string
+  /** Where metadata is kept. */
   readonly metadata: MetadataHooks
+  /** Whether there is such a place. */
   readonly supportsMetadata: boolean
   /** @internal */
   readonly _lock = new Lock()
@@ -63,14 +73,19 @@ export class Localdrive {
     this._atomics = options.atomic ? new Set() : null
   }
 
+  /** Resolves at once. */
   async ready (): Promise<void> {}
+  /** Resolves at once. */
   async close (): Promise<void> {}
+  /** Resolves at once: everything is written when it is put. */
   async flush (): Promise<void> {}
 
+  /** Itself. */
   batch (): this {
     return this
   }
 
+  /** Itself: there are no versions. */
   checkout (_version?: number): this {
     return this
   }
@@ -80,6 +95,7 @@ export class Localdrive {
     return join(this.root, resolvePath('/', key))
   }
 
+  /** A file or link; null for none. */
   async entry (name: string | { key: string }, options?: EntryOptions): Promise<LocalEntry | null> {
     if (!options?.follow) return await this.#entry(name)
     let next = name
@@ -91,10 +107,12 @@ export class Localdrive {
     throw new Error('Recursive symlink')
   }
 
+  /** Resolves to whether there is a file or link of this path. */
   async exists (name: string): Promise<boolean> {
     return await this.entry(name) !== null
   }
 
+  /** A file's content; null for none. */
   async get (key: string | { key: string }, options?: EntryOptions): Promise<Buffer | null> {
     const entry = await this.entry(key, options)
     if (!entry?.value.blob) return null
@@ -103,6 +121,7 @@ export class Localdrive {
     return Buffer.concat(chunks)
   }
 
+  /** Writes a file. */
   put (key: string, content: Uint8Array | string, options?: FileWriteOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       const stream = this.createWriteStream(key, options)
@@ -136,6 +155,7 @@ export class Localdrive {
     await this.metadata.del?.(name)
   }
 
+  /** Puts a link. */
   async symlink (key: string, linkname: string): Promise<void> {
     if (await this.entry(key)) await this.del(key)
     const path = this.toPath(key)
@@ -193,10 +213,12 @@ export class Localdrive {
     return new MirrorDrive(this as unknown as AnyDrive, out, options)
   }
 
+  /** A file's content as a stream. */
   createReadStream (key: string | { key: string }, options?: FileReadOptions): FileReadStream {
     return new FileReadStream(this.toPath(typeof key === 'object' ? key.key : key), options)
   }
 
+  /** Writes a file, which is there when the stream has finished. */
   createWriteStream (key: string, options?: FileWriteOptions): FileWriteStream {
     const name = resolvePath('/', key)
     return new FileWriteStream(join(this.root, name), name, this, options)

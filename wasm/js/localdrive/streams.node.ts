@@ -17,6 +17,7 @@ const [closeFile, changeMode, statFile, makeFolder, openFile, renameFile, remove
 /** Bytes read at once. */
 const READ_BYTES = 65536
 
+/** Which bytes of a file are read; all of them by default. */
 export interface FileReadOptions {
   /** First byte. */
   start?: number
@@ -31,8 +32,11 @@ export interface FileReadStream {
   [Symbol.asyncIterator] (): AsyncIterator<Uint8Array>
 }
 
+/** The bytes of a file of a folder. */
 export class FileReadStream extends Readable<ReadEvents<Uint8Array>> {
+  /** The file in the system. */
   readonly filename: string
+  /** Its descriptor; 0 before it is open. */
   fd = 0
   #offset: number
   #left: number
@@ -84,21 +88,31 @@ export class FileReadStream extends Readable<ReadEvents<Uint8Array>> {
   }
 }
 
+/** What is kept with a file. */
 export interface FileWriteOptions {
+  /** Whether it is a program; false by default. */
   executable?: boolean
+  /** Goes to the hooks of the drive; null by default. */
   metadata?: any
 }
 
 export interface FileWriteStream { end (data?: unknown): this }
 
+/** Writes a file of a folder. It is there when the stream has finished. */
 export class FileWriteStream extends Writable {
+  /** The file in the system. */
   readonly filename: string
   /** What is written: the file itself, or one that takes its place in the end. */
   atomicFilename: string
+  /** Its path in the drive. */
   readonly key: string
+  /** The drive that it is of. */
   readonly drive: Localdrive
+  /** Whether it is a program. */
   readonly executable: boolean
+  /** What goes to the hooks of the drive. */
   readonly metadata: any
+  /** The descriptor; 0 before it is open and after it was closed. */
   fd = 0
 
   constructor (filename: string, key: string, drive: Localdrive, options: FileWriteOptions = {}) {

@@ -13,26 +13,41 @@ import { RabinStream } from './rabin-stream.js'
 
 /** What a mirror needs of a drive. */
 export interface AnyDrive {
+  /** Whether metadata is kept with files. */
   readonly supportsMetadata?: boolean
+  /** The core of the entries; only of drives in cores. */
   readonly core?: { readonly writable: boolean, readonly peers: Peer[] }
+  /** Resolves when it is open. */
   ready (): Promise<unknown>
+  /** Changes that are made at once. */
   batch (): any
+  /** Makes them. */
   flush (): Promise<unknown>
+  /** A file or link; null for none. */
   entry (name: any): Promise<any>
+  /** The files below a folder. */
   list (folder: string, options: any): AsyncIterable<any>
+  /** Deletes a file. */
   del (name: string): Promise<unknown>
+  /** Puts a link. */
   symlink (name: string, linkname: string): Promise<unknown>
+  /** Reads a file. */
   createReadStream (name: any): Readable
+  /** Writes a file. */
   createWriteStream (name: string, options: any): Writable
+  /** Puts an entry whose content is there. */
   putEntry? (name: string, value: any): Promise<unknown>
+  /** Where content is; only of drives in cores. */
   getBlobs? (): Promise<any>
 }
 
+/** What is mirrored, and how. */
 export interface MirrorOptions {
   /** Folders or files to mirror; everything by default. */
   prefix?: string | string[]
   /** Only these keys. */
   filter?: ((key: string) => boolean) | null
+  /** Paths that are left out, with all below them, or a function that says so. */
   ignore?: Ignore | null
   /** Exactly these keys. */
   entries?: Array<string | DriveEntry> | null
@@ -50,6 +65,7 @@ export interface MirrorOptions {
   progress?: boolean
   /** Fetches ahead; true. */
   preload?: boolean
+  /** Whether the metadata of two files is the same; by default where all of it is equal. */
   metadataEquals?: ((source: any, destination: any) => boolean) | null
   /** Make a stream that content passes through, or null. */
   transformers?: Array<(key: string) => any>
@@ -57,9 +73,13 @@ export interface MirrorOptions {
 
 /** What was done, or would be. */
 export interface MirrorStep {
+  /** What becomes of the file. */
   op: 'add' | 'change' | 'remove' | 'equal'
+  /** Its path. */
   key: string
+  /** Bytes of what was there. */
   bytesRemoved: number
+  /** Bytes of what takes its place. */
   bytesAdded: number
 }
 
@@ -67,14 +87,19 @@ type Difference = 'same' | 'content' | 'metadata'
 
 /** Iterate over it, or await `done()`. */
 export class MirrorDrive {
+  /** What is mirrored. */
   readonly src: AnyDrive
+  /** Where to. */
   readonly dst: AnyDrive
   readonly prefix: string[]
   readonly dedup: boolean
   readonly dryRun: boolean
   readonly prune: boolean
+  /** Whether it fetches ahead. */
   readonly preload: boolean
+  /** Whether it is known how much there is to fetch. */
   preloaded = false
+  /** Whether what is transferred is counted. */
   includeProgress: boolean
   readonly includeEquals: boolean
   readonly filter: ((key: string) => boolean) | null
@@ -84,20 +109,33 @@ export class MirrorDrive {
   readonly transformers: Array<(key: string) => any>
   readonly ignore: ((key: string) => boolean) | null
 
+  /** Files that were looked at, added, removed and changed. */
   readonly count = { files: 0, add: 0, remove: 0, change: 0 }
+  /** Bytes of what was removed or replaced. */
   bytesRemoved = 0
+  /** Bytes of what took its place. */
   bytesAdded = 0
+  /** Whether it is done. */
   finished = false
 
+  /** Blocks of the source that came from peers. */
   downloadedBlocks = 0
+  /** Blocks of the source that have to come. */
   downloadedBlocksEstimate = 0
+  /** Bytes of the source that came from peers. */
   downloadedBytes = 0
+  /** Bytes a second; null unless it counts. */
   downloadSpeed: Speedometer | null
+  /** Blocks of the destination that went to peers. */
   uploadedBlocks = 0
+  /** Bytes of the destination that went to peers. */
   uploadedBytes = 0
+  /** Bytes a second; null unless it counts. */
   uploadSpeed: Speedometer | null
 
+  /** Those of `monitor()`. */
   readonly monitors: Monitor[] = []
+  /** The steps, one at a time. */
   readonly iterator: AsyncGenerator<MirrorStep, void, undefined>
 
   constructor (src: AnyDrive, dst: AnyDrive, options: MirrorOptions = {}) {
@@ -121,10 +159,12 @@ export class MirrorDrive {
     this.iterator = this.#run()
   }
 
+  /** The steps, one at a time. */
   [Symbol.asyncIterator] (): AsyncGenerator<MirrorStep, void, undefined> {
     return this.iterator
   }
 
+  /** Peers of the source. */
   get peers (): Peer[] {
     return this.src.core?.peers ?? []
   }

@@ -3,23 +3,32 @@
 import { EventEmitter } from '../support/emitter.js'
 import type { MirrorDrive } from './mirror-drive.js'
 
+/** How far a mirror is. */
 export interface MirrorStats {
+  /** Peers of the source. */
   peers: number
   /** Bytes and blocks so far, bytes a second, and how much of it is done, from 0 to 1. */
   download: { bytes: number, blocks: number, speed: number, progress: number }
+  /** Bytes and blocks so far, and bytes a second. */
   upload: { bytes: number, blocks: number, speed: number }
 }
 
 type MonitorEvents = {
+  /** How far it is. */
   update: [stats: MirrorStats]
   /** It is known how much there is to fetch. */
   preloaded: []
+  /** It tells nothing more. */
   destroy: []
 }
 
+/** Tells how far a mirror is, four times a second unless `interval` says otherwise, in milliseconds. */
 export class Monitor extends EventEmitter<MonitorEvents> {
+  /** What is watched. */
   readonly mirror: MirrorDrive
+  /** The timer. */
   readonly interval: ReturnType<typeof setInterval>
+  /** What was told last; null before. */
   stats: MirrorStats | null = null
   #destroyed = false
 
@@ -31,10 +40,14 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     this.update()
   }
 
+  /** Whether it is known how much there is to fetch. */
   get preloaded (): boolean { return this.mirror.preloaded }
+  /** Whether it tells nothing more. */
   get destroyed (): boolean { return this.#destroyed }
+  /** Its place among the monitors of the mirror. */
   get index (): number { return this.mirror.monitors.indexOf(this) }
 
+  /** Tells at once. */
   update (): void {
     if (this.#destroyed) return
     const { mirror } = this
@@ -51,6 +64,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     this.emit('update', this.stats)
   }
 
+  /** Tells nothing more. */
   destroy (): void {
     if (this.#destroyed) return
     this.#destroyed = true

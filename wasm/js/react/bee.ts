@@ -13,15 +13,19 @@ import { useResource } from './use-resource.js'
 export interface BeeState<K = any, V = any> extends Status {
   /** The bee; null before the component is mounted. */
   bee: Hyperbee<K, V> | null
+  /** The length of the core, at least 1. */
   version: number
+  /** Whether entries can be put. */
   writable: boolean
   /** The entries of the range, in its order; empty without a range. */
   entries: Array<Entry<K, V>>
 }
 
+/** What `useBee` keeps up to date. */
 export interface UseBeeOptions<K = any> {
   /** Entries to keep up to date; `{}` for all of them. */
   range?: Pick<RangeOptions<K>, 'gt' | 'gte' | 'lt' | 'lte' | 'reverse' | 'limit'> | null
+  /** The bee is made anew when one of these changes. */
   deps?: DependencyList
 }
 

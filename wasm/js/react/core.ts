@@ -14,11 +14,15 @@ export interface CoreState extends Status {
   core: Hypercore | null
   /** Blocks. */
   length: number
+  /** Bytes of all blocks. */
   byteLength: number
   /** Blocks from the first on that are all stored here. */
   contiguousLength: number
+  /** How often the log was cut. */
   fork: number
+  /** Whether blocks can be appended. */
   writable: boolean
+  /** Who replicates it. */
   peers: Peer[]
 }
 

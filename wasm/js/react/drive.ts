@@ -12,17 +12,21 @@ import { useResource } from './use-resource.js'
 export interface DriveState extends Status {
   /** The drive; null before the component is mounted. */
   drive: Hyperdrive | null
+  /** The length of the entries' core, at least 1. */
   version: number
+  /** Whether files can be put. */
   writable: boolean
   /** The files below the folder, by their paths; empty without a folder. */
   files: DriveEntry[]
 }
 
+/** What `useDrive` keeps up to date. */
 export interface UseDriveOptions {
   /** Whose files to keep up to date; `/` for all of them. */
   folder?: string | null
   /** False for the first file of each child only. */
   recursive?: boolean
+  /** The drive is made anew when one of these changes. */
   deps?: DependencyList
 }
 

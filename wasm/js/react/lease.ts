@@ -7,6 +7,7 @@ export type Source<R> = R | (() => R | Promise<R>)
 export interface Status {
   /** `closed` once it was closed, by whomever; `failed` with an `error`. */
   status: 'opening' | 'open' | 'closed' | 'failed'
+  /** Why it failed; null otherwise. */
   error: Error | null
 }
 

@@ -11,9 +11,13 @@ import { useResource } from './use-resource.js'
 
 /** One peer, and the way to it. */
 export interface SwarmConnection {
+  /** The stream. */
   connection: Connection
+  /** Who is at the other end; null before that is proven. */
   remotePublicKey: Uint8Array | null
+  /** Which way it goes. */
   path: Connection['path']
+  /** Why it goes that way. */
   pathReason: Connection['pathReason']
 }
 
@@ -25,14 +29,17 @@ export interface SwarmState extends Status {
   isOnline: boolean
   /** Peers that are being dialled. */
   connecting: number
+  /** The open ones. */
   connections: SwarmConnection[]
 }
 
+/** What `useSwarm` joins and replicates. */
 export interface UseSwarmOptions extends JoinOptions {
   /** 32 bytes each, joined while the component is mounted. */
   topics?: Array<Uint8Array | null | undefined>
   /** Replicated over every connection: a core, a store, a bee or a drive. */
   replicate?: { replicate (connection: any): unknown } | null
+  /** The swarm is made anew when one of these changes. */
   deps?: DependencyList
 }
 

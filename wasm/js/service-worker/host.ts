@@ -11,9 +11,11 @@ import { CLAIM, FOLDER, type Answer, type FileQuestion, type Piece, type Questio
 /** Gives the drive of a key, which has the form of an id; null for one that this page does not serve. */
 export type OpenDrive = (key: string) => Hyperdrive | null | Promise<Hyperdrive | null>
 
+/** Which service worker serves the drives. */
 export interface ServeOptions {
   /** Registers this service worker first. */
   worker?: string | URL
+  /** Of that service worker, as of `navigator.serviceWorker.register()`. */
   scope?: string
 }
 
@@ -51,6 +53,7 @@ export class DriveServer {
     if (question?.hypertab === 'file' && typeof question.path === 'string' && port) void this.#answerFrame(question, port)
   }
 
+  /** Resolves when the service worker is there; rejects when it cannot be registered. */
   readonly ready: Promise<void>
 
   constructor (open: OpenDrive, { worker, scope }: ServeOptions = {}) {

@@ -15,10 +15,12 @@ export class HypercoreStorage extends Storage {
     super(name, opener, { readOnly })
   }
 
+  /** Whether something is a storage. */
   static isCoreStorage (value: unknown): value is Storage {
     return value instanceof Storage
   }
 
+  /** The storage that a path stands for, or the one that is given. */
   static from (value: Storage | string): Storage {
     return value instanceof Storage ? value : new this(value)
   }

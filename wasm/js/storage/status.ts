@@ -1,5 +1,6 @@
 // What the browser says about the room that an origin has, and about how long it keeps it.
 
+/** What a browser says about the room that an origin has. */
 export interface StorageStatus {
   /** Whether the browser keeps it also when room gets scarce; null where it does not say. */
   persisted: boolean | null

@@ -301,14 +301,17 @@ export class Storage {
     await this.#looking?.catch(() => {})
   }
 
+  /** Resolves to whether a core is stored. */
   async hasCore (discoveryKey: Uint8Array, _options?: { ifMigrated?: boolean }): Promise<boolean> {
     return (await this.getInfo(discoveryKey)) !== null
   }
 
+  /** The keys of a stored core; null for none. */
   async getAuth (discoveryKey: Uint8Array): Promise<StoredAuth | null> {
     return (await this.getInfo(discoveryKey))?.auth ?? null
   }
 
+  /** What is stored of a core; null for none. */
   async getInfo (discoveryKey: Uint8Array, options?: InfoOptions): Promise<StoredInfo | null> {
     return (await this.getInfos([discoveryKey], options))[0] ?? null
   }
@@ -393,6 +396,7 @@ export class Storage {
     await log('db suspended')
   }
 
+  /** Goes on after `suspend()`. */
   async resume (): Promise<void> {
     const store = await this.acquire()
     call((engine) => { engine.resumeStore(store) })

@@ -20,6 +20,7 @@ export interface TransferProgress {
   blocks: number
 }
 
+/** How a store is moved. */
 export interface TransferOptions {
   /** Called after each piece of the file, of about a MiB, and at the end. */
   onprogress? (progress: TransferProgress): unknown

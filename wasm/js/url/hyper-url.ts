@@ -9,7 +9,9 @@ import { parse as parsePear, serialize as serializePear } from './pear-link.js'
 
 /** Where a file is. */
 export interface DriveUrl {
+  /** Which kind of link it is. */
   protocol: 'hyper:' | 'pear:'
+  /** Of the drive, 32 bytes. */
   key: Uint8Array
   /** The version; null for the newest one. */
   version: number | null

@@ -2,6 +2,7 @@
 
 /** A link that says nothing, or something that is not so. */
 export class LinkError extends Error {
+  /** Stable. */
   readonly code: 'ERR_INVALID_LINK' | 'ERR_LINK_MISMATCH'
   /** What was found in the link. */
   readonly info: Record<string, unknown>

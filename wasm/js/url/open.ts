@@ -5,14 +5,19 @@ import { equal } from '../support/bytes.js'
 import { formatUrl, parseUrl, type DriveUrl } from './hyper-url.js'
 import { LinkError } from './link-error.js'
 
+/** What a link names besides the drive. */
 export interface DriveLinkOptions {
+  /** `hyper:`, the default, or `pear:`. */
   protocol?: DriveUrl['protocol']
+  /** A path in the drive; its top by default. */
   path?: string
   /** The version to link to; true for the one that is there now. */
   version?: number | boolean
   /** Whether the link carries the tree hash of the version. */
   strong?: boolean
+  /** With its `?`. */
   search?: string
+  /** With its `#`. */
   hash?: string
 }
 
