@@ -1,5 +1,6 @@
 import { defineConfig } from 'vite'
 
+import { licences } from './build/licences.ts'
 import { offline } from './build/offline.ts'
 
 export default defineConfig({
@@ -14,5 +15,5 @@ export default defineConfig({
   // A package that finds its .wasm beside itself must not be moved by the dev server.
   optimizeDeps: { exclude: ['hypertab'] },
   server: { host: '127.0.0.1' },
-  plugins: [offline()]
+  plugins: [licences(), offline()]
 })

@@ -54,6 +54,16 @@ test('the folder works below a path of any server, with the relay in its one lin
   await waitForText(page, 'held', '12')
 })
 
+test('licences of what others wrote go along, and are not kept for offline', () => {
+  const read = (...path) => readFileSync(join(root, ...path), 'utf8')
+  const { dependencies } = JSON.parse(read('web-demo', 'package.json'))
+
+  const ofPage = read('web-demo', 'dist', 'licences', 'page.md')
+  for (const name of Object.keys(dependencies).filter((name) => name !== 'hypertab')) assert.match(ofPage, new RegExp(`^## ${name} - `, 'm'))
+  assert.equal(read('web-demo', 'dist', 'licences', 'hypertab.txt'), read('wasm', 'dist', 'THIRD-PARTY-NOTICES.txt'))
+  assert.doesNotMatch(read('web-demo', 'dist', 'service-worker.js'), /"licences\//)
+})
+
 /** A web server that knows a few types of files and sets no other header. */
 async function servePlainly (t, folder, below) {
   const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.json': 'application/json', '.wasm': 'application/wasm', '.svg': 'image/svg+xml', '.png': 'image/png', '.webmanifest': 'application/manifest+json' }

@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import type { Plugin } from 'vite'
 
+import { LICENCES } from './licences.ts'
+
 const source = join(import.meta.dirname, 'service-worker.js')
 
 /** Emits `service-worker.js`, which serves the built page when the network is cut, and files of drives. */
@@ -27,7 +29,7 @@ export function offline (): Plugin {
         for (const file of built) hash.update(file.fileName).update(file.type === 'chunk' ? file.code : file.source)
         const extra = readdirSync(publicFolder)
         for (const file of extra) hash.update(file).update(readFileSync(join(publicFolder, file)))
-        const files = ['./', ...built.map((file) => file.fileName).filter((name) => name !== 'index.html'), ...extra]
+        const files = ['./', ...built.map((file) => file.fileName).filter((name) => name !== 'index.html' && !name.startsWith(LICENCES)), ...extra]
         const head = `const VERSION = ${JSON.stringify(hash.digest('hex').slice(0, 16))}\nconst FILES = ${JSON.stringify(files)}\n`
         this.emitFile({ type: 'asset', fileName: 'service-worker.js', source: head + worker })
       }
