@@ -1,21 +1,25 @@
 // Names what the package is made of besides our own sources, with the licences that ask for it: dist/THIRD-PARTY-NOTICES.txt.
 
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 
 import { Failure, root, run } from './run.mjs'
 
 /**
  * A package that something of ours has code of.
  *
- * @typedef {{ name: string, version: string, licence: string | undefined, texts: string[] }} Part
+ * @typedef {{ name: string, version: string, licence: string | undefined, authors?: string[], texts: string[] }} Part
  */
 
 /** What packages call the files with their licences and notices. */
 const FILES = /^(?:licen[cs]e|unlicense|copying|copyright|notice)(?:[._-].*)?$/i
 
-/** Texts of licences that are the same for everybody, by SPDX identifier, for packages that come without. */
-const STANDARD = { 'Apache-2.0': join(root, 'LICENSE-APACHE') }
+/** Texts for packages that come without, by the SPDX identifier of their licence: all but the names of who wrote them. */
+const STANDARD = {
+  'Apache-2.0': () => ours('LICENSE-APACHE'),
+  /** @param {Part} part */
+  MIT: ({ authors = [] }) => authors.length > 0 ? ours('LICENSE-MIT').replace(/^Copyright .*$/m, `Copyright (c) ${authors.map((author) => author.replace(/ *<.*>/, '')).join(', ')}`) : null
+}
 
 /**
  * The npm packages of which bundles have code.
@@ -50,7 +54,7 @@ export async function compiledCrates (crate, target) {
   const compiled = new Set(tree.split('\n').map((line) => line.split(' ').slice(0, 2).join(' ')))
   const crates = JSON.parse(metadata).packages.filter(({ name, version, source }) => source !== null && compiled.has(`${name} v${version}`))
   return [
-    ...sorted(crates.map(({ name, version, license, manifest_path: manifest }) => ({ name, version, licence: license, texts: textsOf(dirname(manifest)) }))),
+    ...sorted(crates.map(({ name, version, license, authors, manifest_path: manifest }) => ({ name, version, licence: license, authors, texts: textsOf(dirname(manifest)) }))),
     // Compilers come without the texts.
     { name: 'the standard library of Rust', version: compiler.split(' ')[1], licence: 'MIT OR Apache-2.0', texts: [] }
   ]
@@ -79,16 +83,25 @@ export function noticesOf (heading, kinds) {
   return [`${heading}\n`, ...lists, ...sections].join('\n')
 }
 
+/** Also those below: of what a package has taken over from another. */
 function textsOf (folder) {
-  return readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile() && FILES.test(entry.name))
-    .map(({ name }) => readFileSync(join(folder, name), 'utf8'))
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => FILES.test(basename(path)) && !path.includes('node_modules') && statSync(join(folder, path)).isFile())
+    .map((path) => readFileSync(join(folder, path), 'utf8'))
 }
 
 /** @param {Part} part */
-function standardText ({ name, version, licence }) {
-  const known = /\bAND\b/.test(licence ?? '') ? undefined : licence?.split(/ OR |\//).find((id) => id in STANDARD)
-  if (known) return readFileSync(STANDARD[known], 'utf8')
+function standardText (part) {
+  const { name, version, licence } = part
+  // Of several, any will do.
+  const choices = /\bAND\b/.test(licence ?? '') ? [] : licence?.split(/ OR |\//) ?? []
+  const text = choices.map((id) => STANDARD[id]?.(part)).find(Boolean)
+  if (text) return text
   throw new Failure(`${name} ${version} comes without the text of its licence, ${licence ?? 'which it does not name'}; scripts/lib/notices.mjs has none either`)
+}
+
+function ours (name) {
+  return readFileSync(join(root, name), 'utf8')
 }
 
 function sorted (parts) {

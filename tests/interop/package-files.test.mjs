@@ -83,10 +83,11 @@ test('everything that others wrote is named, with its version and a licence', as
 })
 
 test('a package without a licence stops the build', () => {
-  const notices = (licence) => noticesOf('', { all: [{ name: 'thing', version: '1.0.0', licence, texts: [] }] })
+  const notices = (licence, authors) => noticesOf('', { all: [{ name: 'thing', version: '1.0.0', licence, authors, texts: [] }] })
 
+  assert.match(notices('MIT', ['A. Person <a@example.org>', 'Others']), /\n\nCopyright \(c\) A\. Person, Others\n\nPermission/)
   assert.match(notices('MIT OR Apache-2.0'), /\nthing 1\.0\.0\n\n +Apache License\n/)
-  for (const licence of [undefined, 'ISC', 'Apache-2.0 AND ISC']) assert.throws(() => notices(licence), /^Error: thing 1\.0\.0 comes without the text of its licence/)
+  for (const licence of [undefined, 'ISC', 'MIT', 'Apache-2.0 AND ISC']) assert.throws(() => notices(licence), /^Error: thing 1\.0\.0 comes without the text of its licence/)
 })
 
 /** The npm packages that maps of bundles name, and comments that esbuild leaves where nothing is minified. */

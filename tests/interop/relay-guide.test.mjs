@@ -50,6 +50,19 @@ test('the image is made of files that are there, and of settings and commands th
   assert.match(lines.join('\n'), /^RUN sh relay\/deploy\/build-static\.sh \/out$/m)
 })
 
+test('the licences of what others wrote of the relay are to be had', (t) => {
+  const file = join(temporaryFolder(t), 'notices.txt')
+  execFileSync(process.execPath, [join(root, 'scripts', 'relay-notices.mjs'), file])
+  const notices = readFileSync(file, 'utf8')
+
+  const tree = execFileSync('cargo', ['tree', '--locked', '-p', 'hypertab-relay', '--edges', 'normal,no-proc-macro', '--prefix', 'none'], { cwd: root }).toString()
+  const crates = [...new Set(tree.split('\n').filter((line) => line && !line.startsWith('hypertab')).map((line) => line.replace(/ v(\S+).*/, ' $1')))]
+  assert.ok(crates.length > 80)
+  assert.deepEqual(crates.filter((crate) => !notices.includes(`\n  ${crate} (`)), [])
+  assert.match(notices, /\bring \d[^]*BoringSSL/, 'and whose code those have')
+  assert.match(notices, /the fiat-crypto authors/)
+})
+
 test('systemd takes the unit', { skip: missing('systemd-analyze') }, (t) => {
   const unit = deploy('hypertab-relay.service').replaceAll('/usr/local/bin/hypertab-relay', process.execPath)
   const file = join(temporaryFolder(t), 'hypertab-relay.service')
