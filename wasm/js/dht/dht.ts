@@ -59,7 +59,7 @@ export interface DHTOptions {
   keyPair?: ServerKeys | null
   /** What those keys are made from, 32 bytes; fresh keys by default. */
   seed?: Uint8Array | null
-  /** Milliseconds between signs of life on a connection that has nothing else to say; 0 for none. */
+  /** Milliseconds between signs of life on a connection that has nothing else to say; 5000 by default, false for none. */
   connectionKeepAlive?: number | false
   /**
    * How streams find a direct path between two tabs, over a data channel of WebRTC; false for none. Peers learn this

@@ -176,7 +176,7 @@ export class Batch<K = any, V = any> {
     return streamOf(this.createRangeIterator(range, options), { signal: options?.signal })
   }
 
-  /** The entry of a block, or null for the header. */
+  /** The key and value of a block. */
   async getBySeq (seq: number, options?: EncodingOptions | null): Promise<{ key: K, value: V }> {
     const encoding = this.#encoding(options)
     try {

@@ -42,7 +42,7 @@ export class Watcher<T = any> extends ReadyResource<WatcherEvents> implements As
   readonly range: RangeOptions | null | undefined
   /** Makes of a snapshot what is given. */
   map: (snapshot: Hyperbee) => T
-  /** How many changes were looked at. */
+  /** Kept for programs that look at it; always 0. */
   latestDiff = 0
   /** The bee after the change. */
   current: Hyperbee | null = null

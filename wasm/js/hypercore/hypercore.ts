@@ -200,7 +200,7 @@ export class Hypercore extends BlockSession {
     this.encryption = encryption
   }
 
-  /** Stores something beside the log, which is not replicated; null deletes it. A name has up to 32 KiB (`STORAGE_KEY_TOO_LONG`). */
+  /** Stores something beside the log, which is not replicated; null deletes it. A name has nearly 32 KiB, and a value 15 MiB, at most (`BAD_ARGUMENT`). */
   async setUserData (key: string, value: Uint8Array | string | null): Promise<void> {
     if (!this.opened) await this.opening
     if (this._snapshot) throw HypercoreError.SESSION_NOT_WRITABLE('cannot set user data of a snapshot', this.discoveryKey)

@@ -387,7 +387,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
     return isFolder
   }
 
-  /** A file's content as a stream. It fails where there is no such file, or where a link leads nowhere. */
+  /** A file's content as a stream, which fails where there is no such file; that of a link is empty. */
   createReadStream (name: string | DriveEntry, options?: ReadOptions): FileReadStream {
     return new FileReadStream(this, name, options)
   }

@@ -8,7 +8,7 @@ import { raw } from '../support/encoding.js'
 export interface MessageOptions<T = any> {
   /** How messages become bytes; bytes as they are by default. */
   encoding?: CompactEncoding<T>
-  /** False sends each message of one turn on its own; true by default. */
+  /** Kept for programs that look at it; true by default. */
   autoBatch?: boolean
   /** Called with each message of the other end. */
   onmessage? (message: T, channel: Channel): unknown

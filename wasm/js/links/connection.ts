@@ -83,7 +83,7 @@ export interface ConnectionEvents extends DuplexEvents {
   connect: []
   /** The handshake is done: `remotePublicKey` and `handshakeHash` are there. */
   handshake: []
-  /** The same, by upstream's other name. */
+  /** The stream is open; comes after `connect`. */
   open: []
   /** A handler of a channel failed after the channel was closed: the stream goes on. */
   warning: [error: Error]
