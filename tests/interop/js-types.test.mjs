@@ -133,3 +133,42 @@ for (const [what, files, options] of [
     assert.equal(stdout, '')
   })
 }
+
+/** What programs of the readme have from those before them, or from the page. */
+const AROUND = `
+declare const { Hyperbee, Hyperdrive, Hyperswarm }: typeof import('hypertab')
+declare const store: import('hypertab').Corestore
+declare const swarm: import('hypertab').Hyperswarm
+declare const drive: import('hypertab').Hyperdrive
+declare const drives: Map<string, import('hypertab').Hyperdrive>
+declare const keyPair: { publicKey: Uint8Array, secretKey: Uint8Array }
+declare const key: string
+declare const theirKey: string
+declare const video: HTMLVideoElement
+`
+
+test('programs of the readmes name what there is', (t) => {
+  mkdirSync(join(root, 'artifacts'), { recursive: true })
+  const folder = mkdtempSync(join(root, 'artifacts', 'types-'))
+  t.after(() => { rmSync(folder, { recursive: true }) })
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(folder, 'around.d.ts'), AROUND)
+  const files = ['around.d.ts']
+  for (const readme of ['README.md', 'wasm/README.md']) {
+    for (const [, kind, code] of readFileSync(join(root, readme), 'utf8').matchAll(/```(jsx?)\n([^]*?)```/g)) {
+      // Upstream's packages have no types.
+      if (/from '(?!hypertab)/.test(code)) continue
+      const name = `program${files.length}.${kind === 'jsx' ? 'tsx' : 'mts'}`
+      // As of every abstract-level, values are text unless something else is said.
+      const typed = code.replace('new BeeLevel(', 'new BeeLevel<string, any>(')
+      writeFileSync(join(folder, name), `${typed.replace(/ …(?=\s)/g, ' {}')}\nexport {}\n`)
+      files.push(name)
+    }
+  }
+  assert.ok(files.length > 9)
+  // They are JavaScript: what may be null is looked at by who reads.
+  const { stdout } = spawnSync(process.execPath, [
+    typescriptCompiler, '--noEmit', '--strict', 'false', '--skipLibCheck', '--target', 'es2022', '--jsx', 'preserve', '--types', 'node', ...NODE, ...PAGE, ...files.map((name) => join(folder, name))
+  ], { encoding: 'utf8', cwd: root })
+  assert.equal(stdout, '')
+})
