@@ -232,6 +232,28 @@ sameWithEveryPair('detaching and leaving', async ({ createA, createB, replicate,
   note(await b.get(1))
 })
 
+sameWithEveryPair('detaching keeps the peer that is there, and takes no other', async ({ createA, createB, replicate, note }) => {
+  const a = await createA({ keyPair })
+  await a.append('a')
+  const b = await createB(a.key)
+  const { one, other } = replicate(a, b)
+  await b.get(0)
+  const gone = []
+  for (const core of [a, b]) core.on('peer-remove', () => gone.push(core === a ? 'a' : 'b'))
+  a.replicator.detachFrom(one.noiseStream.userData)
+  a.replicator.detachFrom(one.noiseStream.userData)
+  await a.append('again')
+  note(await b.get(1), gone, a.peers.length, b.peers.length, a.replicator.attached(one.noiseStream.userData))
+  await b.close()
+  await eventually(() => a.peers.length === 0)
+  const later = await createB(a.key)
+  later.replicate(other)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  note(gone, a.peers.length, later.peers.length, one.destroyed)
+  a.replicate(one)
+  note(a.replicator.attached(one.noiseStream.userData))
+})
+
 sameWithEveryPair('truncation while a reader holds blocks', async ({ createA, createB, replicate, note }) => {
   const a = await createA({ keyPair })
   await a.append(['a', 'b', 'c', 'd'])

@@ -176,12 +176,13 @@ export class CoreEvents {
   }
 
   #removePeer (id: number): void {
-    const { peers } = this.#core
+    const { handle, muxes, peers } = this.#core
     const peer = this.#peers.get(id)
     if (!peer) return
     this.#peers.delete(id)
     peers.splice(peers.indexOf(peer), 1)
     peer.removed = true
+    if (peer.mux?.peerGone(handle)) muxes.delete(peer.mux)
     this.#emit((session) => { session.emit('peer-remove', peer) })
     this.#core.checkIfIdle()
   }

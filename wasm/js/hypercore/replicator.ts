@@ -118,10 +118,10 @@ export class Replicator {
     this.core.attach(Mux.from(mux))
   }
 
+  /** Takes no other peer from a stream: the one that is there stays as long as it wants. */
   detachFrom (stream: unknown): void {
-    const mux = Mux.from(stream)
-    this.core.muxes.delete(mux)
-    mux.detach(this.core.handle)
+    const { core } = this
+    if (core.opened && !core.closed) Mux.from(stream).part(core.handle)
   }
 
   attached (mux: unknown): boolean {

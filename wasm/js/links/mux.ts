@@ -64,6 +64,8 @@ export class Mux implements ChannelCarrier {
   #open = false
   #over = false
   #cores = new Map<CoreHandle, Attached>()
+  /** Those of them that are attached no longer, and replicate until their peer goes. */
+  #parted = new Set<CoreHandle>()
   #notify = new Map<string, Notify>()
   #channels: Channel[] = []
   /** Cores in other engines that were attached a moment ago. */
@@ -225,14 +227,14 @@ export class Mux implements ChannelCarrier {
     this.stream.emit('warning', error)
   }
 
-  /** Whether a core replicates here. */
+  /** Whether a core is to replicate here. */
   attached (core: CoreHandle): boolean {
-    return this.#cores.has(core) || (this.#of(core)?.attached(core) ?? false)
+    return this.#cores.has(core) ? !this.#parted.has(core) : this.#of(core)?.attached(core) ?? false
   }
 
   /** Replicates a core on the stream, from its opening on. */
   attach (core: CoreHandle, attached: Attached): void {
-    if (this.#over || this.#cores.has(core)) return
+    if (this.#parted.delete(core) || this.#over || this.#cores.has(core)) return
     const place = placeOf(core)
     if (place !== this.#place) {
       // The channels of its engine become channels here, as they would on a Protomux of upstream's.
@@ -253,13 +255,29 @@ export class Mux implements ChannelCarrier {
 
   /** @internal The engine has closed a core by itself. */
   forget (core: CoreHandle): void {
+    this.#parted.delete(core)
     if (!this.#cores.delete(core)) this.#of(core)?.forget(core)
     else this.foreign?.unpair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) })
+  }
+
+  /** Replicates a core until its peer goes, and with no other one, as upstream. */
+  part (core: CoreHandle): void {
+    if (this.#cores.has(core)) this.#parted.add(core)
+    else this.#of(core)?.part(core)
+  }
+
+  /** A peer of a core has gone: detaches the core if that was waited for. Returns whether it was. */
+  peerGone (core: CoreHandle): boolean {
+    if (!this.#cores.has(core)) return this.#of(core)?.peerGone(core) ?? false
+    if (!this.#parted.has(core)) return false
+    this.detach(core)
+    return true
   }
 
   /** Replicates a core no longer. */
   detach (core: CoreHandle): void {
     if (!this.#cores.has(core)) return this.#of(core)?.detach(core)
+    this.#parted.delete(core)
     const link = this.#link
     if (!this.#cores.delete(core) || this.#over || link === null) return
     this.foreign?.unpair({ protocol: REPLICATION, id: look((engine) => engine.coreDiscoveryKey(core)) })
@@ -358,6 +376,7 @@ export class Mux implements ChannelCarrier {
     this.#settleLinked()
     const cores = [...this.#cores.values()]
     this.#cores.clear()
+    this.#parted.clear()
     for (const attached of cores) attached.muxOver(this)
     this.#waiting = []
     this.#byHandle.clear()
