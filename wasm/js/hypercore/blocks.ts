@@ -89,7 +89,7 @@ export abstract class BlockSession extends Session {
     if (end === start + 1 && !(start < Number.MAX_SAFE_INTEGER)) return false
     const [first, last] = [toIndex(start), toIndex(end)]
     if (this._snapshot) return await this.#hadAll(first, last)
-    return await this.state!.has(first, last)
+    return this.state!.has(first, last)
   }
 
   /** How many blocks of a range are here. */

@@ -94,8 +94,8 @@ export class SnapshotState extends State {
     return this.#live.mayHave(index)
   }
 
-  override async has (start: number, end: number): Promise<boolean> {
-    return await this.#live.has(start, end)
+  override has (start: number, end: number): boolean | Promise<boolean> {
+    return this.#live.has(start, end)
   }
 
   override async branch (name: string, overwrite: boolean): Promise<State> {

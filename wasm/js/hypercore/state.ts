@@ -242,15 +242,18 @@ export class State {
     return this.isDefault() ? look((engine) => engine.coreHas(this.handle, index, index + 1)) : index < this.length
   }
 
-  async has (start: number, end: number): Promise<boolean> {
+  /** At once where it is known at once: an await that is not needed takes longer than the answer. */
+  has (start: number, end: number): boolean | Promise<boolean> {
     if (end > Number.MAX_SAFE_INTEGER) return false
-    if (this.resuming) await this.resuming
-    if (this.core.closed) {
-      if (this.isDefault()) return this.core.has(start, end)
-      throw HypercoreError.SESSION_CLOSED('core is closed', this.core.discoveryKey)
+    const { core, resuming } = this
+    if (resuming) return resuming.then(() => this.has(start, end))
+    if (core.closed) {
+      if (this.isDefault()) return core.has(start, end)
+      throw HypercoreError.SESSION_CLOSED('core is closed', core.discoveryKey)
     }
-    if (this.isDefault() && !isElsewhere(this.handle)) return look((engine) => engine.coreHas(this.handle, start, end))
-    return await this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
+    const { handle } = this
+    if (this.isDefault() && !isElsewhere(handle)) return look((engine) => engine.coreHas(handle, start, end))
+    return this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
   }
 
   request<T> (command: Parameters<Core['request']>[0]): Request<T> {
