@@ -71,7 +71,7 @@ export const limits = {
   level: { ceiling: 54_900 },
   react: { ceiling: 2_100 },
   inspector: { ceiling: 4_800 },
-  worker: { ceiling: 122_600 },
+  worker: { ceiling: 122_700 },
   'worker-host': { ceiling: 36_600 },
   'service-worker': { ceiling: 7_600 }
 }

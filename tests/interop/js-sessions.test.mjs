@@ -67,6 +67,19 @@ sameWithBoth('a named session is found again, overwritten and checked out', asyn
   await again.close()
 })
 
+sameWithBoth('named sessions that start over at once', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  await core.append(['a', 'b', 'c'])
+  const lengths = await Promise.all([3, 2, 1, -1].map(async (checkout) => {
+    const session = core.session({ name: 'x', overwrite: checkout !== -1, checkout })
+    await session.ready()
+    const { length } = session
+    await session.close()
+    return length
+  }))
+  note(lengths, core.length)
+})
+
 sameWithBoth('a named session of an encrypted core', async ({ create, note }) => {
   const core = await create({ keyPair, encryption: { key: Buffer.alloc(32, 3) } })
   await core.append(['a', 'b'])

@@ -62,6 +62,8 @@ export class Core {
   keyPair: KeyPair | null = null
   /** Open branches and atomic states. */
   readonly states = new Map<CoreHandle, State>()
+  /** When the last branch of a name that is being opened is open, or has failed. */
+  readonly branching = new Map<string, Promise<void>>()
   /** Snapshots of them, and of the log. */
   readonly pictures = new Set<SnapshotState>()
   /** The store that it is in, once opening. */

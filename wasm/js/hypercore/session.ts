@@ -365,8 +365,23 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     for (const extension of this.extensions.values()) this._register(extension)
   }
 
-  async #openState ({ parent = null, name, atom, overwrite, checkout = -1 }: HypercoreOptions): Promise<State> {
+  // One that starts over ends those that are open under its name, which have to be open and cut by then.
+  async #openState (options: HypercoreOptions): Promise<State> {
+    const { name, parent } = options
     const from = parent?.state ?? this.core!.state
+    if (!name || options.atom) return await this.#openFrom(from, options)
+    const { branching } = from.core
+    const opening = (branching.get(name) ?? Promise.resolve()).then(() => this.#openFrom(from, options))
+    const settled = opening.then(() => {}, () => {})
+    branching.set(name, settled)
+    try {
+      return await opening
+    } finally {
+      if (branching.get(name) === settled) branching.delete(name)
+    }
+  }
+
+  async #openFrom (from: State, { name, atom, overwrite, checkout = -1 }: HypercoreOptions): Promise<State> {
     const state = atom ? await from.atomic(atom) : name ? await from.branch(name, !!overwrite) : from.ref()
     if (checkout === -1 || state === from) return state
     try {
