@@ -50,3 +50,47 @@ test('what an owner stored and could not answer any more is neither lost nor don
     await page.close()
   }
 })
+
+/** Runs on a page: appends one block after the other, and notes where the log does not show what was answered. */
+async function appendAndLook (entry) {
+  const { Hypercore } = await import(`/hypertab/browser/${entry}.js`)
+  globalThis.core = new Hypercore(`answered-${entry}`, { valueEncoding: 'utf-8' })
+  await core.ready()
+  globalThis.stopped = false
+  globalThis.behind = []
+  globalThis.writing = (async () => {
+    for (let count = 0; !stopped; count++) {
+      const { length } = await core.append(`${count}`)
+      if (core.length < length) behind.push(`${core.length} instead of ${length}`)
+    }
+  })()
+}
+
+/** Runs on a page: takes a store away from its owner, as somebody who waited for it in vain, and leaves it to who comes next. */
+async function takeAway (name) {
+  await navigator.locks.request(`hypertab-lock:hypertab:${name}`, { steal: true }, () => new Promise((resolve) => { setTimeout(resolve, 50) }))
+}
+
+for (const entry of ['index', 'worker']) {
+  test(`what was answered is shown, also when the store of ${entry}.js was taken away meanwhile`, { timeout: 60_000 }, async (t) => {
+    const { url } = await servePackage(t)
+    const context = await startBrowser(t)
+    const { page: thief } = await openPage(context, url)
+    const { page, problems } = await openPage(context, url)
+    await page.evaluate(appendAndLook, entry)
+
+    for (let round = 0; round < 10; round++) {
+      await thief.evaluate(takeAway, `answered-${entry}`)
+      // It has the store back, and goes on.
+      const length = await page.evaluate(() => core.length)
+      await page.waitForFunction((length) => core.length > length + 5, length)
+    }
+    const behind = await page.evaluate(async () => {
+      stopped = true
+      await writing
+      return behind
+    })
+    assert.deepEqual(behind, [])
+    assert.deepEqual(problems, [])
+  })
+}

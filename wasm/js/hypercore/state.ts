@@ -266,7 +266,9 @@ export class State {
     if (this.core.db.readOnly) throw HypercoreError.SESSION_NOT_WRITABLE('the store is only read', this.core.discoveryKey)
     const subject = source === this ? this.subject : subjectOf(this, source)
     const answer = await new Request<T>((engine) => command(this.handle, engine), subject.resuming, subject).promise
-    this.atom?.wrote(this, command, answer)
+    if (this.atom !== null) this.atom.wrote(this, command, answer)
+    // It was answered when its store was about to move: until it is open again the log is shown as it was before.
+    else if (this.resuming !== null) await this.resuming.catch(() => {})
     return answer
   }
 
