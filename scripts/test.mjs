@@ -53,8 +53,8 @@ const suites = {
     needs: ['package'],
     steps: () => ['wasm', 'web-demo', 'scripts'].map((folder) => node(typescriptCompiler, '--noEmit', '--project', folder))
   },
-  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'network'], steps: () => nodeTests('interop') },
-  browser: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'demo', 'browser'], steps: () => nodeTests('browser') }
+  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'network'], steps: () => nodeTests('interop', 3) },
+  browser: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'demo', 'browser'], steps: () => nodeTests('browser', 2) }
 }
 
 await main(async () => {
@@ -177,14 +177,15 @@ function node (...args) {
   return { program: process.execPath, args }
 }
 
-function nodeTests (folder) {
+/** Files of `interop` mostly wait, for each other and for the disk; one of `browser` keeps more than one processor busy. */
+function nodeTests (folder, atOnce) {
   const files = readdirSync(join(root, 'tests', folder), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.mjs'))
     .map((file) => join('tests', folder, file))
     .sort()
   if (files.length === 0) return []
   return [{
-    ...node('--test', '--test-concurrency=2', `--test-timeout=${TEST_FILE_MS}`, '--test-reporter=tap', ...files),
+    ...node('--test', `--test-concurrency=${atOnce}`, `--test-timeout=${TEST_FILE_MS}`, '--test-reporter=tap', ...files),
     count: countTap
   }]
 }

@@ -99,7 +99,7 @@ test('two tabs have the same drives, tables, rooms and keys: both write, and eit
 })
 
 test('without Web Locks the tab that came last has the store, and the other one says so', async (t) => {
-  const { context, server } = await startPage(t, { relayUrl: NO_RELAY })
+  const { context, server } = await startPage(t, { relayUrl: NO_RELAY, isOwn: true })
   await context.addInitScript(() => { Object.defineProperty(Navigator.prototype, 'locks', { value: undefined }) })
   const { page } = await openPage(context, `${server.url}/#/room`)
   await openRoom(page, 'One at a time')

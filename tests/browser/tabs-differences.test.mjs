@@ -444,7 +444,7 @@ async function runProgram ([source, isAlone]) {
 
 test('programs note the same whoever has the store', async (t) => {
   const { url } = await servePackage(t)
-  const context = await startBrowser(t)
+  const context = await startBrowser(t, { isOwn: true })
   let owner = null
   await context.exposeFunction('elsewhere', async (name, args) => { await owner.evaluate(([name, args]) => acts[name](...args), [name, args]) })
   const { page: alone } = await openPage(context, url)

@@ -106,7 +106,7 @@ async function openAndClose (times) {
 
 test('what was closed is forgotten', async (t) => {
   const { url } = await servePackage(t)
-  const context = await startBrowser(t)
+  const context = await startBrowser(t, { isOwn: true })
   await context.addInitScript(countEntries)
   for (const [how, entries] of [['alone', ['index']], ['through another tab', ['index', 'index']], ['with a worker', ['worker']]]) {
     await t.test(how, async () => {

@@ -2,6 +2,8 @@
 
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { afterEach, beforeEach } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 
 import { chromium } from 'playwright-core'
 
@@ -26,23 +28,100 @@ export const FLAGS = [
 /** How long a page may take for one step, in milliseconds. */
 const PATIENCE_MS = 20_000
 
+/** Longest that nobody has a browser between two tests of a file, in milliseconds; after that there was none to come. */
+const IDLE_MS = 300
+
+/** Longest that the pages of a test may take to close, in milliseconds. */
+const CLEAR_MS = 10_000
+
+/** Browsers that no test has at the moment, each with what ends it. */
+const idle = new Map()
+
+/** @type {NodeJS.Timeout | undefined} */
+let idleTimer
+
+// The next test may take a while until it wants a browser, or want none.
+beforeEach(() => { clearTimeout(idleTimer) })
+afterEach(watchIdle)
+
 /**
- * Starts Chromium with a profile on disk; it closes with the test.
+ * Chromium with a profile on disk. To start one takes seconds of a processor: a test gets one that an earlier test of its file has given
+ * back, without pages and without what they stored. `profile` or `isOwn` make one for this test alone, which closes with it.
  *
  * @param {import('node:test').TestContext} t
- * @param {{ profile?: string }} [options] a folder to start with, to come back to what an earlier browser stored
+ * @param {object} [options]
+ * @param {string} [options.profile] a folder to start with, to come back to what an earlier browser stored
+ * @param {boolean} [options.isOwn] for a test that changes what stays with the browser, as scripts that each of its pages runs
  * @returns {Promise<import('playwright-core').BrowserContext>}
  */
-export async function startBrowser (t, { profile } = {}) {
-  const context = await chromium.launchPersistentContext(profile ?? temporaryFolder(t), {
+export async function startBrowser (t, { profile, isOwn = profile !== undefined } = {}) {
+  if (isOwn) return await launch(t, profile)
+  let [[context, end] = []] = idle
+  idle.delete(context)
+  if (context === undefined) {
+    /** @type {import('../../interop/support/cleanup.mjs').Life} */
+    const life = { after: (undo) => { end = undo } }
+    context = await launch(life)
+  }
+  context.setDefaultTimeout(PATIENCE_MS)
+  defer(t, () => giveBack(context, end))
+  return context
+}
+
+async function launch (life, profile = temporaryFolder(life)) {
+  const context = await chromium.launchPersistentContext(profile, {
     executablePath: await ensureBrowser(),
     args: FLAGS,
     headless: true,
     viewport: { width: 1200, height: 900 }
   })
   context.setDefaultTimeout(PATIENCE_MS)
-  defer(t, () => context.close())
+  defer(life, () => context.close())
+  // A browser without pages ends.
+  const [blank] = context.pages()
+  opened.set(context, { blank, origins: new Set() })
+  context.on('close', () => { opened.delete(context) })
+  context.on('page', (page) => {
+    page.on('framenavigated', (frame) => {
+      const { protocol, origin } = new URL(frame.url())
+      if (protocol === 'http:') opened.get(context)?.origins.add(origin)
+    })
+  })
   return context
+}
+
+/** The first page of each browser, and the origins that pages of it were at. */
+const opened = new Map()
+
+/** Takes a browser back from a test, unless the test has closed it or left something in it that does not end. */
+async function giveBack (context, end) {
+  const isClear = opened.has(context) && await Promise.race([clear(context).then(() => true, () => false), setTimeout(CLEAR_MS, false, { ref: false })])
+  if (!isClear) return await end()
+  idle.set(context, end)
+  watchIdle()
+}
+
+async function clear (context) {
+  const { blank, origins } = opened.get(context)
+  await Promise.all(context.pages().filter((page) => page !== blank).map((page) => page.close()))
+  await context.setOffline(false)
+  const session = await context.newCDPSession(blank)
+  // Another test may be served at a port that this one was served at.
+  for (const origin of origins) await session.send('Storage.clearDataForOrigin', { origin, storageTypes: 'all' })
+  await session.detach()
+  origins.clear()
+}
+
+function watchIdle () {
+  clearTimeout(idleTimer)
+  if (idle.size > 0) idleTimer = globalThis.setTimeout(endIdle, IDLE_MS)
+}
+
+// Not at the end of the file: that comes once nothing is left that runs, and a browser is something that runs.
+async function endIdle () {
+  const ends = [...idle.values()]
+  idle.clear()
+  await Promise.all(ends.map((end) => end()))
 }
 
 /**

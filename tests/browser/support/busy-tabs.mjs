@@ -20,7 +20,7 @@ export class BusyTabs {
     const tabs = new BusyTabs()
     tabs.#begin = begin
     tabs.#url = (await servePackage(t)).url
-    tabs.#context = await startBrowser(t)
+    tabs.#context = await startBrowser(t, { isOwn: true })
     await tabs.#context.exposeFunction('acknowledge', (text, length) => { tabs.answered.set(text, length) })
     return tabs
   }

@@ -31,13 +31,13 @@ export async function startDemoRelay (t, bootstrap, options = {}) {
 }
 
 /** Serves the built page with its `config.json`, and opens it in a browser. */
-export async function startPage (t, { relayUrl, path = '/', profile } = {}) {
+export async function startPage (t, { relayUrl, path = '/', profile, isOwn } = {}) {
   const server = await serveStatic({
     '/': join(root, 'web-demo', 'dist'),
     '/config.json': { type: 'application/json; charset=utf-8', body: JSON.stringify({ relay: relayUrl }) }
   })
   defer(t, () => server.close())
-  const context = await startBrowser(t, { profile })
+  const context = await startBrowser(t, { profile, isOwn })
   const { page, problems } = await openPage(context, server.url + path)
   return { server, context, page, problems }
 }
@@ -142,21 +142,25 @@ export async function readBlocks (page, count) {
   return blocks
 }
 
-/** Pictures of the page as it is, on a desktop and a phone, light and dark; nothing in it may be hard to use for anybody. */
+/**
+ * Pictures of the page as it is, light on a desktop and dark on a phone; nothing in it may be hard to use for anybody. A layout says
+ * nothing of colours, and to look at one costs more than a second of a processor: each layout and each scheme is looked at once.
+ */
 export async function pictures (page, name) {
   const before = page.viewportSize()
-  for (const [device, size] of Object.entries({ desktop: { width: 1280, height: 800 }, phone: { width: 390, height: 844 } })) {
+  for (const [device, colorScheme, size] of LOOKS) {
     await page.setViewportSize(size)
-    for (const colorScheme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme })
-      await page.evaluate(() => { scrollTo(0, 0) })
-      await screenshot(page, `demo-${name}-${device}-${colorScheme}`)
-      await checkAccess(page, `${name} on a ${device}, ${colorScheme}`)
-    }
+    await page.emulateMedia({ colorScheme })
+    await page.evaluate(() => { scrollTo(0, 0) })
+    await screenshot(page, `demo-${name}-${device}-${colorScheme}`)
+    await checkAccess(page, `${name} on a ${device}, ${colorScheme}`)
   }
   await page.setViewportSize(before)
   await page.emulateMedia({ colorScheme: null })
 }
+
+/** @type {['desktop' | 'phone', 'light' | 'dark', { width: number, height: number }][]} */
+const LOOKS = [['desktop', 'light', { width: 1280, height: 800 }], ['phone', 'dark', { width: 390, height: 844 }]]
 
 /** Writes the 52 characters of a key as hex. */
 export function hexOf (id) {
