@@ -371,7 +371,9 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     const from = parent?.state ?? this.core!.state
     if (!name || options.atom) return await this.#openFrom(from, options)
     const { branching } = from.core
-    const opening = (branching.get(name) ?? Promise.resolve()).then(() => this.#openFrom(from, options))
+    const before = branching.get(name)
+    // At once where it can: what is appended meanwhile is none of its blocks.
+    const opening = before === undefined ? this.#openFrom(from, options) : before.then(() => this.#openFrom(from, options))
     const settled = opening.then(() => {}, () => {})
     branching.set(name, settled)
     try {
