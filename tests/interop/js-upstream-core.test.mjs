@@ -560,3 +560,37 @@ sameWithBoth('a core without a session', async ({ Hypercore, folder, note }) => 
   await core.close()
   note(core.closed)
 })
+
+sameWithBoth('what a log has come to in each event of several changes at once', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  const session = core.session()
+  await session.ready()
+  const seen = []
+  const watch = (name, core) => {
+    const look = (what) => { seen.push([name, what, core.length, core.byteLength, core.fork]) }
+    core.on('append', () => { look('append') })
+    core.on('truncate', (length, fork) => { look(`truncate ${length} ${fork}`) })
+  }
+  watch('core', core)
+  watch('session', session)
+  const read = []
+  const readLast = () => { read.push(core.get(core.length - 1)) }
+  core.on('append', readLast)
+
+  await Promise.all(['a', 'bb', ['c', 'dd'], [], 'e'].map((blocks) => core.append(blocks)))
+  note(seen.splice(0), (await Promise.all(read.splice(0))).map(String))
+  await Promise.all([core.append('f'), session.append('g'), core.append('h')])
+  note(seen.splice(0), (await Promise.all(read.splice(0))).map(String))
+  core.off('append', readLast)
+  await Promise.all([core.append('i'), core.truncate(2), core.append('jj'), core.append('k'), core.truncate(3, 9), core.append('l')])
+  note(seen.splice(0))
+
+  const branch = core.session({ name: 'branch' })
+  await branch.ready()
+  watch('branch', branch)
+  await Promise.all([branch.append('m'), branch.append('nn'), core.append('o'), branch.truncate(4), branch.append('p')])
+  note(seen.filter(([name]) => name === 'branch'), seen.filter(([name]) => name !== 'branch'))
+  note(core.length, branch.length)
+  await branch.close()
+  await session.close()
+})

@@ -10,6 +10,7 @@ use hypertab_core::engine::{
     Return,
 };
 use hypertab_core::error::StorageFailure;
+use hypertab_core::hypercore::jobs::Extent;
 use hypertab_core::storage::StoreId;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -287,10 +288,22 @@ pub(crate) fn to_js(event: Event) -> Option<JsValue> {
         Event::Done { request, result } => {
             done(number(request.0), result.map(response).map_err(|error| core_error(&error)))
         }
-        Event::CoreAppend { core } => event!("append", core_number(core)),
-        Event::CoreTruncate { core, ancestors, fork } => {
-            event!("truncate", core_number(core), number(ancestors), number(fork))
-        }
+        // In one call: every append has one.
+        Event::CoreAppend { core, head: Extent { length, byte_length, fork } } => Array::of5(
+            &name("append"),
+            &core_number(core).into(),
+            &number(length).into(),
+            &number(byte_length).into(),
+            &number(fork).into(),
+        )
+        .into(),
+        Event::CoreTruncate { core, ancestors, fork, head } => event!(
+            "truncate",
+            core_number(core),
+            number(ancestors),
+            number(fork),
+            head.map_or(JsValue::NULL, |head| number(head.byte_length).into())
+        ),
         Event::CoreGrowing { core, tree } => event!("growing", core_number(core), upkeep::head_of(&tree)),
         Event::Manifest { core } => event!("manifest", core_number(core)),
         Event::Download { core, peer, index, byte_length, elapsed } => event!(

@@ -14,7 +14,7 @@ use crate::collections::BTreeMap;
 use crate::hypercore::bitfield::BitChange;
 use crate::hypercore::branch::{Base, Change, Tally};
 use crate::hypercore::core::Core;
-use crate::hypercore::jobs::CoreEvent;
+use crate::hypercore::jobs::{CoreEvent, Extent};
 use crate::storage::{Intent, Op, Outcome, Picture, ReadId, ReadTicket, StorageFailure, StoreId, View};
 
 use super::Engine;
@@ -94,7 +94,7 @@ impl Twin {
                 (ancestors, old_length, false)
             }
             CoreEvent::Dropped { start, length } => (start, start.saturating_add(length), false),
-            CoreEvent::Manifest { .. } | CoreEvent::Upgraded => return self.is_changed = true,
+            CoreEvent::Manifest { .. } | CoreEvent::Upgraded(_) => return self.is_changed = true,
             _ => return,
         };
         self.is_changed = true;
@@ -314,7 +314,9 @@ impl Engine {
         }
         // As upstream, every log of the atom tells of the flush, whether there is more of it or not.
         for core in silent {
-            self.emit(Event::CoreAppend { core });
+            let Some(open) = self.cores.get(&core).and_then(CoreEntry::open) else { continue };
+            let head = Extent::from(open.tree());
+            self.emit(Event::CoreAppend { core, head });
         }
         self.dirty_stores.insert(store);
         self.dirty_cores.extend(holder);

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use crate::corestore::query::Answer;
+use crate::hypercore::jobs::Extent;
 use crate::hypercore::merkle_tree::Tree;
 use crate::hypercore::proof::Proof;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
@@ -167,6 +168,8 @@ pub enum Event {
     CoreAppend {
         /// Which core.
         core: CoreId,
+        /// What it had come to then: more may have been stored since.
+        head: Extent,
     },
     /// A peer proved that a core is longer, and the host wanted to be asked before that is stored:
     /// [`CoreHandle::admit`](super::CoreHandle::admit) answers.
@@ -184,6 +187,8 @@ pub enum Event {
         ancestors: u64,
         /// The new fork.
         fork: u64,
+        /// What was left then, unless it grew again at once.
+        head: Option<Extent>,
     },
     /// The manifest of a core became known.
     Manifest {

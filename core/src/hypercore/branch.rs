@@ -18,7 +18,7 @@ use crate::storage::{Durability, Op, Party, Store, View};
 use super::bitfield::BitChange;
 use super::core::{Core, Step, put};
 use super::error::CoreError;
-use super::jobs::{Committing, CoreEvent, Value};
+use super::jobs::{Committing, CoreEvent, Extent, Value};
 use super::layers::Layers;
 use super::manifest::Manifest;
 use super::merkle_tree::{Missing, NodeSource, Tree, parent_node, roots_at};
@@ -96,7 +96,8 @@ impl Core {
         self.stage(store, ops, Durability::Strict);
         self.open.has_head = true;
         self.set_bits(start, length, true);
-        self.open.events.push(CoreEvent::Appended { start, length: length - start, calls: 1 });
+        let heads = alloc::vec![Extent::from(&self.tip)];
+        self.open.events.push(CoreEvent::Appended { start, length: length - start, heads });
         Step::Staged(Value::Committed(Some((self.tip.length, self.tip.byte_length))))
     }
 
@@ -155,7 +156,8 @@ impl Core {
             self.tip = tree;
             self.signer = None;
             self.open.has_head = true;
-            self.open.events.push(CoreEvent::Appended { start: 0, length: whole, calls: 1 });
+            let heads = alloc::vec![Extent::from(&self.tip)];
+            self.open.events.push(CoreEvent::Appended { start: 0, length: whole, heads });
         }
         self.stage(store, ops, Durability::Strict);
         Step::Staged(Value::Done)
@@ -269,11 +271,13 @@ impl Core {
             (Some(kept).filter(|kept| *kept < old_length), grown > 0)
         };
         if let Some(ancestors) = told_cut {
-            let event = CoreEvent::Truncated { ancestors, old_length, fork: tree.fork, is_reorg: false };
+            let fork = tree.fork;
+            let event = CoreEvent::Truncated { ancestors, old_length, fork, is_reorg: false, head: None };
             self.open.events.push(event);
         }
         if is_growth_told {
-            self.open.events.push(CoreEvent::Appended { start: kept, length: grown, calls: 1 });
+            let heads = alloc::vec![Extent::from(&tree)];
+            self.open.events.push(CoreEvent::Appended { start: kept, length: grown, heads });
         }
         if self.manifest().is_none()
             && let Some(manifest) = manifest

@@ -11,7 +11,7 @@ use crate::storage::{Durability, Op, Store};
 use super::branch::State;
 use super::core::{Core, Step, put};
 use super::error::CoreError;
-use super::jobs::{CoreEvent, Value};
+use super::jobs::{CoreEvent, Extent, Value};
 use super::merkle_tree::{Missing, Tree, roots_at};
 use super::nodes::{NodeCache, Nodes, ReadSet};
 
@@ -71,11 +71,12 @@ impl Core {
         self.stage(store, ops, Durability::Strict);
         self.open.has_head = true;
         if cuts {
-            let event = CoreEvent::Truncated { ancestors: shared, old_length, fork, is_reorg: false };
+            let event =
+                CoreEvent::Truncated { ancestors: shared, old_length, fork, is_reorg: false, head: None };
             self.open.events.push(event);
         }
         if length > shared {
-            self.open.events.push(CoreEvent::Upgraded);
+            self.open.events.push(CoreEvent::Upgraded(Extent::from(&self.tip)));
         }
         Step::Staged(Value::Done)
     }

@@ -358,6 +358,23 @@ pub struct Applied {
     pub block: bool,
 }
 
+/// How far a log reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Blocks.
+    pub length: u64,
+    /// Their bytes as they are stored.
+    pub byte_length: u64,
+    /// Its fork.
+    pub fork: u64,
+}
+
+impl From<&Tree> for Extent {
+    fn from(tree: &Tree) -> Self {
+        Self { length: tree.length, byte_length: tree.byte_length, fork: tree.fork }
+    }
+}
+
 /// What a core has to tell. Whatever it tells is durable.
 #[derive(Clone, Debug)]
 pub enum CoreEvent {
@@ -367,14 +384,14 @@ pub enum CoreEvent {
         start: u64,
         /// How many.
         length: u64,
-        /// In so many calls.
-        calls: u32,
+        /// What the log had come to with each call.
+        heads: Vec<Extent>,
     },
     /// A peer proved that the log is longer, and [`Core::admit`](super::core::Core::admit) has to say whether it may grow to that
     /// head. Nothing of it is stored.
     Growing(Box<Tree>),
-    /// The log grew because a peer proved it.
-    Upgraded,
+    /// The log grew because a peer proved it, or its parent had.
+    Upgraded(Extent),
     /// The log was cut.
     Truncated {
         /// Blocks that both histories share.
@@ -385,6 +402,8 @@ pub enum CoreEvent {
         fork: u64,
         /// Whether a peer proved it, rather than we.
         is_reorg: bool,
+        /// What was left, unless it grew again at once.
+        head: Option<Extent>,
     },
     /// Blocks below the head were stored.
     Gained {

@@ -17,7 +17,7 @@ use super::bitfield::BitChange;
 use super::core::{Core, MAX_BLOCK_SIZE, Step, put};
 use super::encryption::PADDING;
 use super::error::CoreError;
-use super::jobs::{AppendOptions, Applied, CoreEvent, TruncateOptions, Value};
+use super::jobs::{AppendOptions, Applied, CoreEvent, Extent, TruncateOptions, Value};
 use super::manifest::Manifest;
 use super::merkle_tree::{Missing, NodeSource, TreeBatch, truncated, truncated_ancestors};
 use super::nodes::{MAX_NODE, ReadSet};
@@ -105,11 +105,14 @@ impl Core {
         self.open.has_head = true;
         self.set_bits(length, length + count, true);
         match self.open.events.last_mut() {
-            Some(CoreEvent::Appended { start, length: so_far, calls }) if *start + *so_far == length => {
+            Some(CoreEvent::Appended { start, length: so_far, heads }) if *start + *so_far == length => {
                 *so_far += count;
-                *calls += 1;
+                heads.push(Extent::from(&self.tip));
             }
-            _ => self.open.events.push(CoreEvent::Appended { start: length, length: count, calls: 1 }),
+            _ => {
+                let heads = alloc::vec![Extent::from(&self.tip)];
+                self.open.events.push(CoreEvent::Appended { start: length, length: count, heads });
+            }
         }
         Step::Staged(self.staged_head())
     }
@@ -178,7 +181,8 @@ impl Core {
         self.stage(store, ops, Durability::Strict);
         self.open.has_head = true;
         self.set_bits(length, old_length, false);
-        let event = CoreEvent::Truncated { ancestors: length, old_length, fork, is_reorg: false };
+        let head = Some(Extent::from(&self.tip));
+        let event = CoreEvent::Truncated { ancestors: length, old_length, fork, is_reorg: false, head };
         self.open.events.push(event);
         Step::Staged(Value::Done)
     }
@@ -289,7 +293,7 @@ impl Core {
         }
         // Who signs the log is told before its length.
         if applied.upgraded {
-            self.open.events.push(CoreEvent::Upgraded);
+            self.open.events.push(CoreEvent::Upgraded(Extent::from(&self.tip)));
         }
         Step::Staged(Value::Applied(Ok(applied)))
     }
@@ -354,7 +358,8 @@ impl Core {
         self.signer = None;
         self.stage(store, ops, Durability::Relaxed);
         self.open.has_head = true;
-        self.open.events.push(CoreEvent::Truncated { ancestors, old_length, fork, is_reorg: true });
+        let event = CoreEvent::Truncated { ancestors, old_length, fork, is_reorg: true, head: None };
+        self.open.events.push(event);
         if let Some(manifest) = manifest
             && let Err(error) = self.set_manifest(store, manifest, true)
         {

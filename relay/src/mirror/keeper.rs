@@ -241,7 +241,7 @@ impl Keeper {
                     peer.cores.take_if(|cores| *cores == channel);
                 }
             }
-            Event::CoreAppend { core } => self.changed(core, None, now),
+            Event::CoreAppend { core, .. } => self.changed(core, None, now),
             Event::CoreTruncate { core, ancestors, .. } => self.changed(core, Some(ancestors), now),
             Event::PeerAdd { core, .. } => self.with_core(core, |kept| kept.peers += 1),
             Event::PeerRemove { core, .. } => self.with_core(core, |kept| {

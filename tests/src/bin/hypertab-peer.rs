@@ -421,7 +421,7 @@ impl Peer {
         let peers = |engine: &mut Engine, core| engine.core(core).map_or(0, |handle| handle.peers().len());
         match event {
             Event::Done { request, result } => self.answer(request, result),
-            Event::CoreAppend { core } => {
+            Event::CoreAppend { core, .. } => {
                 let length = self.engine.core(core).map_or(0, |handle| handle.length());
                 say(&json!({ "event": "append", "length": length }));
             }

@@ -9,6 +9,7 @@ import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree-batch.js'
 import { Peer } from './peer.js'
 import { fromEngine, type EngineProof } from './proof.js'
+import { afterCut, type Grown } from './state.js'
 
 /** The events of one core, and the peers that they are of. */
 export class CoreEvents {
@@ -31,15 +32,15 @@ export class CoreEvents {
     switch (kind) {
       case 'append':
         state.tell(() => {
-          this.#emit((session) => { if (session.state === state) session.onappend() })
+          state.showing(rest as Grown, () => { this.#emit((session) => { if (session.state === state) session.onappend() }) })
           this.#updateGroup()
         })
         break
       case 'truncate':
         state.tell(() => {
           for (const picture of core.pictures) picture.shorten(rest[0] as number, picture.live === state)
-          this.#emit((session) => {
-            if (session.state === state) session.ontruncate(rest[0] as number, rest[1] as number)
+          state.showing(afterCut(rest), () => {
+            this.#emit((session) => { if (session.state === state) session.ontruncate(rest[0] as number, rest[1] as number) })
           })
           this.#updateGroup()
         })

@@ -168,7 +168,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
   get length (): number {
     if (this._snapshot) return this._snapshot.length
-    return this.opened ? this.state!.length : 0
+    return this.opened ? (this.state!.told ?? this.state!).length : 0
   }
 
   get signedLength (): number {
@@ -179,12 +179,13 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   get byteLength (): number {
     if (!this.opened) return 0
     if (this._snapshot) return this._snapshot.byteLength
-    return this.state!.byteLength - this.state!.length * this.padding
+    const { length, byteLength } = this.state!.told ?? this.state!
+    return byteLength - length * this.padding
   }
 
   get fork (): number {
     if (!this.opened) return 0
-    return this._snapshot ? this._snapshot.fork : this.state!.fork
+    return this._snapshot ? this._snapshot.fork : (this.state!.told ?? this.state!).fork
   }
 
   get contiguousLength (): number {

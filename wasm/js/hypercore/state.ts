@@ -72,6 +72,8 @@ export class State {
   private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
   /** Serialises appends whose blocks are encrypted by a program. */
   appending: Promise<unknown> = Promise.resolve()
+  /** @internal What it had come to with the event that sessions are hearing of. */
+  told: { length: number, byteLength: number, fork: number } | null = null
   /** What is to be told once nothing is withheld. */
   #untold: Array<() => void> = []
   #withholding = 0
@@ -491,6 +493,17 @@ export class State {
     }
   }
 
+  /** @internal Does something while its sessions show what an event says: more of what is stored together may have happened since. */
+  showing ([length, byteLength, fork]: Grown, tell: () => void): void {
+    const before = this.told
+    this.told = length === undefined ? null : { length, byteLength: byteLength!, fork: fork! }
+    try {
+      tell()
+    } finally {
+      this.told = before
+    }
+  }
+
   /** @internal Tells sessions something, unless that has to wait. */
   tell (tell: () => void): void {
     if (this.#withholding > 0) this.#untold.push(tell)
@@ -549,12 +562,22 @@ export class State {
           if (picture.live === this) picture.shorten(rest[0] as number, true)
         }
       }
-      for (const session of [...this.sessions].reverse()) {
-        if (kind === 'append') session.onappend()
-        else session.ontruncate(rest[0] as number, rest[1] as number)
-      }
+      this.showing(kind === 'append' ? rest as Grown : afterCut(rest), () => {
+        for (const session of [...this.sessions].reverse()) {
+          if (kind === 'append') session.onappend()
+          else session.ontruncate(rest[0] as number, rest[1] as number)
+        }
+      })
     })
   }
+}
+
+/** What a log came to with an event; nothing where it was found changed. */
+export type Grown = [length: number, byteLength: number, fork: number] | []
+
+/** The same, of an event that says where a log was cut. */
+export function afterCut ([length, fork, byteLength]: unknown[]): Grown {
+  return typeof byteLength === 'number' ? [length as number, byteLength, fork as number] : []
 }
 
 /** Whom the requests of a state are about, and what they need besides. */

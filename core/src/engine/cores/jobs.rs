@@ -26,16 +26,16 @@ impl Engine {
             twin.note(&event);
         }
         let change = match event {
-            CoreEvent::Appended { start, length, calls } => {
-                for _ in 0..calls {
-                    self.emit(Event::CoreAppend { core: id });
+            CoreEvent::Appended { start, length, heads } => {
+                for head in heads {
+                    self.emit(Event::CoreAppend { core: id, head });
                 }
                 LocalChange::Appended { start, length }
             }
             CoreEvent::Growing(tree) => return self.emit(Event::CoreGrowing { core: id, tree }),
-            CoreEvent::Upgraded => return self.emit(Event::CoreAppend { core: id }),
-            CoreEvent::Truncated { ancestors, old_length, fork, is_reorg } => {
-                self.emit(Event::CoreTruncate { core: id, ancestors, fork });
+            CoreEvent::Upgraded(head) => return self.emit(Event::CoreAppend { core: id, head }),
+            CoreEvent::Truncated { ancestors, old_length, fork, is_reorg, head } => {
+                self.emit(Event::CoreTruncate { core: id, ancestors, fork, head });
                 #[cfg(feature = "bee")]
                 self.bees_truncated(id, ancestors);
                 if is_reorg {

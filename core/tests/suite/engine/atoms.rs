@@ -46,8 +46,8 @@ fn log_that_grew_gives_way_to_an_atom() {
     assert_eq!(contents(&mut host, core), expected);
     assert_eq!(contents(&mut host, twin), expected);
     let events: Vec<Event> = host.events.drain(..).collect();
-    let cut = |event: &Event| matches!(event, Event::CoreTruncate { core: of, ancestors: 2, fork: 1 } if *of == core);
-    let grown = |event: &Event| matches!(event, Event::CoreAppend { core: of } if *of == core);
+    let cut = |event: &Event| matches!(event, Event::CoreTruncate { core: of, ancestors: 2, fork: 1, .. } if *of == core);
+    let grown = |event: &Event| matches!(event, Event::CoreAppend { core: of, .. } if *of == core);
     let cut = events.iter().position(cut).expect("what was written meanwhile is gone");
     assert!(events[cut..].iter().any(grown));
 

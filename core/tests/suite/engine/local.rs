@@ -56,8 +56,11 @@ fn appends_of_one_drain_share_a_commit() {
         assert_eq!(appended, Response::Appended { length: index as u64 + 1, byte_length });
     }
     assert_eq!(host.engine.core(core).unwrap().length(), 1000);
-    let appends = host.events.iter().filter(|event| matches!(event, Event::CoreAppend { .. })).count();
-    assert_eq!(appends, 1000);
+    let heads = host.events.iter().filter_map(|event| match event {
+        Event::CoreAppend { head, .. } => Some((head.length, head.byte_length, head.fork)),
+        _ => None,
+    });
+    assert!(heads.eq((1..=1000).map(|length| (length, 100 * length, 0))), "each says what it came to");
 }
 
 #[test]
