@@ -15,8 +15,12 @@ async function compare ([entry, name, length, steps]) {
   const { Hypercore, memory } = await import(`/hypertab/browser/${entry}.js`)
   const { Hypercore: Local, memory: here } = await import('/hypertab/browser/index.js')
   const original = new Local(here())
-  for (let at = 0; at < length; at += 10_000) await original.append(Array.from({ length: 10_000 }, (_, i) => new TextEncoder().encode(`${at + i}`)))
+  await original.ready()
   const elsewhere = new Hypercore(name ?? memory(), original.key)
+  await elsewhere.ready()
+  // Before this page has so much to do that another one may take it for gone.
+  const isOwner = elsewhere.core.db.isOwner
+  for (let at = 0; at < length; at += 10_000) await original.append(Array.from({ length: 10_000 }, (_, i) => new TextEncoder().encode(`${at + i}`)))
   const local = new Local(here(), original.key)
   const streams = [elsewhere, local].map((core) => {
     const [one, other] = [original.replicate(true), core.replicate(false)]
@@ -82,7 +86,6 @@ async function compare ([entry, name, length, steps]) {
   if (missing[0] !== missing[1]) differences.push(`missingNodes: ${missing}`)
 
   for (const stream of streams) stream.destroy()
-  const isOwner = elsewhere.core.db.isOwner
   const pages = new Set(Array.from({ length: Math.ceil(length / 32_768) }, (_, page) => page).filter((page) => local.core.bitfield.getBitfield(page * 32_768))).size
   await Promise.all([elsewhere, local, original].map((core) => core.close()))
   return { differences, isOwner, pages }
