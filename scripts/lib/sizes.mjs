@@ -48,6 +48,7 @@ import { root } from './run.mjs'
  * What is announced with signatures of a program's own is 0.6 kB of the engine, and 0.3 kB of every part with a DHT.
  * What programs that watch a node and its streams count is 0.1 kB of every part with cores or a DHT.
  * A stream over a transport of the program is 0.4 kB of every part with cores or streams.
+ * Storage of the program's own that closes with its store is 0.1 kB of every part with storage.
  * What a page may not do, and a storage of another copy of the package, said in words, are 0.2 kB of every part with storage.
  * That also owners of files record what they write is 0.1 kB of every part with storage.
  * What a log came to with each of several changes at once is 1 kB of the engine, and 0.1 kB of every part with cores.
@@ -61,7 +62,7 @@ export const limits = {
   corestore: { ceiling: 74_800 },
   hyperbee: { ceiling: 45_500 },
   hyperblobs: { ceiling: 40_000 },
-  hyperdrive: { ceiling: 94_100 },
+  hyperdrive: { ceiling: 94_200 },
   'mirror-drive': { ceiling: 39_500 },
   'blind-peering': { ceiling: 47_600 },
   hyperswarm: { ceiling: 59_300 },

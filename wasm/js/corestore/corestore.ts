@@ -310,6 +310,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
     if (!this.#holdsStorage) return
     this.#holdsStorage = false
     await this.storage.release()
+    await this.storage.userClosed()
   }
 
   #ensureOpen (): void {

@@ -665,7 +665,7 @@ export class Core {
       this.#events.forgetPeers()
       await this.db.release()
       for (const session of weak) session.close().catch(() => {})
-      if (this.autoClose) await this.db.coreClosed()
+      if (this.autoClose) await this.db.userClosed()
     }
   }
 }

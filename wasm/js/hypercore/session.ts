@@ -473,8 +473,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
 function isPlainOptions (value: unknown): value is HypercoreOptions {
   // By what storages have, also those of another copy of the package and of upstream.
-  return typeof value === 'object' && value !== null && !isBytes(value) &&
-    !('acquire' in value) && !('db' in value) && !('rocks' in value) && !('href' in value)
+  return typeof value === 'object' && value !== null && !isBytes(value) && !('path' in value) && !('href' in value)
 }
 
 function missingStorage (): never {

@@ -38,8 +38,7 @@ export class HypercoreStorage extends Storage {
     await super.close()
   }
 
-  /** @internal A core that was opened by itself closes its storage. */
-  override async coreClosed (): Promise<void> {
+  override async userClosed (): Promise<void> {
     if (this.users === 1) await this.#letGo()
   }
 

@@ -10,8 +10,16 @@ interface CoreStorageLike {
   path: string
   isCoreStorage?: boolean
   db?: { opened?: boolean }
-  rocks?: unknown
+  rocks?: { path: string }
   close? (): Promise<void>
+}
+
+/** A database that upstream keeps cores in, beside what the program has there: `rocksdb-native`. */
+interface Database {
+  path: string
+  opened: boolean
+  closed: boolean
+  close (): Promise<void>
 }
 
 /** A path, a storage of ours, or one that was made for upstream. */
@@ -35,6 +43,7 @@ export function parseStorage (input: StorageInput, options: StorageOptions = {})
   if (typeof input === 'object' && input !== null) {
     const { path, db, rocks } = input as CoreStorageLike
     if (typeof path === 'string' && (db || rocks)) return inPlaceOf(input as CoreStorageLike)
+    if (typeof path === 'string' && 'columnFamily' in input) return besideWhatIsIn(input as object as Database)
     if ('acquire' in input && 'isOwner' in input) throw new TypeError('the storage is of another copy of hypertab; take it from the one that opens it')
     if ('href' in input && String(input.href).startsWith('file:')) return openPath(decodeURIComponent((input as URL).pathname), options)
   }
@@ -45,9 +54,11 @@ export function parseStorage (input: StorageInput, options: StorageOptions = {})
 function inPlaceOf (input: CoreStorageLike): Storage {
   const known = replaced.get(input)
   if (known) return known
-  const storage = new HypercoreStorage(`${input.path}/db/hypertab`)
-  replaced.set(input, storage)
   const theirs = input.close?.bind(input)
+  const storage = new StorageInside(input.rocks?.path ?? `${input.path}/db`, async () => {
+    if (input.db?.opened) await theirs?.()
+  })
+  replaced.set(input, storage)
   for (let owner = HypercoreStorage.prototype; owner !== Object.prototype; owner = Object.getPrototypeOf(owner)) {
     for (const [name, { value, get }] of Object.entries(Object.getOwnPropertyDescriptors(owner))) {
       if (name === 'constructor' || !(name in input) || Object.hasOwn(input, name)) continue
@@ -55,9 +66,35 @@ function inPlaceOf (input: CoreStorageLike): Storage {
       else Object.defineProperty(input, name, { configurable: true, writable: true, value: value.bind(storage) })
     }
   }
-  input.close = async () => {
-    await storage.close()
-    if (input.db?.opened) await theirs?.()
-  }
+  input.close = () => storage.close()
   return storage
+}
+
+// The program goes on using its database for what it has there.
+function besideWhatIsIn (database: Database): Storage {
+  const storage = replaced.get(database) ?? new StorageInside(database.path, async () => {
+    if (database.opened && !database.closed) await database.close()
+  })
+  replaced.set(database, storage)
+  return storage
+}
+
+/** Storage in the folder of a database, which closes with it. */
+class StorageInside extends HypercoreStorage {
+  #closeDatabase
+
+  constructor (path: string, closeDatabase: () => Promise<void>) {
+    super(`${path}/hypertab`)
+    this.#closeDatabase = closeDatabase
+  }
+
+  override async close (): Promise<void> {
+    await super.close()
+    await this.#closeDatabase()
+  }
+
+  override async userClosed (): Promise<void> {
+    await super.userClosed()
+    if (this.users === 0) await this.#closeDatabase()
+  }
 }

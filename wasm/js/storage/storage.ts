@@ -235,8 +235,8 @@ export class Storage {
     if (this.#users === 0 && !this.#keepOpen) await this.#closeStore()
   }
 
-  /** @internal A core has closed that nobody shares the storage with. */
-  async coreClosed (): Promise<void> {}
+  /** @internal A store has closed, or a core that was opened by itself. */
+  async userClosed (): Promise<void> {}
 
   /** Closes the store. Only for one that no core has open. */
   async close (): Promise<void> {
