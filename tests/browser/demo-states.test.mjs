@@ -120,7 +120,7 @@ test('a browser that keeps nothing has a page that works, and says so', async (t
   const profile = temporaryFolder(t)
   mkdirSync(join(profile, 'Default'))
   writeFileSync(join(profile, 'Default', 'Preferences'), JSON.stringify({ profile: { default_content_setting_values: { cookies: 2 } } }))
-  const { context, server, page, problems } = await startPage(t, { relayUrl: NO_RELAY, profile })
+  const { context, server, page, problems } = await startPage(t, { relayUrl: NO_RELAY, profile, isWhole: true })
   await page.getByTestId('nothing-kept').waitFor()
   await createLog(page, 'For now')
   await appendLine(page, 'one')

@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core'
 
 import { root } from '../../../scripts/lib/run.mjs'
 import { serveStatic } from '../../../scripts/lib/static-server.mjs'
-import { ensureBrowser } from '../../../scripts/setup.mjs'
+import { ensureBrowser, ensureHeadlessShell } from '../../../scripts/setup.mjs'
 import { defer } from '../../interop/support/cleanup.mjs'
 import { temporaryFolder } from '../../interop/support/folder.mjs'
 
@@ -52,10 +52,11 @@ afterEach(watchIdle)
  * @param {object} [options]
  * @param {string} [options.profile] a folder to start with, to come back to what an earlier browser stored
  * @param {boolean} [options.isOwn] for a test that changes what stays with the browser, as scripts that each of its pages runs
+ * @param {boolean} [options.isWhole] for a test of what the headless shell has not, as settings of a profile; such a browser is its own
  * @returns {Promise<import('playwright-core').BrowserContext>}
  */
-export async function startBrowser (t, { profile, isOwn = profile !== undefined } = {}) {
-  if (isOwn) return await launch(t, profile)
+export async function startBrowser (t, { profile, isWhole = false, isOwn = isWhole || profile !== undefined } = {}) {
+  if (isOwn) return await launch(t, { profile, isWhole })
   let [[context, end] = []] = idle
   idle.delete(context)
   if (context === undefined) {
@@ -68,9 +69,9 @@ export async function startBrowser (t, { profile, isOwn = profile !== undefined 
   return context
 }
 
-async function launch (life, profile = temporaryFolder(life)) {
+async function launch (life, { profile = temporaryFolder(life), isWhole = false } = {}) {
   const context = await chromium.launchPersistentContext(profile, {
-    executablePath: await ensureBrowser(),
+    executablePath: isWhole ? await ensureBrowser() : await ensureHeadlessShell(),
     args: FLAGS,
     headless: true,
     viewport: { width: 1200, height: 900 }

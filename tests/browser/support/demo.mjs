@@ -31,13 +31,13 @@ export async function startDemoRelay (t, bootstrap, options = {}) {
 }
 
 /** Serves the built page with its `config.json`, and opens it in a browser. */
-export async function startPage (t, { relayUrl, path = '/', profile, isOwn } = {}) {
+export async function startPage (t, { relayUrl, path = '/', profile, isOwn, isWhole } = {}) {
   const server = await serveStatic({
     '/': join(root, 'web-demo', 'dist'),
     '/config.json': { type: 'application/json; charset=utf-8', body: JSON.stringify({ relay: relayUrl }) }
   })
   defer(t, () => server.close())
-  const context = await startBrowser(t, { profile, isOwn })
+  const context = await startBrowser(t, { profile, isOwn, isWhole })
   const { page, problems } = await openPage(context, server.url + path)
   return { server, context, page, problems }
 }
