@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 
 import { build, buildDemo, typescriptCompiler } from './build.mjs'
-import { buildNativePrograms, buildStorageSuite } from './lib/cargo.mjs'
+import { buildBindgen, buildNativePrograms, buildStorageSuite } from './lib/cargo.mjs'
 import { Failure, main, root, say } from './lib/run.mjs'
 import { ensureBrowsers, ensureNetworkPrograms, ensureNode, ensureNpm, ensureRust } from './setup.mjs'
 
@@ -21,6 +21,9 @@ const BARE_TARGETS = ['wasm32v1-none', 'thumbv7em-none-eabihf']
 /** Longest that one program of a suite may run, and longest that one JavaScript test file may. */
 const PROGRAM_MS = 60 * 60_000
 const TEST_FILE_MS = 10 * 60_000
+
+/** Test files that run at the same time: they wait, too, for each other, for the disk and for a browser to start. */
+const FILES_AT_ONCE = 3
 
 /** How much of a failed suite's output is repeated at the end, in lines: of its end, and of each failure of a test file. */
 const LINES_SHOWN = 150
@@ -53,18 +56,24 @@ const suites = {
     needs: ['package'],
     steps: () => ['wasm', 'web-demo', 'scripts'].map((folder) => node(typescriptCompiler, '--noEmit', '--project', folder))
   },
-  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'network'], steps: () => nodeTests('interop', 3) },
-  browser: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'demo', 'browser'], steps: () => nodeTests('browser', 2) }
+  interop: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'network'], steps: () => nodeTests('interop') },
+  browser: { lane: 'node', needs: ['package', 'programs', 'storage-suite', 'demo', 'browser'], steps: () => nodeTests('browser') }
 }
+
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
 
 await main(async () => {
   const names = chosenSuites()
-  await prepare(names.map((name) => suites[name]))
   rmSync(logs, { recursive: true, force: true })
   mkdirSync(logs, { recursive: true })
-  say(`running ${names.join(', ')}`)
-  const lanes = ['rust', 'node'].map((lane) => runLane(names.filter((name) => suites[name].lane === lane)))
-  const results = (await Promise.all(lanes)).flat()
+  const chosen = names.map((name) => suites[name])
+  ensureNode()
+  await ensureRust(['wasm32-unknown-unknown', ...chosen.flatMap((suite) => suite.targets ?? [])])
+  const { programs, everything } = prepare(new Set(chosen.flatMap((suite) => suite.needs ?? [])))
+  const results = (await Promise.all([
+    runLane('rust', names, programs),
+    runLane('node', names, everything)
+  ])).flat()
   const broken = results.filter(({ failed }) => failed > 0).map(({ name }) => ({ name, lines: linesOf(name) }))
   for (const { name, lines } of broken) showEnd(name, lines)
   // Last, for whoever keeps only the end of this output.
@@ -81,43 +90,46 @@ function chosenSuites () {
   return Object.keys(suites).filter((name) => wanted.length === 0 || wanted.includes(name))
 }
 
-async function prepare (chosen) {
-  const needs = new Set(chosen.flatMap((suite) => suite.needs ?? []))
-  ensureNode()
-  await ensureRust(['wasm32-unknown-unknown', ...chosen.flatMap((suite) => suite.targets ?? [])])
-  // What comes over the network comes while cargo builds. All of it before the lanes start: no test should wait for a build.
-  await Promise.all([
-    needs.has('programs') ? preparePrograms() : null,
-    needs.size > 0 ? preparePackage(needs) : null,
-    prepareMachine(needs)
-  ])
-  if (needs.has('storage-suite')) {
-    say('building the suite of storage backends')
-    process.env.HYPERTAB_STORAGE_SUITE = await buildStorageSuite()
-  }
+// What comes over the network comes while cargo builds. No test waits for a build: a lane starts once all that it needs is there.
+function prepare (needs) {
+  const npm = needs.size > 0 ? ensureNpm() : Promise.resolve()
+  const programs = preparePrograms(needs)
+  const everything = Promise.all([programs, npm, preparePackage(needs, npm), prepareStorageSuite(needs), prepareMachine(needs)])
+  return { programs, everything }
 }
 
-async function preparePrograms () {
+// Cargo builds one thing at a time for this machine: before the lane of rust keeps it for minutes.
+async function preparePrograms (needs) {
+  if (needs.has('package')) await buildBindgen()
+  if (!needs.has('programs')) return
   say('building the native programs')
   process.env.HYPERTAB_PROGRAMS = await buildNativePrograms()
 }
 
-async function preparePackage (needs) {
-  const npm = ensureNpm()
+async function preparePackage (needs, npm) {
   if (needs.has('package')) await build(npm)
   if (needs.has('demo')) await buildDemo()
-  await npm
+}
+
+async function prepareStorageSuite (needs) {
+  if (!needs.has('storage-suite')) return
+  say('building the suite of storage backends')
+  process.env.HYPERTAB_STORAGE_SUITE = await buildStorageSuite()
 }
 
 // One after the other: apt installs one thing at a time.
 async function prepareMachine (needs) {
-  if (needs.has('browser')) [process.env.CHROME_PATH] = await ensureBrowsers()
+  if (needs.has('browser')) [process.env.CHROME_PATH, process.env.HEADLESS_SHELL_PATH] = await ensureBrowsers()
   if (needs.has('network')) await ensureNetworkPrograms()
 }
 
-async function runLane (names) {
+async function runLane (lane, names, ready) {
   const results = []
-  for (const name of names) results.push(await runSuite(name))
+  const chosen = names.filter((name) => suites[name].lane === lane)
+  if (chosen.length === 0) return results
+  await ready
+  say(`running ${chosen.join(', ')}`)
+  for (const name of chosen) results.push(await runSuite(name))
   return results
 }
 
@@ -154,8 +166,7 @@ async function runStep ({ program, args }, log) {
     } catch {}
   }
   const timer = setTimeout(() => { log.write(`stopped after ${PROGRAM_MS / 60_000} minutes\n`); end() }, PROGRAM_MS)
-  const interrupt = () => { end(); process.exit(130) }
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, interrupt)
+  process.on('exit', end)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text) => { output += text; log.write(text) })
@@ -165,7 +176,7 @@ async function runStep ({ program, args }, log) {
     child.on('close', (code) => resolve(code ?? 1))
   })
   clearTimeout(timer)
-  for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, interrupt)
+  process.off('exit', end)
   return { code, output }
 }
 
@@ -177,15 +188,14 @@ function node (...args) {
   return { program: process.execPath, args }
 }
 
-/** Files of `interop` mostly wait, for each other and for the disk; one of `browser` keeps more than one processor busy. */
-function nodeTests (folder, atOnce) {
+function nodeTests (folder) {
   const files = readdirSync(join(root, 'tests', folder), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.mjs'))
     .map((file) => join('tests', folder, file))
     .sort()
   if (files.length === 0) return []
   return [{
-    ...node('--test', `--test-concurrency=${atOnce}`, `--test-timeout=${TEST_FILE_MS}`, '--test-reporter=tap', ...files),
+    ...node('--test', `--test-concurrency=${FILES_AT_ONCE}`, `--test-timeout=${TEST_FILE_MS}`, '--test-reporter=tap', ...files),
     count: countTap
   }]
 }

@@ -34,9 +34,14 @@ export async function cargoBuild (args, env = {}) {
  */
 const WORKSPACE = ['--workspace', '--all-features']
 
+/** @type {Promise<string> | undefined} */
+let bindgen
+
 /** Builds the program that makes a package of the engine, and returns its path. */
 export async function buildBindgen () {
-  return await cargoBuildProgram('hypertab-bindgen', WORKSPACE)
+  // Once: to ask cargo again is to wait for whatever it builds at that time.
+  bindgen ??= cargoBuildProgram('hypertab-bindgen', WORKSPACE)
+  return await bindgen
 }
 
 /** Builds one program of the workspace and returns its path. */
