@@ -124,9 +124,16 @@ test('a writer that works through another tab sees what it cleared and truncated
     globalThis.held = () => Array.from({ length: 12 }, (_, index) => core.core.bitfield.get(index) ? 1 : 0).join('')
     return [held(), core.core.db.isOwner]
   }
+  /** Runs on a page: the same of the session, which remembers what is here. */
+  const has = async () => (await Promise.all(Array.from({ length: 12 }, (_, index) => core.has(index)))).map(Number).join('')
   await owner.evaluate(open)
   const { page } = await openPage(context, url)
   await page.evaluate(open)
+  await page.evaluate(() => core.append('a'))
+  assert.equal(await owner.evaluate(has), '100000000000')
+  await page.evaluate(() => core.clear(0))
+  assert.equal(await owner.evaluate(has), '000000000000')
+  await page.evaluate(() => core.truncate(0))
 
   const found = await page.evaluate(async () => {
     const seen = []
@@ -146,4 +153,5 @@ test('a writer that works through another tab sees what it cleared and truncated
   const { page: late } = await openPage(context, url)
   assert.deepEqual(await late.evaluate(open), ['010011100000', false])
   assert.equal(await owner.evaluate(() => held()), '010011100000')
+  for (const tab of [owner, page, late]) assert.equal(await tab.evaluate(has), '010011100000')
 })

@@ -124,7 +124,10 @@ async function program ({ folder, note, replicate, defer }, [Writer, Copier, Rea
     clear: async () => {
       const { start, end } = range()
       const core = pick([copier, reader])
+      // What it remembers of this is over.
+      for (let i = start; i < end; i++) await core.has(i)
       await core.clear(start, end)
+      return start < end && await core.has(start)
     },
     stream: async () => await collect(reader.createReadStream({ ...range(), ...(below(2) === 0 && { reverse: true }) })),
     bytes: async () => {

@@ -100,6 +100,12 @@ async function play (t, Hypercore, seed) {
     const outcome = await Promise.race([Promise.resolve().then(run), late]).then((value) => ({ value: plain(value) }), (error) => ({ error: (!names.get(session).includes('snapshot') && error.code) || true }))
     notes.push([step, names.get(session), name, outcome])
     for (const one of sessions) notes.push([names.get(one), one.length, one.byteLength, one.fork, one.signedLength, one.contiguousLength, one.writable])
+    // Of each block, and once more of all: what was answered before may be remembered, until the log has changed.
+    for (const one of sessions.filter((one) => /^(core|session)$/.test(names.get(one)))) {
+      const here = []
+      for (let index = 0; index < one.length + 2; index++) here.push(await one.has(index) ? 1 : 0)
+      notes.push([names.get(one), 'has', here.join(''), await one.has(0, one.length), await one.has(below(one.length + 1), one.length + below(2))])
+    }
   }
   return notes
 }

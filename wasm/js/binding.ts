@@ -179,6 +179,8 @@ export interface Engine {
   writeCommits (): void
   gatherCommits (): void
   settleStore (store: StoreHandle): void
+  /** A number that stays the same until something enters the engine that may change it; nothing once its memory has grown. */
+  revision (): Float64Array
 
   openMemoryStore (): StoreHandle
   openFileStore (file: SyncFile): StoreHandle
@@ -225,7 +227,6 @@ export interface Engine {
   coreGet (core: CoreHandle, index: number, options: {
     wait: boolean, force?: boolean, encryption?: BlockEncryption, snapshot?: number
   }): RequestHandle
-  coreHas (core: CoreHandle, start: number, end: number): boolean
   coreUpdate (core: CoreHandle, options: { wait: boolean, force?: boolean }): RequestHandle
   coreSeek (core: CoreHandle, bytes: number, options: { wait: boolean, padding: number }): RequestHandle
   coreTruncate (core: CoreHandle, length: number, options: { fork?: number, keyPair?: KeyPair, signature?: Uint8Array, operation?: string }): RequestHandle

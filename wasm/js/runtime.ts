@@ -160,6 +160,15 @@ export function look<T> (question: (engine: Engine) => T): T {
   return question(engine)
 }
 
+let revisions: Float64Array = new Float64Array(0)
+
+/** What an answer of the engine in this realm stays true for: another number once something has entered it that may change it. */
+export function revision (): number {
+  ensureStarted()
+  if (revisions.length === 0) revisions = local.revision()
+  return revisions[0]!
+}
+
 /** @internal From now on, calls go through this one; it has what the engine in this realm has. */
 export function useEngine (make: (engine: Engine) => Engine): void {
   engine = make(engine)

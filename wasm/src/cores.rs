@@ -163,13 +163,6 @@ getters! {
     core_remote_contiguous_length coreRemoteContiguousLength -> f64: |core| number(core.remote_contiguous_length());
 }
 
-/// Whether all blocks of a range are stored here.
-#[wasm_bindgen(js_name = coreHas)]
-pub fn core_has(core: u32, start: f64, end: f64) -> Result<bool, JsError> {
-    let (start, end) = (integer(start, "start")?, integer(end, "end")?);
-    ask(core, |core| core.has(start, end))
-}
-
 /// Who replicates the core.
 #[wasm_bindgen(js_name = corePeers)]
 pub fn core_peers(core: u32) -> Result<Array, JsError> {

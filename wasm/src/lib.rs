@@ -26,7 +26,7 @@ pub mod stores;
 pub mod upkeep;
 
 use hypertab_core::storage::StoreId;
-use js_sys::{Array, Function};
+use js_sys::{Array, Float64Array, Function};
 use wasm_bindgen::prelude::*;
 
 use crate::runtime::with;
@@ -49,6 +49,12 @@ pub fn handle_timeout() -> Result<(), JsError> {
 #[wasm_bindgen(js_name = pollEvents)]
 pub fn poll_events() -> Result<Array, JsError> {
     runtime::look(runtime::Runtime::take_events)
+}
+
+/// A number that stays the same until something enters the engine that may change it, in an array that is empty once memory has grown.
+#[wasm_bindgen]
+pub fn revision() -> Float64Array {
+    runtime::revision()
 }
 
 /// Writes what waits for it, in the turn after the event `commit`.

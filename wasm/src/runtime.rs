@@ -14,7 +14,7 @@ use hypertab_core::hypercore::v10::Import;
 use hypertab_core::storage::log_store::DeviceReply;
 use hypertab_core::storage::{Intent, Outcome, StoreId};
 use hypertab_core::time::Instant;
-use js_sys::{Array, Function};
+use js_sys::{Array, Float64Array, Function, WebAssembly};
 use wasm_bindgen::prelude::*;
 
 use crate::barrier::{self, Barrier};
@@ -26,6 +26,8 @@ use crate::storage::Backend;
 thread_local! {
     /// Once there is one, it stays.
     static RUNTIME: Cell<Option<&'static RefCell<Runtime>>> = const { Cell::new(None) };
+    /// How often something has entered the engine that may change it. A number of JavaScript's, which looks at it in place.
+    static REVISION: Cell<f64> = const { Cell::new(0.0) };
 }
 
 #[wasm_bindgen]
@@ -129,7 +131,7 @@ pub(crate) fn start(wake: Function, set_timer: Function) -> Result<(), JsError> 
 
 /// Runs a command and everything that follows from it.
 pub(crate) fn with<R>(command: impl FnOnce(&mut Runtime) -> R) -> Result<R, JsError> {
-    let mut runtime = enter()?;
+    let mut runtime = enter_to_change()?;
     let result = command(&mut runtime);
     leave(runtime);
     Ok(result)
@@ -148,13 +150,19 @@ fn enter() -> Result<RefMut<'static, Runtime>, JsError> {
 }
 
 #[inline(never)]
+fn enter_to_change() -> Result<RefMut<'static, Runtime>, JsError> {
+    REVISION.set(REVISION.get() + 1.0);
+    enter()
+}
+
+#[inline(never)]
 fn leave(mut runtime: RefMut<'static, Runtime>) {
     runtime.drain();
 }
 
 /// As [`with`], from a task of this module: JavaScript is told when there is something to fetch.
 pub(crate) fn with_wake(task: impl FnOnce(&mut Runtime)) {
-    let Ok(mut runtime) = enter() else { return };
+    let Ok(mut runtime) = enter_to_change() else { return };
     let was_quiet = runtime.events.is_empty();
     task(&mut runtime);
     runtime.drain();
@@ -164,6 +172,13 @@ pub(crate) fn with_wake(task: impl FnOnce(&mut Runtime)) {
         // It only schedules a fetch; nothing can be done about a failure here.
         let _ = wake.call0(&JsValue::NULL);
     }
+}
+
+/// The revision where it is in memory, until that has grown: then JavaScript has another object for it, and this array is empty.
+pub(crate) fn revision() -> Float64Array {
+    let memory = wasm_bindgen::memory().unchecked_into::<WebAssembly::Memory>();
+    let place = REVISION.with(Cell::as_ptr) as u32;
+    Float64Array::new_with_byte_offset_and_length(&memory.buffer(), place, 1)
 }
 
 impl Runtime {

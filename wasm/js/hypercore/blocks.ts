@@ -87,9 +87,10 @@ export abstract class BlockSession extends Session {
     if (!isIndex(start) || !isIndex(end)) throw HypercoreError.ASSERTION('has range is invalid', this.discoveryKey)
     // One more than what is beyond every log is the same number.
     if (end === start + 1 && !(start < Number.MAX_SAFE_INTEGER)) return false
-    const [first, last] = [toIndex(start), toIndex(end)]
-    if (this._snapshot) return await this.#hadAll(first, last)
-    return this.state!.has(first, last)
+    start = toIndex(start)
+    end = toIndex(end)
+    if (this._snapshot) return await this.#hadAll(start, end)
+    return this.state!.has(start, end)
   }
 
   /** How many blocks of a range are here. */

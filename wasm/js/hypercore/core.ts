@@ -14,7 +14,7 @@ import type { CoreStorage } from '../storage/core-storage.js'
 import type { LegacyFiles, Storage } from '../storage/storage.js'
 import { Mux } from '../links/mux.js'
 import { isElsewhere } from '../remote/table.js'
-import type { HypercoreOptions } from './options.js'
+import { toIndex, type HypercoreOptions } from './options.js'
 import { Arrivals } from './arrivals.js'
 import { audit, type Audit, type AuditOptions } from './audit.js'
 import { BlockList } from './block-list.js'
@@ -217,7 +217,7 @@ export class Core {
   has (start: number, end = start + 1): boolean {
     if (this.closed) return !this.bitfield.hasUnset(start, end - start)
     if (this.#frozen) return false
-    return start < Number.MAX_SAFE_INTEGER && look((engine) => engine.coreHas(this.handle, start, end))
+    return start < Number.MAX_SAFE_INTEGER && this.state.holds(toIndex(start), toIndex(end))
   }
 
   hasSession (): boolean {

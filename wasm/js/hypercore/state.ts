@@ -3,7 +3,7 @@
 import type { CoreHandle, Engine, KeyPair, RequestHandle, StoreHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
-import { call, listen, look, request, Request, unlisten, type Subject } from '../runtime.js'
+import { call, listen, look, request, Request, revision, unlisten, type Subject } from '../runtime.js'
 import { hasMoved } from '../remote/messages.js'
 import { isElsewhere } from '../remote/table.js'
 import { equal, fromUtf8, isBytes } from '../support/bytes.js'
@@ -70,6 +70,8 @@ export class State {
   #pictured: { hash: Uint8Array, roots: TreeNode[] } | null = null
   /** The signature that a program got, and what it was. */
   private handed: { of: Uint8Array, bytes: Uint8Array } | null = null
+  /** Blocks that were here at a revision of the engine: most questions are about the same ones, and asking it takes longer than the rest. */
+  readonly #run = { start: 0, end: 0, revision: -1 }
   /** Serialises appends whose blocks are encrypted by a program. */
   appending: Promise<unknown> = Promise.resolve()
   /** @internal What it had come to with the event that sessions are hearing of. */
@@ -241,7 +243,7 @@ export class State {
     if (index >= Number.MAX_SAFE_INTEGER) return false
     if (this.resuming) return true
     if (isElsewhere(this.handle)) return index < this.length
-    return this.isDefault() ? look((engine) => engine.coreHas(this.handle, index, index + 1)) : index < this.length
+    return this.isDefault() ? this.holds(index, index + 1) : index < this.length
   }
 
   /** At once where it is known at once: an await that is not needed takes longer than the answer. */
@@ -254,8 +256,24 @@ export class State {
       throw HypercoreError.SESSION_CLOSED('core is closed', core.discoveryKey)
     }
     const { handle } = this
-    if (this.isDefault() && !isElsewhere(handle)) return look((engine) => engine.coreHas(handle, start, end))
+    if (this.isDefault() && !isElsewhere(handle)) return this.holds(start, end)
     return this.request<boolean>((core, engine) => engine.coreHasStored(core, start, end)).promise
+  }
+
+  /** @internal Whether blocks of the log itself are here. */
+  holds (start: number, end: number): boolean {
+    const { handle } = this
+    // What is told of an engine elsewhere has no revision.
+    const now = isElsewhere(handle) ? NaN : revision()
+    const run = this.#run
+    if (run.revision === now && start >= run.start && end <= run.end) return true
+    if (start >= end) return true
+    const firstUnset = look((engine) => engine.coreFindBlock(handle, undefined, false, start, false))
+    if (firstUnset < end) return false
+    run.revision = now
+    run.start = start
+    run.end = firstUnset
+    return true
   }
 
   request<T> (command: Parameters<Core['request']>[0]): Request<T> {

@@ -38,10 +38,6 @@ export class BlockBits {
     return [this.#revision, ...[...this.#changes].flatMap(([page, at]) => page >= first && at > revision ? [page] : [])]
   }
 
-  hasAll (start: number, end: number): boolean {
-    return start >= end || this.#firstUnset(start) >= end
-  }
-
   /** The first block from a place on, or the last one up to there, that is in the list or not; -1 for none. */
   find (isSet: boolean, from: number, backwards: boolean): number {
     if (backwards) return isSet ? this.#lastSet(from) : this.#lastUnset(from)

@@ -298,7 +298,6 @@ export class Home {
       case 'coreByteLength': return core.byteLength
       case 'coreContiguousLength': return core.contiguousLength
       case 'coreRemoteContiguousLength': return core.remoteContiguousLength
-      case 'coreHas': return core.bits.hasAll(args[1] as number, args[2] as number)
       case 'corePeers': return core.peers
       case 'coreTraffic': return core.traffic ?? [[], []]
       case 'coreDetours': return core.detours

@@ -37,7 +37,7 @@ export const METHODS: ReadonlyMap<string, Method> = new Map([
   ...methods('handle', [], 'openMemoryStore openLink openRelay'),
   ...methods('answer', first, `
     coreKey coreDiscoveryKey coreManifest corePublicKey coreHasSecretKey coreKeyPair coreIsCompat coreLength coreFork coreByteLength
-    coreContiguousLength coreRemoteContiguousLength coreHas corePeers coreTraffic coreDetours coreFindBlock coreCountBlocks coreBlocksPage coreDownloads coreRoots coreSignature
+    coreContiguousLength coreRemoteContiguousLength corePeers coreTraffic coreDetours coreFindBlock coreCountBlocks coreBlocksPage coreDownloads coreRoots coreSignature
     coreIsLost coreGroup coreRecovering coreLayers coreSnapshot coreChangedPages linkStats linkSend
     openChannel`),
   ...methods('answer', both, 'channelSend')
