@@ -58,7 +58,7 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 342_800 },
-  index: { ceiling: 122_700 },
+  index: { ceiling: 122_800 },
   hypercore: { ceiling: 71_100 },
   corestore: { ceiling: 74_900 },
   hyperbee: { ceiling: 45_500 },
@@ -67,14 +67,14 @@ export const limits = {
   'mirror-drive': { ceiling: 39_500 },
   'blind-peering': { ceiling: 47_600 },
   hyperswarm: { ceiling: 59_300 },
-  dht: { ceiling: 54_500 },
+  dht: { ceiling: 54_600 },
   protomux: { ceiling: 43_500 },
   'secret-stream': { ceiling: 43_500 },
   storage: { ceiling: 36_500 },
   level: { ceiling: 54_900 },
   react: { ceiling: 2_100 },
   inspector: { ceiling: 4_800 },
-  worker: { ceiling: 122_900 },
+  worker: { ceiling: 123_000 },
   'worker-host': { ceiling: 36_600 },
   'service-worker': { ceiling: 7_600 }
 }

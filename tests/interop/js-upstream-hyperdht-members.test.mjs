@@ -14,6 +14,8 @@ import { sameNodes } from './support/nodes.mjs'
 import { startRelay } from './support/relay.mjs'
 import { startTestnet } from './support/testnet.mjs'
 
+// Upstream counts these since 6.34.
+const figures = ({ socketPool, punches: { tryLater, tryLaterRelayedHandshakesAtLeastOnce, ...punches }, ...stats }) => shape({ punches, ...stats })
 const shape = (value) => Object.entries(value).map(([name, part]) => [name, typeof part === 'object' && part !== null ? shape(part) : typeof part])
 
 sameNodes('members of the class and of a node', async ({ DHT, create, other, note }) => {
@@ -25,7 +27,7 @@ sameNodes('members of the class and of a node', async ({ DHT, create, other, not
   // What programs that watch a node count.
   note('clientSocket' in node.io, 'serverSocket' in node.io, node.rawStreams.size, [...node.rawStreams], node.nodes.length, node.nodes.toArray())
   for (const name of ['bytesTransmitted', 'bytesReceived', 'packetsTransmitted', 'packetsReceived', 'packetsDroppedByKernel']) note(typeof node.udx[name])
-  note(node.id, node.host, node.port, node.randomized, node.remoteAddress(), node.listening, shape(node.stats), shape(node.config), node.plugins)
+  note(node.id, node.host, node.port, node.randomized, node.remoteAddress(), node.listening, figures(node.stats), shape(node.config), node.plugins)
   await node.fullyBootstrapped()
   note(await node.ready(), await node.bind(), node.bootstrapped, node.online)
   note(Object.keys(node.address()), typeof node.address().host, node.address().port > 0)
@@ -340,6 +342,13 @@ test('what a peer said before it broke off is read, though a busy tab hears of b
   }
   await eventually(async () => await call() !== null, 'the peer to be found')
   for (let turn = 0; turn < 6; turn++) assert.deepEqual(await call(), ['last words', 'ECONNRESET'])
+})
+
+test('a node has the figures of upstream\'s newest', async () => {
+  const node = new DHT({ relay: 'ws://127.0.0.1:1', webrtc: false })
+  assert.deepEqual(node.stats.punches, { consistent: 0, random: 0, open: 0, tryLater: 0, tryLaterRelayedHandshakesAtLeastOnce: 0 })
+  assert.deepEqual(node.stats.socketPool, { socketsAdded: 0, socketsRemoved: 0 })
+  await node.destroy()
 })
 
 test('what is no target is refused before anybody is asked, in words', async () => {

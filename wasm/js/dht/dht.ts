@@ -126,8 +126,9 @@ export class DHT extends EventEmitter<DHTEvents> {
   readonly plugins = new Map<string, Plugin>()
   /** What was asked of the DHT from here. The relay counts packets and punches. */
   readonly stats = {
-    punches: { consistent: 0, random: 0, open: 0 },
+    punches: { consistent: 0, random: 0, open: 0, tryLater: 0, tryLaterRelayedHandshakesAtLeastOnce: 0 },
     relaying: { attempts: 0, successes: 0, aborts: 0 },
+    socketPool: { socketsAdded: 0, socketsRemoved: 0 },
     queries: { active: 0, total: 0 },
     requests: { active: 0, total: 0, responses: 0, timeouts: 0, retries: 0 },
     commands: { ping: { tx: 0, rx: 0 }, pingNat: { tx: 0, rx: 0 }, findNode: { tx: 0, rx: 0 }, downHint: { tx: 0, rx: 0 } }
