@@ -1,4 +1,4 @@
-// The decoder that streams have in browsers gives the text that the package has which it stands for.
+// Text from bytes, as the package gives it which the decoder that streams have in browsers stands for, and bytes from text.
 
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
@@ -10,10 +10,8 @@ import { build } from 'esbuild'
 import { root } from '../../scripts/lib/run.mjs'
 
 const Theirs = createRequire(createRequire(join(root, 'wasm', 'package.json')).resolve('streamx'))('text-decoder')
-const { outputFiles: [script] } = await build({
-  entryPoints: [join(root, 'wasm', 'js', 'support', 'text-decoder.ts')], bundle: true, write: false, format: 'esm', target: 'es2022'
-})
-const { default: Ours } = await import(`data:text/javascript,${encodeURIComponent(script.text)}`)
+const { default: Ours } = await load('text-decoder')
+const { fromUtf8 } = await load('bytes')
 
 const TEXT = new TextEncoder().encode('\ufeffa\u00e9\u20ac\u{1f600}b')
 
@@ -52,6 +50,27 @@ test('text stays as it is, and encodings that there are not are refused', () => 
     assert.equal(errorOf(() => new Ours(encoding)).message, message)
   }
 })
+
+test('text of every length becomes the bytes that the encoder of the platform makes of it', () => {
+  const seed = randomInt(2 ** 31)
+  const random = randomOf(seed)
+  const letters = ['a', '~', '\0', '\x7f', '\x80', '\u00e9', '\u20ac', '\u{1f600}', '\ud83d', '\udc00']
+  for (let length = 0; length < 140; length++) {
+    for (const choice of [4, letters.length]) {
+      const text = Array.from({ length }, () => letters[random(choice)]).join('')
+      assert.deepEqual(fromUtf8(text), new TextEncoder().encode(text), `seed ${seed}, ${JSON.stringify(text)}`)
+      const last = `${'a'.repeat(length)}\u00e9`
+      assert.deepEqual(fromUtf8(last), new TextEncoder().encode(last))
+    }
+  }
+})
+
+async function load (name) {
+  const { outputFiles: [script] } = await build({
+    entryPoints: [join(root, 'wasm', 'js', 'support', `${name}.ts`)], bundle: true, write: false, format: 'esm', target: 'es2022'
+  })
+  return await import(`data:text/javascript,${encodeURIComponent(script.text)}`)
+}
 
 function errorOf (action) {
   try {

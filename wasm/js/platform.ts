@@ -4,6 +4,7 @@ import { EventEmitter as BareEvents } from 'bare-events'
 
 import { init } from './binding.js'
 import { HypertabError } from './errors.js'
+import { fromUtf8 } from './support/bytes.js'
 
 export const isNode = false
 
@@ -84,7 +85,7 @@ export { toUtf8 as textOf } from './support/bytes.js'
 
 /** Bytes of something that is no Uint8Array. */
 export function bytesFrom (value: unknown): Uint8Array {
-  if (typeof value === 'string') return new TextEncoder().encode(value)
+  if (typeof value === 'string') return fromUtf8(value)
   if (value instanceof ArrayBuffer) return new Uint8Array(value)
   if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   if (Array.isArray(value)) return Uint8Array.from(value as number[])

@@ -117,6 +117,7 @@ let loading: Promise<void> | null = null
 let started = false
 let failure: Error | null = null
 let draining = false
+const settled = Promise.resolve()
 let timer: ReturnType<typeof setTimeout> | undefined
 
 /**
@@ -441,7 +442,8 @@ function setTimer (milliseconds: number): void {
 function wake (): void {
   if (draining || failure !== null) return
   draining = true
-  queueMicrotask(drain)
+  // As soon as queueMicrotask() would, which takes browsers ten times as long.
+  void settled.then(drain)
 }
 
 function drain (): void {
@@ -451,7 +453,8 @@ function drain (): void {
     events = local.pollEvents()
   } catch (error) {
     asFatal(error)
-    throw error
+    queueMicrotask(() => { throw error })
+    return
   }
   deliver(events)
 }

@@ -44,8 +44,22 @@ export function concat (parts: Uint8Array[]): Uint8Array {
 
 const encoder = new TextEncoder()
 
+/** Up to this length browsers take longer to begin with a text than text of ASCII takes by itself. */
+const SHORT = 64
+
 export function fromUtf8 (text: string): Uint8Array {
-  return encoder.encode(text)
+  return (text.length <= SHORT && fromAscii(text)) || encoder.encode(text)
+}
+
+/** Null when there is something else in it. */
+function fromAscii (text: string): Uint8Array | null {
+  const bytes = new Uint8Array(text.length)
+  for (let at = 0; at < bytes.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code > 127) return null
+    bytes[at] = code
+  }
+  return bytes
 }
 
 const decoder = new TextDecoder()
