@@ -53,6 +53,7 @@ import { root } from './run.mjs'
  * That also owners of files record what they write is 0.1 kB of every part with storage.
  * Which blocks were here when the engine was asked last, and until when that is so, is 0.1 kB of every part with cores.
  * Microtasks by promises, and short text without an encoder, are 0.1 kB of every part, and a quarter of what a get takes in Chromium.
+ * Branches that start over for all who have them open are 0.1 kB of every part with cores.
  * What a log came to with each of several changes at once is 1 kB of the engine, and 0.1 kB of every part with cores.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB,
  * 0.4 of it for who asks what when a store moves, and where links of its cores are made, and 0.2 for tabs of another version of the package.

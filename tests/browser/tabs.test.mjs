@@ -98,6 +98,55 @@ test('bees, drives and branches of several tabs never mix their blocks', async (
   for (const other of found) assert.deepEqual(other, found[0])
 })
 
+test('a branch that several tabs let start over at once is one branch for all of them', async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const pages = [(await openPage(context, url)).page, (await openPage(context, url)).page, (await openPage(context, url)).page]
+  const open = async () => {
+    const { Corestore } = await import('/hypertab/browser/index.js')
+    globalThis.log = new Corestore('shared').get({ name: 'log', valueEncoding: 'utf-8' })
+    await log.ready()
+    globalThis.old = log.session({ name: 'x', valueEncoding: 'utf-8' })
+  }
+  // Each time it has what its session starts with; the others may go on from there, or start over.
+  const startOver = async (tab) => {
+    const sessions = []
+    for (let round = 0; round < 8; round++) {
+      const session = log.session({ name: 'x', overwrite: true, checkout: 1 + (tab + round) % 4, valueEncoding: 'utf-8' })
+      await session.append(`${tab}:${round}`)
+      sessions.push(session)
+    }
+    for (const session of sessions) await session.close()
+  }
+  const read = async () => {
+    await log.ready()
+    const session = log.session({ name: 'x', valueEncoding: 'utf-8' })
+    await session.ready()
+    const texts = []
+    for (let index = 0; index < session.length; index++) texts.push(await session.get(index, { wait: false }))
+    await session.close()
+    return texts
+  }
+
+  await pages[0].evaluate(open)
+  await pages[0].evaluate(() => log.append(['a', 'b', 'c', 'd']))
+  for (const page of pages.slice(1)) await page.evaluate(open)
+  await Promise.all(pages.map((page) => page.evaluate(() => old.append('of its own'))))
+  await Promise.all(pages.map((page, tab) => page.evaluate(startOver, tab)))
+  const before = await pages[0].evaluate(read)
+  await Promise.all(pages.map((page, tab) => page.evaluate((tab) => old.append([`last ${tab}`, `last ${tab}`]), tab)))
+
+  const found = await Promise.all(pages.map((page) => page.evaluate(read)))
+  const own = before.findIndex((text) => /^[0-9]:/.test(text))
+  assert.deepEqual(before.slice(0, own), ['a', 'b', 'c', 'd'].slice(0, own), 'it starts as the log does')
+  assert.ok(own > 0 && before.slice(own).every((text) => /^[0-9]:/.test(text)), `what was appended follows: ${before}`)
+  assert.deepEqual(found[0].slice(0, before.length), before)
+  assert.deepEqual(found[0].slice(before.length).sort(), ['last 0', 'last 0', 'last 1', 'last 1', 'last 2', 'last 2'])
+  for (const other of found) assert.deepEqual(other, found[0])
+  await pages[0].close()
+  assert.deepEqual(await pages[1].evaluate(read), found[0], 'where the store is then')
+})
+
 test('a tab that works through another replicates with a peer in Node over a socket of its own', async (t) => {
   const store = new Corestore(temporaryFolder(t))
   defer(t, () => store.close())

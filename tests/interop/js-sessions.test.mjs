@@ -67,6 +67,79 @@ sameWithBoth('a named session is found again, overwritten and checked out', asyn
   await again.close()
 })
 
+// As Autobase does when it takes over what its version 6 stored: the session that it opened before is the one that it works with.
+sameWithBoth('a named session goes on where another one has started over', async ({ Hypercore, note, folder }) => {
+  const path = folder()
+  const core = new Hypercore(path, { keyPair })
+  await core.append(['a', 'b', 'c'])
+  const old = core.session({ name: 'x' })
+  await old.setUserData('k', 'v')
+  for (const event of ['append', 'truncate', 'close']) old.on(event, (...args) => note(event, ...args, old.length))
+  const startOver = async (options) => {
+    const session = core.session({ name: 'x', overwrite: true, ...options })
+    await session.ready()
+    note(session.length, session.fork, await all(session), String(await session.getUserData('k')))
+    await session.close()
+  }
+  await startOver({ checkout: 3 })
+  note(await all(old), old.length, old.fork, old.writable)
+  note(await old.append(['d', 'e']), await old.truncate(4, { fork: 0 }), await all(old), await old.treeHash(), await old.seek(3))
+
+  // What is written in an atom is of it, too.
+  await old.truncate(3, { fork: 0 })
+  const atom = core.state.storage.createAtom()
+  const session = old.session({ atom })
+  await session.append('f')
+  await startOver()
+  await atom.flush()
+  note(await all(old), await all(session))
+  await session.close()
+  const draft = old.snapshot()
+  await draft.ready()
+  note(await core.commit(old), await all(core))
+
+  await startOver()
+  note(await all(old), await all(draft), await old.append('g'))
+  for (const session of [draft, old, core]) await session.close()
+  const again = new Hypercore(path)
+  const found = again.session({ name: 'x' })
+  await found.ready()
+  note(await all(found), await again.commit(found), await all(again), await found.append('h'))
+  await found.close()
+  await again.close()
+})
+
+// Upstream's session would read blocks that are gone, and what it appended make a branch that cannot be opened again.
+test('a named session with blocks of its own starts over with another one', async (t) => {
+  const path = temporaryFolder(t)
+  const core = new Hypertab(path, { keyPair })
+  await core.append(['a', 'b', 'c'])
+  const old = core.session({ name: 'x' })
+  await old.append(['d', 'e'])
+  const draft = old.snapshot()
+  await draft.ready()
+  const told = []
+  for (const event of ['append', 'truncate', 'close']) old.on(event, (...args) => told.push([event, ...args, old.length]))
+
+  const over = core.session({ name: 'x', overwrite: true, checkout: 2 })
+  await over.ready()
+  await old.append('f')
+  await over.append('g')
+  assert.deepEqual(told, [['truncate', 2, 0, 2], ['append', 3], ['append', 4]])
+  for (const session of [old, over]) assert.deepEqual(await all(session), ['a', 'b', 'f', 'g'])
+  assert.deepEqual(await all(draft), ['a', 'b', 'c', 'd', 'e'])
+  await assert.rejects(old.session({ name: 'x', overwrite: true }).ready(), { code: 'INVALID_OPERATION' })
+  await assert.rejects(core.session({ name: 'x', overwrite: true, checkout: 4 }).ready(), { code: 'ERR_ASSERTION', message: /Invalid checkout 4 for x, length is 3/ })
+  for (const session of [draft, over, old, core]) await session.close()
+
+  const again = new Hypertab(path)
+  const found = again.session({ name: 'x' })
+  await found.ready()
+  assert.deepEqual(await all(found), ['a', 'b', 'f', 'g'])
+  await found.close()
+  await again.close()
+})
+
 // Each that starts over opens in its turn. One that only opens what is there has none: upstream's finds the length
 // before or after the others, from run to run.
 sameWithBoth('named sessions that start over at once', async ({ create, note }) => {

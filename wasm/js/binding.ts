@@ -266,7 +266,7 @@ export interface Engine {
   coreClearMarks (core: CoreHandle): RequestHandle
   coreUnmarked (core: CoreHandle, from: number): RequestHandle
   coreAudit (core: CoreHandle, start: number, options: object): RequestHandle
-  openBranch (parent: CoreHandle, name: string, overwrite: boolean, moved: boolean): [CoreHandle, RequestHandle]
+  openBranch (parent: CoreHandle, name: string, overwrite: boolean, moved: boolean, checkout?: number): [CoreHandle, RequestHandle]
   createAtom (store: StoreHandle): StoreHandle
   openAtomic (parent: CoreHandle, atom: StoreHandle): [CoreHandle, RequestHandle]
   flushAtom (atom: StoreHandle): RequestHandle

@@ -15,10 +15,18 @@ fn opened((core, request): (CoreId, RequestId)) -> Array {
     Array::of2(&core.0.into(), &number(request.0).into())
 }
 
-/// Opens a branch of a core; `moved` when the store has moved meanwhile. Returns the core of the branch and the request.
+/// Opens a branch of a core; `moved` when the store has moved meanwhile. One that starts over (`overwrite`) has the first `checkout`
+/// blocks of that core, or all. Returns the core of the branch and the request.
 #[wasm_bindgen(js_name = openBranch)]
-pub fn open_branch(parent: u32, name: String, overwrite: bool, moved: bool) -> Result<Array, JsError> {
-    let options = BranchOptions { name, overwrite, moved };
+pub fn open_branch(
+    parent: u32,
+    name: String,
+    overwrite: bool,
+    moved: bool,
+    checkout: Option<f64>,
+) -> Result<Array, JsError> {
+    let checkout = checkout.map(|checkout| integer(checkout, "checkout")).transpose()?;
+    let options = BranchOptions { name, overwrite, checkout, moved };
     with(|runtime| opened(runtime.engine.open_branch(CoreId(parent), options)))
 }
 

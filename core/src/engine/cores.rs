@@ -371,7 +371,7 @@ impl Engine {
     fn core_opened(&mut self, id: CoreId, core: Box<Core>, now: Instant) {
         let Some(entry) = self.cores.get_mut(&id) else { return };
         if entry.branch.is_some() || entry.twin.is_some() {
-            return self.child_opened(id, core, now);
+            return self.child_opened(id, core);
         }
         let (store, discovery_key) = (entry.store, *core.discovery_key());
         let is_incoming = entry.is_incoming;
@@ -401,14 +401,12 @@ impl Engine {
         self.open_channels(id, now);
     }
 
-    /// Shows a core that has no peers.
-    pub(super) fn child_opened(&mut self, id: CoreId, core: Box<Core>, _now: Instant) {
+    /// Takes in a core that has no peers. Its flow says when it can be used.
+    pub(super) fn child_opened(&mut self, id: CoreId, core: Box<Core>) {
         self.flow_child_ready(id);
         self.dirty_cores.insert(id);
-        let Some(entry) = self.cores.get_mut(&id) else { return };
-        entry.state = CoreState::Open(core);
-        for request in core::mem::take(&mut entry.opens) {
-            self.answer(request, Ok(Response::Opened));
+        if let Some(entry) = self.cores.get_mut(&id) {
+            entry.state = CoreState::Open(core);
         }
     }
 }

@@ -9,7 +9,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::hypercore::branch::State;
-use crate::hypercore::branching::BranchOptions;
+use crate::hypercore::branching::{BranchOptions, OF_ITSELF};
 use crate::hypercore::core::Core;
 use crate::hypercore::jobs::{CommitOptions, Committing, Value, Work};
 use crate::hypercore::opening::{Opening, Progress};
@@ -25,12 +25,38 @@ use super::types::{CoreId, Error, RequestId, Response};
 /// Something that needs cores to stand still.
 #[derive(Debug)]
 pub(super) enum Flow {
-    Branch { parent: CoreId, child: CoreId, options: BranchOptions },
-    Atomic { parent: CoreId, child: CoreId },
-    Commit { request: RequestId, target: CoreId, source: CoreId, options: Box<CommitOptions> },
-    Flush { request: RequestId, atom: StoreId },
-    Prologue { request: RequestId, target: CoreId, source: CoreId },
-    CatchUp { request: RequestId, branch: CoreId, source: CoreId, length: u64 },
+    /// Opens a branch; one that is open already starts over, for the sake of that request.
+    Branch {
+        parent: CoreId,
+        child: CoreId,
+        options: BranchOptions,
+        restart: Option<RequestId>,
+    },
+    Atomic {
+        parent: CoreId,
+        child: CoreId,
+    },
+    Commit {
+        request: RequestId,
+        target: CoreId,
+        source: CoreId,
+        options: Box<CommitOptions>,
+    },
+    Flush {
+        request: RequestId,
+        atom: StoreId,
+    },
+    Prologue {
+        request: RequestId,
+        target: CoreId,
+        source: CoreId,
+    },
+    CatchUp {
+        request: RequestId,
+        branch: CoreId,
+        source: CoreId,
+        length: u64,
+    },
 }
 
 /// The flow that runs.
@@ -50,6 +76,8 @@ enum Stage {
     /// Keeps for snapshots what is about to be cut.
     Retaining,
     Working,
+    /// Shortens a branch that was made anew.
+    Cutting,
     /// Drops from a branch what was committed.
     Rebasing((u64, u64)),
 }
@@ -60,27 +88,31 @@ impl Engine {
     ///
     /// A branch shares the blocks of its parent up to where it started, is written without a key, and is found again
     /// by its name. Its [`CoreHandle`](super::CoreHandle) works as any other, but for peers: it has none.
+    ///
+    /// All who open a name work on one branch, whichever branch of the log they open it from. When it starts over it does so for all
+    /// of them, between two of their writes: what is written afterwards is found under the name, whoever wrote it. Upstream's sessions
+    /// that were open before go on with lengths and roots of their own over the same records, which fits only while they have no block
+    /// of their own and nobody else writes; else what is stored cannot be opened any more.
+    ///
+    /// Who waits for a branch to start over has opened it, also when that fails, and has to close it.
     pub fn open_branch(&mut self, parent: CoreId, options: BranchOptions) -> (CoreId, RequestId) {
-        let shared = self.branch_named(parent, &options.name);
-        if let Some(shared) = shared.filter(|_| !options.overwrite) {
+        if let Some(shared) = self.branch_named(parent, &options.name) {
             let request = self.next_request();
-            self.join_branch(shared, request);
+            if options.overwrite {
+                if let Some(entry) = self.cores.get_mut(&shared) {
+                    entry.handles += 1;
+                }
+                self.start_flow(Flow::Branch { parent, child: shared, options, restart: Some(request) });
+            } else {
+                self.join_branch(shared, request);
+            }
             return (shared, request);
         }
-        let superseded = shared;
         let (child, request) = self.add_child(parent, None);
         if let Some(entry) = self.cores.get_mut(&child) {
             entry.branch = Some((parent, options.name.clone()));
         }
-        if let Some(old) = superseded.and_then(|old| self.cores.get_mut(&old)) {
-            // It starts over under the same name: the old sessions have nothing left to read.
-            old.branch = None;
-            if let Some((core, _)) = old.parts() {
-                core.close();
-            }
-            self.dirty_cores.extend(superseded);
-        }
-        self.start_flow(Flow::Branch { parent, child, options });
+        self.start_flow(Flow::Branch { parent, child, options, restart: None });
         (child, request)
     }
 
@@ -134,23 +166,29 @@ impl Engine {
 
     /// Returns the fork of the main log, for another core over it.
     pub(super) fn main_fork(&self, core: CoreId) -> Option<u64> {
-        let parent = |entry: &CoreEntry| {
-            let twin = entry.twin.as_ref().map(|twin| twin.parent);
-            twin.or(entry.branch.as_ref().map(|(parent, _)| *parent))
-        };
-        let mut main = parent(self.cores.get(&core)?)?;
-        for _ in 0..MAX_DEPTH {
-            let Some(above) = self.cores.get(&main).and_then(parent) else { break };
-            main = above;
-        }
-        self.cores.get(&main)?.open().map(|core| core.tree().fork)
+        let main = self.main_of(core);
+        self.cores.get(&main).filter(|_| main != core)?.open().map(|core| core.tree().fork)
     }
 
     fn branch_named(&self, parent: CoreId, name: &str) -> Option<CoreId> {
-        let mut branches = self.cores.iter().filter(|(_, entry)| !entry.is_closing());
-        let is_it =
-            |entry: &CoreEntry| entry.branch.as_ref().is_some_and(|(at, of)| *at == parent && of == name);
-        branches.find(|(_, entry)| is_it(entry)).map(|(id, _)| *id)
+        let store = self.cores.get(&parent)?.store;
+        let main = self.main_of(parent);
+        let mut branches = self.cores.iter().filter(|(_, entry)| entry.store == store && !entry.is_closing());
+        // A log has one branch of a name, wherever it branched off.
+        let is_it = |id: CoreId, entry: &CoreEntry| {
+            entry.branch.as_ref().is_some_and(|(_, of)| of == name) && self.main_of(id) == main
+        };
+        branches.find(|(id, entry)| is_it(**id, entry)).map(|(id, _)| *id)
+    }
+
+    /// Returns the main log that a core is one more of, or a branch of.
+    fn main_of(&self, core: CoreId) -> CoreId {
+        let above = |core: &CoreId| {
+            let entry = self.cores.get(core)?;
+            let twin = entry.twin.as_ref().map(|twin| twin.parent);
+            twin.or(entry.branch.as_ref().map(|(parent, _)| *parent))
+        };
+        core::iter::successors(Some(core), above).take(MAX_DEPTH).last().unwrap_or(core)
     }
 
     fn join_branch(&mut self, core: CoreId, request: RequestId) {
@@ -280,6 +318,17 @@ impl Engine {
             self.dirty_flow = true;
             return;
         }
+        if running.failed.is_none()
+            && let (Flow::Branch { parent, child, options, restart: None }, Stage::Working) =
+                (&running.flow, &running.stage)
+            && let Some(length) = options.checkout.filter(|_| options.overwrite)
+        {
+            let (parent, child) = (*parent, *child);
+            running.stage = Stage::Cutting;
+            self.start_over(child, parent, Some(length), true);
+            self.dirty_flow = true;
+            return;
+        }
         if running.failed.is_none() && matches!(running.stage, Stage::Holding | Stage::Retaining) {
             running.stage = Stage::Working;
             self.work(now);
@@ -294,12 +343,19 @@ impl Engine {
             self.dirty_cores.insert(core);
         }
         match (flow, failed) {
-            (Flow::Branch { child, .. } | Flow::Atomic { child, .. }, Some(error)) => {
+            (Flow::Branch { child, restart: None, .. } | Flow::Atomic { child, .. }, Some(error)) => {
                 self.abandon_core(child, error, now);
             }
-            (Flow::Branch { .. } | Flow::Atomic { .. }, None) => {}
+            (Flow::Branch { restart: Some(request), .. }, None) => self.answer(request, Ok(Response::Opened)),
+            (Flow::Branch { child, .. } | Flow::Atomic { child, .. }, None) => {
+                let entry = self.cores.get_mut(&child);
+                for request in entry.map(|entry| core::mem::take(&mut entry.opens)).unwrap_or_default() {
+                    self.answer(request, Ok(Response::Opened));
+                }
+            }
             (
-                Flow::Commit { request, .. }
+                Flow::Branch { restart: Some(request), .. }
+                | Flow::Commit { request, .. }
                 | Flow::Flush { request, .. }
                 | Flow::Prologue { request, .. }
                 | Flow::CatchUp { request, .. },
@@ -351,7 +407,11 @@ impl Engine {
     fn work(&mut self, now: Instant) {
         let Some(running) = &mut self.running else { return };
         match &running.flow {
-            Flow::Branch { parent, child, options } => {
+            Flow::Branch { parent, child, options, restart: Some(_) } => {
+                let (parent, child, length) = (*parent, *child, options.checkout);
+                self.start_over(child, parent, length, true);
+            }
+            Flow::Branch { parent, child, options, .. } => {
                 let (parent, child, options) = (*parent, *child, options.clone());
                 running.waiting += 1;
                 self.begin_branch(parent, child, options);
@@ -365,7 +425,7 @@ impl Engine {
                         if let Some(entry) = self.cores.get_mut(&child) {
                             entry.twin = Some(Twin::new(parent, base));
                         }
-                        self.child_opened(child, Box::new(core), now);
+                        self.child_opened(child, Box::new(core));
                     }
                     Some((Err(error), _)) => self.abandon_core(child, error, now),
                     _ => self.abandon_core(child, Error::Closed, now),
@@ -399,12 +459,7 @@ impl Engine {
             }
             Flow::CatchUp { branch, source, length, .. } => {
                 let (branch, source, length) = (*branch, *source, *length);
-                match self.cores.get(&source).and_then(CoreEntry::open).map(Core::state) {
-                    Some(state) if branch != source => {
-                        self.submit_step(branch, Work::CatchUp { source: Box::new(state), length });
-                    }
-                    _ => running.failed = Some(Error::InvalidOperation("a branch catches up with its log")),
-                }
+                self.start_over(branch, source, Some(length), false);
             }
             Flow::Flush { atom, .. } => {
                 let atom = *atom;
@@ -421,6 +476,17 @@ impl Engine {
                     }
                 }
             }
+        }
+    }
+
+    /// Lets a branch share blocks with a log, all of them unless it is said how many; as a new branch does or as one that catches up.
+    fn start_over(&mut self, branch: CoreId, source: CoreId, length: Option<u64>, starts_over: bool) {
+        match self.cores.get(&source).and_then(CoreEntry::open).map(Core::state) {
+            Some(state) if branch != source => {
+                let length = length.unwrap_or(state.tree.length);
+                self.submit_step(branch, Work::CatchUp { source: Box::new(state), length, starts_over });
+            }
+            _ => self.fail_flow(Error::InvalidOperation(OF_ITSELF)),
         }
     }
 

@@ -27,8 +27,10 @@ use super::opening::{OpenOptions, Opening, Progress, State, decode};
 pub struct BranchOptions {
     /// Its name.
     pub name: String,
-    /// Starts over from the head of its parent.
+    /// Starts over from the head of its parent, also for those who have it open.
     pub overwrite: bool,
+    /// Of a branch that starts over: blocks that it has of its parent, all by default.
+    pub checkout: Option<u64>,
     /// The store has moved under those who have it open: it has the fork that it had. Otherwise a branch that is found again has
     /// that of its parent, as upstream's.
     pub moved: bool,
@@ -155,6 +157,9 @@ impl Opening {
         let mut parts = branching.parts;
         let Tree { fork, length, .. } = parts.tree;
         parts.layers = parts.layers.branch(data, length);
+        if parts.layers.is_circular() {
+            return Err(CoreError::InvalidOperation(OF_ITSELF));
+        }
         let keys = DataKeys { data };
         let mut ops = Vec::new();
         if let (Some(sessions), Some(head)) = (sessions, &store.head) {
@@ -179,6 +184,9 @@ impl Opening {
         Ok(Progress::Waiting)
     }
 }
+
+/// What is said where a branch would be read in the blocks that it drops.
+pub const OF_ITSELF: &str = "a branch cannot start over from itself";
 
 /// Branches of branches of branches: more than that is no store of ours.
 const MAX_DEPTH: usize = 64;

@@ -9,6 +9,7 @@ use crate::compact_encoding::Encode;
 use crate::storage::{Durability, Op, Store};
 
 use super::branch::State;
+use super::branching::OF_ITSELF;
 use super::core::{Core, Step, put};
 use super::error::CoreError;
 use super::jobs::{CoreEvent, Extent, Value};
@@ -16,13 +17,15 @@ use super::merkle_tree::{Missing, Tree, roots_at};
 use super::nodes::{NodeCache, Nodes, ReadSet};
 
 impl Core {
-    /// Drops what this branch has of its own, and shares the first `length` blocks with the log.
+    /// Drops what this branch has of its own, and shares the first `length` blocks with the log. One that `starts_over` has the log's
+    /// fork afterwards, as a new branch has.
     ///
     /// Blocks of its own that lay below `length` are taken to differ: sessions see them cut and appended anew.
     pub(super) fn catch_up(
         &mut self,
         source: &State,
         length: u64,
+        starts_over: bool,
         loaded: &ReadSet,
         store: &mut Store,
     ) -> Step {
@@ -33,9 +36,13 @@ impl Core {
         let Some(shared) = self.layers.shared_with(log).filter(|_| self.is_branch()) else {
             return Step::Failed(CoreError::InvalidOperation("only a branch catches up, with its own log"));
         };
+        let layers = source.layers();
+        let branched = layers.branch(self.keys.data, length);
+        if branched.is_circular() {
+            return Step::Failed(CoreError::InvalidOperation(OF_ITSELF));
+        }
         let wanted = RefCell::default();
         let cache = NodeCache::default();
-        let layers = source.layers();
         let nodes =
             Nodes { roots: &source.tree.roots, cache: &cache, store, layers, loaded, wanted: &wanted };
         let roots = match roots_at(&nodes, length) {
@@ -48,6 +55,11 @@ impl Core {
             Err(Missing) => return Step::Read(wanted.take()),
         };
         let (old_length, old_fork) = (self.tip.length, self.tip.fork);
+        let shared = match starts_over {
+            true if roots == self.tip.roots => length,
+            true => shared.min(length),
+            false => shared,
+        };
         let cuts = shared < old_length;
         if cuts && let Err(step) = self.retain(shared, old_length, loaded, store) {
             return step;
@@ -59,9 +71,9 @@ impl Core {
             Op::DeleteRange { start: keys.node(0), end: keys.nodes_end() },
             Op::DeleteRange { start: keys.page(0), end: keys.pages_end() },
         ];
-        self.layers = layers.branch(keys.data, length);
+        self.layers = branched;
         ops.extend(self.layers.dependency().map(|dependency| put(keys.dependency(), dependency.to_vec())));
-        let fork = old_fork.saturating_add(u64::from(cuts));
+        let fork = if starts_over { source.tree.fork } else { old_fork.saturating_add(u64::from(cuts)) };
         self.tip = Tree::from_roots(fork, length, roots, self.tip.prologue);
         self.signer = None;
         self.cache.retain(|_| false);

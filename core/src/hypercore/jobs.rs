@@ -80,6 +80,8 @@ pub enum Work {
         source: Box<State>,
         /// Blocks that are shared from then on.
         length: u64,
+        /// As if it were made anew: with the fork of the log.
+        starts_over: bool,
     },
     /// Takes the blocks that the manifest fixes from another log of the same store.
     CopyPrologue(Box<State>),

@@ -49,6 +49,11 @@ impl Layers {
         self.below.last().copied()
     }
 
+    /// Returns whether what is below is read in the keys that are written: a branch of a branch of itself.
+    pub fn is_circular(&self) -> bool {
+        self.below.iter().any(|dependency| dependency.data == self.own)
+    }
+
     /// Returns how many blocks are read elsewhere.
     pub fn shared_length(&self) -> u64 {
         self.dependency().map_or(0, |dependency| dependency.length)
@@ -107,6 +112,9 @@ mod tests {
         let second = first.branch(2, 6);
 
         let data = |index| DataKeys { data: index };
+        assert!(!second.is_circular());
+        assert!(second.branch(1, 7).is_circular());
+        assert!(!second.branch(1, 3).is_circular());
         assert_eq!(second.block(3), data(0).block(3));
         assert_eq!(second.block(5), data(1).block(5));
         assert_eq!(second.block(6), data(2).block(6));

@@ -48,7 +48,9 @@ impl Core {
             },
             Work::ApplyReorg { fork } => self.apply_reorg(*fork, loaded, store),
             Work::Commit(commit) => self.commit_branch(commit, loaded, store),
-            Work::CatchUp { source, length } => self.catch_up(source, *length, loaded, store),
+            Work::CatchUp { source, length, starts_over } => {
+                self.catch_up(source, *length, *starts_over, loaded, store)
+            }
             Work::Repair(proof) => self.repair(proof, loaded, store),
             Work::SetManifest(manifest) => self.learn_manifest(manifest, store),
             Work::SetGroup { topic } => self.set_group(topic, loaded, store),

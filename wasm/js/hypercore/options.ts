@@ -24,7 +24,7 @@ export interface HypercoreOptions {
   key?: Uint8Array | string | null
   /** False to fail with `STORAGE_EMPTY` where no such core is stored; true by default. */
   createIfMissing?: boolean
-  /** Makes a new core, or a new branch, in the place of the one that is stored; false by default. */
+  /** Makes a new core in the place of the one that is stored, or lets a named session start over, for all who have it open; false by default. */
   overwrite?: boolean
   /** With `overwrite`, also where the stored core has another key; false by default. */
   force?: boolean

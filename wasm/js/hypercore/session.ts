@@ -366,7 +366,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     for (const extension of this.extensions.values()) this._register(extension)
   }
 
-  // One that starts over ends those that are open under its name, which have to be open and cut by then.
+  // One that starts over does so for those that are open under its name, which have to be open and cut by then.
   async #openState (options: HypercoreOptions): Promise<State> {
     const { name, parent } = options
     const from = parent?.state ?? this.core!.state
@@ -385,16 +385,23 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   }
 
   async #openFrom (from: State, { name, atom, overwrite, checkout = -1 }: HypercoreOptions): Promise<State> {
+    const check = ({ length }: State) => {
+      const prologue = this.manifest?.prologue?.length ?? 0
+      const limit = checkout > length ? `length is ${length}` : checkout < prologue ? `prologue length is ${prologue}` : null
+      if (limit) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, ${limit}`, this.discoveryKey)
+    }
+    if (name && overwrite && !atom && checkout !== -1) {
+      check(from)
+      // Cut as it starts over: others who have the branch open may write to it by the time that it is told.
+      return await from.branch(name, true, checkout)
+    }
     const state = atom ? await from.atomic(atom) : name ? await from.branch(name, !!overwrite) : from.ref()
     if (checkout === -1 || state === from) return state
     try {
-      const { length } = state
-      const prologue = this.manifest?.prologue?.length ?? 0
-      if (checkout > length) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, length is ${length}`, this.discoveryKey)
-      if (checkout < prologue) throw HypercoreError.ASSERTION(`Invalid checkout ${checkout} for ${name}, prologue length is ${prologue}`, this.discoveryKey)
+      check(state)
       // A signed log never has two histories of one fork.
       const fork = state.isDefault() ? state.fork + 1 : state.fork
-      if (checkout < length) await state.write((handle, engine) => engine.coreTruncate(handle, checkout, { fork }))
+      if (checkout < state.length) await state.write((handle, engine) => engine.coreTruncate(handle, checkout, { fork }))
       return state
     } catch (error) {
       await state.unref()

@@ -98,8 +98,8 @@ export class SnapshotState extends State {
     return this.#live.has(start, end)
   }
 
-  override async branch (name: string, overwrite: boolean): Promise<State> {
-    return await this.#live.branch(name, overwrite)
+  override async branch (name: string, overwrite: boolean, checkout?: number): Promise<State> {
+    return await this.#live.branch(name, overwrite, checkout)
   }
 
   override async atomic (atom: Atom | ForeignAtom): Promise<State> {

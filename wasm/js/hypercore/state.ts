@@ -297,12 +297,12 @@ export class State {
     return this.atom === null ? bytes : new Uint8Array(bytes)
   }
 
-  /** Opens a branch, the one of this name if there is one. */
-  async branch (name: string, overwrite: boolean): Promise<State> {
+  /** Opens a branch, the one of this name if there is one. With `overwrite` it starts over, from the first `checkout` blocks or all. */
+  async branch (name: string, overwrite: boolean, checkout?: number): Promise<State> {
     for (;;) {
       while (this.resuming) await this.resuming
       try {
-        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false)), name, null).opening
+        return await this.#child(call((engine) => engine.openBranch(this.handle, name, overwrite, false, checkout)), name, null).opening
       } catch (error) {
         if (!this.isMoving && (!hasMoved(error) || this.core.closing !== null)) throw error
       }

@@ -3,6 +3,7 @@
 mod atoms;
 mod bee_remote;
 mod bees;
+mod branches;
 mod capability;
 mod channels;
 mod local;

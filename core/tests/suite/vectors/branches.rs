@@ -18,6 +18,15 @@ type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[test]
 fn branches_are_stored_as_upstream_stores_them() {
+    play_all(false);
+}
+
+#[test]
+fn branches_that_start_over_while_they_are_open_are_stored_as_upstream_stores_them() {
+    play_all(true);
+}
+
+fn play_all(stays_open: bool) {
     let vectors = load("core-branches.json");
     let key_pair = KeyPair::from_seed(&hex_fixed(&vectors["seed"]));
     let mut host = Host::new(1);
@@ -27,7 +36,7 @@ fn branches_are_stored_as_upstream_stores_them() {
     let mut cores = BTreeMap::from([("log".to_owned(), log)]);
 
     for (at, step) in entries(&vectors, "steps").iter().enumerate() {
-        play(&mut host, &mut cores, step);
+        play(&mut host, &mut cores, step, stays_open);
 
         let ours = host.disks[&store].data.entries();
         let ours = ours.map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
@@ -35,7 +44,7 @@ fn branches_are_stored_as_upstream_stores_them() {
     }
 }
 
-fn play(host: &mut Host, cores: &mut BTreeMap<String, CoreId>, step: &Value) {
+fn play(host: &mut Host, cores: &mut BTreeMap<String, CoreId>, step: &Value, stays_open: bool) {
     let text = |name: &str| step[name].as_str().unwrap().to_owned();
     let on = text("on");
     match step["does"].as_str().unwrap() {
@@ -60,15 +69,16 @@ fn play(host: &mut Host, cores: &mut BTreeMap<String, CoreId>, step: &Value) {
             host.settled(committed).unwrap();
         }
         _ => {
-            if let Some(old) = cores.remove(&on) {
+            if let Some(old) = cores.remove(&on).filter(|_| !stays_open) {
                 let closed = host.engine.close_core(old, host.now);
                 host.settled(closed).unwrap();
             }
             let overwrite = step["overwrite"].as_bool().unwrap_or(false);
-            let options = BranchOptions { name: on.clone(), overwrite, ..BranchOptions::default() };
+            let checkout = step["checkout"].as_u64();
+            let options = BranchOptions { name: on.clone(), overwrite, checkout, ..BranchOptions::default() };
             let (branch, opened) = host.engine.open_branch(cores[&text("from")], options);
             host.settled(opened).unwrap();
-            if let Some(length) = step["checkout"].as_u64() {
+            if let Some(length) = checkout.filter(|_| !overwrite) {
                 let fork = host.engine.core(branch).unwrap().fork();
                 let options = TruncateOptions { fork: Some(fork), ..TruncateOptions::default() };
                 let cut = host.engine.core(branch).unwrap().truncate(length, options);
