@@ -140,6 +140,32 @@ test('a named session with blocks of its own starts over with another one', asyn
   await again.close()
 })
 
+// Where the block is here and not the nodes above it: upstream, too, says so. Where no block is, see below.
+sameWithBoth('hashes of a branch whose log was cut below its length', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  await core.append(['a', 'b', 'c', 'd', 'e', 'f'])
+  const branch = core.session({ name: 'x' })
+  await branch.append(['g', 'h'])
+  await core.truncate(2)
+  for (const length of [0, 1, 2, 7, 8]) {
+    const { error, value } = await outcome(branch.treeHash(length))
+    note(length, error ? error.code : value)
+  }
+  await branch.close()
+})
+
+test('the hash of a branch at a length that its log was cut below fails', async (t) => {
+  const core = new Hypertab(temporaryFolder(t), { keyPair })
+  await core.append(['a', 'b', 'c', 'd', 'e', 'f'])
+  const branch = core.session({ name: 'x' })
+  await branch.append(['g', 'h'])
+  await core.truncate(2)
+  // Upstream waits for a peer to bring a block of a log that is gone.
+  for (const length of [3, 5, 6, 7]) await assert.rejects(branch.treeHash(length), { code: 'INVALID_OPERATION', message: /the roots at that length are not stored/ }, length)
+  await branch.close()
+  await core.close()
+})
+
 // Each that starts over opens in its turn. One that only opens what is there has none: upstream's finds the length
 // before or after the others, from run to run.
 sameWithBoth('named sessions that start over at once', async ({ create, note }) => {

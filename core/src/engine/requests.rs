@@ -377,7 +377,8 @@ impl Engine {
                 return;
             }
             (Value::TreeHash(None), Pending::TreeHash { has_asked, .. }) => {
-                if *has_asked {
+                // Peers are those of the log itself, who would bring what is in it.
+                if *has_asked || entry.branch.is_some() || entry.twin.is_some() {
                     let error = Error::InvalidOperation("the roots at that length are not stored");
                     return self.finish(core, request, Err(error));
                 }

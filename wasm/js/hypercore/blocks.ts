@@ -212,7 +212,9 @@ export abstract class BlockSession extends Session {
     if (!this.opened) await this.opening
     if (length === -1) length = this.length
     if (length === this._snapshot?.length) return userBytes(this._snapshot.hash)
-    if (length > 0 && !(await this.has(length - 1))) await this.get(length - 1, { raw: true })
+    // Of a branch whose log was cut below that length, no peer has the block.
+    const isCut = !this.state!.isDefault() && length <= this.length && length > this.core!.length
+    if (length > 0 && !isCut && !(await this.has(length - 1))) await this.get(length - 1, { raw: true })
     return userBytes(await this.state!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
   }
 
