@@ -14,6 +14,7 @@ import { Corestore, exportStore, folder, Hypercore, importStore, memory } from '
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
 import { startProcess } from './support/process.mjs'
+import { sameWithBothStores } from './support/stores.mjs'
 import { connect, listen } from './support/tcp.mjs'
 import { block, createCore, forgeBlocks, seed, summary } from './support/upstream.mjs'
 
@@ -197,4 +198,26 @@ test('an audit that is left early keeps no core open', async (t) => {
     break
   }
   assert.deepEqual(store.sessions.list(), [])
+})
+
+// Not among programs that run in a page, too: there is no database of RocksDB.
+sameWithBothStores('storage of the program’s own is free once its store is closed', async ({ note, folder, Corestore }) => {
+  const RocksDB = createRequire(createRequire(import.meta.url).resolve('hypercore-storage'))('rocksdb-native')
+  const opened = async (storage) => {
+    await storage.ready()
+    return storage
+  }
+  for (const create of [(path) => opened(new CoreStorage(path)), (path) => new RocksDB(path), (path) => new CoreStorage(new RocksDB(path))]) {
+    const path = folder()
+    for (let i = 0; i < 2; i++) {
+      const storage = await create(path)
+      const store = new Corestore(storage, { primaryKey: Buffer.alloc(32, 5), unsafe: true })
+      const core = store.get({ name: 'a' })
+      await core.append(String(i))
+      await storage.ready()
+      note(storage.opened, storage.closed, core.length, await core.get(0))
+      await store.close()
+      note(storage.closed)
+    }
+  }
 })

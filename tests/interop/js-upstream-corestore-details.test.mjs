@@ -1,8 +1,5 @@
 // What programs see of a store at its edges: who owns what, what closing leaves, what goes wrong and how.
 
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
-
 import b4a from 'b4a'
 import crypto from 'hypercore-crypto'
 import CoreStorage from 'hypercore-storage'
@@ -11,8 +8,6 @@ import { eventFlush } from './support/assertions.mjs'
 import { eventually, outcome } from './support/scene.mjs'
 import { sameWithBothStores, sameWithEveryPairOfStores } from './support/stores.mjs'
 
-const { resolve } = createRequire(import.meta.url)
-const RocksDB = createRequire(resolve('hypercore-storage'))('rocksdb-native')
 const primaryKey = b4a.alloc(32, 5)
 const own = (bytes) => bytes && bytes.buffer.byteLength
 const all = async (stream) => {
@@ -137,26 +132,6 @@ sameWithBothStores('a store over storage that was made for upstream', async ({ n
   await store.ready()
   note(store.primaryKey, await store.get({ name: 'a' }).get(0))
   await store.close()
-})
-
-sameWithBothStores('storage of the program\'s own is free once its store is closed', async ({ note, folder, Corestore }) => {
-  const opened = async (storage) => {
-    await storage.ready()
-    return storage
-  }
-  for (const create of [(path) => opened(new CoreStorage(path)), (path) => new RocksDB(path), (path) => new CoreStorage(new RocksDB(path))]) {
-    const path = folder()
-    for (let i = 0; i < 2; i++) {
-      const storage = await create(path)
-      const store = new Corestore(storage, { primaryKey, unsafe: true })
-      const core = store.get({ name: 'a' })
-      await core.append(String(i))
-      await storage.ready()
-      note(storage.opened, storage.closed, core.length, await core.get(0))
-      await store.close()
-      note(storage.closed)
-    }
-  }
 })
 
 sameWithBothStores('events of a store', async ({ create, note }) => {
