@@ -56,10 +56,19 @@ export async function ensureBrowser () {
   return await ensureProgram('Chromium or Chrome', 'CHROME_PATH', ['chromium', 'fonts-dejavu-core'], findBrowser)
 }
 
-/** Returns the path of Chromium without windows, which takes half as much of a processor; where there is none, of the browser itself. */
+/**
+ * Returns the path of Chromium without windows, which takes a third less of a processor. Where there is none to be had, or where only the
+ * browser is named, it is that of the browser.
+ */
 export async function ensureHeadlessShell () {
-  if (!process.env.HEADLESS_SHELL_PATH && !canInstallDebianPackages() && !findHeadlessShell()) return await ensureBrowser()
-  return await ensureProgram('the headless shell of Chromium', 'HEADLESS_SHELL_PATH', ['chromium-headless-shell', 'fonts-dejavu-core'], findHeadlessShell)
+  const { CHROME_PATH, HEADLESS_SHELL_PATH } = process.env
+  if (CHROME_PATH && !HEADLESS_SHELL_PATH) return await ensureBrowser()
+  try {
+    return await ensureProgram('the headless shell of Chromium', 'HEADLESS_SHELL_PATH', ['chromium-headless-shell', 'fonts-dejavu-core'], findHeadlessShell)
+  } catch (error) {
+    if (HEADLESS_SHELL_PATH || !(error instanceof Failure)) throw error
+    return await ensureBrowser()
+  }
 }
 
 /** The browsers that the package is tested in besides Chromium, and what drives them. */
