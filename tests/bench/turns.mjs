@@ -13,7 +13,7 @@ if (folders.length === 0) throw new Error('say which packages: folders with a di
 const program = `
   import { block } from '/workloads.js'
 
-  const KEYS = 5000
+  const KEYS = 20_000
   const key = (i) => 'key-' + String(i % KEYS).padStart(10, '0')
 
   async function open (folder) {

@@ -37,6 +37,24 @@ suite('what is stored of a log', async (t, { note, create }) => {
   note(await Promise.all(has))
 })
 
+suite('pages of a log of many blocks', async (t, { note, createStored }) => {
+  const stored = await createStored(t)
+  let core = await stored(pair())
+  await core.append(Array.from({ length: 300 }, (_, i) => b4a.from([i])))
+  await core.clear(200, 210)
+  note(await read(core, ['BitfieldPage', 0]), await collect(core.state.storage.createBitfieldStream()))
+  const page = b4a.alloc(4096, 255)
+  page.set([0, 0, 1], 30)
+  const tx = core.state.storage.write()
+  tx.putBitfieldPage(0, page)
+  await tx.flush()
+  note(await read(core, ['BitfieldPage', 0]))
+  await core.close()
+  core = await stored(pair())
+  await core.ready()
+  note([0, 199, 200, 239, 240, 255, 256, 257, 264, 299].map((index) => core.core.bitfield.get(index)))
+})
+
 suite('records that a program changes', async (t, { note, createStored }) => {
   const stored = await createStored(t)
   let core = await stored(pair())

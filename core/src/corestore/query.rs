@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::compact_encoding::{Decode, Encode, Reader};
 use crate::crypto::Secret;
 use crate::error::StorageFailure;
+use crate::hypercore::bitfield::unpack_page;
 use crate::hypercore::opening::decode;
 use crate::id::{DiscoveryKey, Hash, PublicKey};
 use crate::storage::keys::{self, DataKeys};
@@ -496,7 +497,13 @@ impl Query {
                     RecordKind::Nodes => data.node_index(key),
                     RecordKind::Pages => data.page_index(key),
                 };
-                Ok((index.ok_or(StorageFailure::Corrupted)?, value.clone()))
+                let value = match kind {
+                    RecordKind::Pages => unpack_page(value)
+                        .map(|page| page.to_vec().into())
+                        .ok_or(StorageFailure::Corrupted)?,
+                    RecordKind::Blocks | RecordKind::Nodes => value.clone(),
+                };
+                Ok((index.ok_or(StorageFailure::Corrupted)?, value))
             };
             let records = entries.iter().map(numbered).collect::<Result<_, StorageFailure>>()?;
             return Ok(Step::Done(Answer::Records(records, next)));

@@ -49,6 +49,50 @@ impl Changes {
     }
 }
 
+/// Returns how a page is stored: without the zeros at its end and, where many bytes at its start are all ones, without those. A log that
+/// is appended to writes a page each time.
+///
+/// | bytes | |
+/// | --- | --- |
+/// | any | from behind the ones to the last that is not zero |
+/// | 2 | how many bytes of ones are left out, little-endian |
+/// | 1 | zero, which is not the last byte of a page with its ones |
+#[must_use]
+pub fn pack_page(page: &[u8]) -> Bytes {
+    let page = &page[..page.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
+    let ones = page.iter().position(|byte| *byte != 0xff).unwrap_or(page.len());
+    if ones < MIN_ONES {
+        return Bytes::copy_from_slice(page);
+    }
+    let mut stored = Vec::with_capacity(page.len() - ones + 3);
+    stored.extend_from_slice(&page[ones..]);
+    stored.extend_from_slice(&(ones as u16).to_le_bytes());
+    stored.push(0);
+    stored.into()
+}
+
+/// Returns the bytes of a page that is stored, [packed](pack_page) or as upstream stores it; `None` when it is neither.
+#[must_use]
+pub fn unpack_page(stored: &[u8]) -> Option<Bytes> {
+    let (ones, rest) = match stored {
+        [rest @ .., low, high, 0] if stored.len() < BYTES_PER_PAGE => {
+            (usize::from(u16::from_le_bytes([*low, *high])), rest)
+        }
+        whole => (0, whole),
+    };
+    if ones + rest.len() > BYTES_PER_PAGE {
+        return None;
+    }
+    let mut page = Vec::with_capacity(BYTES_PER_PAGE);
+    page.resize(ones, 0xff);
+    page.extend_from_slice(rest);
+    page.resize(BYTES_PER_PAGE, 0);
+    Some(page.into())
+}
+
+/// Bytes of ones that are worth leaving out.
+const MIN_ONES: usize = 8;
+
 /// A change of the bits `start..end` to `value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BitChange {
@@ -300,7 +344,7 @@ impl Bitfield {
         })
     }
 
-    /// Stores a page as it was read from storage; what it lacks of 4096 bytes is zero. It is not dirty.
+    /// Takes in the bytes of a page; what they lack of 4096 is zero. It is not dirty.
     pub fn load_page(&mut self, index: u64, bytes: &[u8]) {
         if index >= MAX_BITS / BITS_PER_PAGE {
             return;
@@ -337,7 +381,7 @@ impl Bitfield {
         dirty.into_iter().map(|index| (index, self.page(index))).collect()
     }
 
-    /// Returns the pages that `changes` would change and how they would look, in page order: what
+    /// Returns the pages that `changes` would change and how they would be [stored](pack_page), in page order: what
     /// a commit has to write before the bits may be shown to anyone.
     pub fn pages_after(&self, changes: &[BitChange]) -> Vec<(u64, Bytes)> {
         let mut after = Self::bounded(self.limit);
@@ -351,7 +395,8 @@ impl Bitfield {
             }
             after.set_range(change.start, change.end, change.value);
         }
-        after.take_dirty()
+        let dirty = core::mem::take(&mut after.changes.dirty);
+        dirty.into_iter().map(|index| (index, pack_page(&after.page(index)))).collect()
     }
 
     /// Forgets every bit.
@@ -621,7 +666,14 @@ mod tests {
                 field.take_dirty();
                 field.set_range(start, end, value);
                 model[start as usize..end as usize].fill(value);
-                assert_eq!(field.take_dirty(), promised, "seed {seed}");
+                let promised = promised.iter().map(|(index, page)| (*index, unpack_page(page).unwrap()));
+                assert!(
+                    field
+                        .take_dirty()
+                        .into_iter()
+                        .eq(promised.map(|(index, page)| (index, page.to_vec().into()))),
+                    "seed {seed}"
+                );
 
                 let at = random.below(model.len() as u64);
                 let (from, to) = (at as usize, model.len());
@@ -696,6 +748,37 @@ mod tests {
 
         assert_eq!(loaded.page(0), page);
         assert_eq!(loaded.take_dirty(), vec![]);
+    }
+
+    #[test]
+    fn a_page_is_stored_without_what_it_begins_and_ends_with() {
+        let page = |ones: usize, rest: &[u8]| {
+            let mut page = [0; BYTES_PER_PAGE];
+            page[..ones].fill(0xff);
+            page[ones..ones + rest.len()].copy_from_slice(rest);
+            page
+        };
+        let stored: [(_, &[u8]); 8] = [
+            (page(0, &[]), &[]),
+            (page(0, &[0, 0, 3]), &[0, 0, 3]),
+            (page(2, &[7]), &[0xff, 0xff, 7]),
+            (page(2500, &[]), &[0xc4, 9, 0]),
+            (page(2500, &[1]), &[1, 0xc4, 9, 0]),
+            (page(256, &[0, 0, 255]), &[0, 0, 255, 0, 1, 0]),
+            (page(4096, &[]), &[0, 16, 0]),
+            (page(4095, &[1]), &[1, 255, 15, 0]),
+        ];
+        for (page, stored) in stored {
+            assert_eq!(pack_page(&page), stored);
+            assert_eq!(unpack_page(stored).unwrap(), page[..]);
+            // As upstream stores it.
+            assert_eq!(unpack_page(&page).unwrap(), page[..]);
+        }
+        let one = page(0, &[1]);
+        assert_eq!(unpack_page(&one[..1]).unwrap(), one[..]);
+        for nothing in [&[1, 0, 16, 0][..], &[255, 255, 0], &[0; 4097]] {
+            assert_eq!(unpack_page(nothing), None);
+        }
     }
 
     fn copy_of_every_third(field: &Bitfield) -> Bitfield {

@@ -20,7 +20,7 @@ use crate::storage::keys::{self, DataKeys};
 use crate::storage::records::{Alias, Auth, CorePointers, Head, Hints, StoreHead, StoredKeyPair};
 use crate::storage::{CommitId, Durability, Op, Party, ReadTicket, Store};
 
-use super::bitfield::{BITS_PER_PAGE, Bitfield};
+use super::bitfield::{BITS_PER_PAGE, Bitfield, unpack_page};
 use super::branching::{Branching, Chain};
 use super::core::{Core, Parts, first_page, put};
 use super::error::CoreError;
@@ -349,7 +349,8 @@ impl Opening {
         for (key, value) in entries {
             let index = data.page_index(key).ok_or(StorageFailure::Corrupted)?;
             if index.saturating_mul(BITS_PER_PAGE) < parts.tree.length {
-                parts.bitfield.load_page(index, value);
+                let page = unpack_page(value).ok_or(StorageFailure::Corrupted)?;
+                parts.bitfield.load_page(index, &page);
             }
             next = index + 1;
         }

@@ -9,8 +9,9 @@ use core::cell::RefCell;
 use bytes::Bytes;
 
 use crate::storage::keys;
-use crate::storage::{Durability, Op, Store};
+use crate::storage::{Durability, Op, StorageFailure, Store};
 
+use super::bitfield::{BYTES_PER_PAGE, pack_page, unpack_page};
 use super::core::{Core, Step};
 use super::error::CoreError;
 use super::jobs::Value;
@@ -38,7 +39,7 @@ pub enum Record {
     Mark(u64),
     /// A node of the tree.
     Node(u64),
-    /// A page of the bitfield.
+    /// A page of the bitfield, 4096 bytes.
     Page(u64),
     /// The names of the branches.
     Sessions,
@@ -68,7 +69,14 @@ impl Core {
                 Record::Node(index) => self.layers.node(*index),
                 record => self.record_key(record),
             };
-            values.push(loaded.value(store, key, &wanted).unwrap_or_default());
+            let value = loaded.value(store, key, &wanted).unwrap_or_default();
+            values.push(match (record, value) {
+                (Record::Page(_), Some(stored)) => match unpack_page(&stored) {
+                    None => return Step::Failed(StorageFailure::Corrupted.into()),
+                    page => page,
+                },
+                (_, value) => value,
+            });
         }
         if wanted.borrow().is_empty() {
             Step::Done(Value::Records(values))
@@ -94,7 +102,14 @@ impl Core {
                     if let Err(error) = fits(&key, Some(value)) {
                         return Step::Failed(error);
                     }
-                    Op::Put { key, value: value.clone() }
+                    let value = match record {
+                        Record::Page(_) if value.len() > BYTES_PER_PAGE => {
+                            return Step::Failed(CoreError::BadArgument("a page has 4096 bytes"));
+                        }
+                        Record::Page(_) => pack_page(value),
+                        _ => value.clone(),
+                    };
+                    Op::Put { key, value }
                 }
                 RecordChange::Delete(record) => Op::Delete { key: self.record_key(record) },
                 RecordChange::DeleteRange(start, end) => {

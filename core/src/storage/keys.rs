@@ -15,7 +15,7 @@
 //! | `4 ‖ data ‖ 2` | [`Hints`](super::records::Hints) |
 //! | `4 ‖ data ‖ 3 ‖ block` | block, padding included |
 //! | `4 ‖ data ‖ 4 ‖ tree index` | [`Node`](crate::crypto::Node) |
-//! | `4 ‖ data ‖ 5 ‖ page ‖ 0` | bitfield page, 4096 bytes without the zeros at its end |
+//! | `4 ‖ data ‖ 5 ‖ page ‖ 0` | bitfield page, [packed](crate::hypercore::bitfield::pack_page) |
 //! | `4 ‖ data ‖ 6 ‖ name` | user data |
 //! | `4 ‖ data ‖ 8 ‖ page` | blocks marked to stay, 4096 bytes |
 //! | `5 ‖ topic` | group pointer, `uint` |

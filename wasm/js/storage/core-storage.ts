@@ -70,9 +70,6 @@ const MAX_LOCAL_KEY = 2048
 /** Bits of a page, of blocks and of marks. */
 const BITS = 32768
 
-/** Bytes of a page of the bitfield. */
-const PAGE_BYTES = BITS / 8
-
 /** Reads that are sent together. */
 export class CoreRX {
   readonly #state: State
@@ -103,15 +100,7 @@ export class CoreRX {
     return this.#state.isSnapshot() ? this.#shown(this.#state.get(index)) : this.#get('block', index)
   }
 
-  async getBitfieldPage (index: number): Promise<Uint8Array | null> {
-    const stored = await this.#get('page', index)
-    if (stored === null || stored.byteLength >= PAGE_BYTES) return stored
-    // The zeros at its end are not stored.
-    const page = new Uint8Array(PAGE_BYTES)
-    page.set(stored)
-    return userBytes(page)
-  }
-
+  getBitfieldPage (index: number): Promise<Uint8Array | null> { return this.#get('page', index) }
   getTreeNode (index: number): Promise<TreeNode | null> { return this.#fields('node', index) }
   getUserData (key: string): Promise<Uint8Array | null> { return this.#get('userData', key) }
   getMark (index: number): Promise<Uint8Array | null> { return this.#get('mark', index) }

@@ -45,8 +45,7 @@ impl Core {
             self.open.tree = Some(self.tip.clone());
         }
         for (index, page) in self.bitfield.pages_after(&self.open.bits) {
-            let end = page.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            ops.push(Op::Put { key: self.keys.page(index), value: page.slice(..end) });
+            ops.push(Op::Put { key: self.keys.page(index), value: page });
         }
         let mut hints = self.hints;
         for change in &self.open.bits {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hypertab_core::compact_encoding::{Any, Decode, Encode, Reader};
 use hypertab_core::crypto::{KeyPair, parse_key};
-use hypertab_core::hypercore::bitfield::Bitfield;
+use hypertab_core::hypercore::bitfield::{Bitfield, pack_page, unpack_page};
 use hypertab_core::hypercore::manifest::{Manifest, Signer};
 use hypertab_core::hypercore::merkle_tree::Tree;
 use hypertab_core::hypercore::multisig::{MultiSignature, raw_signature};
@@ -101,6 +101,9 @@ pub fn records(data: &[u8]) {
     again::<records::Dependency>(data);
     if let Ok(auth) = records::Auth::from_slice(data) {
         records::Auth::from_slice(&auth.to_vec()).expect("what was encoded decodes");
+    }
+    if let Some(page) = unpack_page(data) {
+        assert_eq!(unpack_page(&pack_page(&page)), Some(page));
     }
 }
 
