@@ -55,13 +55,16 @@ impl Changes {
 /// | bytes | |
 /// | --- | --- |
 /// | any | from behind the ones to the last that is not zero |
-/// | 2 | how many bytes of ones are left out, little-endian |
+/// | 2 | how many bytes of ones are left out, a multiple of eight, little-endian |
 /// | 1 | zero, which is not the last byte of a page with its ones |
 #[must_use]
 pub fn pack_page(page: &[u8]) -> Bytes {
-    let page = &page[..page.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)];
-    let ones = page.iter().position(|byte| *byte != 0xff).unwrap_or(page.len());
-    if ones < MIN_ONES {
+    // By eight at first, in which most of a page is the same.
+    let zeros = page.as_rchunks::<8>().1.iter().rev().take_while(|word| **word == [0; 8]).count() * 8;
+    let end = page[..page.len() - zeros].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let ones = page.as_chunks::<8>().0.iter().take_while(|word| **word == [0xff; 8]).count() * 8;
+    let page = &page[..end];
+    if ones == 0 {
         return Bytes::copy_from_slice(page);
     }
     let mut stored = Vec::with_capacity(page.len() - ones + 3);
@@ -89,9 +92,6 @@ pub fn unpack_page(stored: &[u8]) -> Option<Bytes> {
     page.resize(BYTES_PER_PAGE, 0);
     Some(page.into())
 }
-
-/// Bytes of ones that are worth leaving out.
-const MIN_ONES: usize = 8;
 
 /// A change of the bits `start..end` to `value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -762,11 +762,11 @@ mod tests {
             (page(0, &[]), &[]),
             (page(0, &[0, 0, 3]), &[0, 0, 3]),
             (page(2, &[7]), &[0xff, 0xff, 7]),
-            (page(2500, &[]), &[0xc4, 9, 0]),
-            (page(2500, &[1]), &[1, 0xc4, 9, 0]),
+            (page(2500, &[]), &[255, 255, 255, 255, 0xc0, 9, 0]),
+            (page(2496, &[1]), &[1, 0xc0, 9, 0]),
             (page(256, &[0, 0, 255]), &[0, 0, 255, 0, 1, 0]),
             (page(4096, &[]), &[0, 16, 0]),
-            (page(4095, &[1]), &[1, 255, 15, 0]),
+            (page(4095, &[1]), &[255, 255, 255, 255, 255, 255, 255, 1, 248, 15, 0]),
         ];
         for (page, stored) in stored {
             assert_eq!(pack_page(&page), stored);
@@ -774,6 +774,9 @@ mod tests {
             // As upstream stores it.
             assert_eq!(unpack_page(&page).unwrap(), page[..]);
         }
+        // Of a program.
+        assert_eq!(pack_page(&[0, 0, 0, 0, 0, 0, 0, 0, 1]), [0, 0, 0, 0, 0, 0, 0, 0, 1][..]);
+        assert_eq!(pack_page(&[0xff; 9]), [0xff, 8, 0, 0][..]);
         let one = page(0, &[1]);
         assert_eq!(unpack_page(&one[..1]).unwrap(), one[..]);
         for nothing in [&[1, 0, 16, 0][..], &[255, 255, 0], &[0; 4097]] {
