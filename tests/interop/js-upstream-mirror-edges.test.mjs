@@ -206,6 +206,9 @@ sameDrives('links to all kinds of places', async ({ localdrive, note }) => {
       note(without(drive.root, await outcomeOf(call).then(({ value, error }) => error ? error.code ?? error.message : value)))
     }
   }
+  await drive.symlink('/round', '/about')
+  await drive.symlink('/about', '/round')
+  note(without(drive.root, await outcome(drive.put('/round', 'x'))))
   const following = new drive.constructor(drive.root, { followLinks: true })
   note(await names(following.list()), await names(following.readdir('/')), (await following.entry('/l'))?.value.linkname)
 })

@@ -236,7 +236,7 @@ export class Localdrive {
       if (target === null) return
       path = resolve(folder!, target)
     }
-    throw new Error('Reached symlink recursion limit')
+    // Links that lead to each other lead nowhere: opening the file says so.
   }
 
   /** @internal */
