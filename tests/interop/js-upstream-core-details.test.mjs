@@ -116,6 +116,85 @@ sameWithBoth('a snapshot of a branch, committed', async ({ create, note }) => {
   note(await core.commit(snapshot), core.length)
 })
 
+sameWithBoth('a snapshot of a branch whose log is cut and cleared', async ({ create, note }) => {
+  const core = await create({ valueEncoding: 'utf-8' })
+  await core.append(['a', 'bb', 'ccc', 'd'])
+  const branch = core.session({ name: 'branch', valueEncoding: 'utf-8' })
+  await branch.append(['own', 'more'])
+  const deeper = branch.session({ name: 'deeper', valueEncoding: 'utf-8' })
+  await deeper.append('deepest')
+  const look = async (snapshot) => {
+    const blocks = []
+    for (let i = 0; i < snapshot.length; i++) blocks.push(await snapshot.get(i, { wait: false }), await snapshot.has(i))
+    note(blocks, await snapshot.has(0, snapshot.length), snapshot.signedLength, await snapshot.seek(4, { wait: false }))
+  }
+  const snapshots = [branch.snapshot(), deeper.snapshot()]
+  for (const snapshot of snapshots) await snapshot.ready()
+  await core.clear(1)
+  for (const snapshot of snapshots) await look(snapshot)
+  await core.truncate(2)
+  for (const snapshot of snapshots) await look(snapshot)
+  await core.append(['x', 'y', 'z', 'other', 'history'])
+  for (const snapshot of snapshots) await look(snapshot)
+  const late = branch.snapshot()
+  await late.ready()
+  await core.truncate(3)
+  note(await late.get(2), await outcome(late.get(3, { wait: false })).then(({ error, value }) => error ? 'fails' : value), await late.get(5))
+  for (const snapshot of [...snapshots, late]) await snapshot.close()
+})
+
+sameWithBoth('a snapshot of a branch that is committed, and then cut', async ({ create, note }) => {
+  const core = await create({ valueEncoding: 'utf-8' })
+  await core.append(['a', 'b'])
+  const branch = core.session({ name: 'branch', valueEncoding: 'utf-8' })
+  await branch.append(['own', 'more'])
+  const [before, rest] = [branch.snapshot(), branch.snapshot()]
+  for (const snapshot of [before, rest]) await snapshot.ready()
+  await core.commit(branch, { length: 3 })
+  await core.truncate(1)
+  await core.append(['x', 'y', 'z'])
+  for (let i = 0; i < 4; i++) note(await before.get(i), await before.has(i))
+  await branch.truncate(3)
+  await branch.append('again')
+  for (let i = 0; i < 4; i++) note(await rest.get(i))
+})
+
+sameWithBoth('a branch whose log was cut below it is not committed', async ({ create, note }) => {
+  const core = await create({ valueEncoding: 'utf-8' })
+  await core.append(['a', 'b', 'c', 'd', 'e', 'f'])
+  const branch = core.session({ name: 'branch', valueEncoding: 'utf-8' })
+  await branch.append('own')
+  await branch.truncate(6)
+  await branch.append('own')
+  await core.truncate(3)
+  note(core.fork, branch.fork)
+  note(await core.commit(branch).then(() => 'commits', () => 'fails'), core.length, core.byteLength, await core.get(2))
+})
+
+sameWithBoth('a session of a snapshot counts without what encryption puts in front', async ({ create, note }) => {
+  const core = await create({ encryption: { key: b4a.alloc(32, 1) } })
+  await core.append(['a', 'b', 'c'])
+  const snapshot = core.snapshot()
+  const session = snapshot.session()
+  await session.ready()
+  await core.append('d')
+  note(snapshot.byteLength, session.byteLength, core.byteLength)
+})
+
+sameWithBoth('calls that overlap are answered in their turn', async ({ create, note }) => {
+  const core = await create({ keyPair })
+  const events = []
+  const tell = (...event) => events.push([...event, core.length, core.signedLength, core.contiguousLength])
+  core.on('append', () => tell('append'))
+  const session = core.session()
+  await session.ready()
+  note(await Promise.all([core.append(['a', 'b']), session.append([]), core.append('c'), core.append([]), session.append(['d', 'e'])]))
+  note(events, (await Promise.all([core.treeHash(), session.truncate(3)]))[0], core.fork)
+  note(await Promise.all([core.truncate(2), session.truncate(1), core.append('x')]), core.length, await core.get(0), await core.get(1))
+  // The second cut has a fork of its own here: a log of one fork has one history.
+  note(core.fork === 2 || core.fork === 3)
+})
+
 sameWithBoth('a list that was destroyed', async ({ create, note, Hypercore }) => {
   const core = await create(b4a.alloc(32, 1))
   const activeRequests = []

@@ -229,7 +229,7 @@ export interface Engine {
   }): RequestHandle
   coreUpdate (core: CoreHandle, options: { wait: boolean, force?: boolean }): RequestHandle
   coreSeek (core: CoreHandle, bytes: number, options: { wait: boolean, padding: number }): RequestHandle
-  coreTruncate (core: CoreHandle, length: number, options: { fork?: number, keyPair?: KeyPair, signature?: Uint8Array, operation?: string }): RequestHandle
+  coreTruncate (core: CoreHandle, length: number, options: { fork?: number | undefined, keyPair?: KeyPair, signature?: Uint8Array, operation?: string }): RequestHandle
   coreClear (core: CoreHandle, start: number, end: number): RequestHandle
   coreDownload (core: CoreHandle, range: { start: number, end: number, blocks?: number[], linear?: boolean }): RequestHandle
   coreTreeHash (core: CoreHandle, length?: number): RequestHandle

@@ -68,8 +68,10 @@ impl Core {
             ops.push(Op::Put { key: self.keys.block(index), value });
         }
 
-        // A branch that went its own way is of another history: what it would be signed as is not what is committed.
-        if is_longer && options.signature.is_none() && source.fork != self.tip.fork {
+        // A branch that went its own way is of another history: what it would be signed as is not what is committed. So is one whose
+        // log was cut below what they share, also where both are of one fork: what is between is gone.
+        let is_cut = options.tree_length.is_none() && self.tip.length < start;
+        if is_cut || (is_longer && options.signature.is_none() && source.fork != self.tip.fork) {
             return Step::Failed(CoreError::InvalidSignature);
         }
 

@@ -41,7 +41,6 @@ export abstract class BlockSession extends Session {
         throw HypercoreError.BAD_ARGUMENT('Appended block exceeds the maximum suggested block size', this.discoveryKey)
       }
     }
-    if (buffers.length === 0) return { length: state.length, byteLength: state.byteLength }
     const send = (buffers: Uint8Array[]) => {
       const kept = buffers.map((buffer) => state.kept(buffer))
       return state.write<{ length: number, byteLength: number }>((handle, engine) => engine.coreAppend(handle, kept, {
@@ -51,6 +50,8 @@ export abstract class BlockSession extends Session {
       }))
     }
     const append = () => provider ? this.#appendEncrypted(provider, buffers, send) : send(buffers)
+    // None at all is answered in its turn, too.
+    if (buffers.length === 0) return await append()
     const { postappend } = options
     const appended = await (postappend ? state.withhold(append, () => postappend(buffers)) : append())
     this.core!.stored()
@@ -161,7 +162,8 @@ export abstract class BlockSession extends Session {
     if (this._snapshot || (isDefault && !writable && (newLength > 0 || fork !== state.fork))) {
       throw HypercoreError.SESSION_NOT_WRITABLE('cannot append to a non-writable core', this.discoveryKey)
     }
-    await state.cut(newLength, { fork, ...(state.isDefault() ? this.#signing(keyPair, given.signature) : {}) })
+    // Its fork is told in its turn: other cuts may come before.
+    await state.cut(newLength, { fork: given.fork, ...(state.isDefault() ? this.#signing(keyPair, given.signature) : {}) })
   }
 
   /** Drops local blocks; they can be fetched again. */
@@ -212,10 +214,12 @@ export abstract class BlockSession extends Session {
     if (!this.opened) await this.opening
     if (length === -1) length = this.length
     if (length === this._snapshot?.length) return userBytes(this._snapshot.hash)
+    // It is that of the log as it is now, also when it is cut meanwhile.
+    const hash = length === this.state!.length ? this.state!.hash() : null
     // Of a branch whose log was cut below that length, no peer has the block.
     const isCut = !this.state!.isDefault() && length <= this.length && length > this.core!.length
     if (length > 0 && !isCut && !(await this.has(length - 1))) await this.get(length - 1, { raw: true })
-    return userBytes(await this.state!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
+    return userBytes(hash ?? await this.state!.request<Uint8Array>((core, engine) => engine.coreTreeHash(core, length)).promise)
   }
 
   /** What is signed for a length and fork. */
@@ -236,10 +240,12 @@ export abstract class BlockSession extends Session {
     const state = this.state!
     // A session of a snapshot reads what that shows, and waits for the rest as any other.
     const isBound = this.snapshotted
-    const ask = () => state.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
+    const source = state.isSnapshot() ? state.source(index) : state
+    const id = source.isSnapshot() ? source.shown.id : null
+    const ask = () => source.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
       wait: false,
       ...(encryption ? { encryption } : {}),
-      ...(snapshot?.id != null ? { snapshot: snapshot.id } : {})
+      ...(id === null ? {} : { snapshot: id })
     })).promise
     const read = async () => {
       try {
@@ -292,7 +298,7 @@ export abstract class BlockSession extends Session {
     if (id === null) this.#checkSnapshot(length)
     let offset = bytes
     for (let index = 0; index < length; index++) {
-      const block = await this.#shown(index, id!)
+      const block = await this.#shown(index)
       if (block === null) return null
       const size = block.byteLength - this.padding
       if (offset < size) return [index, offset]
@@ -302,17 +308,17 @@ export abstract class BlockSession extends Session {
   }
 
   /** A block of a snapshot as it is stored; null when it is not here. */
-  async #shown (index: number, snapshot: number): Promise<Uint8Array | null> {
-    return await this.state!.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, { wait: false, snapshot })).promise.catch(() => null)
+  async #shown (index: number): Promise<Uint8Array | null> {
+    const state = this.state!
+    return state.isSnapshot() ? await state.get(index).catch(() => null) : null
   }
 
   /** Whether a snapshot shows blocks, also those that the log lost since. */
   async #hadAll (start: number, end: number): Promise<boolean> {
-    const { id, length } = this._snapshot!
-    if (end > length && end > start) return false
+    if (end > this._snapshot!.length && end > start) return false
     if (end <= this._snapshot!.intact && await this.state!.has(start, end)) return true
     for (let index = start; index < end; index++) {
-      if (id === null || await this.#shown(index, id) === null) return false
+      if (await this.#shown(index) === null) return false
     }
     return true
   }

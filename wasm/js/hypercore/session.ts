@@ -173,13 +173,15 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
 
   get signedLength (): number {
     if (!this.opened) return 0
-    return this._snapshot ? Math.min(this._snapshot.length, this._snapshot.compat, this.core!.length) : this.state!.signedLength()
+    if (this._snapshot) return Math.min(this._snapshot.length, this._snapshot.compat, this.core!.length)
+    return this.#told?.length ?? this.state!.signedLength()
   }
 
   get byteLength (): number {
     if (!this.opened) return 0
-    if (this._snapshot) return this._snapshot.byteLength
-    const { length, byteLength } = this.state!.told ?? this.state!
+    // So does upstream: a snapshot counts what encryption puts in front, and a session of it does not.
+    if (this._snapshot && this.snapshotted) return this._snapshot.byteLength
+    const { length, byteLength } = this._snapshot ?? this.state!.told ?? this.state!
     return byteLength - length * this.padding
   }
 
@@ -189,7 +191,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   }
 
   get contiguousLength (): number {
-    return this.opened ? this.core!.contiguousLength : 0
+    return this.opened ? Math.min(this.core!.contiguousLength, this.#told?.length ?? Infinity) : 0
   }
 
   get remoteContiguousLength (): number {
@@ -199,6 +201,11 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
   /** Bytes that encryption puts in front of each block. */
   get padding (): number {
     return this.encryption && this.key && this.manifest ? this.encryption.padding(this.core!, this.length) : 0
+  }
+
+  /** What the log had come to with the event that is told. */
+  get #told (): State['told'] {
+    return this.state!.from === null ? this.state!.told : null
   }
 
   /** This session as programs know it. */

@@ -18,7 +18,7 @@ export interface Shown {
   readonly hash: Uint8Array
   /** The engine's; null once it has the core anew, and knows nothing of snapshots. */
   id: number | null
-  /** Blocks that the state still has as they were. */
+  /** Blocks that are still where they were. */
   intact: number
   /** Blocks that the log still shares. */
   compat: number
@@ -29,6 +29,8 @@ export class SnapshotState extends State {
   /** @internal */
   readonly shown: Shown
   readonly #live: State
+  /** What a branch has from below, up to where, and since a commit more of it. */
+  readonly #below: Array<{ end: number, picture: SnapshotState }> = []
   readonly #roots: TreeNode[]
   readonly #signature: Uint8Array | null
   #users = 1
@@ -42,6 +44,9 @@ export class SnapshotState extends State {
       ? { snapshot: null, length: live.length, byteLength: live.byteLength, fork: live.fork, hash: null }
       : call((engine) => engine.coreSnapshot(live.handle))
     this.shown = { length, byteLength, fork, hash: hash ?? live.hash(), id: snapshot, intact: length, compat: Math.min(length, this.core.length) }
+    this.lookBelow()
+    // What is below may have been cut already.
+    for (const { end, picture: { shown } } of this.#below) if (shown.intact < end) this.shown.intact = shown.intact
     this.#roots = live.rootsOf(this.shown.hash)
     this.#signature = live.signed
     this.core.pictures.add(this)
@@ -108,16 +113,34 @@ export class SnapshotState extends State {
 
   /** The block as it is stored, also when the log was cut meanwhile; null when it is not here. */
   async get (index: number): Promise<Uint8Array | null> {
-    const snapshot = this.shown.id
-    if (index >= this.length || snapshot === null) return null
-    const block = await this.request<Uint8Array | null>((core, engine) => engine.coreGet(core, index, { wait: false, snapshot })).promise
+    const source = this.source(index)
+    const snapshot = source.shown.id
+    if (index >= source.length || snapshot === null) return null
+    const block = await source.request<Uint8Array | null>((core, engine) => engine.coreGet(core, index, { wait: false, snapshot })).promise
     return block ? userBytes(block) : null
+  }
+
+  /** @internal Takes a picture of what a branch has from below: it may be cut there. A commit makes that more. */
+  lookBelow (): void {
+    const live = this.#live
+    if (live.name === null || live.atom !== null) return
+    const end = Math.min(this.shown.intact, live.flushedLength())
+    if (end > this.#shared) this.#below.push({ end, picture: live.from!.picture() })
+  }
+
+  /** @internal The picture that has a block. */
+  source (index: number): SnapshotState {
+    return this.#below.find(({ end }) => index < end)?.picture.source(index) ?? this
+  }
+
+  get #shared (): number {
+    return this.#below.at(-1)?.end ?? 0
   }
 
   /** @internal The state that it shows, or the log, was cut. */
   shorten (ancestors: number, isOwn: boolean): void {
     this.shown.compat = Math.min(this.shown.compat, ancestors)
-    if (isOwn) this.shown.intact = Math.min(this.shown.intact, ancestors)
+    if (isOwn || ancestors < this.#shared) this.shown.intact = Math.min(this.shown.intact, ancestors)
   }
 
   /** @internal What it shows does not change. */
@@ -135,6 +158,7 @@ export class SnapshotState extends State {
     const { core, shown: { id } } = this
     core.pictures.delete(this)
     if (!core.closed && id !== null) call((engine) => { engine.coreCloseSnapshot(this.handle, id) })
+    for (const { picture } of this.#below) await picture.unref()
     await this.#live.unref()
   }
 }

@@ -340,7 +340,9 @@ export class State {
       ...(signature ? { signature } : {})
     }), source)
     try {
-      return await committing ?? null
+      const committed = await committing ?? null
+      for (const picture of this.core.pictures) if (picture.live === source.live) picture.lookBelow()
+      return committed
     } catch (error) {
       if ((error as HypercoreError).code !== 'INVALID_SIGNATURE') throw error
       throw HypercoreError.INVALID_SIGNATURE('Signature is not valid over committed tree', this.core.discoveryKey)
@@ -383,7 +385,7 @@ export class State {
   }
 
   /** @internal Cuts the log, once what was appended before is there. */
-  async cut (length: number, options: { fork: number, keyPair?: KeyPair, signature?: Uint8Array }): Promise<void> {
+  async cut (length: number, options: { fork?: number | undefined, keyPair?: KeyPair, signature?: Uint8Array }): Promise<void> {
     const { prologue, core } = this
     if (prologue && length < prologue.length) throw HypercoreError.INVALID_OPERATION('Truncation breaks prologue', core.discoveryKey)
     if (length > Number.MAX_SAFE_INTEGER) throw HypercoreError.INVALID_OPERATION(`Not a truncation, ${length} must be less or equal to ${this.length}`, core.discoveryKey)
