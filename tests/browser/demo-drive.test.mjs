@@ -10,7 +10,8 @@ import { temporaryFolder } from '../interop/support/folder.mjs'
 import { PATIENCE_MS, pictures, startDemo, startPage } from './support/demo.mjs'
 import { created, openWork, startDrive, updated, waitForWork } from './support/works.mjs'
 
-const README = '# Birds\n\nCounted by hand.\n'
+// More than the pane shows at once.
+const README = `# Birds\n\nCounted by hand.\n\n${'- one more\n'.repeat(40)}`
 
 test('a drive of a Node peer: folders at once, files when they are looked at, older versions, live changes, and all of it offline', async (t) => {
   const { bootstrap, relay, server, context, page, problems } = await startDemo(t)

@@ -192,7 +192,7 @@ test('a slow line: how far, how fast, and how long it still takes', async (t) =>
   await page.evaluate(() => { delete window.showSaveFilePicker })
   const download = page.waitForEvent('download', { timeout: 60_000 })
   await page.getByTestId('file-save').click()
-  await page.waitForFunction(() => /^Fetching .* of 16.0 MB, \d+ %, .*\/s, about \d+ (s|min) left$/.test(document.querySelector('[data-testid=file-words]').textContent))
+  await page.waitForFunction(() => /^Fetching .* of 16.0 MB, \d+\s%, .*\/s, about \d+ (s|min) left$/.test(document.querySelector('[data-testid=file-words]').textContent))
   await pictures(page, 'drive-slow')
   const words = await page.getByTestId('file-words').textContent()
   assert.equal((await stat(await (await download).path())).size, 16_000_000, words)

@@ -1,5 +1,6 @@
 // The demo page as a person uses it.
 
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -153,14 +154,21 @@ export async function pictures (page, name) {
     await page.emulateMedia({ colorScheme })
     await page.evaluate(() => { scrollTo(0, 0) })
     await screenshot(page, `demo-${name}-${device}-${colorScheme}`)
+    assert.deepEqual(await page.evaluate(cutTabs), [], `${name} on a ${device}: parts of the page that are not to be seen whole`)
     await checkAccess(page, `${name} on a ${device}, ${colorScheme}`)
   }
   await page.setViewportSize(before)
   await page.emulateMedia({ colorScheme: null })
 }
 
+/** Runs in a page: the links to its parts that reach out of their row. */
+function cutTabs () {
+  const { right } = document.querySelector('.tabs').getBoundingClientRect()
+  return [...document.querySelectorAll('.tabs a')].filter((link) => link.getBoundingClientRect().right > right + 1).map(({ textContent }) => textContent)
+}
+
 /** @type {['desktop' | 'phone', 'light' | 'dark', { width: number, height: number }][]} */
-const LOOKS = [['desktop', 'light', { width: 1280, height: 800 }], ['phone', 'dark', { width: 390, height: 844 }]]
+const LOOKS = [['desktop', 'light', { width: 1280, height: 800 }], ['phone', 'dark', { width: 360, height: 800 }]]
 
 /** Writes the 52 characters of a key as hex. */
 export function hexOf (id) {

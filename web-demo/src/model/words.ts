@@ -27,10 +27,10 @@ export function bytes (value: number): string {
 
 /** Writes a share as percent; never "100 %" before all of it is there, nor "0 %" when there is something. */
 export function share (part: number, whole: number): string {
-  if (whole === 0 || part === 0) return '0 %'
-  if (part < whole / 100) return 'under 1 %'
-  if (part >= whole) return '100 %'
-  return `${Math.min(99, Math.floor(part / whole * 100))} %`
+  if (whole === 0 || part === 0) return '0\u00a0%'
+  if (part < whole / 100) return 'under 1\u00a0%'
+  if (part >= whole) return '100\u00a0%'
+  return `${Math.min(99, Math.floor(part / whole * 100))}\u00a0%`
 }
 
 /** Writes a time to wait. */

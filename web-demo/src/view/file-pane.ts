@@ -200,7 +200,7 @@ export class FilePane {
 
   #rendered (file: Child, text: string): HTMLElement {
     const [{ entry: { id }, version }, at] = [this.#drive!, this.#at]
-    return make('article', { className: 'markdown', testid: 'preview-markdown', ariaLabel: file.name }, ...markdown(parseMarkdown(text), {
+    return make('article', { className: 'markdown', testid: 'preview-markdown', tabIndex: 0, ariaLabel: file.name }, ...markdown(parseMarkdown(text), {
       folder: file.path.slice(0, file.path.lastIndexOf('/')),
       address: (path) => driveAddress(id, path, at),
       picture: (path) => kindOf(path).kind === 'image' ? servedAddress(id, path, at ?? version) : null

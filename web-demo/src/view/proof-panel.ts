@@ -38,7 +38,7 @@ export class ProofPanel {
     this.#forge.addEventListener('change', () => this.#again())
     this.#isNarrow.addEventListener('change', () => this.#again())
     const legend = make('p', { className: 'legend', ariaHidden: 'true' },
-      make('span', { className: 'swatch held' }), 'on the way ', make('span', { className: 'swatch part' }), 'uncle ', make('span', { className: 'swatch stored' }), 'stored ', make('span', { className: 'swatch' }), 'not stored')
+      ...[['held', 'on the way'], ['part', 'uncle'], ['stored', 'stored'], ['', 'not stored']].map(([kind, words]) => make('span', {}, make('span', { className: `swatch ${kind}` }), words!)))
     this.#body.append(make('div', { className: 'tree-box' }, this.#picture, legend), this.#steps)
     this.element = make('section', { className: 'card proof', ariaLabel: 'Proof', testid: 'proof' },
       make('div', { className: 'card-head' }, this.#title, this.#tools), this.#verdict, this.#body)
