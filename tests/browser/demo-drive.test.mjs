@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 
 import { temporaryFolder } from '../interop/support/folder.mjs'
-import { PATIENCE_MS, pictures, startDemo, startPage } from './support/demo.mjs'
+import { PATIENCE_MS, openLog, pictures, startDemo, startPage, startWriter, waitForState } from './support/demo.mjs'
 import { created, openWork, startDrive, updated, waitForWork } from './support/works.mjs'
 
 // More than the pane shows at once.
@@ -127,7 +127,29 @@ test('a drive made in the tab, files and a folder in it, is read and followed by
   assert.deepEqual(problems, [])
 })
 
-test('a drive with a wrong key, one of a log, and one that nobody has', async (t) => {
+test('a key of a log is read as one after it was taken for a drive, and that of a drive the other way round', async (t) => {
+  const { bootstrap, page, problems } = await startDemo(t)
+  const { key, announce } = await startWriter(t, bootstrap, ['one', 'two'])
+  await announce()
+  const { drive } = await startDrive(t, bootstrap)
+  await drive.put('/README.md', Buffer.from(README))
+
+  await openWork(page, 'drive', key)
+  await waitForWork(page, 'drive', 'wrong-kind')
+  await page.getByText('Open it as a log').click()
+  await waitForState(page, 'complete')
+  assert.equal(await page.getByTestId('length').textContent(), '2')
+
+  await page.getByTestId('tab-logs').click()
+  await openLog(page, drive.id)
+  await waitForState(page, 'complete')
+  await openWork(page, 'drive', drive.id)
+  await waitForWork(page, 'drive', 'live')
+  await page.locator('[data-name="README.md"]').waitFor()
+  assert.deepEqual(problems, [])
+})
+
+test('a drive with a wrong key, and one that nobody has', async (t) => {
   const { page } = await startPage(t, { relayUrl: 'ws://127.0.0.1:9' })
   await page.getByTestId('tab-drive').click()
   for (const [text, words] of [['', /Paste the key/], ['hyper://abc/x', /has 3 characters/], [`hyper://${'y'.repeat(52)}+x/`, /version or path/]]) {

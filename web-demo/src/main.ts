@@ -192,14 +192,15 @@ async function route (moveFocus: boolean): Promise<void> {
   const drive = place.view === 'drive' || place.view === 'site' ? drives.get(place.id) : null
   const table = place.view === 'table' ? tables.get(place.id) : null
   const room = place.view === 'room' ? rooms.get(place) : null
-  const wasSame = shownWork !== null && shownWork === (drive ?? table)
+  const work = drive ?? table
+  const wasSame = shownWork !== null && shownWork === work
   for (const [element, name] of sections) element.hidden = name !== place.view
   for (const link of document.querySelectorAll<HTMLElement>('.tabs a')) {
     if (link.dataset.views!.split(' ').includes(place.view)) link.setAttribute('aria-current', 'page')
     else link.removeAttribute('aria-current')
   }
   shown = log
-  shownWork = drive ?? table
+  shownWork = work
   view.show(log)
   if (place.view === 'drive') driveView.show(drive, place.path, place.version)
   else driveView.show(null)
@@ -220,7 +221,16 @@ async function route (moveFocus: boolean): Promise<void> {
   if (drive) drives.catalog.update(drive.entry.id, { seen: Date.now(), ...(place.view === 'site' ? { isSite: true } : {}) })
   if (table) tables.catalog.update(table.entry.id, { seen: Date.now() })
   if (room) rooms.catalog.update(room.entry.id, { seen: Date.now() })
-  await Promise.all([log?.open(), shownWork?.open(), room?.open()])
+  if (work) await release(work.entry.id)
+  await Promise.all([log?.open(), work?.open(), room?.open()])
+}
+
+// A core has one channel on a connection: what was opened as a log is in the way of a drive or table of the same key.
+async function release (id: string): Promise<void> {
+  const log = open.get(id)
+  if (!log || log.entry.isOwn) return
+  open.delete(id)
+  await log.close()
 }
 
 function renderPlace (place: Place): void {

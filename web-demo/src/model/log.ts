@@ -62,6 +62,8 @@ export class Log extends Observable {
   readonly happenings: Happening[] = []
   readonly refusals: Refusal[] = []
   #core: Hypercore | null = null
+  /** Whether it is read from the page's store, which replicates it. */
+  #isInStore = false
   #catalog: Catalog
   #network: Network
   #problem: Problem | null = null
@@ -144,7 +146,7 @@ export class Log extends Observable {
     this.#problem = null
     await full?.close()
     this.changed()
-    const core = new Hypercore(openStore(this.entry.store), parseKey(this.entry.id))
+    const core = await this.#coreInStore() ?? new Hypercore(openStore(this.entry.store), parseKey(this.entry.id))
     try {
       await core.ready()
       await this.#use(core)
@@ -218,6 +220,16 @@ export class Log extends Observable {
     await core?.close()
   }
 
+  // What was opened as a drive or table before: a core has one channel on a connection, and that is the store's.
+  async #coreInStore (): Promise<Hypercore | null> {
+    const { store } = this.#network.inspected
+    if (this.entry.isOwn || !store) return null
+    const key = parseKey(this.entry.id)
+    if (await store.getAuth(Hypercore.discoveryKey(key)).catch(() => null) === null) return null
+    this.#isInStore = true
+    return store.get({ key })
+  }
+
   async #use (core: Hypercore): Promise<void> {
     this.#listen(core)
     this.held.scan(core.core!.bitfield, 0, core.length)
@@ -227,7 +239,7 @@ export class Log extends Observable {
     this.#wasComplete = core.length > 0 && this.held.count === core.length
     this.#leaving.push(
       this.#network.watch(() => this.#noteRelay()),
-      this.#network.join(memberOf(core, false, () => { this.#hasSearched = true; this.changed() }))
+      this.#network.join(memberOf(core, this.#isInStore, () => { this.#hasSearched = true; this.changed() }))
     )
     this.#noteRelay()
     if (!this.entry.isOwn) this.#download(core)
