@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::access::{Token, permissions};
 use crate::config::{Settings, Sources, duration, key};
+use crate::tls;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -56,7 +57,10 @@ pub fn parse(
             let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
             Command::Fail(effective, lines.join("\n"))
         }
-        (Ok(_), _) if only_checks => Command::Print(effective),
+        (Ok(settings), _) if only_checks => match tls::check(&settings.tls) {
+            Ok(()) => Command::Print(effective),
+            Err(error) => Command::Fail(effective, error.to_string()),
+        },
         (Ok(settings), _) if is_health => Command::Health(Box::new(settings)),
         (Ok(settings), Some(wish)) => wish.grant(&settings),
         (Ok(settings), None) => Command::Serve(Box::new(settings)),

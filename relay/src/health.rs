@@ -18,10 +18,14 @@ use crate::config::Settings;
 /// When there is no answer in time, or another one.
 pub async fn ask_health(settings: &Settings) -> io::Result<()> {
     let is_encrypted = settings.tls.certificate.is_some() || !settings.acme.domains.is_empty();
-    let late = |_| io::Error::other("it takes too long");
-    let answer = timeout(PATIENCE, ask(near(settings.listen))).await.map_err(late)??;
+    let address = near(settings.listen);
+    let wrong = |why: &dyn std::fmt::Display| {
+        io::Error::other(format!("{address} does not answer as the relay would: {why}."))
+    };
+    let late = |_| wrong(&"it takes too long");
+    let answer = timeout(PATIENCE, ask(address)).await.map_err(late)?.map_err(|error| wrong(&error))?;
     let is_well = is_encrypted && !answer.is_empty() || answer.starts_with(b"HTTP/1.1 200 ");
-    if is_well { Ok(()) } else { Err(io::Error::other("it answers something else")) }
+    if is_well { Ok(()) } else { Err(wrong(&"it says something else")) }
 }
 
 async fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {

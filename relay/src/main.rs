@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         return match runtime.block_on(ask_health(&settings)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("The relay does not answer: {error}.");
+                eprintln!("{error}");
                 ExitCode::FAILURE
             }
         };

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WantsServerCert;
-use tokio_rustls::rustls::{ConfigBuilder, ServerConfig};
+use tokio_rustls::rustls::{ConfigBuilder, Error, ServerConfig};
 
 use crate::config::{self, Level, Settings};
 use crate::{acme, log};
@@ -68,6 +68,15 @@ impl Tls {
     }
 }
 
+/// Reads the files without using them.
+///
+/// # Errors
+///
+/// Says which file is wrong.
+pub(crate) fn check(settings: &config::Tls) -> io::Result<()> {
+    Files::look(settings).map_or(Ok(()), |files| files.load().map(drop))
+}
+
 impl Files {
     fn look(settings: &config::Tls) -> Option<Self> {
         let (certificate, key) = settings.certificate.clone().zip(settings.key.clone())?;
@@ -78,10 +87,16 @@ impl Files {
 
     fn load(&self) -> io::Result<TlsAcceptor> {
         let chain = read_certificates(&self.certificate)?;
-        let private = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| no_use(&self.key, &error))?;
-        let config = server_config()?
-            .with_single_cert(chain, private)
-            .map_err(|error| no_use(&self.certificate, &error))?;
+        let private =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unread(&self.key, "key", &error))?;
+        let config = server_config()?.with_single_cert(chain, private).map_err(|error| match error {
+            Error::InconsistentKeys(_) => io::Error::other(format!(
+                "{} is not the key of the certificate in {}.",
+                self.key.display(),
+                self.certificate.display()
+            )),
+            error => no_use(&self.certificate, &error),
+        })?;
         Ok(acceptor(config, &[HTTP]))
     }
 }
@@ -103,7 +118,17 @@ pub(crate) fn acceptor(mut config: ServerConfig, protocols: &[&[u8]]) -> TlsAcce
 /// Reads the certificates of a PEM file.
 pub(crate) fn read_certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(|chain| chain.collect());
-    chain.map_err(|error| no_use(path, &error))
+    let chain =
+        chain.and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) });
+    chain.map_err(|error| unread(path, "certificate", &error))
+}
+
+fn unread(path: &Path, what: &str, error: &pem::Error) -> io::Error {
+    match error {
+        pem::Error::Io(error) => io::Error::other(format!("{} cannot be read: {error}.", path.display())),
+        pem::Error::NoItemsFound => io::Error::other(format!("{} holds no {what} (PEM).", path.display())),
+        error => no_use(path, error),
+    }
 }
 
 pub(crate) fn no_use(path: &Path, error: &dyn std::fmt::Display) -> io::Error {

@@ -1,7 +1,7 @@
 // What an operator sets, and what the relay withstands, seen by upstream's client and by raw sockets.
 
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
@@ -192,6 +192,28 @@ test('a certificate is taken from files, and again when they change', async (t) 
     assert.ok(tries < 50, 'the old certificate is still in force')
     await sleep(50)
   }
+})
+
+test('check-config looks into the files of the certificate, and says which of them is wrong', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'relay-'))
+  defer(t, () => rmSync(folder, { recursive: true }))
+  const path = (name) => join(folder, name)
+  for (const name of ['one', 'other']) {
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1', '-subj', '/CN=localhost',
+      '-keyout', path(`${name}.key`), '-out', path(`${name}.crt`)], { stdio: 'ignore' })
+  }
+  const program = await relayProgram()
+  const check = (certificate, key) => {
+    const { status, stdout, stderr } = spawnSync(program, ['check-config', '--tls-certificate', path(certificate), '--tls-key', path(key)], { encoding: 'utf8' })
+    assert.match(stdout, /^\[tls\]$/m)
+    assert.equal(status, stderr === '' ? 0 : 2)
+    return stderr.trim().replaceAll(`${folder}/`, '')
+  }
+  assert.equal(check('one.crt', 'one.key'), '')
+  assert.equal(check('one.crt', 'other.key'), 'other.key is not the key of the certificate in one.crt.')
+  assert.equal(check('one.key', 'one.key'), 'one.key holds no certificate (PEM).')
+  assert.equal(check('one.crt', 'one.crt'), 'one.crt holds no key (PEM).')
+  assert.match(check('none.crt', 'one.key'), /^none\.crt cannot be read: No such file/)
 })
 
 test('a relay that is killed has its bans, its port and its key as blind relay again', async (t) => {

@@ -15,7 +15,7 @@ pub(crate) use callback::ask;
 pub use token::Token;
 pub(crate) use token::{TokenError, permissions};
 
-use crate::config::Access;
+use crate::config::{Access, Origin};
 use crate::http::Head;
 
 /// Somebody who was let in, or nearly: a callback may still decide.
@@ -143,7 +143,8 @@ pub(crate) fn judge(access: &Access, head: &Head, address: IpAddr) -> Result<Gue
         return Err(Denial::AddressDenied);
     }
     // Only pages have an origin; a program can claim any.
-    let is_foreign = |origin: &String| !access.origins.iter().any(|allowed| matches_origin(allowed, origin));
+    let is_foreign =
+        |origin: &String| !access.origins.iter().any(|Origin(allowed)| matches_origin(allowed, origin));
     if !access.origins.is_empty() && head.origin.as_ref().is_some_and(is_foreign) {
         return Err(Denial::OriginDenied);
     }
@@ -284,7 +285,7 @@ mod tests {
         let mut head = Head { origin: Some("https://a.org".into()), ..Head::default() };
         assert!(judge(&access, &head, address).is_ok());
 
-        access.origins = vec!["https://b.org".into()];
+        access.origins = vec![Origin("https://b.org".into())];
         assert_eq!(judge(&access, &head, address), Err(Denial::OriginDenied));
         head.origin = None;
         assert!(judge(&access, &head, address).is_ok());

@@ -18,7 +18,7 @@ use hypertab_core::dht_relay::{Limits, MAX_FRAME, Quota, Quotas};
 
 pub use help::usage;
 pub use sources::{Mistake, Sources};
-pub use values::{Block, HttpUrl, HttpsUrl, Key, Secret, Size};
+pub use values::{Block, HttpUrl, HttpsUrl, Key, Origin, Secret, Size};
 
 /// How to relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +203,7 @@ pub struct Access {
     /// Addresses that are not served.
     pub deny_addresses: Vec<Block>,
     /// Origins of pages that are let in; all if empty.
-    pub origins: Vec<String>,
+    pub origins: Vec<Origin>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Block>,
     /// Decides about each client.
@@ -296,6 +296,12 @@ impl Settings {
         let mut say = |name, sentence: &str| wrong.push((name, sentence.to_string()));
         if self.testnet && !self.bootstrap.is_empty() {
             say("bootstrap", "makes no sense with testnet, which is a network of its own");
+        }
+        for node in &self.bootstrap {
+            let parts = node.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+            if !matches!(parts, Some((host, Ok(1..))) if !host.is_empty()) {
+                say("bootstrap", &format!("takes a host with a port, not \"{node}\""));
+            }
         }
         if self.testnet && self.udp.is_some() {
             say("udp", "makes no sense with testnet, which stays on loopback");

@@ -120,6 +120,7 @@ impl Sources {
         }
         let mut entries = Vec::new();
         flatten("", root.get_ref(), &mut entries);
+        entries.sort_by_key(|(_, value)| value.span().start);
         for (name, value) in entries {
             let place = format!("{shown}:{}", line(value.span().start));
             let Some(setting) = table::find(&name) else {
@@ -172,7 +173,7 @@ impl Sources {
 
     fn assign(&mut self, setting: &'static Setting, words: &[String], place: impl FnOnce() -> String) {
         let place = place();
-        self.places.insert(setting.name, place.clone());
+        let mut is_taken = true;
         let set = match setting.kind {
             Kind::One { set, .. } | Kind::Switch { set, .. } => set,
             Kind::Many { clear, push, .. } => {
@@ -190,7 +191,11 @@ impl Sources {
                 };
                 let sentence = format!("{} takes {right}{shown}", setting.name);
                 self.mistakes.push(Mistake { place: place.clone(), sentence });
+                is_taken = false;
             }
+        }
+        if is_taken {
+            self.places.insert(setting.name, place);
         }
     }
 }
@@ -277,6 +282,7 @@ fn nearest(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Origin;
     use super::*;
 
     #[test]
@@ -289,7 +295,7 @@ mod tests {
             &[
                 ("HYPERTAB_RELAY_PER_LINK_STREAMS", "8"),
                 ("HYPERTAB_RELAY_PER_LINK_LISTENS", "4"),
-                ("HYPERTAB_RELAY_ACCESS_ORIGINS", "https://a.org, https://b.org"),
+                ("HYPERTAB_RELAY_ACCESS_ORIGINS", "https://A.org, https://*.b.org:8443"),
                 ("OTHER", "x"),
             ],
         );
@@ -301,7 +307,10 @@ mod tests {
         assert!(text.contains("listens = 5 # --per-link-listens\n"));
         let settings = sources.finish().unwrap();
         assert_eq!(settings.bootstrap, ["a:1", "b:2"]);
-        assert_eq!(settings.access.origins, ["https://a.org", "https://b.org"]);
+        assert_eq!(
+            settings.access.origins,
+            ["https://a.org", "https://*.b.org:8443"].map(|site| Origin(site.into()))
+        );
         assert!(!settings.testnet);
     }
 
@@ -325,6 +334,12 @@ mod tests {
             assert!(places.iter().any(|other| other == place), "{place} in {:?}", sources.mistakes());
         }
         assert_eq!(places.len(), 7);
+        assert!(places[..5].is_sorted(), "in the order of the lines: {places:?}");
+        let text = sources.effective();
+        assert!(
+            text.contains("streams = 512 # default\n") && text.contains("drain = \"10s\" # default\n"),
+            "{text}"
+        );
         let said: Vec<_> = sources.mistakes().iter().map(ToString::to_string).collect();
         assert!(
             said.iter()
@@ -356,6 +371,13 @@ mod tests {
             &["--total-bytes-burst", "1MiB"],
             &["--per-link-message-size", "2MiB"],
             &["--access-token-secret", "short"],
+            &["--bootstrap", "example.org"],
+            &["--bootstrap", "example.org:0"],
+            &["--access-origins", "example.org"],
+            &["--access-origins", "https://example.org/"],
+            &["--access-origins", "https://example.org:443"],
+            &["--access-origins", "https://a.*.org"],
+            &["--access-origins", "*"],
             &["--config", "/nowhere/at/all.toml"],
         ] {
             let sources = read(wrong, &[]);

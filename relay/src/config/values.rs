@@ -80,6 +80,10 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(pub [u8; 32]);
 
+/// Where pages come from, in lower case: `https://example.org`, or `https://*.example.org` for all below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(pub String);
+
 /// An HTTP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpUrl {
@@ -264,6 +268,32 @@ impl Value for Secret {
 
     fn show(&self) -> String {
         "\"(set, not shown)\"".into()
+    }
+}
+
+impl Value for Origin {
+    fn read(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            "what browsers send, like https://example.org or https://*.example.org, with a port unless it is the usual one".to_string()
+        };
+        let text = text.to_ascii_lowercase();
+        let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
+        let usual = match scheme {
+            "http" => ":80",
+            "https" => ":443",
+            _ => "/",
+        };
+        let is_other = host.ends_with(usual) || host.contains(['/', '?', '#', '@', ' ']);
+        let has_stray = host.strip_prefix("*.").unwrap_or(host).contains('*');
+        if scheme.is_empty() || host.is_empty() || is_other || has_stray {
+            Err(wrong())
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    fn show(&self) -> String {
+        quoted(&self.0)
     }
 }
 
