@@ -77,7 +77,7 @@ export const limits = {
   level: { ceiling: 54_900 },
   react: { ceiling: 2_100 },
   inspector: { ceiling: 4_800 },
-  worker: { ceiling: 123_300 },
+  worker: { ceiling: 123_500 },
   'worker-host': { ceiling: 36_700 },
   'service-worker': { ceiling: 7_600 }
 }
