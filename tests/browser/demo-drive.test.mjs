@@ -308,7 +308,7 @@ test('a folder with folders in it is dropped from the desktop, and chosen by the
   await page.getByTestId('intake-help').getByText('1 file added').waitFor()
   await page.locator('[data-name=trip]').click()
   await page.locator('[data-name="a.txt"]').click()
-  assert.equal(await page.getByTestId('change').count(), 2)
+  await page.waitForFunction(() => document.querySelectorAll('[data-testid=change]').length === 2)
   assert.deepEqual(problems.filter((problem) => !/ERR_CONNECTION_REFUSED|ERR_UNSAFE_PORT/.test(problem)), [])
 })
 
