@@ -27,7 +27,7 @@ test('every name that an entry exports is described, with its types', async (t) 
   assert.match(readFileSync(join(folder, 'hypertab.level.md'), 'utf8'), /## BeeLevel\n\nA database over a bee\.[^]*constructor\(source: BeeSource/)
   const core = readFileSync(join(folder, 'hypertab.hypercore.md'), 'utf8')
   assert.match(core, /## Hypercore\n\n[^\n]+\n\nIt also has what \[BlockSession\]\(#blocksession\)/)
-  assert.match(core, /## BlockSession\n\n[^]*    append\(blocks: unknown/)
+  assert.match(core, /## BlockSession\n\n[^]*    append\(blocks: T \| T\[\]/)
   assert.match(readFileSync(join(folder, 'README.md'), 'utf8'), /\[hypertab\/react\]\(hypertab\.react\.md\)/)
 })
 

@@ -34,6 +34,13 @@ const core: Hypercore = store.get({ name: 'core' })
 export const hotswaps: number = core.core!.replicator.stats.hotswaps
 export const first: number = core.core!.bitfield.firstUnset(0)
 core.on('append', () => {})
+const list = store.get<{ n: number }>({ name: 'list', valueEncoding: 'json' })
+await list.append([{ n: 1 }, { n: 2 }])
+export const item: number | undefined = (await list.get(0))?.n
+export const text: string = await list.get(0, { valueEncoding: 'utf-8' })
+for await (const { n } of list.snapshot().createReadStream()) console.log(n.toFixed())
+// @ts-expect-error a block has a number
+await list.session().append({ n: 'one' })
 const drive = new Hyperdrive(store.namespace('drive'))
 export const content: Uint8Array | null = await drive.get('/a')
 for await (const { key, value } of drive.list('/', { recursive: false })) console.log(key.length, value.blob?.byteLength)

@@ -233,7 +233,7 @@ export class Corestore extends ReadyResource<CorestoreEvents> {
   }
 
   /** A session of a core: of a name, or of whatever else says which. */
-  get (options?: GetCoreOptions | Uint8Array | string | null): Hypercore {
+  get<T = any> (options?: GetCoreOptions | Uint8Array | string | null): Hypercore<T> {
     this.#ensureOpen()
     const given: GetCoreOptions = isBytes(options) || typeof options === 'string' ? { key: options } : options ?? {}
     const session = this.#sessionOptions(given)

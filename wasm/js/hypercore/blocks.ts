@@ -5,7 +5,7 @@ import { HypercoreError } from '../errors.js'
 import { bytesFrom, userBytes } from '../platform.js'
 import { concat, equal, isBytes } from '../support/bytes.js'
 import { namespaces } from '../support/crypto.js'
-import { decodeValue, resolveEncoding, type CompactEncoding } from '../support/encoding.js'
+import { decodeValue, resolveEncoding, type CompactEncoding, type ValueEncoding } from '../support/encoding.js'
 import type { Core } from './core.js'
 import { Download } from './download.js'
 import { DefaultEncryption, type EncryptionProvider } from './encryption.js'
@@ -18,10 +18,10 @@ import { ByteStream, ReadStream, WriteStream, type ByteStreamOptions, type ReadS
 /** Largest block that replicates well, which is also the largest that can be appended. */
 export const MAX_SUGGESTED_BLOCK_SIZE = 15 * 1024 * 1024
 
-/** Reading and writing of a session's blocks. */
-export abstract class BlockSession extends Session {
+/** Reading and writing of a session's blocks; `T` is what its encoding makes of one. */
+export abstract class BlockSession<T = any> extends Session {
   /** Adds one block or several, and resolves when they are stored. */
-  async append (blocks: unknown, options: AppendOptions = {}): Promise<{ length: number, byteLength: number }> {
+  async append (blocks: T | T[], options: AppendOptions = {}): Promise<{ length: number, byteLength: number }> {
     if (!this.opened) await this.opening
     if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot append to a closed session', this.discoveryKey)
     const state = this.state!
@@ -58,7 +58,10 @@ export abstract class BlockSession extends Session {
     return appended
   }
 
+  /** Returns a block with another encoding than the session's, or as it is stored, from peers when it is not here; null when it is not to be waited for. */
+  get (index: number, options: GetOptions & ({ valueEncoding: ValueEncoding } | { raw: true })): Promise<any>
   /** Returns a block, from peers when it is not here; null when it is not to be waited for. */
+  get (index: number, options?: GetOptions): Promise<T | null>
   async get (index: number, options: GetOptions = {}): Promise<any> {
     if (!this.opened) await this.opening
     if (!isIndex(index)) throw HypercoreError.ASSERTION('block index is invalid', this.discoveryKey)
@@ -197,7 +200,7 @@ export abstract class BlockSession extends Session {
   /** @deprecated does nothing */
   cancel (_request: unknown): void {}
 
-  createReadStream (options?: ReadStreamOptions): ReadStream {
+  createReadStream (options?: ReadStreamOptions): ReadStream<T> {
     return new ReadStream(this.self, options)
   }
 

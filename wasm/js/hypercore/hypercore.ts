@@ -5,6 +5,7 @@ import type { Duplex } from 'streamx'
 import { HypercoreError } from '../errors.js'
 import { call } from '../runtime.js'
 import { equal, isBytes } from '../support/bytes.js'
+import type { ValueEncoding } from '../support/encoding.js'
 import { discoveryKey } from '../support/crypto.js'
 import { Mux } from '../links/mux.js'
 import { parseStorage, type StorageInput, type StorageOptions } from '../storage/parse.js'
@@ -26,8 +27,8 @@ import { setRecoveryPeers, waitForRecovery, type RecoverOptions } from './recove
 import { clearRequests, destroyRequests, type ActiveRequests } from './requests.js'
 import type { CommitOptions } from './state.js'
 
-/** A secure, append-only log. Usable at once; it opens by itself. */
-export class Hypercore extends BlockSession {
+/** A secure, append-only log of blocks, which are a `T` each by its encoding. Usable at once; it opens by itself. */
+export class Hypercore<T = any> extends BlockSession<T> {
   /** Bytes of a block, at most: larger ones are refused (`BAD_ARGUMENT`). */
   static readonly MAX_SUGGESTED_BLOCK_SIZE = MAX_SUGGESTED_BLOCK_SIZE
   /** What encrypts blocks where the options give a key. */
@@ -112,6 +113,9 @@ export class Hypercore extends BlockSession {
   }
 
   /** Another session of the core, with options of its own. */
+  session (options: HypercoreOptions & { valueEncoding: ValueEncoding | null }): Hypercore
+  /** Another session of the core, with options of its own. */
+  session (options?: HypercoreOptions): Hypercore<T>
   session (options: HypercoreOptions = {}): Hypercore {
     if (this.closing) throw HypercoreError.SESSION_CLOSED('Cannot make sessions on a closing core', this.discoveryKey)
     if (options.checkout !== undefined && !options.name && !options.atom) {
@@ -133,7 +137,7 @@ export class Hypercore extends BlockSession {
   }
 
   /** A session whose length stays as it is. */
-  snapshot (options: HypercoreOptions = {}): Hypercore {
+  snapshot (options: HypercoreOptions = {}): Hypercore<T> {
     return this.session({ ...options, snapshot: true })
   }
 

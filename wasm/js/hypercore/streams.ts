@@ -20,13 +20,13 @@ export interface ReadStreamOptions {
 }
 
 /** What the encoding of values makes of blocks. */
-export interface ReadStream {
-  read (): any
-  [Symbol.asyncIterator] (): AsyncIterator<any>
+export interface ReadStream<T = any> {
+  read (): T | null
+  [Symbol.asyncIterator] (): AsyncIterator<T>
 }
 
 /** The blocks of a range, one a read. */
-export class ReadStream extends Readable<ReadEvents<any>> {
+export class ReadStream<T = any> extends Readable<ReadEvents<T>> {
   readonly core: Hypercore
   start: number
   end: number
