@@ -63,7 +63,7 @@ export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 343_600 },
   index: { ceiling: 123_100 },
   hypercore: { ceiling: 71_500 },
-  corestore: { ceiling: 75_200 },
+  corestore: { ceiling: 75_400 },
   hyperbee: { ceiling: 45_600 },
   hyperblobs: { ceiling: 40_100 },
   hyperdrive: { ceiling: 94_600 },
