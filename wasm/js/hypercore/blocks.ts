@@ -244,12 +244,11 @@ export abstract class BlockSession<T = any> extends Session {
     // A session of a snapshot reads what that shows, and waits for the rest as any other.
     const isBound = this.snapshotted
     const source = state.isSnapshot() ? state.source(index) : state
-    const id = source.isSnapshot() ? source.shown.id : null
-    const ask = () => source.request<Uint8Array | null>((handle, engine) => engine.coreGet(handle, index, {
-      wait: false,
-      ...(encryption ? { encryption } : {}),
-      ...(id === null ? {} : { snapshot: id })
-    })).promise
+    const ask = () => source.request<Uint8Array | null>((handle, engine) => {
+      // As it is when this is sent, or sent again: another engine may have the core by then.
+      const id = source.isSnapshot() ? source.shown.id : null
+      return engine.coreGet(handle, index, { wait: false, ...(encryption ? { encryption } : {}), ...(id === null ? {} : { snapshot: id }) })
+    }).promise
     const read = async () => {
       try {
         return await ask()
