@@ -85,8 +85,7 @@ impl Scene {
     }
 }
 
-/// `BEE_OPS` and `SEED` choose a longer run: `BEE_OPS=100000 cargo test -p hypertab-core --features bee --test
-/// engine_bees`.
+/// `BEE_OPS` and `SEED` choose a longer run: `npm run soak -- bee 100000 7`.
 #[test]
 fn bee_is_an_ordered_map_that_outlives_crashes() {
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
