@@ -498,9 +498,7 @@ impl Query {
                     RecordKind::Pages => data.page_index(key),
                 };
                 let value = match kind {
-                    RecordKind::Pages => unpack_page(value)
-                        .map(|page| page.to_vec().into())
-                        .ok_or(StorageFailure::Corrupted)?,
+                    RecordKind::Pages => unpack_page(value).ok_or(StorageFailure::Corrupted)?,
                     RecordKind::Blocks | RecordKind::Nodes => value.clone(),
                 };
                 Ok((index.ok_or(StorageFailure::Corrupted)?, value))
