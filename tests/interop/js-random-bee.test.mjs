@@ -3,7 +3,6 @@
 //
 // HYPERTAB_SEED begins with other programs, and HYPERTAB_RANDOM is how many there are.
 
-import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { beeOf } from './support/bees.mjs'
@@ -11,6 +10,7 @@ import { blocksOf, collect } from './support/bee-scene.mjs'
 import { implementations, plain } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { temporaryFolder } from './support/folder.mjs'
+import { assertSameNotes } from './support/notes.mjs'
 import { randomOf } from './support/torn-file.mjs'
 
 const SEED = Number(process.env.HYPERTAB_SEED ?? 1)
@@ -24,9 +24,7 @@ for (let seed = SEED; seed < SEED + COUNT; seed++) {
   test(`program ${seed}`, async (t) => {
     const expected = await play(t, implementations.upstream, seed)
     const found = await play(t, implementations.hypertab, seed)
-    const at = expected.findIndex((note, at) => JSON.stringify(note) !== JSON.stringify(found[at]))
-    assert.equal(at, -1, `step ${at} of HYPERTAB_SEED=${seed}:\n${expected.slice(Math.max(0, at - 8), at + 1).map((note) => JSON.stringify(note)).join('\n')}\n${JSON.stringify(found[at])}`)
-    assert.equal(found.length, expected.length, `HYPERTAB_SEED=${seed}`)
+    assertSameNotes(expected, found, `HYPERTAB_SEED=${seed}`)
   })
 }
 

@@ -6,13 +6,13 @@
 import { mkdirSync } from 'node:fs'
 import { Transform } from 'node:stream'
 import { join } from 'node:path'
-import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { outcome, plain } from './support/both.mjs'
 import { defer } from './support/cleanup.mjs'
 import { collect, kits } from './support/drives.mjs'
 import { temporaryFolder } from './support/folder.mjs'
+import { assertSameNotes } from './support/notes.mjs'
 import { randomOf } from './support/torn-file.mjs'
 
 const SEED = Number(process.env.HYPERTAB_SEED ?? 1)
@@ -25,9 +25,7 @@ for (let seed = SEED; seed < SEED + COUNT; seed++) {
   test(`program ${seed}`, async (t) => {
     const expected = await play(t, kits.upstream, seed)
     const found = await play(t, kits.hypertab, seed)
-    const at = expected.findIndex((note, at) => JSON.stringify(note) !== JSON.stringify(found[at]))
-    assert.equal(at, -1, `step ${at} of HYPERTAB_SEED=${seed}:\n${expected.slice(Math.max(0, at - 12), at + 1).map((note) => JSON.stringify(note)).join('\n')}\n${JSON.stringify(found[at])}`)
-    assert.equal(found.length, expected.length, `HYPERTAB_SEED=${seed}`)
+    assertSameNotes(expected, found, `HYPERTAB_SEED=${seed}`)
   })
 }
 

@@ -2,12 +2,12 @@
 //
 // HYPERTAB_SEED begins with other programs, and HYPERTAB_RANDOM is how many there are.
 
-import assert from 'node:assert/strict'
 import test from 'node:test'
 
 import { defer } from './support/cleanup.mjs'
 import { implementations, plain } from './support/both.mjs'
 import { temporaryFolder } from './support/folder.mjs'
+import { assertSameNotes } from './support/notes.mjs'
 import { randomOf } from './support/torn-file.mjs'
 
 const SEED = Number(process.env.HYPERTAB_SEED ?? 1)
@@ -25,8 +25,7 @@ for (let seed = SEED; seed < SEED + COUNT; seed++) {
     if (found[at]?.[1]?.startsWith?.('branch') && found[at][2] === 'truncate' && found[at][3].error === 'INVALID_OPERATION') return
     // Upstream commits a branch of another history than the log's when both are equally long.
     if (found[at]?.[2] === 'commit' && found[at][3].value === null && forkAt(expected, at) > 0) return
-    assert.equal(at, -1, `step ${at} of HYPERTAB_SEED=${seed}:\n${expected.slice(Math.max(0, at - 12), at + 1).map((note) => JSON.stringify(note)).join('\n')}\n${JSON.stringify(found[at])}`)
-    assert.equal(found.length, expected.length, `HYPERTAB_SEED=${seed}`)
+    assertSameNotes(expected, found, `HYPERTAB_SEED=${seed}`, at)
   })
 }
 
