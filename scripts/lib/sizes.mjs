@@ -60,13 +60,13 @@ import { root } from './run.mjs'
  * 0.4 of it for who asks what when a store moves, and where links of its cores are made, and 0.2 for tabs of another version of the package.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 343_600 },
-  index: { ceiling: 123_100 },
-  hypercore: { ceiling: 71_500 },
-  corestore: { ceiling: 75_400 },
+  'engine (wasm)': { budget: 250_000, ceiling: 344_900 },
+  index: { ceiling: 123_400 },
+  hypercore: { ceiling: 71_800 },
+  corestore: { ceiling: 75_600 },
   hyperbee: { ceiling: 45_600 },
   hyperblobs: { ceiling: 40_100 },
-  hyperdrive: { ceiling: 94_600 },
+  hyperdrive: { ceiling: 95_000 },
   'mirror-drive': { ceiling: 39_600 },
   'blind-peering': { ceiling: 47_700 },
   hyperswarm: { ceiling: 59_500 },
@@ -77,8 +77,8 @@ export const limits = {
   level: { ceiling: 54_900 },
   react: { ceiling: 2_100 },
   inspector: { ceiling: 4_800 },
-  worker: { ceiling: 123_500 },
-  'worker-host': { ceiling: 36_700 },
+  worker: { ceiling: 123_700 },
+  'worker-host': { ceiling: 36_800 },
   'service-worker': { ceiling: 7_600 }
 }
 

@@ -23,6 +23,8 @@ export interface SyncFile {
   write (bytes: Uint8Array, offset: number): void
   sync (): void
   close (): void
+  /** Its length, if another realm may still write to it. */
+  readonly lengthIfShared?: number | undefined
 }
 
 /** An error as it crosses the border. */

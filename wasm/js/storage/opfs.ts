@@ -11,6 +11,7 @@ import { Storage } from './storage.js'
 interface SyncAccessHandle {
   read (buffer: Uint8Array, options: { at: number }): number
   write (bytes: Uint8Array, options: { at: number }): number
+  getSize (): number
   flush (): void
   close (): void
 }
@@ -28,12 +29,22 @@ const SHARED = 'readwrite-unsafe'
 /** How long the file of a worker that is gone may stay taken, in milliseconds. */
 const PATIENCE = 2000
 
+/** How long nobody takes the store from a realm that has just got it, in milliseconds: less than an owner may be silent. */
+const UNDISTURBED = 250
+
 /** Makes a storage in the file of that name. A dedicated worker can own it; others work through such a worker. */
 export function opfs (name: string): Storage {
   return new Storage(name, sharedOpener('opfs', name, {
     async open () {
-      const handle = await openHandle(name)
-      return call((engine) => engine.openFileStore(syncFile(handle)))
+      const presence = await enter(name)
+      try {
+        const handle = await openHandle(name)
+        const file = syncFile(handle, presence.leave, await presence.isShared())
+        return call((engine) => engine.openFileStore(file))
+      } catch (error) {
+        presence.leave()
+        throw error
+      }
     },
     async destroy () {
       const unlock = await lock(`hypertab-lock:opfs:${name}`)
@@ -69,8 +80,38 @@ async function openHandle (name: string): Promise<SyncAccessHandle> {
   }
 }
 
-function syncFile (handle: SyncAccessHandle): SyncFile {
+/** What a realm says while it has the file. */
+interface Presence {
+  isShared (): Promise<boolean>
+  leave (): void
+}
+
+/**
+ * Says that this realm has the file, by a lock that all who have it share: a browser frees it only when the realm is gone, and one that
+ * is frozen may be so in the middle of a write.
+ */
+async function enter (name: string): Promise<Presence> {
+  const locks = globalThis.navigator.locks as LockManager | undefined
+  // Then nobody else gets the file.
+  if (!locks) return { isShared: async () => false, leave () {} }
+  const own = `hypertab-file:${name}`
+  const leave = await new Promise<() => void>((resolve, reject) => {
+    locks.request(own, { mode: 'shared' }, () => new Promise<void>((end) => { resolve(end) })).catch(reject)
+  })
+  const isShared = async () => {
+    const { held } = await locks.query()
+    return held!.filter((lock) => lock.name === own).length > 1
+  }
+  return { isShared, leave }
+}
+
+function syncFile (handle: SyncAccessHandle, leave: () => void, isShared: boolean): SyncFile {
+  const asked = performance.now()
   return {
+    get lengthIfShared () {
+      // A realm that slept meanwhile may no longer be the only one.
+      return isShared || performance.now() - asked > UNDISTURBED ? handle.getSize() : undefined
+    },
     read: (buffer, offset) => handle.read(buffer, { at: offset }),
     write (bytes, offset) {
       let written = 0
@@ -82,6 +123,9 @@ function syncFile (handle: SyncAccessHandle): SyncFile {
       }
     },
     sync: () => { handle.flush() },
-    close: () => { handle.close() }
+    close () {
+      handle.close()
+      leave()
+    }
   }
 }

@@ -24,6 +24,10 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     fn sync(this: &JsFile) -> Result<(), JsValue>;
 
+    /// The length of the file if another realm may still write to it; absent otherwise.
+    #[wasm_bindgen(method, getter, catch, js_name = lengthIfShared)]
+    fn length_if_shared(this: &JsFile) -> Result<Option<f64>, JsValue>;
+
     /// Gives the file up.
     #[wasm_bindgen(method, catch)]
     fn close(this: &JsFile) -> Result<(), JsValue>;
@@ -78,6 +82,13 @@ impl SyncFile for SyncHandle {
 
     fn max_behind(&self) -> u64 {
         MAX_BEHIND
+    }
+
+    fn len_if_shared(&mut self) -> Result<Option<u64>, StorageFailure> {
+        let length = self.file.length_if_shared();
+        let length = length
+            .map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::ReadFailed))?;
+        Ok(length.map(|length| length.max(0.0) as u64))
     }
 
     fn sync(&mut self) -> Result<(), StorageFailure> {

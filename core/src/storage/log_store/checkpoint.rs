@@ -39,6 +39,8 @@ pub(super) struct Checkpoint {
     loading: Vec<(u64, u32)>,
     /// Old leaves to write anew although nothing in them changed: their segments shall become free.
     forced: BTreeSet<u64>,
+    /// Whether nothing may be written before its header.
+    is_exclusive: bool,
     stage: Stage,
 }
 
@@ -61,6 +63,11 @@ impl LogStore {
     pub(super) fn begin_checkpoint(&mut self) {
         let forced = core::mem::take(&mut self.evacuation.leaves);
         self.merge_leaves(Checkpoint { forced, ..Checkpoint::default() });
+    }
+
+    /// As [`begin_checkpoint`](Self::begin_checkpoint), and lets nothing be written before its header is.
+    pub(super) fn begin_exclusive_checkpoint(&mut self) {
+        self.merge_leaves(Checkpoint { is_exclusive: true, ..Checkpoint::default() });
     }
 
     /// Goes on with a checkpoint after an answer of the device.
@@ -89,12 +96,14 @@ impl LogStore {
     /// Goes on with commits while the header is on its way to the disk: until it is there, the log is replayed from the
     /// checkpoint before, leaves and manifest of this one included.
     pub(super) fn begin_publishing(&mut self, op: u64) {
-        let Phase::Checkpoint(Checkpoint { stage: Stage::Manifest { manifest }, .. }) = &self.phase else {
+        let Phase::Checkpoint(Checkpoint { stage: Stage::Manifest { manifest }, is_exclusive, .. }) =
+            &self.phase
+        else {
             self.phase = Phase::Failed(StorageFailure::Corrupted);
             return;
         };
-        if (manifest.1 as usize + record::HEADER) as u64 > SEGMENT {
-            // It does not stand where a replay would look for it.
+        if *is_exclusive || (manifest.1 as usize + record::HEADER) as u64 > SEGMENT {
+            // It, or what follows, does not stand where a replay would look for it.
             self.jobs.insert(op, Job::Checkpoint);
             return;
         }

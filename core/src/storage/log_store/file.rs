@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::leaf::{Pointer, Slot};
+use super::manifest::Header;
+use super::segments::SEGMENT;
+use super::takeover::Takeover;
 use super::{DeviceOp, DeviceReply, HEADER_LEN, LogStore};
 use crate::error::StorageFailure;
 use crate::storage::{Intent, OWNER_LEN, Outcome, Owner, ReadId};
@@ -48,13 +51,27 @@ pub trait SyncFile {
         let _ = wait;
         Some(self.sync())
     }
+
+    /// Returns the length of the file if somebody who claimed the store before may still be in the middle of a write, as a
+    /// process that was stopped there and goes on later. `None` where all of them are known to be gone.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure as the host names it.
+    fn len_if_shared(&mut self) -> Result<Option<u64>, StorageFailure> {
+        Ok(None)
+    }
 }
 
 /// Offset of the first segment. Each header has half of the page, so that one torn write spoils one of them.
 pub(super) const PAGE: u64 = 8192;
 
-/// Offset of the owner, between the headers.
+/// Offset of the owner, between the headers, and of how often the store was claimed, behind it.
 const OWNER: u64 = PAGE / 4;
+
+/// Bytes from one header to the next in each half of the page, and how many there is room for in front of the owner.
+const HEADER_STEP: u64 = 64;
+const HEADER_PLACES: u64 = OWNER / HEADER_STEP;
 
 /// A store in a file: intents in, outcomes out, at once.
 #[derive(Debug)]
@@ -64,6 +81,8 @@ pub struct FileStore<F> {
     owner: Option<Owner>,
     ahead: Ahead,
     publication: Option<Publication>,
+    /// Which header of each half of the page is ours: one that nobody else writes who may still have the file.
+    header_place: u64,
 }
 
 /// A header that is written once the records before it are on the disk.
@@ -116,7 +135,7 @@ impl<F: SyncFile> FileStore<F> {
     pub fn open(file: F) -> Self {
         let mut store = LogStore::new();
         store.max_behind = file.max_behind();
-        FileStore { store, file, owner: None, ahead: Ahead::default(), publication: None }
+        FileStore { store, file, owner: None, ahead: Ahead::default(), publication: None, header_place: 0 }
     }
 
     /// Carries out an intent, and whatever it entails.
@@ -243,25 +262,51 @@ impl<F: SyncFile> FileStore<F> {
     }
 
     fn write_header(&mut self, place: u8, header: &[u8]) -> Result<(), StorageFailure> {
-        // Whoever claims the file reads it afterwards.
-        self.check_owner()?;
-        self.file.write_at(u64::from(place) * (PAGE / 2), header)
+        let half = u64::from(place) * (PAGE / 2);
+        // Versions that know one place only find it there, and refuse its manifest.
+        let places = [0, self.header_place * HEADER_STEP];
+        for place in &places[usize::from(self.header_place == 0)..] {
+            // Whoever claims the file reads it afterwards.
+            self.check_owner()?;
+            self.file.write_at(half + place, header)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the newest header of one half of the page.
+    fn read_header(&mut self, half: u64) -> Result<Bytes, StorageFailure> {
+        let all = self.read(half * (PAGE / 2), HEADER_PLACES * HEADER_STEP)?;
+        let places = (0..all.len()).step_by(HEADER_STEP as usize);
+        let bytes = places.map(|at| all.slice(at..all.len().min(at + HEADER_LEN)));
+        let newest = bytes.filter_map(|bytes| Some((Header::decode(&bytes)?.generation, bytes)));
+        let newest = newest.max_by_key(|(generation, _)| *generation);
+        Ok(newest.map_or_else(|| all.slice(..all.len().min(HEADER_LEN)), |(_, bytes)| bytes))
+    }
+
+    fn claim(&mut self, owner: Owner) -> Result<(), StorageFailure> {
+        self.owner = Some(owner);
+        let found = self.read(OWNER, OWNER_LEN as u64 + 4)?;
+        let mut claims = found[..].split_at_checked(OWNER_LEN).map_or(0, |(_, claims)| number(claims));
+        // A store that is full opens for reading.
+        if !found.starts_with(&owner.0) {
+            claims = claims.saturating_add(1);
+            self.file.write_at(OWNER, &[&owner.0[..], &claims.to_le_bytes()].concat())?;
+        }
+        self.store.takeover = None;
+        self.header_place = 0;
+        if let Some(len) = self.file.len_if_shared()? {
+            let slots = len.saturating_sub(PAGE).div_ceil(SEGMENT);
+            self.store.takeover = Some(Takeover { claims, slots });
+            self.header_place = 1 + u64::from(claims) % (HEADER_PLACES - 1);
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, op: DeviceOp) -> Result<DeviceReply, StorageFailure> {
         match op {
-            DeviceOp::Claim { owner, .. } => {
-                self.owner = Some(owner);
-                // A store that is full opens for reading.
-                if self.check_owner().is_err() {
-                    self.file.write_at(OWNER, &owner.0)?;
-                }
-                Ok(DeviceReply::Written)
-            }
+            DeviceOp::Claim { owner, .. } => self.claim(owner).map(|()| DeviceReply::Written),
             DeviceOp::ReadHeaders { .. } => {
-                let first = self.read(0, HEADER_LEN as u64)?;
-                let second = self.read(PAGE / 2, HEADER_LEN as u64)?;
-                Ok(DeviceReply::Headers([first, second]))
+                Ok(DeviceReply::Headers([self.read_header(0)?, self.read_header(1)?]))
             }
             DeviceOp::Read { parts, .. } => {
                 let values = parts.into_iter().map(|part| self.read_part(part));
@@ -269,7 +314,6 @@ impl<F: SyncFile> FileStore<F> {
             }
             DeviceOp::Replay { from, len, .. } => Ok(DeviceReply::Bytes([self.read_log(from, len)?].into())),
             DeviceOp::Write { id, records, durable, header, .. } => {
-                self.check_owner()?;
                 let mut left: usize = records.iter().map(|(_, bytes)| bytes.len()).sum();
                 let mut records = records.into_iter().peekable();
                 while let Some((address, bytes)) = records.next() {
@@ -301,7 +345,7 @@ impl<F: SyncFile> FileStore<F> {
                 // Once more: whoever claims the file reads it afterwards, so what is answered here it has seen.
                 self.check_owner()?;
                 if let Some((place, bytes)) = header {
-                    self.file.write_at(u64::from(place) * (PAGE / 2), &bytes)?;
+                    self.write_header(place, &bytes)?;
                     self.file.sync()?;
                 }
                 Ok(DeviceReply::Written)
@@ -309,8 +353,8 @@ impl<F: SyncFile> FileStore<F> {
         }
     }
 
-    /// Compares the owner in the file with ours. A file knows no transaction: a process that is held up between
-    /// comparing and writing is kept out by the host's lock only.
+    /// Compares the owner in the file with ours. A file knows no transaction: whoever is held up between comparing and
+    /// writing still does that one write, so [whoever follows](Takeover) leaves to it where it can be.
     fn check_owner(&mut self) -> Result<(), StorageFailure> {
         let found = self.read(OWNER, OWNER_LEN as u64)?;
         match self.owner {
@@ -341,13 +385,25 @@ impl<F: SyncFile> FileStore<F> {
 
     fn write_log(&mut self, address: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
         let places = self.store.locate(address, bytes.len() as u64).ok_or(StorageFailure::Corrupted)?;
+        if let Some(slots) = self.store.reserved {
+            // Whoever comes next sees by the length where this owner may still be writing.
+            self.check_owner()?;
+            self.file.write_at(PAGE + slots * SEGMENT - 1, &[0])?;
+            self.store.reserved = None;
+        }
         let mut rest = bytes;
         for place in places {
-            let len = usize::try_from(place.end - place.start).map_err(|_| StorageFailure::Corrupted)?;
-            let (piece, behind) = rest.split_at(len);
-            self.ahead.written(PAGE + place.start, len);
-            self.file.write_at(PAGE + place.start, piece)?;
-            rest = behind;
+            let mut at = place.start;
+            while at < place.end {
+                // One segment at once, so that a write that is late is in one place.
+                let end = place.end.min((at + 1).next_multiple_of(SEGMENT));
+                let len = usize::try_from(end - at).map_err(|_| StorageFailure::Corrupted)?;
+                let (piece, behind) = rest.split_at(len);
+                self.check_owner()?;
+                self.ahead.written(PAGE + at, len);
+                self.file.write_at(PAGE + at, piece)?;
+                (at, rest) = (end, behind);
+            }
         }
         Ok(())
     }
@@ -377,4 +433,9 @@ impl<F: SyncFile> FileStore<F> {
         buffer.truncate(count);
         Ok(Bytes::from(buffer))
     }
+}
+
+/// A number that is written with its lowest byte first; what is missing is zero.
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
 }

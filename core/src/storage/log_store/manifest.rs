@@ -2,7 +2,7 @@
 //!
 //! # Wire
 //!
-//! Manifest: `uint version (2) | uint count | count x (buffer first key | uint record | uint payload length) |
+//! Manifest: `uint version (2, or 3 where [a takeover](super::takeover) left segments out of use) | uint count | count x (buffer first key | uint record | uint payload length) |
 //! uint count | count x (uint segment | uint place | uint live bytes | uint span)`.
 //!
 //! Header, in two copies written in turn: `"hypertab" | u32 CRC-32 of what follows | u64 generation |
@@ -10,6 +10,7 @@
 //! 48 bytes.
 
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -21,8 +22,8 @@ use crate::error::StorageFailure;
 pub const HEADER_LEN: usize = 48;
 
 const MAGIC: &[u8; 8] = b"hypertab";
-/// 1 is read, too: it has no [`Kind::GivenUp`](super::record::Kind::GivenUp) behind it.
-const VERSION: u64 = 2;
+/// Versions that are read; the first has no [`Kind::GivenUp`](super::record::Kind::GivenUp) behind it.
+const VERSIONS: RangeInclusive<u64> = 1..=3;
 
 /// One leaf of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub(super) struct Fence {
 /// Appends the manifest's payload to a record.
 pub(super) fn encode(record: &mut Vec<u8>, fences: &[Fence], segments: &Segments) {
     let mut writer = Writer::from_vec(core::mem::take(record));
-    writer.uint(VERSION);
+    writer.uint(if segments.has_quarantined() { 3 } else { 2 });
     writer.uint(fences.len() as u64);
     for fence in fences {
         writer.buffer(&fence.first);
@@ -57,7 +58,7 @@ pub(super) fn encode(record: &mut Vec<u8>, fences: &[Fence], segments: &Segments
 
 /// Reads a manifest's payload.
 pub(super) fn decode(payload: &Bytes) -> Result<(Vec<Fence>, Segments), StorageFailure> {
-    if Reader::new(payload).uint().is_ok_and(|version| version > VERSION) {
+    if Reader::new(payload).uint().is_ok_and(|version| version > *VERSIONS.end()) {
         return Err(StorageFailure::TooNew);
     }
     decode_known(payload).ok_or(StorageFailure::Corrupted)
@@ -79,7 +80,7 @@ fn decode_known(payload: &Bytes) -> Option<(Vec<Fence>, Segments)> {
         Ok((version, fences, segments))
     })();
     let (version, fences, segments) = parsed.ok()?;
-    if !(1..=VERSION).contains(&version) || fences.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+    if !VERSIONS.contains(&version) || fences.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
         return None;
     }
     let fences = fences
@@ -129,8 +130,10 @@ impl Header {
         if &bytes[..8] != MAGIC || u32_at(8) != hypertab_crypto::crc32(&bytes[12..]) {
             return None;
         }
+        // More than any store comes to.
+        let generation = Some(u64_at(12)).filter(|&generation| generation < u64::MAX / 2)?;
         Some(Header {
-            generation: u64_at(12),
+            generation,
             manifest: u64_at(20),
             manifest_len: u32_at(28),
             replay_from: u64_at(32),
@@ -165,7 +168,7 @@ mod tests {
         for cut in 0..payload.len() {
             assert!(decode(&Bytes::from(payload[..cut].to_vec())).is_err());
         }
-        payload[0] += 1;
+        payload[0] += 2;
         assert_eq!(decode(&Bytes::from(payload)).err(), Some(StorageFailure::TooNew));
         let mut broken = header.encode().to_vec();
         broken[20] ^= 1;

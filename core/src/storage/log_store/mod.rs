@@ -23,6 +23,7 @@ mod manifest;
 mod record;
 mod recovery;
 mod segments;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ use self::manifest::Fence;
 use self::record::Kind;
 use self::recovery::Recovery;
 use self::segments::{SEGMENT, Segments};
+use self::takeover::Takeover;
 use crate::collections::BTreeMap;
 use crate::error::StorageFailure;
 use crate::storage::{Batch, CommitId, Durability, Intent, Outcome, Owner, ReadId};
@@ -85,6 +87,10 @@ pub struct LogStore {
     /// Whether it is on the disk, and the segments that the checkpoint condemned are still in use.
     may_give_up: bool,
     evacuation: Evacuation,
+    /// What has to be done before the first write, because somebody else may be in the middle of one.
+    takeover: Option<Takeover>,
+    /// Segments that a file has to have room for before the next write.
+    reserved: Option<u64>,
     close_requested: bool,
     /// Memory of records that were written.
     spare: Vec<Vec<u8>>,
@@ -182,6 +188,8 @@ impl LogStore {
             max_behind: 1,
             may_give_up: false,
             evacuation: Evacuation::default(),
+            takeover: None,
+            reserved: None,
             close_requested: false,
             spare: Vec::new(),
             memtable_limit: MEMTABLE_LIMIT,
@@ -332,6 +340,7 @@ impl LogStore {
                     self.phase = Phase::Failed(StorageFailure::Closed);
                     continue;
                 }
+                Phase::Open { writing: false } if self.takeover.is_some() => self.take_over(),
                 Phase::Open { writing: false } if self.checkpoint_is_due() => self.begin_checkpoint(),
                 Phase::Open { writing: false } => self.evacuate(),
                 Phase::Open { .. } | Phase::Checkpoint(_) => {}
@@ -366,7 +375,7 @@ impl LogStore {
         self.cache.trim();
     }
 
-    fn checkpoint_is_due(&self) -> bool {
+    pub(super) fn checkpoint_is_due(&self) -> bool {
         if self.is_publishing {
             return false;
         }

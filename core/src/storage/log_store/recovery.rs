@@ -139,6 +139,9 @@ impl LogStore {
             ended = false;
         }
         self.lookahead = None;
+        if self.takeover.is_none() {
+            self.segments.lift_quarantine();
+        }
         // What a lost commit left behind carries an older epoch than whatever is written over it.
         self.epoch = self.epoch.saturating_add(1);
         self.phase = Phase::Open { writing: false };

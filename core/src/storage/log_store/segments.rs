@@ -20,12 +20,19 @@ pub(super) struct Segments {
     condemned: Vec<(u64, u32)>,
 }
 
+impl Segment {
+    /// Records have a header, so that what is alive in one segment never fills it.
+    fn is_quarantined(&self) -> bool {
+        self.span == 1 && self.live >= SEGMENT
+    }
+}
+
 /// One segment in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Its place in a file, counted in segments.
     pub(super) slot: u64,
-    /// Bytes that the index still points at, in records that start here.
+    /// Bytes that the index still points at, in records that start here; [`SEGMENT`] more in [quarantine](Segments::quarantine).
     pub(super) live: u64,
     /// How many segments a large record that starts here fills; 1 otherwise.
     pub(super) span: u32,
@@ -108,7 +115,7 @@ impl Segments {
 
     pub(super) fn add_live(&mut self, record: u64, bytes: u64) {
         if let Some(segment) = self.used.get_mut(&(record / SEGMENT)) {
-            segment.live += bytes;
+            segment.live = segment.live.saturating_add(bytes);
         }
     }
 
@@ -156,6 +163,41 @@ impl Segments {
         released
     }
 
+    /// Puts every place out of use that somebody may still write to who left the log at `tail` and the file with `slots`
+    /// places, or one more: the rest of the last segment, what the last checkpoint condemned, what is free. Segments of their own
+    /// take the free places, so that the next manifest says so. Returns where the log goes on, and how many places there are.
+    pub(super) fn quarantine(&mut self, tail: u64, slots: u64) -> (u64, u64) {
+        let condemned = core::mem::take(&mut self.condemned);
+        let condemned = condemned.iter().flat_map(|(first, span)| *first..first + u64::from(*span));
+        let last = Some(tail / SEGMENT).filter(|_| !tail.is_multiple_of(SEGMENT));
+        for number in condemned.chain(last) {
+            if let Some(segment) = self.used.get_mut(&number) {
+                segment.span = 1;
+                segment.live = segment.live.saturating_add(SEGMENT);
+            }
+        }
+        let next_slot = self.next_slot.max(slots) + 1;
+        let free = core::mem::take(&mut self.free_slots).into_iter().chain(self.next_slot..next_slot);
+        let mut number = tail.div_ceil(SEGMENT);
+        for slot in free {
+            self.used.insert(number, Segment { slot, live: SEGMENT, span: 1 });
+            number += 1;
+        }
+        self.next_slot = next_slot;
+        (number * SEGMENT, next_slot)
+    }
+
+    /// Lets the places be used again that [`quarantine`](Self::quarantine) put out of use.
+    pub(super) fn lift_quarantine(&mut self) {
+        for segment in self.used.values_mut().filter(|segment| segment.is_quarantined()) {
+            segment.live -= SEGMENT;
+        }
+    }
+
+    pub(super) fn has_quarantined(&self) -> bool {
+        self.used.values().any(Segment::is_quarantined)
+    }
+
     /// Returns the emptiest segment below `limit` that is less than half live and not in `but`.
     pub(super) fn sparse(&self, limit: u64, but: &BTreeSet<u64>) -> Option<u64> {
         self.used
@@ -167,12 +209,13 @@ impl Segments {
             .map(|(&number, _)| number)
     }
 
-    /// Returns bytes in use and bytes still live below `limit`, without what is condemned.
+    /// Returns bytes in use and bytes still live below `limit`, without what is condemned or in quarantine.
     pub(super) fn usage(&self, limit: u64) -> (u64, u64) {
-        let below = self.used.range(..limit / SEGMENT);
+        let below = self.used.range(..limit / SEGMENT).filter(|(_, segment)| !segment.is_quarantined());
         let condemned: u64 = self.condemned.iter().map(|(_, span)| u64::from(*span) * SEGMENT).sum();
-        let (used, live) =
-            below.fold((0, 0), |(used, live), (_, segment)| (used + SEGMENT, live + segment.live));
+        let (used, live) = below.fold((0, 0), |(used, live), (_, segment)| {
+            (used + SEGMENT, u64::saturating_add(live, segment.live))
+        });
         (u64::saturating_sub(used, condemned), live)
     }
 
@@ -274,5 +317,49 @@ mod tests {
             assert_eq!(segments.place(i * SEGMENT, 1), read_back.place(i * SEGMENT, 1));
             assert_eq!(segments.locate(i * SEGMENT, 1), read_back.locate(i * SEGMENT, 1));
         }
+    }
+    #[test]
+    fn in_quarantine_is_whatever_the_one_before_could_take_next() {
+        // Seven segments; what is in three of them died before the last checkpoint, in one of them before the one before that.
+        let mut table = Segments::default();
+        for number in 0..7 {
+            let at = table.place(number * SEGMENT, 100);
+            table.add_live(at, 100);
+        }
+        let tail = 6 * SEGMENT + 100;
+        table.remove_live(2 * SEGMENT, 100);
+        table.condemn(tail);
+        table.release();
+        for number in [0, 4] {
+            table.remove_live(number * SEGMENT, 100);
+        }
+        table.condemn(tail);
+
+        let mut theirs = table.clone();
+        theirs.release();
+        let mut next = tail;
+        let mut taken = BTreeSet::new();
+        for _ in 0..5 {
+            let at = theirs.place(next, SEGMENT / 2 + 1);
+            taken.insert(theirs.slot_of(at).unwrap());
+            next = at + SEGMENT / 2 + 1;
+        }
+        // They were stopped before they wrote to the last of them.
+        let (mut next, slots) = table.quarantine(tail, taken.last().unwrap() - 1);
+
+        assert_eq!(slots, taken.last().unwrap() + 1);
+        for _ in 0..5 {
+            let at = table.place(next, SEGMENT / 2 + 1);
+            assert!(!taken.contains(&table.slot_of(at).unwrap()));
+            next = at + SEGMENT / 2 + 1;
+            table.condemn(next);
+            table.release();
+        }
+        table.lift_quarantine();
+        table.remove_live(6 * SEGMENT, 100);
+        table.condemn(next);
+        table.release();
+        let at = table.place(next.next_multiple_of(SEGMENT), 1);
+        assert_eq!(table.slot_of(at), taken.first().copied());
     }
 }

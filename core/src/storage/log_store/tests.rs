@@ -1,5 +1,7 @@
 //! The store against a map, on a file that forgets what was not synced.
 
+mod takeover;
+
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
