@@ -1,5 +1,7 @@
 // An append-only B-tree of keys and values in a core: what upstream calls a Hyperbee.
 
+import type { Duplex } from 'streamx'
+
 import { HypercoreError } from '../errors.js'
 import { bytesFrom, userBytes } from '../platform.js'
 import { look } from '../runtime.js'
@@ -178,7 +180,7 @@ export class Hyperbee<K = any, V = any> extends ReadyResource {
   get readable (): boolean { return this.core.readable }
 
   /** Replicates the core; see `Hypercore.replicate`. */
-  replicate (isInitiator: boolean | object, options?: ReplicateOptions): any {
+  replicate (isInitiator: boolean | object, options?: ReplicateOptions): Duplex {
     return this.core.replicate(isInitiator, options)
   }
 

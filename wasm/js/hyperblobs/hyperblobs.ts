@@ -1,5 +1,7 @@
 // Byte strings of any size, as consecutive blocks of a core.
 
+import type { Duplex } from 'streamx'
+
 import type { Hypercore } from '../hypercore/hypercore.js'
 import type { ReplicateOptions } from '../hypercore/options.js'
 import type { Peer } from '../hypercore/peer.js'
@@ -161,7 +163,7 @@ export class Hyperblobs {
   }
 
   /** Replicates the core. */
-  replicate (isInitiator: boolean | object, options?: ReplicateOptions): any {
+  replicate (isInitiator: boolean | object, options?: ReplicateOptions): Duplex {
     return this.core.replicate(isInitiator, options)
   }
 

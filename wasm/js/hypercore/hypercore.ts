@@ -145,9 +145,11 @@ export class Hypercore<T = any> extends BlockSession<T> {
    * Replicates the core.
    *
    * @param isInitiator whether this side speaks first, for a new stream; or a stream or mux to replicate on
-   * @returns the stream; pipe a new one into the transport and back
+   * @returns the stream, or the mux; pipe a new stream into the transport and back
    */
-  replicate (isInitiator: boolean | object, options: ReplicateOptions = {}): any {
+  replicate<M extends { isProtomux: boolean }> (mux: M, options?: ReplicateOptions): M
+  replicate (isInitiator: boolean | object, options?: ReplicateOptions): Duplex
+  replicate (isInitiator: boolean | object, options: ReplicateOptions = {}): object {
     if (isMux(isInitiator)) {
       this._attach(Mux.from(isInitiator))
       return isInitiator

@@ -1,5 +1,7 @@
 // A drive: files as entries of a Hyperbee, and their content in a second core.
 
+import type { Duplex } from 'streamx'
+
 import { HypercoreError } from '../errors.js'
 import { Hyperbee } from '../hyperbee/hyperbee.js'
 import type { BeeStream } from '../hyperbee/iterators.js'
@@ -133,7 +135,7 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
   }
 
   /** Replicates both cores, as `Corestore.replicate()`. */
-  replicate (isInitiator: boolean | object, options?: object): any {
+  replicate (isInitiator: boolean | object, options?: object): Duplex {
     return this.corestore.replicate(isInitiator, options)
   }
 

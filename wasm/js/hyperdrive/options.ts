@@ -1,5 +1,7 @@
 // What drives take and give.
 
+import type { Duplex } from 'streamx'
+
 import type { Hypercore } from '../hypercore/hypercore.js'
 import type { GetCoreOptions } from '../corestore/options.js'
 import type { BlobId } from '../hyperblobs/hyperblobs.js'
@@ -14,7 +16,7 @@ export interface DriveStore {
   /** A session of the store, which the drive closes. */
   session (): DriveStore
   /** Replicates everything in it. */
-  replicate (isInitiator: any, options?: any): any
+  replicate (isInitiator: boolean | object, options?: object): Duplex
   /** Has cores wait for a first peer, until what it returns is called. */
   findingPeers (): () => void
   /** Closes the session. */
