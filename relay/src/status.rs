@@ -91,9 +91,9 @@ p { margin: .25rem 0 1rem }
 .good::before, .busy::before { content: \"\"; display: inline-block; width: .7em; height: .7em; border-radius: 50%;
   margin-right: .5em; background: #1a8f4a }
 .busy::before { background: #c77700 }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: 1px; margin: 1.5rem 0;
+dl { display: flex; flex-wrap: wrap; gap: 1px; margin: 1.5rem 0;
   border: 1px solid #8885; border-radius: .6rem; overflow: hidden; background: #8885 }
-dl div { padding: .7rem .9rem; background: Canvas }
+dl div { flex: 1 1 11rem; padding: .7rem .9rem; background: Canvas }
 dt { font-size: .85rem; opacity: .75 }
 dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums }
 code { padding: .1em .35em; border-radius: .3em; background: #8883 }
