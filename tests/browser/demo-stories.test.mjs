@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
 
+import crypto from 'hypercore-crypto'
+
+import { startUpstream } from '../interop/support/dht-node.mjs'
 import {
   appendLine, createLog, hexOf, lines, openLog, pictures, readBlocks, startDemo, startReader, startWriter, waitForState, waitForText
 } from './support/demo.mjs'
@@ -59,13 +62,25 @@ test('a log made in the tab is found, read and followed by a Node peer', async (
   assert.equal(await textOf(reader, 2), 'while you read')
   assert.deepEqual(problems, [])
 
+  const dht = await startUpstream(t, bootstrap)
+  const announced = await announcersOf(dht, hexOf(id))
   await page.reload()
   await waitForText(page, 'held', '3')
   await appendLine(page, 'after a reload')
   await waitForText(page, 'length', '4')
   await reader.ask('download', { end: 4 }, 60_000)
   assert.equal(await textOf(reader, 3), 'after a reload')
+  assert.deepEqual(await announcersOf(dht, hexOf(id)), announced, 'nobody is announced who is gone')
 })
+
+/** The keys that are announced for a log. */
+async function announcersOf (dht, key) {
+  const keys = new Set()
+  for await (const { peers } of dht.lookup(crypto.discoveryKey(Buffer.from(key, 'hex')))) {
+    for (const { publicKey } of peers) keys.add(publicKey.toString('hex'))
+  }
+  return [...keys].sort()
+}
 
 test('blocks that are no text, a file, and a log of one’s own in the list', async (t) => {
   const { page, problems } = await startDemo(t)

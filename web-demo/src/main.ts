@@ -140,7 +140,7 @@ setInterval(() => {
 render()
 home.render()
 route(false)
-loadConfig().then(() => {
+Promise.all([loadConfig(), network.identify()]).then(() => {
   network.start()
   home.offerSample()
   driveDesk.shelf.offer(sampleKeys().drive)

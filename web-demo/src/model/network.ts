@@ -5,6 +5,7 @@ import type { Connection, Corestore, Hypercore, PathReason } from 'hypertab'
 
 import { relayChoice, relayFault } from './config.ts'
 import { Observable } from './emitter.ts'
+import { tabKeyPair } from './identity.ts'
 import { formatKey } from './key.ts'
 import { Rates } from './rates.ts'
 
@@ -114,6 +115,7 @@ export class Network extends Observable {
   #retryAt: number | null = null
   #members = new Map<Member, Discovery | null>()
   #swarm: Hyperswarm | null = null
+  #keyPair: Awaited<ReturnType<typeof tabKeyPair>>
 
   constructor () {
     super()
@@ -127,6 +129,12 @@ export class Network extends Observable {
     if (this.#isOpen) return { state: 'open', address }
     if (this.#retryAt === null) return { state: 'connecting', address }
     return { state: 'lost', address, wasOpen: this.#wasOpen, retryIn: Math.max(0, Math.ceil((this.#retryAt - Date.now()) / 1000)) }
+  }
+
+  /** Takes the key that this tab had before it was loaded again. To be called before {@link start}. */
+  async identify (): Promise<void> {
+    // An engine that does not load is told where it is needed.
+    this.#keyPair = await tabKeyPair().catch(() => undefined)
   }
 
   /** Goes through the relay that the configuration names now, and at once. */
@@ -204,8 +212,9 @@ export class Network extends Observable {
   }
 
   #connect (): void {
-    const dht = new DHT({ relay: this.#address })
-    const swarm = this.#swarm = new Hyperswarm({ dht })
+    const keyPair = this.#keyPair && { keyPair: this.#keyPair }
+    const dht = new DHT({ relay: this.#address, ...keyPair })
+    const swarm = this.#swarm = new Hyperswarm({ dht, ...keyPair })
     dht.on('relay-open', () => { if (swarm === this.#swarm) this.#opened() })
     // Streams wait for the relay, and it for us, for some seconds.
     dht.on('relay-interrupted', () => { if (swarm === this.#swarm) this.#lost(0) })
