@@ -158,6 +158,7 @@ test('two browsers without a network at the same time: both write and change the
     await browser.setOffline(false)
     // Loaded anew, a page switches its relay on by itself.
     await page.getByTestId('tab-network').click()
+    await page.getByTestId('network-status').waitFor()
     if (await page.locator('[data-testid=network-status][data-state=off]').isVisible()) await page.getByTestId('relay-switch').click()
     await page.goBack()
   }
