@@ -86,8 +86,8 @@ impl SyncFile for SyncHandle {
 
     fn len_if_shared(&mut self) -> Result<Option<u64>, StorageFailure> {
         let length = self.file.length_if_shared();
-        let length = length
-            .map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::ReadFailed))?;
+        let length =
+            length.map_err(|error| failure_of(name_of(&error).as_deref(), StorageFailure::ReadFailed))?;
         Ok(length.map(|length| length.max(0.0) as u64))
     }
 
