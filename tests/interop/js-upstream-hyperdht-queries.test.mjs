@@ -181,6 +181,14 @@ sameNodes('what announcements tell', async ({ DHT, create, other, note }) => {
   note((await told(async () => { for await (const _ of other.lookup(topic)) throw new Error('somebody is there') })).error)
 })
 
+sameNodes('how fast nodes answer', async ({ create, note }) => {
+  const node = create()
+  await node.fullyBootstrapped()
+  const { successes, errors, responses, closestReplies } = await node.rttStats()
+  note(successes > 0, errors)
+  for (const { avgRtt, errors, avgCloserNodes } of [responses, closestReplies]) note(Number.isFinite(avgRtt), errors, avgCloserNodes > 0)
+})
+
 test('what needs a socket of its own says so, and a relay that carries no values, too', async (t) => {
   const { bootstrap } = await startTestnet(t)
   const relay = await startRelay(t, { bootstrap, args: ['--allow-private', '--per-address-lookups-per-minute', '6'] })

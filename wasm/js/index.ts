@@ -50,6 +50,7 @@ export type { EntryWatcher, Watcher, WatchOptions } from './hyperbee/watchers.js
 export type { ConnectOptions, DHTEvents, DHTOptions, PeerResult } from './dht/dht.js'
 export type { AnnouncedPeer, Announcement, QueriedNode, Query, QueryOptions, QueryResult, Reply } from './dht/query.js'
 export type { MutableGetOptions, MutablePutOptions, MutableResult, ValueResult } from './dht/values.js'
+export type { ReplyStats, RttStats } from './dht/rtt-stats.js'
 export type { Server, ServerEvents, ServerKeys, ServerOptions } from './dht/server.js'
 export type { HyperswarmEvents, HyperswarmOptions } from './hyperswarm/hyperswarm.js'
 export type { JoinOptions, PeerDiscovery } from './hyperswarm/discovery.js'

@@ -15,6 +15,7 @@ import { Announcement, checkTarget, type QueriedNode, Query, type QueryOptions, 
 import { type Address, type AnnouncedPeer, COMMANDS, decodeLookup, decodePeer, encodeAddresses } from './records.js'
 import { ANY_HOST, RelayClient } from './relay.js'
 import { isMessageStream, type MessageStream } from './stream-socket.js'
+import { rttStats, type RttStats } from './rtt-stats.js'
 import { Server, type ServerKeys, type ServerOptions } from './server.js'
 import { needsSecret, ownHandshake, RecordSigning, type SigningOptions } from './signing.js'
 import { immutableGet, immutablePut, mutableGet, type MutableGetOptions, mutablePut, type MutablePutOptions, type MutableResult, type ValueResult } from './values.js'
@@ -435,6 +436,11 @@ export class DHT extends EventEmitter<DHTEvents> {
   findNode (target: Uint8Array, options: QueryOptions<Reply> = {}): Query<Reply> {
     if (this.destroyed) throw new Error('Node destroyed')
     return new Query(this, checkTarget(target), true, COMMANDS.FIND_NODE, null, options, 'findNode')
+  }
+
+  /** How fast the DHT answers the relay, by a lookup of something random. */
+  async rttStats (): Promise<RttStats> {
+    return await rttStats(this.findNode(crypto.getRandomValues(new Uint8Array(32))))
   }
 
   /** Asks the nodes closest to a target. Relays carry what only reads: `findPeer`, `lookup`, `immutableGet` and `mutableGet`. */
