@@ -61,11 +61,32 @@ test('a worker that is held up while it writes, until another one has read what 
   for (const worker of [owner, other]) await worker.evaluate(stopAppending)
   assert.deepEqual([await owner.evaluate(() => core.core.db.isOwner), await other.evaluate(() => core.core.db.isOwner)], [true, false])
 
-  await owner.evaluate(holdUpWrite, 3000)
+  await owner.evaluate(holdUpWrite, [3000, false])
   const appends = [owner, other].map((worker, at) => worker.evaluate((text) => core.append(text).then(({ length }) => [text, length]), `text ${at}`))
   const answers = await Promise.all(appends)
   assert.deepEqual([await owner.evaluate(() => core.core.db.isOwner), await other.evaluate(() => core.core.db.isOwner)], [false, true])
   await assertOnce([owner, other], answers)
+})
+
+test('a worker that is held up in front of a write does it where nobody else has written since', { timeout: 120_000 }, async (t) => {
+  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
+  const context = await startBrowser(t)
+  const [owner, other] = [await openWorker(context, url, 'owner'), await openWorker(context, url, 'other')]
+  for (const worker of [owner, other]) await worker.evaluate(stopAppending)
+
+  await owner.evaluate(holdUpWrite, [3000, true])
+  const append = (worker, text) => worker.evaluate((text) => core.append(text).then(({ length }) => [text, length]), text)
+  const late = append(owner, 'late')
+  const answers = []
+  for (let i = 0; i < 20; i++) answers.push(await append(other, `text ${i}`))
+  answers.push(await late)
+  await assertOnce([owner, other], answers)
+
+  // Nobody closes it: what is in the file is what everybody saw.
+  for (const page of context.pages()) await page.close()
+  const next = await openWorker(context, url, 'next')
+  await next.evaluate(stopAppending)
+  await assertOnce([next], answers)
 })
 
 test('a page whose worker is held up while it writes has it written once', { timeout: 120_000 }, async (t) => {
@@ -86,7 +107,7 @@ test('a page whose worker is held up while it writes has it written once', { tim
   const pages = tabs.map(({ page }) => page)
   assert.deepEqual(await Promise.all(pages.map((page) => page.evaluate(() => core.length))), [2, 2])
 
-  await tabs[0].worker.evaluate(holdUpWrite, 3000)
+  await tabs[0].worker.evaluate(holdUpWrite, [3000, false])
   const answers = await Promise.all(pages.map((page, at) => page.evaluate((text) => core.append(text).then(({ length }) => [text, length]), `text ${at}`)))
   await assertOnce(pages, answers)
 })
@@ -125,15 +146,15 @@ async function openWorker (context, url, name) {
   return worker
 }
 
-/** Runs in a worker: has the next write return late, when it has written. */
-function holdUpWrite (milliseconds) {
+/** Runs in a worker: has the next write return late, when it has written, or write late. */
+function holdUpWrite ([milliseconds, isBefore]) {
   const { write } = FileSystemSyncAccessHandle.prototype
   FileSystemSyncAccessHandle.prototype.write = function (bytes, options) {
     FileSystemSyncAccessHandle.prototype.write = write
-    const written = write.call(this, bytes, options)
+    const written = isBefore ? null : write.call(this, bytes, options)
     const end = performance.now() + milliseconds
     while (performance.now() < end);
-    return written
+    return written ?? write.call(this, bytes, options)
   }
 }
 
