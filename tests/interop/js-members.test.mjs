@@ -15,10 +15,10 @@ const classesOf = (prefix) => Object.fromEntries(['hypercore', 'corestore', 'hyp
 /** Members that only upstream's have, by the object they are of. */
 const MISSING = {
   // The engine verifies, stores and tells peers on its own; a program has nothing to hook in or to keep in step.
-  'core.core': ['exclusive', 'truncating', 'hintsChanged', 'remoteContiguousLengthChanged', 'addMonitor', 'removeMonitor',
+  'core.core': ['exclusive', 'truncating', 'hintsChanged', 'remoteContiguousLengthChanged',
     'emitRemoteContiguousLength', 'emitManifest', 'flushed', 'flushHints', 'checkConflict',
     'updateContiguousLength', 'updateRemoteContiguousLength', 'onappend', 'ontruncate'],
-  state: ['index', 'lingers', 'atomized', 'snapshotCompatLength', 'lastTruncation', 'groupUpdated', 'active', 'addSession', 'removeSession',
+  state: ['index', 'lingers', 'atomized', 'snapshotCompatLength', 'lastTruncation', 'groupUpdated', 'active',
     'setRoots', 'close', 'updateDependency', 'updateGroupIndex', 'createWriteBatch', 'flush', 'reorg', 'onappend', 'ontruncate'],
   replicator: ['hotswaps', 'signalAllowPush', 'onhave', 'ontruncate', 'onupgrade', 'onconflict', 'applyPendingReorg', 'addUpgrade',
     'addBlock', 'addSeek', 'addRange', 'cancel', 'updatePeer', 'updateSubset', 'updateAll', 'getUpdateAllDelay', 'queueUpdateAll', 'onpeerdestroy',

@@ -1,6 +1,7 @@
 // What programs see of a core at its edges: what is shared, what is left after closing, and in which order things happen.
 
 import b4a from 'b4a'
+import UpstreamHypercore from 'hypercore'
 import crypto from 'hypercore-crypto'
 import CoreStorage from 'hypercore-storage'
 
@@ -558,4 +559,31 @@ sameWithBoth('a core that is signed somewhere else', async ({ Hypercore, folder,
       await core.close()
     }
   }
+})
+
+sameWithBoth('sessions of upstream\'s class watch a core', async ({ create, note }) => {
+  const core = await create()
+  await core.append(['a', 'b', 'c'])
+  const watch = async (options) => {
+    const session = new UpstreamHypercore({ core: core.core, ...options })
+    const events = []
+    for (const name of ['ready', 'append', 'truncate', 'close']) session.on(name, (...values) => { events.push([name, ...values]) })
+    await session.ready()
+    return { session, events }
+  }
+  const told = [await watch({ weak: true }), await watch({})]
+  const [weak, strong] = told.map(({ session }) => session)
+  const state = () => [core.core.activeSessions, core.core.allSessions().length,
+    ...told.map(({ session, events }) => [session.opened, session.closed, session.writable, session.length, session.byteLength, session.fork, events.splice(0)])]
+  note(weak.key.equals(core.key), weak.peers.length, weak.contiguousLength, state())
+  await core.append('d')
+  await core.truncate(2)
+  note(state())
+  await strong.append('written')
+  note(String(await core.get(2)), core.length, state())
+  await core.close()
+  note(core.core.closed, state())
+  await strong.close()
+  await eventually(() => weak.closed)
+  note(core.core.closed, state())
 })

@@ -148,6 +148,10 @@ export class Core {
       session.eventNames().some((name) => name !== 'append' && name !== 'truncate'))
   }
 
+  /** @internal Sessions of upstream's class say so; every session that listens is told here. */
+  addMonitor (): void {}
+  removeMonitor (): void {}
+
   get destroyed (): boolean {
     return this.closed
   }

@@ -9,7 +9,7 @@ import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree-batch.js'
 import { Peer } from './peer.js'
 import { fromEngine, type EngineProof } from './proof.js'
-import { afterCut, type Grown } from './state.js'
+import { afterCut, tellAppend, tellCut, type Grown } from './state.js'
 
 /** The events of one core, and the peers that they are of. */
 export class CoreEvents {
@@ -32,7 +32,7 @@ export class CoreEvents {
     switch (kind) {
       case 'append':
         state.tell(() => {
-          state.showing(rest as Grown, () => { this.#emit((session) => { if (session.state === state) session.onappend() }) })
+          state.showing(rest as Grown, () => { this.#emit((session) => { if (session.state === state) tellAppend(session) }) })
           this.#updateGroup()
         })
         break
@@ -40,7 +40,7 @@ export class CoreEvents {
         state.tell(() => {
           for (const picture of core.pictures) picture.shorten(rest[0] as number, picture.live === state)
           state.showing(afterCut(rest), () => {
-            this.#emit((session) => { if (session.state === state) session.ontruncate(rest[0] as number, rest[1] as number) })
+            this.#emit((session) => { if (session.state === state) tellCut(session, rest) })
           })
           this.#updateGroup()
         })

@@ -176,7 +176,7 @@ export class Replicator {
     this.#active += change
     const is = this.#active > 0
     if (was === is) return
-    if (!this.core.resuming) setActive(this.core.handle, this, is)
+    if (!this.core.resuming && !this.core.closed) setActive(this.core.handle, this, is)
     if (is) this.ondownloading?.()
     else this.core.checkIfIdle()
   }

@@ -256,16 +256,6 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     this.emit('migrate', this.key!)
   }
 
-  /** @internal */
-  onappend (): void {
-    if (this.opened && !this._snapshot) this.emit('append')
-  }
-
-  /** @internal */
-  ontruncate (ancestors: number, fork: number): void {
-    if (this.opened && !this._snapshot) this.emit('truncate', ancestors, fork)
-  }
-
   [Symbol.for('nodejs.util.inspect.custom')] (_depth?: number, options: InspectOptions = {}): string {
     return inspect(this.self, options)
   }

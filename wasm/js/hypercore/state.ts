@@ -524,6 +524,24 @@ export class State {
     }
   }
 
+  /** @internal Takes in a session of upstream's class, with which packages watch a core. */
+  addSession (session: Hypercore): void {
+    this.sessions.push(session)
+    this.core.sessions.push(session)
+    if (!session.weak) this.core.activeSessions++
+  }
+
+  /** @internal */
+  removeSession (session: Hypercore): void {
+    for (const sessions of [this.sessions, this.core.sessions]) {
+      const index = sessions.indexOf(session)
+      if (index === -1) return
+      sessions.splice(index, 1)
+    }
+    if (!session.weak) this.core.activeSessions--
+    this.core.checkIfIdle()
+  }
+
   /** @internal Tells sessions something, unless that has to wait. */
   tell (tell: () => void): void {
     if (this.#withholding > 0) this.#untold.push(tell)
@@ -584,12 +602,22 @@ export class State {
       }
       this.showing(kind === 'append' ? rest as Grown : afterCut(rest), () => {
         for (const session of [...this.sessions].reverse()) {
-          if (kind === 'append') session.onappend()
-          else session.ontruncate(rest[0] as number, rest[1] as number)
+          if (kind === 'append') tellAppend(session)
+          else tellCut(session, rest)
         }
       })
     })
   }
+}
+
+/** Tells a session, which may be one of upstream's class, that its log is longer. */
+export function tellAppend (session: Hypercore): void {
+  if (session.opened && !session._snapshot) session.emit('append')
+}
+
+/** The same of a log that was cut. */
+export function tellCut (session: Hypercore, [ancestors, fork]: unknown[]): void {
+  if (session.opened && !session._snapshot) session.emit('truncate', ancestors as number, fork as number)
 }
 
 /** What a log came to with an event; nothing where it was found changed. */
