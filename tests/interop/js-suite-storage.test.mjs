@@ -3,7 +3,7 @@
 import b4a from 'b4a'
 
 import { eventually } from './support/both.mjs'
-import { suite, suiteOfPairs, unreplicate } from './support/suite.mjs'
+import { sleep, suite, suiteOfPairs, unreplicate } from './support/suite.mjs'
 
 /** Reads records by the names of their getters. */
 async function read (core, ...gets) {
@@ -220,6 +220,39 @@ suiteOfPairs('roots that are lost, from a peer', async (t, { note, createB, crea
   core = await stored()
   await core.append('h')
   note(core.length, await core.treeHash())
+})
+
+suiteOfPairs('roots that are lost, asked for once a peer has them', async (t, { note, createB, createStored, replicate }) => {
+  const stored = await createStored(t)
+  let core = await stored(pair())
+  await core.append(['a', 'b', 'c', 'd', 'e', 'f', 'g'])
+  const [late, full] = [await createB(t, core.key), await createB(t, core.key)]
+  const streams = replicate(core, full)
+  await full.download({ start: 0, end: 7 }).done()
+  await unreplicate(streams)
+  const tx = core.core.storage.write()
+  tx.deleteTreeNode(3)
+  await tx.flush()
+  await core.close()
+  core = await stored()
+  await core.ready()
+  const events = []
+  for (const name of ['repairing', 'repaired', 'repair-failed']) core.on(name, (proof) => { events.push([name, proof?.upgrade?.length]) })
+  note(core.replicator.pushOnly, core.recoverTreeNodeFromPeers(), core.replicator.pushOnly, events)
+  replicate(core, late)
+  await eventually(() => core.peers.length === 1)
+  await sleep(200)
+  note(events)
+  replicate(late, full)
+  await eventually(() => late.length === 7)
+  note(events, core.length)
+  core.recoverTreeNodeFromPeers()
+  await eventually(() => events.some(([name]) => name === 'repaired'), 'the repair')
+  note(events, core.replicator.pushOnly)
+  await core.close()
+  core = await stored()
+  await core.append('h')
+  note(core.length, await core.treeHash(), core.replicator.pushOnly)
 })
 
 suite('a writer that may have forgotten something hears its peers first', async (t, { note, create, createStored, replicate }) => {

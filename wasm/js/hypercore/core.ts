@@ -491,6 +491,7 @@ export class Core {
     this.keyPair = this.#storedKeyPair(handle, options)
     this.opened = true
     this._repairMode = this.isLost
+    this.replicator.pushOnly ||= this._repairMode
     if (this.#preupdate !== null) this.preupdate = this.#preupdate
     if (this.replicator.findingPeers > 0) setFindingPeers(handle, this.replicator, this.replicator.findingPeers)
   }

@@ -106,6 +106,8 @@ export class CoreEvents {
           if (stage === 'repair-failed') session.emit(stage)
           else session.emit(stage, taken)
         })
+        // The engine asks for blocks again, too.
+        if (stage === 'repaired') core.replicator.pushOnly = false
         break
       }
       case 'extension': {
