@@ -594,3 +594,40 @@ sameWithBoth('what a log has come to in each event of several changes at once', 
   await branch.close()
   await session.close()
 })
+
+sameWithBoth('whoever waits for one of several writes sees the log as it was then', async ({ create, note }) => {
+  const core = await create()
+  const session = core.session()
+  const branch = core.session({ name: 'branch' })
+  await branch.ready()
+  const state = () => [core, session, branch].map(({ length, byteLength, fork }) => [length, byteLength, fork])
+  const indexOf = async (block) => {
+    await core.append(block)
+    await null
+    return core.length - 1
+  }
+  note(await Promise.all(['a', ['b', 'c'], 'd', []].map(indexOf)), state())
+  const seen = []
+  const see = (name) => () => { seen.push([name, ...state()]) }
+  const failed = (error) => { seen.push([error.code, ...state()]) }
+  await Promise.all([
+    core.append('e').then(see('append')), session.truncate(2).then(see('cut')), core.append(['f', 'g']).then(see('append')),
+    core.truncate(9).then(see('cut'), failed), core.append('h').then(see('append')), session.append('i').then(see('session'))
+  ])
+  note(seen, core.signedLength, core.contiguousLength)
+  seen.length = 0
+  await Promise.all([branch.append(['j', 'k']).then(see('append')), branch.truncate(1).then(see('cut')), branch.append('l').then(see('append'))])
+  note(seen)
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  note(state(), String(await core.get(core.length - 1)))
+  // One after another, each follows from what the one before led to.
+  const grow = async (block) => {
+    for (let i = 0; i < 3; i++) {
+      await core.append(block)
+      seen.push(String(await core.get(core.length - 1)))
+    }
+  }
+  seen.length = 0
+  await Promise.all([grow('m'), grow('n'), grow('o')])
+  note(seen.sort(), state())
+})

@@ -7,6 +7,7 @@ import { exports as local, type Engine, type EngineEvent, type Failure, type Req
 import { fromFailure, HypercoreError, HypertabError } from './errors.js'
 import { RECORDS } from './remote/messages.js'
 import { RECORDED } from './remote/table.js'
+import type { LogSize } from './hypercore/state.js'
 import { loadEngine, nextTurn, unrefTimer } from './platform.js'
 
 /** Takes the events of one core, link, relay or server. */
@@ -99,6 +100,8 @@ export interface Subject {
   readonly isUncertain?: boolean
   /** What the engine calls it. */
   readonly handle?: number
+  /** What its log came to with the last event. */
+  readonly latest?: LogSize | null
 }
 
 const pending = new Map<RequestHandle, Pending>()
@@ -249,6 +252,8 @@ export function unlisten (domain: Domain, id: number, handler?: EventHandler): v
 /** Something under way in the engine. */
 export class Request<T> {
   readonly promise: Promise<T>
+  /** @internal What its log had come to when it was answered. */
+  latest: LogSize | null = null
   #id: RequestHandle | null = null
   #resolve!: (value: unknown) => void
   #reject!: (error: Error) => void
@@ -313,6 +318,7 @@ export class Request<T> {
 
   /** @internal */
   resolve (value: unknown): void {
+    this.latest = this.#core?.latest ?? null
     this.#resolve(value)
     if (this.#operation !== null) forgetLater(this.#core!, this.#operation)
   }
@@ -330,6 +336,7 @@ export class Request<T> {
   /** @internal */
   fail (failure: Failure): void {
     const core = this.#core
+    this.latest = core?.latest ?? null
     if (!core?.isMoving || !core.resuming) return this.#reject(fromFailure(failure, core?.discoveryKey ?? null))
     if (this.#operation === null) return this.#startAfter(core.resuming)
     this.#id = WAITING

@@ -9,7 +9,6 @@ import type { Hypercore } from './hypercore.js'
 import { MerkleTreeBatch, type GrowingHead } from './lib/merkle-tree-batch.js'
 import { Peer } from './peer.js'
 import { fromEngine, type EngineProof } from './proof.js'
-import { afterCut, tellAppend, tellCut, type Grown } from './state.js'
 
 /** The events of one core, and the peers that they are of. */
 export class CoreEvents {
@@ -31,19 +30,8 @@ export class CoreEvents {
     if (core.isMoving && (kind === 'append' || kind === 'truncate')) return
     switch (kind) {
       case 'append':
-        state.tell(() => {
-          state.showing(rest as Grown, () => { this.#emit((session) => { if (session.state === state) tellAppend(session) }) })
-          this.#updateGroup()
-        })
-        break
       case 'truncate':
-        state.tell(() => {
-          for (const picture of core.pictures) picture.shorten(rest[0] as number, picture.live === state)
-          state.showing(afterCut(rest), () => {
-            this.#emit((session) => { if (session.state === state) tellCut(session, rest) })
-          })
-          this.#updateGroup()
-        })
+        state.changed(kind, rest, () => core.allSessions().reverse(), () => { this.#updateGroup() })
         break
       case 'growing':
         void this.#askForUpdate(rest[0] as GrowingHead)

@@ -451,7 +451,7 @@ export abstract class Session extends EventEmitter<HypercoreEvents> {
     clearRequests(this.activeRequests, error)
     core.replicator.updateFindingPeers(-this._findingPeers)
     this._findingPeers = 0
-    if (!core.closed) core.replicator.updateActivity(this._active ? -1 : 0)
+    core.replicator.updateActivity(this._active ? -1 : 0)
     const leaving = core.closed ? null : this.#leaveState().catch(() => {})
     if (this.exclusive) core.unlockExclusive()
     const closesCore = !core.hasSession() && core.autoClose

@@ -2,7 +2,7 @@
 
 import type { CoreHandle, Engine, KeyPair, RequestHandle, StoreHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
-import { userBytes } from '../platform.js'
+import { nextTurn, userBytes } from '../platform.js'
 import { call, listen, look, request, Request, revision, unlisten, type Subject } from '../runtime.js'
 import { hasMoved } from '../remote/messages.js'
 import { isElsewhere } from '../remote/table.js'
@@ -46,6 +46,13 @@ export interface TreeHead {
   hash: Uint8Array
 }
 
+/** What a log has come to. */
+export interface LogSize {
+  length: number
+  byteLength: number
+  fork: number
+}
+
 /** What a branch, or a log in an atom, was when its store began to move. */
 interface FrozenState {
   length: number
@@ -74,8 +81,10 @@ export class State {
   readonly #run = { start: 0, end: 0, revision: -1 }
   /** Serialises appends whose blocks are encrypted by a program. */
   appending: Promise<unknown> = Promise.resolve()
-  /** @internal What it had come to with the event that sessions are hearing of. */
-  told: { length: number, byteLength: number, fork: number } | null = null
+  /** @internal What it had come to with the event that sessions are hearing of, or with the write that is being answered. */
+  told: LogSize | null = null
+  /** @internal What it came to with the last event. */
+  latest: LogSize | null = null
   /** What is to be told once nothing is withheld. */
   #untold: Array<() => void> = []
   #withholding = 0
@@ -285,11 +294,35 @@ export class State {
     // What is open is a copy, which goes away.
     if (this.core.db.readOnly) throw HypercoreError.SESSION_NOT_WRITABLE('the store is only read', this.core.discoveryKey)
     const subject = source === this ? this.subject : subjectOf(this, source)
-    const answer = await new Request<T>((engine) => command(this.handle, engine), subject.resuming, subject).promise
+    const request = new Request<T>((engine) => command(this.handle, engine), subject.resuming, subject)
+    let answer: T
+    try {
+      answer = await request.promise
+    } catch (error) {
+      await this.#turn(request.latest)
+      throw error
+    }
     if (this.atom !== null) this.atom.wrote(this, command, answer)
     // It was answered when its store was about to move: until it is open again the log is shown as it was before.
     else if (this.resuming !== null) await this.resuming.catch(() => {})
+    await this.#turn(request.latest, answer)
     return answer
+  }
+
+  // More may have been stored along: whoever waits for this write has a turn in which it is the last one, as upstream's is.
+  #turn (latest: LogSize | null, answer?: unknown): Promise<void> | null {
+    const { core } = this
+    if (latest === null || core.closed || (this.from !== null && !core.states.has(this.handle))) return null
+    const shown = { ...latest, ...answer as object }
+    if (this.told === null && shown.length === this.length && shown.fork === this.fork) return null
+    this.told ??= shown
+    return new Promise((resolve) => {
+      nextTurn(() => {
+        this.told = shown
+        resolve()
+        nextTurn(() => { if (this.told === shown) this.told = null })
+      })
+    })
   }
 
   /** @internal Bytes of a program that may be written once more. */
@@ -513,15 +546,30 @@ export class State {
     }
   }
 
-  /** @internal Does something while its sessions show what an event says: more of what is stored together may have happened since. */
-  showing ([length, byteLength, fork]: Grown, tell: () => void): void {
-    const before = this.told
-    this.told = length === undefined ? null : { length, byteLength: byteLength!, fork: fork! }
-    try {
-      tell()
-    } finally {
-      this.told = before
+  /** @internal Tells sessions of an event, unless that has to wait: they show what it says, for more of what is stored together may have happened since. */
+  changed (kind: 'append' | 'truncate', rest: unknown[], sessions: () => Hypercore[], after?: () => void): void {
+    const [length, byteLength, fork] = (kind === 'append' ? rest : [rest[0], rest[2], rest[1]]) as [number, number, number]
+    // Where it was found changed, nothing is said.
+    const shown = this.latest = typeof byteLength === 'number' ? { length, byteLength, fork } : null
+    const tell = () => {
+      if (kind === 'truncate') {
+        for (const picture of this.core.pictures) if (this.from === null || picture.live === this) picture.shorten(length, picture.live === this)
+      }
+      const before = this.told
+      this.told = shown
+      try {
+        for (const session of sessions()) {
+          if (!session.opened || session.isFixed || session.state !== this) continue
+          if (kind === 'append') session.emit(kind)
+          else session.emit(kind, length, fork)
+        }
+      } finally {
+        this.told = before
+      }
+      after?.()
     }
+    if (this.#withholding > 0) this.#untold.push(tell)
+    else tell()
   }
 
   /** @internal Takes in a session of upstream's class, with which packages watch a core. */
@@ -540,12 +588,6 @@ export class State {
     }
     if (!session.weak) this.core.activeSessions--
     this.core.checkIfIdle()
-  }
-
-  /** @internal Tells sessions something, unless that has to wait. */
-  tell (tell: () => void): void {
-    if (this.#withholding > 0) this.#untold.push(tell)
-    else tell()
   }
 
   ref (): this {
@@ -593,39 +635,8 @@ export class State {
 
   #onevent (kind: string, rest: unknown[]): void {
     // What is written once more was told before.
-    if ((kind !== 'append' && kind !== 'truncate') || this.#frozen !== null) return
-    this.tell(() => {
-      if (kind === 'truncate') {
-        for (const picture of this.core.pictures) {
-          if (picture.live === this) picture.shorten(rest[0] as number, true)
-        }
-      }
-      this.showing(kind === 'append' ? rest as Grown : afterCut(rest), () => {
-        for (const session of [...this.sessions].reverse()) {
-          if (kind === 'append') tellAppend(session)
-          else tellCut(session, rest)
-        }
-      })
-    })
+    if ((kind === 'append' || kind === 'truncate') && this.#frozen === null) this.changed(kind, rest, () => [...this.sessions].reverse())
   }
-}
-
-/** Tells a session, which may be one of upstream's class, that its log is longer. */
-export function tellAppend (session: Hypercore): void {
-  if (session.opened && !session._snapshot) session.emit('append')
-}
-
-/** The same of a log that was cut. */
-export function tellCut (session: Hypercore, [ancestors, fork]: unknown[]): void {
-  if (session.opened && !session._snapshot) session.emit('truncate', ancestors as number, fork as number)
-}
-
-/** What a log came to with an event; nothing where it was found changed. */
-export type Grown = [length: number, byteLength: number, fork: number] | []
-
-/** The same, of an event that says where a log was cut. */
-export function afterCut ([length, fork, byteLength]: unknown[]): Grown {
-  return typeof byteLength === 'number' ? [length as number, byteLength, fork as number] : []
 }
 
 /** Whom the requests of a state are about, and what they need besides. */
@@ -636,6 +647,7 @@ function subjectOf (state: State, source = state): Subject {
     get isMoving () { return state.isMoving || source.isMoving },
     get isRecorded () { return state.atom === null },
     get isUncertain () { return state.core.db.isUncertain },
-    get handle () { return state.handle }
+    get handle () { return state.handle },
+    get latest () { return state.latest }
   }
 }
