@@ -620,6 +620,11 @@ sameWithBoth('whoever waits for one of several writes sees the log as it was the
   note(seen)
   await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
   note(state(), String(await core.get(core.length - 1)))
+  // What was cut along is waited for by nobody.
+  core.once('append', () => { seen.push(core.treeHash(), core.signable()) })
+  seen.length = 0
+  await Promise.all([core.append('p').then(() => { seen.push(core.treeHash(), core.signable()) }), core.truncate(5), core.append('q')])
+  note((await Promise.all(seen)).map(({ byteLength }) => byteLength), state())
   // One after another, each follows from what the one before led to.
   const grow = async (block) => {
     for (let i = 0; i < 3; i++) {

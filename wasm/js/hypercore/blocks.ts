@@ -215,7 +215,7 @@ export abstract class BlockSession<T = any> extends Session {
   /** The hash that a signer signs; it fetches the last block when it is not here. */
   async treeHash (length = -1): Promise<Uint8Array> {
     if (!this.opened) await this.opening
-    if (length === -1) length = this.length
+    if (length === -1) length = this.#end
     if (length === this._snapshot?.length) return userBytes(this._snapshot.hash)
     // It is that of the log as it is now, also when it is cut meanwhile.
     const hash = length === this.state!.length ? this.state!.hash() : null
@@ -228,13 +228,18 @@ export abstract class BlockSession<T = any> extends Session {
   /** What is signed for a length and fork. */
   async signable (length = -1, fork = -1): Promise<Uint8Array> {
     if (!this.opened) await this.opening
-    if (length === -1) length = this.length
+    if (length === -1) length = this.#end
     if (fork === -1) fork = this.fork
     const position = new Uint8Array(16)
     const view = new DataView(position.buffer)
     view.setBigUint64(0, BigInt(length), true)
     view.setBigUint64(8, BigInt(fork), true)
     return userBytes(concat([namespaces('hypercore', 1)[0]!, this.key!, await this.treeHash(length), position]))
+  }
+
+  // What an event or a write tells of may be cut already.
+  get #end (): number {
+    return this._snapshot?.length ?? Math.min(this.length, this.state!.length)
   }
 
   async #block (index: number, options: GetOptions, encryption: BlockEncryption | null): Promise<Uint8Array | null> {
