@@ -296,6 +296,17 @@ sameWithEveryPair('big blocks, empty blocks and many', async ({ createA, createB
   note(b.contiguousLength, b.byteLength, await b.get(4999), (await b.treeHash()).equals(await a.treeHash()))
 })
 
+sameWithEveryPair('blocks as large as they may be', async ({ Hypercore, createA, createB, replicate, note }) => {
+  const length = Hypercore.MAX_SUGGESTED_BLOCK_SIZE
+  const blocks = ['a', 'b'].map((byte) => Buffer.alloc(length, byte))
+  const a = await createA()
+  note(await a.append(blocks))
+  const b = await createB(a.key)
+  replicate(a, b)
+  for (const index of [1, 0]) note((await b.get(index)).equals(blocks[index]))
+  note(b.byteLength, await outcome(a.append([blocks[0], Buffer.alloc(length + 1)])).then(({ error }) => error.code), a.length)
+})
+
 sameWithEveryPair('many cores on one stream', async ({ A, B, createA, createB, replicate, note }) => {
   const writers = await Promise.all(Array.from({ length: 12 }, (_, i) => createA({ valueEncoding: 'utf-8' })))
   await Promise.all(writers.map((core, i) => core.append([`core ${i}`, 'second'])))
