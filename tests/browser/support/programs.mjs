@@ -43,9 +43,10 @@ const IN_A_PAGE = {
   hyperblobs: 'export default null'
 }
 
-/** How Node's consoles show a core, how its Buffer refuses what is none, what a lock of a file says, and cores that tabs would share. */
+/** How Node's consoles show a core, how its Buffer refuses what is none, what a lock of a file says, cores that tabs would share, and sessions of upstream's class. */
 const OF_NODE = new Set([
-  'how a core shows itself', 'append - bad data type', 'one directory, one store', 'one storage, cores that open at once', 'a store that waits for another, and one that only reads'
+  'how a core shows itself', 'append - bad data type', 'one directory, one store', 'one storage, cores that open at once', 'a store that waits for another, and one that only reads',
+  'sessions of upstream\'s class watch a core'
 ])
 
 /**
