@@ -63,23 +63,23 @@ import { root } from './run.mjs'
  */
 export const limits = {
   'engine (wasm)': { budget: 250_000, ceiling: 344_900 },
-  index: { ceiling: 123_600 },
+  index: { ceiling: 123_800 },
   hypercore: { ceiling: 72_000 },
   corestore: { ceiling: 75_800 },
   hyperbee: { ceiling: 45_800 },
   hyperblobs: { ceiling: 40_300 },
   hyperdrive: { ceiling: 95_100 },
   'mirror-drive': { ceiling: 39_800 },
-  'blind-peering': { ceiling: 47_900 },
-  hyperswarm: { ceiling: 59_700 },
-  dht: { ceiling: 54_900 },
+  'blind-peering': { ceiling: 48_000 },
+  hyperswarm: { ceiling: 59_900 },
+  dht: { ceiling: 55_100 },
   protomux: { ceiling: 43_900 },
   'secret-stream': { ceiling: 43_900 },
   storage: { ceiling: 36_800 },
   level: { ceiling: 55_100 },
   react: { ceiling: 2_100 },
   inspector: { ceiling: 4_800 },
-  worker: { ceiling: 123_900 },
+  worker: { ceiling: 124_100 },
   'worker-host': { ceiling: 36_900 },
   'service-worker': { ceiling: 7_600 }
 }

@@ -37,11 +37,13 @@ export function opfs (name: string): Storage {
   return new Storage(name, sharedOpener('opfs', name, {
     async open () {
       const presence = await enter(name)
+      let handle: SyncAccessHandle | null = null
       try {
-        const handle = await openHandle(name)
+        handle = await openHandle(name)
         const file = syncFile(handle, presence.leave, await presence.isShared())
         return call((engine) => engine.openFileStore(file))
       } catch (error) {
+        handle?.close()
         presence.leave()
         throw error
       }
@@ -124,8 +126,11 @@ function syncFile (handle: SyncAccessHandle, leave: () => void, isShared: boolea
     },
     sync: () => { handle.flush() },
     close () {
-      handle.close()
-      leave()
+      try {
+        handle.close()
+      } finally {
+        leave()
+      }
     }
   }
 }
