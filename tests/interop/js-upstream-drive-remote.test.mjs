@@ -87,6 +87,25 @@ sameDrivesOfEveryPair('reads that begin before there is a peer', async (scene) =
   note(await outcome(collect(copy.createReadStream('/a', { start: 10, length: 5, wait: false }))), await outcome(copy.get('/a', { wait: false, start: 5, length: 2 })))
 })
 
+sameDrivesOfEveryPair('differences that nobody has yet, are given up, or end with their drive', async (scene) => {
+  const { note } = scene
+  const [source, copy, connect] = await setup(scene, async (drive) => { for (const path of ['/a', '/d/b', '/d/c']) await drive.put(path, path) })
+  const given = await copy.downloadDiff(2, '/d')
+  note(given.folder, given.diff, given.opened, given.downloads)
+  given.destroy()
+  note(await outcome(given.done()), given.downloads)
+  const waits = await copy.downloadDiff(2)
+  connect()
+  await copy.update({ wait: true })
+  const found = await copy.downloadDiff(2, { limit: 1 })
+  note(await outcome(found.done()), found.folder, found.downloads.length, await outcome(waits.done()))
+  note(await outcome(copy.downloadDiff(2, '/d', { limit: 1 }).then((download) => download.done())), await copy.has('/d/b'), await copy.has('/a'))
+  await source.put('/later', 'x')
+  const ended = [copy.download('/'), await copy.downloadDiff(1)].map((download) => outcome(download.done()))
+  await copy.close()
+  note(await Promise.all(ended), await outcome(copy.download('/').done()), await outcome(copy.downloadDiff(1).then((download) => download.done())))
+})
+
 sameDrivesOfEveryPair('content that the peer has lost', async (scene) => {
   const { note } = scene
   const [source, copy, connect] = await setup(scene, (drive) => drive.put('/a', Buffer.alloc(300_000, 1)))

@@ -2,16 +2,17 @@
 
 import type { BlobId, Hyperblobs } from '../hyperblobs/hyperblobs.js'
 import type { Download as CoreDownload } from '../hypercore/download.js'
+import type { ReadableOf } from '../support/readable.js'
 import { ReadyResource } from '../support/ready-resource.js'
 import type { Hyperdrive } from './hyperdrive.js'
-import type { DriveEntry, ListOptions } from './options.js'
+import type { DriveDifference, DriveEntry, ListOptions } from './options.js'
 
 /** What is fetched. */
 export interface DownloadOptions extends ListOptions {
   /** What is being fetched already and belongs to it. */
   downloads?: CoreDownload[]
-  /** @internal Content to fetch once it is known which blocks have it. */
-  mapped?: BlobId[]
+  /** Only what has come since this version. */
+  diff?: number
 }
 
 /** A folder, a file or ranges that are fetched. */
@@ -21,6 +22,8 @@ export class Download extends ReadyResource<{}> {
   /** The folder or file; null for ranges. */
   readonly folder: string | null
   readonly options: DownloadOptions
+  /** The version since which files are fetched; null for all. */
+  readonly diff: number | null
   /** What it is made of. */
   readonly downloads: CoreDownload[]
   /** Whether it was given up; unset before. */
@@ -36,6 +39,7 @@ export class Download extends ReadyResource<{}> {
     this.drive = drive
     this.folder = folder
     this.options = options ?? {}
+    this.diff = this.options.diff ?? null
     this.downloads = this.options.downloads ?? []
     this.#cancelled = new Promise((resolve) => { this.#cancel = resolve })
     this.ready().catch(() => {})
@@ -61,7 +65,7 @@ export class Download extends ReadyResource<{}> {
     } catch (error) {
       // It does not open, so it is never closed.
       this.#stop()
-      if (!this.destroyed) throw error
+      if (!this.#isGivenUp) throw error
     }
   }
 
@@ -75,36 +79,40 @@ export class Download extends ReadyResource<{}> {
     stop(this.downloads)
   }
 
+  get #isGivenUp (): boolean { return !!this.destroyed || this.drive.closing !== null }
+
   async #begin (): Promise<void> {
-    const { drive, folder, options } = this
-    const blobs = await this.#unlessCancelled(drive.getBlobs())
-    if (!blobs) return
-    if (folder === null) return await this.#fetch(blobs, options.mapped ?? [])
-    const isFile = folder !== '' && !folder.endsWith('/')
-    const entry = isFile ? await this.#unlessCancelled(drive.entry(folder, options)) : null
-    if (this.destroyed) return
-    const all = entry ? [entry] : await this.#entries(folder)
-    await this.#fetch(blobs, all.flatMap(({ value }) => value.blob ?? []))
+    const blobs = await this.#unlessCancelled(this.drive.getBlobs())
+    if (!blobs || this.#isGivenUp) return
+    const all = await this.#entries()
+    await this.#fetch(blobs, all.flatMap(({ value }) => value.blob?.blockLength ? value.blob : []))
   }
 
-  async #entries (folder: string): Promise<DriveEntry[]> {
+  async #entries (): Promise<DriveEntry[]> {
+    const { drive, folder, options, diff } = this
+    if (folder === null) return []
+    const isFile = diff === null && folder !== '' && !folder.endsWith('/')
+    const entry = isFile ? await this.#unlessCancelled(drive.entry(folder, options)) : null
+    if (entry) return [entry]
     const entries: DriveEntry[] = []
-    const list = this.#list = this.drive.list(folder, this.options)
-    for await (const entry of list) entries.push(entry)
+    if (this.destroyed) return entries
+    const stream: ReadableOf<DriveEntry & Partial<DriveDifference>> = diff === null ? drive.list(folder, options) : drive.diff(diff, folder, options) as any
+    this.#list = stream
+    for await (const found of stream) if (found.left !== null) entries.push(found.left ?? found)
     return entries
   }
 
   // Maps first: they say which blocks there are to fetch.
   async #fetch (blobs: Hyperblobs, all: BlobId[]): Promise<void> {
-    for (const blob of all) if (blob.blockMap && blob.blockLength > 0) this.#maps.push(blobs.core.download({ start: blob.blockOffset, length: blob.blockLength }))
+    for (const blob of all) if (blob.blockMap) this.#maps.push(blobs.core.download({ start: blob.blockOffset, length: blob.blockLength }))
     await this.#unlessCancelled(Promise.all(this.#maps.map((map) => map.done())))
     stop(this.#maps)
     for (const blob of all) {
-      const download = this.destroyed ? null : await start(blobs, blob)
-      if (!download) continue
-      this.downloads.push(download)
-      if (this.destroyed) download.destroy()
+      if (this.#isGivenUp) break
+      const download = await start(blobs, blob)
+      if (download) this.downloads.push(download)
     }
+    if (this.#isGivenUp) this.#stop()
   }
 
   async #unlessCancelled<T> (step: Promise<T>): Promise<T | void> {

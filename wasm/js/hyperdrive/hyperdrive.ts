@@ -361,11 +361,8 @@ export class Hyperdrive extends ReadyResource<HyperdriveEvents> {
 
   /** Fetches what has come since a version. */
   async downloadDiff (version: number, folder?: string | object | null, options?: object): Promise<Download> {
-    const found: BlobId[] = []
-    for await (const { left } of this.diff(version, folder, options)) if (left?.value.blob) found.push(left.value.blob)
-    const core = found.length > 0 ? (await this.getBlobs()).core : null
-    const downloads = found.filter((blob) => !blob.blockMap).map((blob) => core!.download({ start: blob.blockOffset, length: blob.blockLength }))
-    return new Download(this, null, { downloads, mapped: found.filter((blob) => blob.blockMap) })
+    if (typeof folder === 'object' && folder && !options) return this.downloadDiff(version, null, folder)
+    return new Download(this, folderPath(folder as string | null), { ...options, diff: version })
   }
 
   /** Fetches blocks of both cores. */
