@@ -126,6 +126,36 @@ test('drives are shown in others', async (t) => {
   assert.equal(String(await root.get('/readme')), 'of the root')
 })
 
+for (const kit of Object.values(kits)) {
+  test(`a mounted drive is read from a peer, of ${kit.name}`, async (t) => {
+    const [theirs, ours] = [new kit.Corestore(temporaryFolder(t)), storeOf(t)]
+    const shared = new kit.Hyperdrive(theirs)
+    defer(t, () => shared.close())
+    await shared.put('/file', 'first')
+    await shared.put('/folder/file', 'x')
+    const { version } = shared
+    const root = await open(t, ours)
+    await root.mount('/mnt', shared.key)
+    await root.mount('/old', shared.key, { version: version - 1 })
+    await root.mount('/nobody', Buffer.alloc(32, 9))
+    const streams = [theirs.replicate(true), ours.replicate(false)]
+    streams[0].pipe(streams[1]).pipe(streams[0])
+    const all = root.mounts()
+    defer(t, () => all.close())
+
+    // What is read first is there, too, and what nobody has is empty.
+    assert.equal(String(await all.get('/mnt/file')), 'first')
+    assert.deepEqual((await paths(all.list('/'))).sort(), ['/mnt/file', '/mnt/folder/file', '/old/file'])
+    assert.equal(await all.get('/nobody/file', { wait: false }), null)
+    await shared.put('/file', 'second')
+    const { drive } = await all.resolve('/mnt/file')
+    while (drive.version === version) await once(drive.core, 'append')
+    assert.equal(String(await all.get('/mnt/file')), 'second')
+    assert.equal(String(await all.get('/old/file')), 'first')
+    for (const stream of streams) stream.destroy()
+  })
+}
+
 test('a drive that is mounted in itself', async (t) => {
   const drive = await open(t, storeOf(t))
   await drive.mount('/self', drive.key)

@@ -19,6 +19,9 @@ const MAX_MOUNTS = 16
 /** Most drives that a reader has open. */
 const MAX_OPEN = 256
 
+/** Milliseconds to wait for somebody who tells how long a drive is that nothing is known of. */
+const PATIENCE = 1000
+
 /** Which state of a drive is mounted. */
 export interface MountOptions {
   /** The version to show; the newest one by default. */
@@ -87,7 +90,7 @@ export class MountReader {
     for (;;) {
       const found = await findMount(place, options)
       if (!found) return place
-      const drive = await this.#open(found.mount)
+      const drive = await this.#open(found.mount, options)
       if (way.includes(drive.id)) throw new HypertabError('MOUNT_LOOP', `a mount at ${found.path} leads back into a drive on the way`)
       if (way.push(drive.id) > MAX_MOUNTS) throw new HypertabError('MOUNT_LOOP', `more than ${MAX_MOUNTS} mounts lead to ${name}`)
       place = { drive, path: found.rest }
@@ -134,7 +137,7 @@ export class MountReader {
       for await (const entry of drive.list(path, options)) {
         const key = at + entry.key.slice(skipped)
         const mount = mountOf(entry)
-        const mounted = mount && way.length <= MAX_MOUNTS ? await this.#open(mount) : null
+        const mounted = mount && way.length <= MAX_MOUNTS ? await this.#open(mount, options) : null
         if (mounted && !way.includes(mounted.id)) open.push({ at: key, place: { drive: mounted, path: '/' }, way: [...way, mounted.id] })
         else yield { ...entry, key }
       }
@@ -148,11 +151,16 @@ export class MountReader {
     this.#opened.clear()
   }
 
-  async #open ({ key, version }: Mount): Promise<Hyperdrive> {
+  async #open ({ key, version }: Mount, options?: WaitOptions): Promise<Hyperdrive> {
     if (this.#closed) throw new HypertabError('SESSION_CLOSED', 'the reader of mounts is closed')
     const id = encodeId(key)
     const drive = await this.#ready(id, () => this.#make(key))
-    return version === null ? drive : await this.#ready(`${id}+${version}`, () => drive.checkout(version))
+    if (version !== null) return await this.#ready(`${id}+${version}`, () => drive.checkout(version))
+    // Who is connected may have it, and has not told of it when it has just been opened.
+    if (drive.core.length === 0 && options?.wait !== false) {
+      await Promise.race([drive.update({ wait: true }), new Promise((resolve) => setTimeout(resolve, PATIENCE))])
+    }
+    return drive
   }
 
   // One that does not open is forgotten, so that a later read tries again.
