@@ -188,20 +188,28 @@ program('streams end and fail as others do', async ({ open, note, core }) => {
   note((await outcome(blobs.put('x'))).error.code, blobs.locked)
 })
 
-sameWithEveryPair('blobs are read from peers', async ({ A, B, createA, createB, replicate, note }) => {
-  const a = await createA({ keyPair })
-  const theirs = new (blobsOf(A))(a, { blockSize: 100 })
-  const filler = await theirs.put(letters(1000))
-  const id = await theirs.put(letters(1234))
-  const mapped = await write(theirs.createWriteStream({ dedup: true }), ['aaaa', 'bbbb', 'aaaa', 'cccc'].map(Buffer.from))
-  const b = await createB(a.key)
-  const ours = new (blobsOf(B))(b)
-  replicate(a, b)
-  note((await ours.get(id, { start: 250, length: 500 })).equals(letters(1234).subarray(250, 750)))
-  note(await ours.get(mapped), await ours.get(mapped, { start: 3, end: 9 }), await ours.getByteLength(mapped))
-  note((await ours.get(id)).equals(letters(1234)), await b.has(id.blockOffset, id.blockOffset + id.blockLength), await b.has(filler.blockOffset))
-  note(await ours.get(filler, { wait: false }))
-})
+for (const encryption of [undefined, { key: Buffer.alloc(32, 9) }]) {
+  sameWithEveryPair(`blobs are read from peers${encryption ? ', encrypted' : ''}`, async ({ A, B, createA, createB, replicate, note }) => {
+    const a = await createA({ keyPair, encryption })
+    const theirs = new (blobsOf(A))(a, { blockSize: 100 })
+    const filler = await theirs.put(letters(1000))
+    const id = await theirs.put(letters(1234))
+    const mapped = await write(theirs.createWriteStream({ dedup: true }), ['aaaa', 'bbbb', 'aaaa', 'cccc'].map(Buffer.from))
+    const b = await createB(a.key, { encryption })
+    const ours = new (blobsOf(B))(b)
+    replicate(a, b)
+    note((await ours.get(id, { start: 250, length: 500 })).equals(letters(1234).subarray(250, 750)))
+    note(await ours.get(mapped), await ours.get(mapped, { start: 3, end: 9 }), await ours.getByteLength(mapped))
+    note((await ours.get(id)).equals(letters(1234)), await b.has(id.blockOffset, id.blockOffset + id.blockLength), await b.has(filler.blockOffset))
+    note(await ours.get(filler, { wait: false }))
+    const later = await theirs.put('put while it is read')
+    note(await ours.get(later), await ours.clear(id, { diff: true }), await ours.get(id, { wait: false }), (await ours.get(id)).equals(letters(1234)))
+    const batch = theirs.batch()
+    const parts = [await batch.put(letters(150)), await batch.put(letters(10))]
+    await batch.flush()
+    note(await Promise.all(parts.map((part) => ours.get(part))))
+  })
+}
 
 sameWithEveryPair('transfers are counted', async ({ A, B, createA, createB, replicate, note }) => {
   const a = await createA({ keyPair })
