@@ -72,6 +72,8 @@ export class MountReader {
   /** The drive that the mounts are in. */
   readonly drive: Hyperdrive
   readonly #opened = new Map<string, Hyperdrive>()
+  /** Drives that nothing was known of when they were opened: each is waited for once. */
+  readonly #asked = new Map<string, Promise<void>>()
   #closed = false
 
   /** @internal */
@@ -158,7 +160,8 @@ export class MountReader {
     if (version !== null) return await this.#ready(`${id}+${version}`, () => drive.checkout(version))
     // Who is connected may have it, and has not told of it when it has just been opened.
     if (drive.core.length === 0 && options?.wait !== false) {
-      await Promise.race([drive.update({ wait: true }), new Promise((resolve) => setTimeout(resolve, PATIENCE))])
+      if (!this.#asked.has(id)) this.#asked.set(id, untilKnown(drive))
+      await this.#asked.get(id)
     }
     return drive
   }
@@ -186,6 +189,14 @@ export class MountReader {
     const bee = new Hyperbee(store.get({ key, writable: false }), { keyEncoding: 'utf-8', valueEncoding: 'json' })
     return new (this.drive.constructor as typeof Hyperdrive)(store, key, { _db: bee })
   }
+}
+
+async function untilKnown (drive: Hyperdrive): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise((resolve) => { timer = setTimeout(resolve, PATIENCE) })
+  // Why it fails, the read says that comes next.
+  await Promise.race([drive.update({ wait: true }).catch(() => {}), late])
+  clearTimeout(timer)
 }
 
 // The first mount on the way to a path, and what is left of the path behind it.
