@@ -13,6 +13,14 @@ async function read (core, ...gets) {
   return await Promise.all(values)
 }
 
+/** Takes a node of the tree from what is stored, and closes the core. */
+async function loseNode (core, index) {
+  const tx = core.core.storage.write()
+  tx.deleteTreeNode(index)
+  await tx.flush()
+  await core.close()
+}
+
 async function collect (stream) {
   const all = []
   for await (const entry of stream) all.push(entry)
@@ -157,10 +165,7 @@ suite('an audit of a log without a root', async (t, { note, createStored }) => {
   let core = await stored(pair())
   await core.ready()
   await core.append(['a', 'b', 'c'])
-  const tx = core.core.storage.write()
-  tx.deleteTreeNode(1)
-  await tx.flush()
-  await core.close()
+  await loseNode(core, 1)
   core = await stored()
   await core.ready()
   note(core.length, core.state.roots.length, core.core._repairMode)
@@ -176,10 +181,7 @@ suite('nodes that are lost, from a proof of somebody', async (t, { note, create,
     let core = await stored(pair())
     await core.ready()
     await core.append(blocks)
-    const tx = core.core.storage.write()
-    tx.deleteTreeNode(index)
-    await tx.flush()
-    await core.close()
+    await loseNode(core, index)
     core = await stored()
     await core.ready()
     note(core.length, core.state.roots.length, (await read(core, ['TreeNode', index]))[0])
@@ -202,10 +204,7 @@ suiteOfPairs('roots that are lost, from a peer', async (t, { note, createB, crea
   const streams = replicate(core, peer)
   await peer.download({ start: 0, end: 7 }).done()
   await unreplicate(streams)
-  const tx = core.core.storage.write()
-  tx.deleteTreeNode(3)
-  await tx.flush()
-  await core.close()
+  await loseNode(core, 3)
   core = await stored()
   await core.ready()
   const events = []
@@ -230,10 +229,7 @@ suiteOfPairs('roots that are lost, asked for once a peer has them', async (t, { 
   const streams = replicate(core, full)
   await full.download({ start: 0, end: 7 }).done()
   await unreplicate(streams)
-  const tx = core.core.storage.write()
-  tx.deleteTreeNode(3)
-  await tx.flush()
-  await core.close()
+  await loseNode(core, 3)
   core = await stored()
   await core.ready()
   const events = []
