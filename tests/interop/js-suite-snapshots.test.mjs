@@ -177,8 +177,9 @@ suiteOfPairs('a snapshot asks for blocks of its own length only', async (t, { cr
   await snapshot.ready()
   t.is(snapshot.length, 3)
   t.alike(await snapshot.get(2), b4a.from('c'))
+  const heard = new Promise((resolve) => { b.once('append', resolve) })
   await a.append('d')
-  await new Promise((resolve) => { b.once('append', resolve) })
+  await heard
   t.is(b.length, 4)
   await t.exception(snapshot.get(3))
   t.alike(await snapshot.get(1), b4a.from('b'))
