@@ -5,6 +5,7 @@
 //   npm run soak -- chromium 100000 7  a log against a list in Chromium, with workers and pages that crash: the operations, the seed
 //   npm run soak -- swarm 5000 7       a mesh of five peers whose links come and go: the steps, the seed
 //   npm run soak -- large 4096         a copy of a log of that many MiB, with bounded memory
+//   npm run soak -- opening 10000000   what opening a log of that many blocks costs
 //   npm run soak -- bee 100000 7       a bee against an ordered map, with crashes: the operations, the seed
 //   npm run soak -- drive 100000 7     a drive against a map, with crashes: the steps, the seed
 //   npm run soak -- sparse 1024        parts of a file of that many MiB in a drive of a peer
@@ -31,6 +32,7 @@ await main(async () => {
   if (name === 'chromium') return await node('log-model', { HYPERTAB_SOAK: count ?? '100000', HYPERTAB_SEED: seed }, 'browser')
   if (name === 'swarm') return await node('swarm-churn', { HYPERTAB_SWARM: count ?? '3000', HYPERTAB_SEED: seed })
   if (name === 'large') return await node('large-core', { HYPERTAB_LARGE: count ?? '4096' })
+  if (name === 'opening') return await rust('opening_cost', { HYPERTAB_OPENING: count ?? '10000000' })
   if (name === 'bee') return await rust('suite', { BEE_OPS: count ?? '100000', SEED: seed }, 'bee_is_an_ordered_map_that_outlives_crashes')
   if (name === 'drive') return await node('js-drive-model', { HYPERTAB_DRIVE_STEPS: count ?? '100000', HYPERTAB_SEED: seed })
   if (name === 'sparse') return await node('js-drive-sparse', { HYPERTAB_LARGE_MIB: count ?? '1024' })

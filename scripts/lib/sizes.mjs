@@ -55,6 +55,8 @@ import { root } from './run.mjs'
  * Microtasks by promises, and short text without an encoder, are 0.1 kB of every part, and a quarter of what a get takes in Chromium.
  * Branches that start over for all who have them open are 0.1 kB of every part with cores.
  * What whoever waits for one of several writes sees, and sessions of upstream's class over cores of ours, are 0.2 kB of every part with cores.
+ * Lists of leaves that are read in pieces, and a first header that a crash cut short, are 2.2 kB of the engine: opening reads as much
+ * of a log of 10 million blocks as of one of a million.
  * Each part has at least 0.1 kB of room, for what several changes come to together.
  * What a log came to with each of several changes at once is 1 kB of the engine, and 0.1 kB of every part with cores.
  * Every part but the engine, `react` and `inspector` has the storage of a browser in it, with what lets tabs share a store: 7 kB,
@@ -62,7 +64,7 @@ import { root } from './run.mjs'
  * be late with a write to a file it has 0.15, the engine 1.8.
  */
 export const limits = {
-  'engine (wasm)': { budget: 250_000, ceiling: 344_900 },
+  'engine (wasm)': { budget: 250_000, ceiling: 347_100 },
   index: { ceiling: 123_800 },
   hypercore: { ceiling: 72_000 },
   corestore: { ceiling: 75_800 },

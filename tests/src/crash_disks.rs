@@ -99,6 +99,8 @@ impl LogDisk {
         let mut store = FileStore::open(file);
         // Often enough that a crash finds every part of a checkpoint.
         store.set_memtable_limit(60_000);
+        // So short that most checkpoints leave some of them alone.
+        store.set_branch_limit(500);
         Self { store }
     }
 }

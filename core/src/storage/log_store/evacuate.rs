@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::commit::{INLINE, is_inline};
-use super::leaf::{Pointer, Slot};
+use super::fences::Missing;
+use super::leaf::{Leaf, Pointer, Slot};
 use super::record::{self, Kind};
 use super::segments::SEGMENT;
-use super::{DeviceOp, Job, LogStore, leaf_parts};
+use super::{DeviceOp, Job, LogStore, manifest, whole_parts};
 use crate::collections::BTreeSet;
 use crate::storage::{Batch, Op};
 
@@ -26,8 +27,8 @@ pub(super) struct Evacuation {
     current: Option<Segment>,
     /// Segments emptied since the last checkpoint.
     done: BTreeSet<u64>,
-    /// Leaves that stand in them: the next checkpoint writes them anew.
-    pub(super) leaves: BTreeSet<u64>,
+    /// What of the index stands in them, by its first key: the next checkpoint writes it anew.
+    pub(super) index: BTreeSet<(Bytes, u64)>,
 }
 
 /// A segment being emptied.
@@ -79,11 +80,11 @@ impl LogStore {
         self.evacuation.review = false;
     }
 
-    /// Takes the bytes of the segment, or leaves that say what of it is in use.
-    pub(super) fn continue_evacuation(&mut self, loaded: Vec<Bytes>, leaves: &[(u64, u32)]) {
+    /// Takes the bytes of the segment, or what of the index says which of them are in use.
+    pub(super) fn continue_evacuation(&mut self, loaded: Vec<Bytes>, records: &[Missing]) {
         let Some(mut segment) = self.evacuation.current.take() else { return };
         if segment.is_read {
-            if !self.load_leaves(leaves, loaded) {
+            if !self.load_index(records, loaded) {
                 return self.stop_evacuation();
             }
             segment.is_loading = false;
@@ -120,14 +121,23 @@ impl LogStore {
                     }
                 }
                 Kind::Leaf => {
-                    self.evacuation.leaves.insert(at);
+                    self.note_index(Leaf::parse(record.payload.clone()).and_then(|leaf| leaf.first()), at)
                 }
-                Kind::Manifest | Kind::GivenUp => {}
+                Kind::Manifest => {
+                    let leaves = manifest::decode_branch(&record.payload);
+                    self.note_index(leaves.map(|leaves| leaves[0].first.clone()), at);
+                }
+                Kind::GivenUp => {}
             }
             let len = record::HEADER + record.payload.len();
             rest = rest.slice(len..);
             at += len as u64;
         }
+    }
+
+    fn note_index(&mut self, first: Option<Bytes>, address: u64) {
+        // A copy: a slice would keep the whole segment in memory.
+        self.evacuation.index.extend(first.map(|first| (Bytes::copy_from_slice(&first), address)));
     }
 
     /// Writes anew what of the segment is still in use.
@@ -141,7 +151,7 @@ impl LogStore {
                     ops.push(Op::Put { key: key.clone(), value: value.clone() });
                 }
                 Ok(_) => {}
-                Err(at) => missing.push((self.fences[at].record, self.fences[at].len)),
+                Err(record) => missing.push(record),
             }
         }
         if !missing.is_empty() {
@@ -149,7 +159,7 @@ impl LogStore {
             missing.dedup();
             segment.is_loading = true;
             self.evacuation.current = Some(segment);
-            let parts = leaf_parts(&missing);
+            let parts = whole_parts(&missing);
             let id = self.start(Job::Evacuate(missing));
             return self.ops.push_back(DeviceOp::Read { id, parts });
         }

@@ -219,6 +219,12 @@ impl<F: SyncFile> FileStore<F> {
         self.store.memtable_limit = bytes;
     }
 
+    /// Makes branches shorter than the size of a test would have them.
+    #[cfg(any(test, feature = "test-support"))]
+    pub fn set_branch_limit(&mut self, bytes: usize) {
+        self.store.branch_limit = bytes;
+    }
+
     /// Gives the file back as it is.
     pub fn into_file(self) -> F {
         self.file

@@ -6,9 +6,10 @@ use core::ops::{Bound, Range};
 
 use bytes::Bytes;
 
+use super::fences::{Fences, Missing};
 use super::key::Key;
 use super::leaf::{Leaf, Pointer, Slot};
-use super::manifest::Fence;
+use super::record::Kind;
 use crate::storage::run::{Numbers, Packed, Runs, place};
 
 /// Newer entries in memory; `None` marks a deleted key.
@@ -268,42 +269,24 @@ impl LeafCache {
     }
 }
 
-/// Position of the leaf that `key` belongs into; `None` when there are no leaves. `near` is tried first.
-pub(super) fn fence_near(fences: &[Fence], near: usize, key: &[u8]) -> Option<usize> {
-    let is_below = |at: usize| fences.get(at).is_some_and(|fence| &fence.first[..] <= key);
-    if is_below(near) && !is_below(near + 1) { Some(near) } else { fence_of(fences, key) }
-}
-
-/// Position of the leaf that `key` belongs into; `None` when there are no leaves.
-fn fence_of(fences: &[Fence], key: &[u8]) -> Option<usize> {
-    fences.partition_point(|fence| &fence.first[..] <= key).checked_sub(1)
-}
-
-/// The keys of the leaf at a position: first key, and the first one beyond.
-pub(super) fn interval(fences: &[Fence], at: usize) -> (&Bytes, Option<&Bytes>) {
-    (&fences[at].first, fences.get(at + 1).map(|next| &next.first))
-}
-
 /// Live entries, and whether there are more.
 type Found = (Vec<(Bytes, Slot)>, bool);
 
-/// Finds at most `limit` live entries of a range; `Err` names the leaves that have to be loaded first.
+/// Finds at most `limit` live entries of a range; `Err` names the leaves and branches that have to be loaded first.
 pub(super) fn scan(
     memtable: &Memtable,
-    fences: &[Fence],
+    fences: &Fences,
     cache: &mut LeafCache,
     range: Range<&Bytes>,
     reverse: bool,
     limit: usize,
-) -> Result<Found, Vec<usize>> {
+) -> Result<Found, Vec<Missing>> {
     let mut found = Vec::new();
     let (start, end) = (range.start, range.end);
     if start >= end {
         return Ok((found, false));
     }
-    let low = fence_of(fences, start).unwrap_or(0);
-    let high = fences.partition_point(|fence| fence.first < *end);
-    let mut step = |from: &[u8], to: &[u8], leaf: Option<&Leaf>| -> bool {
+    let mut step = |from: &Bytes, to: &Bytes, leaf: Option<&Leaf>| -> bool {
         let mut merged = Vec::new();
         merge(memtable, leaf, from, Some(to), &mut |key, slot| {
             merged.push((Bytes::copy_from_slice(key), slot.clone()));
@@ -314,28 +297,25 @@ pub(super) fn scan(
         };
         if reverse { merged.into_iter().rev().any(pick) } else { merged.into_iter().any(pick) }
     };
-    if low >= high {
-        let more = step(start, end, None);
-        found.truncate(limit);
-        return Ok((found, more));
-    }
     let mut more = false;
-    for i in 0..high - low {
-        let at = if reverse { high - 1 - i } else { low + i };
-        let (first, next) = interval(fences, at);
-        let from = if at == low { start } else { first };
-        let to = next.map_or(end, |next| next.min(end));
-        let Some(leaf) = cache.get(fences[at].record) else {
-            let ahead = if reverse {
-                at.saturating_sub(READ_AHEAD - 1).max(low)..at + 1
-            } else {
-                at..high.min(at + READ_AHEAD)
+    if fences.branches().is_empty() {
+        more = step(start, end, None);
+    } else {
+        let mut leaves = fences.range(start, end);
+        let mut next = || if reverse { leaves.next_back() } else { leaves.next() };
+        while let Some(span) = next().filter(|_| !more) {
+            let leaf = match span {
+                Ok(span) => cache.get(span.fence.record.0).map(|leaf| (span, leaf)),
+                Err(_) => None,
             };
-            return Err(ahead.filter(|&at| !cache.contains(fences[at].record)).collect());
-        };
-        if step(from, to, Some(leaf)) {
-            more = true;
-            break;
+            let Some((span, leaf)) = leaf else {
+                let ahead = core::iter::once(span).chain(core::iter::from_fn(next).take(READ_AHEAD - 1));
+                let records = ahead
+                    .map(|span| span.map_or_else(|branch| branch, |span| (Kind::Leaf, span.fence.record)));
+                return Err(records.filter(|(_, (address, _))| !cache.contains(*address)).collect());
+            };
+            let to = span.next.map_or(end, |next| next.min(end));
+            more = step(start.max(&span.fence.first), to, Some(leaf));
         }
     }
     found.truncate(limit);

@@ -102,6 +102,11 @@ impl Leaf {
         self.checked_key(at).expect("checked by parse").0
     }
 
+    /// Returns the lowest key.
+    pub(super) fn first(&self) -> Option<Bytes> {
+        (self.count > 0).then(|| self.entry(0).0)
+    }
+
     /// Returns key and slot at a position below [`len`](Self::len), sharing the leaf's bytes.
     pub(super) fn entry(&self, at: usize) -> (Bytes, Slot) {
         let (key, slot) = self.checked_entry(at).expect("checked by parse");

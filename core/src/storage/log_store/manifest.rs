@@ -2,8 +2,12 @@
 //!
 //! # Wire
 //!
-//! Manifest: `uint version (2, or 3 where [a takeover](super::takeover) left segments out of use) | uint count | count x (buffer first key | uint record | uint payload length) |
-//! uint count | count x (uint segment | uint place | uint live bytes | uint span)`.
+//! List: `uint count | count x (buffer first key | uint record | uint payload length)`.
+//!
+//! Manifest: `uint version | list | uint count | count x (uint segment | uint place | uint live bytes | uint span)`. The list is of
+//! leaves in version 2, and in version 3, where [a takeover](super::takeover) left segments out of use; of branches in version 4.
+//!
+//! Branch: `uint 0 | list`, of leaves. It has the kind of a manifest, which those who know no branches replay as dead bytes.
 //!
 //! Header, in two copies written in turn: `"hypertab" | u32 CRC-32 of what follows | u64 generation |
 //! u64 manifest record | u32 manifest payload length | u64 where replay starts | u64 place of the manifest's segment`,
@@ -14,8 +18,9 @@ use core::ops::RangeInclusive;
 
 use bytes::Bytes;
 
+use super::fences::{Branch, Fence, Fences};
 use super::segments::{Segment, Segments};
-use crate::compact_encoding::{DecodeError, Reader, Writer};
+use crate::compact_encoding::{Reader, Writer};
 use crate::error::StorageFailure;
 
 /// Bytes of a header.
@@ -23,28 +28,28 @@ pub const HEADER_LEN: usize = 48;
 
 const MAGIC: &[u8; 8] = b"hypertab";
 /// Versions that are read; the first has no [`Kind::GivenUp`](super::record::Kind::GivenUp) behind it.
-const VERSIONS: RangeInclusive<u64> = 1..=3;
-
-/// One leaf of the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fence {
-    /// The lowest key that belongs into the leaf. Empty for the first leaf.
-    pub(super) first: Bytes,
-    /// Address of its record.
-    pub(super) record: u64,
-    /// Bytes of its payload.
-    pub(super) len: u32,
-}
+const VERSIONS: RangeInclusive<u64> = 1..=4;
+/// The first whose list is of branches.
+const BRANCHES: u64 = 4;
+/// In the place of a version: a branch.
+const BRANCH: u64 = 0;
 
 /// Appends the manifest's payload to a record.
-pub(super) fn encode(record: &mut Vec<u8>, fences: &[Fence], segments: &Segments) {
+pub(super) fn encode(record: &mut Vec<u8>, fences: &Fences, segments: &Segments) {
     let mut writer = Writer::from_vec(core::mem::take(record));
-    writer.uint(if segments.has_quarantined() { 3 } else { 2 });
-    writer.uint(fences.len() as u64);
-    for fence in fences {
-        writer.buffer(&fence.first);
-        writer.uint(fence.record);
-        writer.uint(u64::from(fence.len));
+    let leaves = match fences.branches() {
+        [] => Some(&[][..]),
+        [Branch { record: None, leaves: Some(leaves), .. }] => Some(&leaves[..]),
+        _ => None,
+    };
+    if let Some(leaves) = leaves {
+        writer.uint(if segments.has_quarantined() { 3 } else { 2 });
+        encode_list(&mut writer, leaves);
+    } else {
+        let named = |branch: &Branch| Some(Fence { first: branch.first.clone(), record: branch.record? });
+        let branches: Vec<Fence> = fences.branches().iter().filter_map(named).collect();
+        writer.uint(BRANCHES);
+        encode_list(&mut writer, &branches);
     }
     writer.uint(segments.iter().count() as u64);
     for (number, segment) in segments.iter() {
@@ -56,43 +61,70 @@ pub(super) fn encode(record: &mut Vec<u8>, fences: &[Fence], segments: &Segments
     *record = writer.into_vec();
 }
 
+/// Appends a branch's payload to a record.
+pub(super) fn encode_branch(record: &mut Vec<u8>, leaves: &[Fence]) {
+    let mut writer = Writer::from_vec(core::mem::take(record));
+    writer.uint(BRANCH);
+    encode_list(&mut writer, leaves);
+    *record = writer.into_vec();
+}
+
+fn encode_list(writer: &mut Writer, list: &[Fence]) {
+    writer.uint(list.len() as u64);
+    for Fence { first, record: (address, len) } in list {
+        writer.buffer(first);
+        writer.uint(*address);
+        writer.uint(u64::from(*len));
+    }
+}
+
+/// Reads a list whose keys rise.
+fn decode_list(reader: &mut Reader<'_>, payload: &Bytes) -> Option<Vec<Fence>> {
+    let count = reader.array_len(3).ok()?;
+    let mut list: Vec<Fence> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let first = payload.slice_ref(reader.buffer().ok()?);
+        let record = (reader.uint().ok()?, u32::try_from(reader.uint().ok()?).ok()?);
+        if list.last().is_some_and(|before| before.first >= first) {
+            return None;
+        }
+        list.push(Fence { first, record });
+    }
+    Some(list)
+}
+
+/// Reads a branch's payload: its leaves, of which there is at least one.
+pub(super) fn decode_branch(payload: &Bytes) -> Option<Vec<Fence>> {
+    let mut reader = Reader::new(payload);
+    if reader.uint().ok()? != BRANCH {
+        return None;
+    }
+    decode_list(&mut reader, payload).filter(|leaves| !leaves.is_empty())
+}
+
 /// Reads a manifest's payload.
-pub(super) fn decode(payload: &Bytes) -> Result<(Vec<Fence>, Segments), StorageFailure> {
+pub(super) fn decode(payload: &Bytes) -> Result<(Fences, Segments), StorageFailure> {
     if Reader::new(payload).uint().is_ok_and(|version| version > *VERSIONS.end()) {
         return Err(StorageFailure::TooNew);
     }
     decode_known(payload).ok_or(StorageFailure::Corrupted)
 }
 
-fn decode_known(payload: &Bytes) -> Option<(Vec<Fence>, Segments)> {
+fn decode_known(payload: &Bytes) -> Option<(Fences, Segments)> {
     let mut reader = Reader::new(payload);
-    let parsed = (|| -> Result<_, DecodeError> {
-        let version = reader.uint()?;
-        let mut fences = Vec::new();
-        for _ in 0..reader.uint()? {
-            let first = payload.slice_ref(reader.buffer()?);
-            fences.push((first, reader.uint()?, reader.uint()?));
-        }
-        let mut segments = Vec::new();
-        for _ in 0..reader.uint()? {
-            segments.push((reader.uint()?, reader.uint()?, reader.uint()?, reader.uint()?));
-        }
-        Ok((version, fences, segments))
-    })();
-    let (version, fences, segments) = parsed.ok()?;
-    if !VERSIONS.contains(&version) || fences.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-        return None;
+    let version = reader.uint().ok().filter(|version| VERSIONS.contains(version))?;
+    let list = decode_list(&mut reader, payload)?;
+    let branch = |Fence { first, record }| Branch { first, record: Some(record), leaves: None };
+    let fences = match version {
+        BRANCHES.. => Fences::new(list.into_iter().map(branch).collect()),
+        _ => Fences::of_leaves(list),
+    };
+    let mut segments = Vec::new();
+    for _ in 0..reader.uint().ok()? {
+        let mut next = || reader.uint().ok();
+        let (number, slot, live, span) = (next()?, next()?, next()?, next()?);
+        segments.push((number, Segment { slot, live, span: u32::try_from(span).ok()? }));
     }
-    let fences = fences
-        .into_iter()
-        .map(|(first, record, len)| Some(Fence { first, record, len: u32::try_from(len).ok()? }))
-        .collect::<Option<_>>()?;
-    let segments = segments
-        .into_iter()
-        .map(|(number, slot, live, span)| {
-            Some((number, Segment { slot, live, span: u32::try_from(span).ok()? }))
-        })
-        .collect::<Option<Vec<_>>>()?;
     Some((fences, Segments::from_parts(segments.into_iter())?))
 }
 
@@ -151,25 +183,29 @@ mod tests {
         let mut segments = Segments::default();
         segments.place(0, 10);
         segments.add_live(0, 10);
-        let fences = [
-            Fence { first: Bytes::new(), record: 0, len: 5 },
-            Fence { first: Bytes::from_static(b"m"), record: 40, len: 9 },
+        let leaves = [
+            Fence { first: Bytes::new(), record: (0, 5) },
+            Fence { first: Bytes::from_static(b"m"), record: (40, 9) },
         ];
+        let branch =
+            |fence: &Fence| Branch { first: fence.first.clone(), record: Some(fence.record), leaves: None };
         let header =
             Header { generation: 3, manifest: 70, manifest_len: 21, replay_from: 1 << 33, manifest_slot: 4 };
 
-        let mut payload = Vec::new();
-        encode(&mut payload, &fences, &segments);
-        let (fences_back, segments_back) = decode(&Bytes::from(payload.clone())).unwrap();
+        for fences in [Fences::of_leaves(leaves.to_vec()), Fences::new(leaves.iter().map(branch).collect())] {
+            let mut payload = Vec::new();
+            encode(&mut payload, &fences, &segments);
+            let (fences_back, segments_back) = decode(&Bytes::from(payload.clone())).unwrap();
 
-        assert_eq!(fences_back, fences);
-        assert_eq!(segments_back.iter().collect::<Vec<_>>(), segments.iter().collect::<Vec<_>>());
-        assert_eq!(Header::decode(&header.encode()), Some(header));
-        for cut in 0..payload.len() {
-            assert!(decode(&Bytes::from(payload[..cut].to_vec())).is_err());
+            assert_eq!(fences_back.branches(), fences.branches());
+            assert_eq!(segments_back.iter().collect::<Vec<_>>(), segments.iter().collect::<Vec<_>>());
+            for cut in 0..payload.len() {
+                assert!(decode(&Bytes::from(payload[..cut].to_vec())).is_err());
+            }
+            payload[0] = 5;
+            assert_eq!(decode(&Bytes::from(payload)).err(), Some(StorageFailure::TooNew));
         }
-        payload[0] += 2;
-        assert_eq!(decode(&Bytes::from(payload)).err(), Some(StorageFailure::TooNew));
+        assert_eq!(Header::decode(&header.encode()), Some(header));
         let mut broken = header.encode().to_vec();
         broken[20] ^= 1;
         assert_eq!(Header::decode(&broken), None);

@@ -15,6 +15,7 @@ mod checkpoint;
 mod commit;
 mod device;
 mod evacuate;
+mod fences;
 mod file;
 mod index;
 mod key;
@@ -36,9 +37,9 @@ use bytes::Bytes;
 use self::checkpoint::Checkpoint;
 use self::commit::op_key_len;
 use self::evacuate::Evacuation;
+use self::fences::{Fences, IndexRecord, Missing};
 use self::index::{LeafCache, Memtable};
 use self::leaf::{Leaf, Slot};
-use self::manifest::Fence;
 use self::record::Kind;
 use self::recovery::Recovery;
 use self::segments::{SEGMENT, Segments};
@@ -62,12 +63,12 @@ pub struct LogStore {
     /// Checksum of the last record.
     previous: u32,
     generation: u64,
+    /// Headers on the disk, two at most.
+    headers: usize,
     /// The manifest in force: address and bytes of its payload.
-    manifest: Option<(u64, u32)>,
+    manifest: Option<IndexRecord>,
     memtable: Memtable,
-    fences: Vec<Fence>,
-    /// The leaf that was asked last: keys are often asked for in order.
-    near: usize,
+    fences: Fences,
     segments: Segments,
     /// While opening: the places of segments that are not known to be in use.
     lookahead: Option<Segments>,
@@ -96,6 +97,8 @@ pub struct LogStore {
     spare: Vec<Vec<u8>>,
     /// Estimated bytes of newer entries that start a checkpoint.
     memtable_limit: usize,
+    /// Estimated bytes of the longest branch.
+    branch_limit: usize,
 }
 
 #[derive(Debug)]
@@ -122,10 +125,10 @@ enum Job {
     Checkpoint,
     /// The header of a checkpoint whose records are written.
     Publish,
-    /// Leaves for a read or a scan, by position in the fences at the time of asking.
-    Leaves {
+    /// Leaves, and branches of them, for a read or a scan.
+    Index {
         intent: Intent,
-        records: Vec<(u64, u32)>,
+        records: Vec<Missing>,
     },
     /// Values of a read: those that are known, with holes to fill in order.
     Values {
@@ -140,7 +143,7 @@ enum Job {
         more: bool,
     },
     /// The segment being emptied, or the leaves that say what of it is in use.
-    Evacuate(Vec<(u64, u32)>),
+    Evacuate(Vec<Missing>),
     /// Values of the emptied segment at their new place.
     Moved,
 }
@@ -150,6 +153,8 @@ enum Job {
 const RECORD_LEAST: u64 = 128 << 10;
 /// Estimated bytes of newer entries that start a checkpoint.
 const MEMTABLE_LIMIT: usize = 8 << 20;
+/// Estimated bytes of the longest branch, or of the longest list of leaves in a manifest.
+const BRANCH_LIMIT: usize = 12 << 10;
 /// Bytes of log since the last checkpoint that start one, so that opening replays little.
 const REPLAY_LIMIT: u64 = 16 << 20;
 /// Records whose memory is kept, a mebibyte each.
@@ -171,10 +176,10 @@ impl LogStore {
             epoch: 0,
             previous: 0,
             generation: 0,
+            headers: 0,
             manifest: None,
             memtable: Memtable::default(),
-            fences: Vec::new(),
-            near: 0,
+            fences: Fences::default(),
             segments: Segments::default(),
             lookahead: None,
             cache: LeafCache::new(CACHED_LEAVES),
@@ -193,6 +198,7 @@ impl LogStore {
             close_requested: false,
             spare: Vec::new(),
             memtable_limit: MEMTABLE_LIMIT,
+            branch_limit: BRANCH_LIMIT,
         }
     }
 
@@ -225,8 +231,8 @@ impl LogStore {
             (Job::Publish, DeviceReply::Written) => self.published(),
             (Job::Moved, DeviceReply::Written) => self.phase = Phase::Open { writing: false },
             (Job::Evacuate(leaves), DeviceReply::Bytes(loaded)) => self.continue_evacuation(loaded, &leaves),
-            (Job::Leaves { intent, records }, DeviceReply::Bytes(leaves)) => {
-                if self.load_leaves(&records, leaves) {
+            (Job::Index { intent, records }, DeviceReply::Bytes(loaded)) => {
+                if self.load_index(&records, loaded) {
                     self.queue.push_front(intent);
                 } else {
                     self.fail_read(&intent, StorageFailure::Corrupted);
@@ -420,7 +426,7 @@ impl LogStore {
         let (mut holes, mut parts, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for key in &keys {
             match self.find(key) {
-                Err(at) => missing.push(at),
+                Err(record) => missing.push(record),
                 Ok(None) => values.push(None),
                 Ok(Some(Slot::Inline(value))) => values.push(Some(value)),
                 Ok(Some(Slot::Pointer(pointer))) => {
@@ -431,7 +437,7 @@ impl LogStore {
             }
         }
         if !missing.is_empty() {
-            return self.request_leaves(Intent::Read { id, keys }, missing);
+            return self.request_index(Intent::Read { id, keys }, missing);
         }
         if parts.is_empty() {
             return self.outcomes.push_back(Outcome::Read { id, values });
@@ -440,14 +446,13 @@ impl LogStore {
         self.ops.push_back(DeviceOp::Read { id, parts });
     }
 
-    /// Returns where the value of a key stands; `Err` with the position of the leaf that has to be loaded first.
-    fn find(&mut self, key: &[u8]) -> Result<Option<Slot>, usize> {
+    /// Returns where the value of a key stands; `Err` with the leaf or the branch that has to be loaded first.
+    fn find(&mut self, key: &[u8]) -> Result<Option<Slot>, Missing> {
         if let Some(slot) = self.memtable.get(key) {
             return Ok(slot);
         }
-        let Some(at) = index::fence_near(&self.fences, self.near, key) else { return Ok(None) };
-        self.near = at;
-        self.cache.get(self.fences[at].record).map(|leaf| leaf.get(key)).ok_or(at)
+        let Some(record) = self.fences.find(key)? else { return Ok(None) };
+        self.cache.get(record.0).map(|leaf| leaf.get(key)).ok_or((Kind::Leaf, record))
     }
 
     fn scan(&mut self, id: ReadId, start: Bytes, end: Bytes, reverse: bool, limit: u32) {
@@ -456,7 +461,7 @@ impl LogStore {
         let (found, more) = match found {
             Ok(found) => found,
             Err(missing) => {
-                return self.request_leaves(Intent::Scan { id, start, end, reverse, limit }, missing);
+                return self.request_index(Intent::Scan { id, start, end, reverse, limit }, missing);
             }
         };
         let (mut entries, mut holes, mut parts) = (Vec::with_capacity(found.len()), Vec::new(), Vec::new());
@@ -478,29 +483,25 @@ impl LogStore {
         self.ops.push_back(DeviceOp::Read { id, parts });
     }
 
-    fn request_leaves(&mut self, intent: Intent, mut missing: Vec<usize>) {
-        missing.sort_unstable();
-        missing.dedup();
-        let records: Vec<(u64, u32)> =
-            missing.into_iter().map(|at| (self.fences[at].record, self.fences[at].len)).collect();
-        let parts = leaf_parts(&records);
-        let id = self.start(Job::Leaves { intent, records });
+    fn request_index(&mut self, intent: Intent, mut records: Vec<Missing>) {
+        records.sort_unstable();
+        records.dedup();
+        let parts = whole_parts(&records);
+        let id = self.start(Job::Index { intent, records });
         self.ops.push_back(DeviceOp::Read { id, parts });
     }
 
-    /// Puts loaded leaves into the cache; false when one is damaged.
-    fn load_leaves(&mut self, records: &[(u64, u32)], loaded: Vec<Bytes>) -> bool {
-        if records.len() != loaded.len() {
-            return false;
-        }
-        for (&(address, _), bytes) in records.iter().zip(loaded) {
-            let leaf = record::parse(&bytes, address)
-                .filter(|record| record.kind == Kind::Leaf)
-                .and_then(|record| Leaf::parse(record.payload));
-            let Some(leaf) = leaf else { return false };
-            self.cache.insert(address, leaf);
-        }
-        true
+    /// Takes leaves and branches that were read; false when one is damaged.
+    fn load_index(&mut self, records: &[Missing], loaded: Vec<Bytes>) -> bool {
+        let take = |(&(kind, (address, _)), bytes): (&Missing, Bytes)| {
+            let record = record::parse(&bytes, address).filter(|record| record.kind == kind)?;
+            if kind == Kind::Leaf {
+                self.cache.insert(address, Leaf::parse(record.payload)?);
+                return Some(());
+            }
+            self.fences.load(address, &record.payload).then_some(())
+        };
+        records.len() == loaded.len() && records.iter().zip(loaded).try_for_each(take).is_some()
     }
 
     fn commit(&mut self, id: CommitId, batch: Batch, durability: Durability) {
@@ -572,7 +573,7 @@ impl LogStore {
                 self.phase = Phase::Failed(failure);
                 self.refuse_commit(id, failure);
             }
-            Job::Leaves { intent, .. } => self.fail_read(&intent, failure),
+            Job::Index { intent, .. } => self.fail_read(&intent, failure),
             Job::Values { id, .. } | Job::ScanValues { id, .. } => {
                 self.outcomes.push_back(Outcome::ReadFailed { id, failure });
             }
@@ -597,7 +598,7 @@ impl Default for LogStore {
     }
 }
 
-fn leaf_parts(records: &[(u64, u32)]) -> Vec<Part> {
-    let whole = |&(record, len): &(u64, u32)| Part { record, offset: 0, len: len + record::HEADER as u32 };
+fn whole_parts(records: &[Missing]) -> Vec<Part> {
+    let whole = |&(_, (record, len)): &Missing| Part { record, offset: 0, len: len + record::HEADER as u32 };
     records.iter().map(whole).collect()
 }

@@ -27,7 +27,7 @@ use crate::storage::run::{Packed, Run};
 pub(super) const HEADER: usize = 28;
 
 /// What a record holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// Operations of a commit that goes on in the next record.
     Part,
@@ -35,7 +35,7 @@ pub(super) enum Kind {
     Commit,
     /// A sorted piece of the index.
     Leaf,
-    /// The list of leaves and segments.
+    /// The list of leaves and segments, or a branch: a piece of the list.
     Manifest,
     /// A note that the segments in which the last checkpoint found nothing alive are used again from here on.
     GivenUp,

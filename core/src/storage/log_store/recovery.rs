@@ -31,6 +31,8 @@ pub(super) struct Replay {
     rest: Bytes,
     /// Checksum of the last record read.
     previous: u32,
+    /// Whether there has to be a record.
+    must_begin: bool,
     /// Records of the commit that is being read: address, bytes, operations.
     open: Vec<(u64, u64, PlacedOps)>,
 }
@@ -55,10 +57,13 @@ impl LogStore {
     fn recover_headers(&mut self, headers: &[Bytes; 2]) {
         let current =
             headers.iter().filter_map(|bytes| Header::decode(bytes)).max_by_key(|header| header.generation);
+        self.headers = headers.iter().filter(|bytes| Header::decode(bytes).is_some()).count();
         let Some(header) = current else {
-            // Two damaged headers are a damaged store; none at all is a new one.
-            if headers.iter().all(|bytes| bytes.iter().all(|&byte| byte == 0)) {
-                return self.request_log(Replay::default());
+            // Two damaged headers are a damaged store; none at all is a new one. A single one was cut short by a crash: all of the log
+            // is still there.
+            let absent = headers.iter().filter(|bytes| bytes.iter().all(|&byte| byte == 0)).count();
+            if absent > 0 {
+                return self.request_log(Replay { must_begin: absent == 1, ..Replay::default() });
             }
             self.phase = Phase::Failed(StorageFailure::Corrupted);
             return;
@@ -138,6 +143,10 @@ impl LogStore {
             replay.skip(boundary);
             ended = false;
         }
+        if replay.must_begin {
+            self.phase = Phase::Failed(StorageFailure::Corrupted);
+            return;
+        }
         self.lookahead = None;
         if self.takeover.is_none() {
             self.segments.lift_quarantine();
@@ -164,6 +173,7 @@ impl LogStore {
         };
         replay.open.push((address, len, ops));
         replay.previous = record.checksum;
+        replay.must_begin = false;
         replay.skip(Segments::after(address, len));
         if record.kind != Kind::Part {
             for (address, len, ops) in core::mem::take(&mut replay.open) {

@@ -141,12 +141,17 @@ fn crash_run(seed: u64) {
     for round in 0..6 {
         file.budget = Some(5 + rng.below(120) as u32);
         file.delay = [None, Some(0), Some(3), Some(40)][rng.below(4) as usize];
+        // Each opening makes branches of another length, or none, as versions did that know none.
+        let limits = [100, 1_000, usize::MAX];
+        let limit = limits[rng.below(3) as usize];
         let mut store = open(file.clone());
+        store.set_branch_limit(limit);
         let mut found = scan_all(&mut store);
         if found.is_none() && store.file.budget == Some(0) {
             // Opening tidies up, and got no further than that.
             file = store.into_file().crash(&mut |limit| rng.below(limit));
             store = open(file.clone());
+            store.set_branch_limit(limit);
             found = scan_all(&mut store);
         }
         assert!(found.as_ref() == Some(&model), "seed {seed} round {round}: state after opening");
@@ -198,6 +203,7 @@ fn reads_and_scans_agree_with_a_map() {
     let mut rng = Rng(3);
     let mut store = open(CrashFile::default());
     store.set_memtable_limit(30_000);
+    store.set_branch_limit(300);
     let mut model = Model::new();
     for step in 0..1500 {
         let batch = random_batch(&mut rng, 3000);
@@ -227,6 +233,9 @@ fn reads_and_scans_agree_with_a_map() {
             store.close();
             store = open(store.into_file());
             store.set_memtable_limit(30_000);
+            store.set_branch_limit([300, 3_000, usize::MAX][step as usize / 200 % 3]);
+            // Few leaves fit, so that those of a range are read again and again.
+            store.store.cache = LeafCache::new(4);
             assert_eq!(scan_all(&mut store), Some(model.clone()), "step {step}");
         }
     }
@@ -234,8 +243,18 @@ fn reads_and_scans_agree_with_a_map() {
 
 #[test]
 fn space_of_overwritten_values_is_used_again() {
+    space_is_used_again(usize::MAX);
+}
+
+#[test]
+fn space_of_overwritten_values_and_branches_is_used_again() {
+    space_is_used_again(1);
+}
+
+fn space_is_used_again(branch_limit: usize) {
     let mut store = open(CrashFile::default());
     store.set_memtable_limit(200_000);
+    store.set_branch_limit(branch_limit);
     let mut rng = Rng(9);
     let mut model = Model::new();
     for step in 0..4000 {
@@ -363,6 +382,47 @@ fn a_commit_and_closing_wait_for_a_list_of_leaves_that_is_longer_than_a_segment(
 }
 
 #[test]
+fn a_crash_that_cuts_the_first_header_short_loses_nothing() {
+    let value = Bytes::from(alloc::vec![7; segments::SEGMENT as usize / 2]);
+    let put = |id: u64| {
+        let (key, value) = (Bytes::from(alloc::vec![id as u8 % 3]), value.clone());
+        commit(id, Batch { ops: [Op::Put { key, value }].into() })
+    };
+    let mut store = open(CrashFile::default());
+    let mut write = |store: &mut FileStore<CrashFile>, ids: core::ops::Range<u64>| {
+        for id in ids {
+            store.handle_intent(put(id));
+            assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(id))));
+        }
+    };
+    write(&mut store, 1..8);
+    store.set_memtable_limit(1);
+    assert_eq!(scan_all(&mut store).map(|all| all.len()), Some(3));
+    store.set_memtable_limit(8 << 20);
+    // What died before the first checkpoint is not written over before there is a second header.
+    write(&mut store, 8..24);
+    let mut file = store.into_file();
+    let first = 4096;
+    assert_eq!((&file.current[..8], &file.current[first..first + 8]), (&[0; 8][..], &b"hypertab"[..]));
+    file.current[first + 40] ^= 1;
+
+    let mut store = open(file);
+
+    assert_eq!(scan_all(&mut store).map(|all| all.len()), Some(3));
+    store.set_memtable_limit(1);
+    write(&mut store, 24..60);
+    store.close();
+    assert_eq!(scan_all(&mut open(store.into_file())).map(|all| all.len()), Some(3));
+
+    // A log that does not begin is no new store.
+    let mut file = CrashFile::default();
+    file.current = alloc::vec![0; 8192];
+    file.current[first] = 1;
+    let mut store = open(file);
+    assert_eq!(scan_all(&mut store), None);
+}
+
+#[test]
 fn no_header_is_written_once_a_commit_has_failed() {
     let mut store = publishing(0);
     store.handle_intent(commit(2, put_key()));
@@ -445,6 +505,7 @@ impl Crashing {
     fn open(file: SharedFile, seed: u64) -> Self {
         let mut store = FileStore::open(file.clone());
         store.set_memtable_limit(20_000);
+        store.set_branch_limit(if seed.is_multiple_of(2) { 100 } else { 5_000 });
         Self { file, store, rng: Rng(seed) }
     }
 }

@@ -63,6 +63,7 @@ fn image() -> &'static CrashFile {
     IMAGE.get_or_init(|| {
         let mut store = FileStore::open(CrashFile::default());
         store.set_memtable_limit(9000);
+        store.set_branch_limit(20);
         store.handle_intent(Intent::Claim { id: CommitId(0), owner: OWNER });
         for number in 0..120 {
             store.handle_intent(put(number % 50, 20 + usize::from(number) * 9));
