@@ -21,7 +21,7 @@ pub fn log_store(mut data: &[u8]) {
     while data.len() >= 4 {
         let at = usize::from(take(&mut data))
             | usize::from(take(&mut data)) << 8
-            | usize::from(take(&mut data) & 1) << 16;
+            | usize::from(take(&mut data) & 3) << 16;
         // Headers are few, and most of what can be damaged is behind them.
         let at = if at < 20_000 { at % 60 + at / 10_000 * 4096 } else { at } % file.current.len().max(1);
         let byte = take(&mut data);
@@ -74,8 +74,10 @@ fn image() -> &'static CrashFile {
 
 fn put(number: u8, size: usize) -> Intent {
     let value = Bytes::from(vec![number; size]);
+    // So long that there are several leaves, and branches of them.
+    let key = [&[4, number][..], &[0; 400]].concat();
     let ops = vec![
-        Op::Put { key: vec![4, number].into(), value },
+        Op::Put { key: key.into(), value },
         Op::DeleteRange { start: vec![4, 200].into(), end: vec![4, 210].into() },
     ];
     Intent::Commit { id: CommitId(1), owner: OWNER, batch: Batch { ops }, durability: Durability::Strict }
