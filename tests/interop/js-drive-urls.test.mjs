@@ -109,4 +109,20 @@ test('a strong link means one content', async (t) => {
     await assert.rejects(openUrl(drive, formatUrl({ key })), { code: 'ERR_LINK_MISMATCH' })
     await assert.rejects(openUrl(a, formatUrl({ key: a.key, version: 100 })), { code: 'ERR_LINK_MISMATCH' })
   }
+  await assert.rejects(urlOf(a, { version: 100, strong: true }), { code: 'ERR_INVALID_LINK' })
+
+  // Of another history is what has no hash to say that it is the same.
+  const [old, oldStrong] = [await urlOf(a, { version: 2, protocol: 'pear:' }), await urlOf(a, { version: 2, strong: true, protocol: 'pear:' })]
+  await a.truncate(10)
+  for (const drive of [a, b]) {
+    const renewed = await urlOf(a, { version: 2, protocol: 'pear:' })
+    for (const link of [renewed, oldStrong]) {
+      const { drive: found } = await openUrl(drive, link)
+      assert.equal(found.version, 2)
+      await found.close()
+    }
+    await assert.rejects(openUrl(drive, old), { code: 'ERR_LINK_MISMATCH', message: /history/ })
+    const { drive: found } = await openUrl(drive, formatUrl({ key: a.key, version: 2 }))
+    await found.close()
+  }
 })

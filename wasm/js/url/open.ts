@@ -21,10 +21,15 @@ export interface DriveLinkOptions {
   hash?: string
 }
 
-/** A link to a drive, or to a file in it. */
+/**
+ * A link to a drive, or to a file in it.
+ *
+ * @throws when a strong link is asked for to a version that the drive does not have
+ */
 export async function urlOf (drive: Hyperdrive, { version = false, strong = false, ...parts }: DriveLinkOptions = {}): Promise<string> {
   await drive.ready()
   const number = typeof version === 'number' ? version : version || strong ? drive.version : null
+  if (strong && number! > drive.core.length) throw new LinkError('ERR_INVALID_LINK', NO_VERSION, { version: number })
   const treeHash = strong ? await drive.core.treeHash(number!) : null
   return formatUrl({ ...parts, key: drive.key!, version: number, fork: drive.core.fork, treeHash })
 }
@@ -40,10 +45,17 @@ export async function openUrl (drive: Hyperdrive, link: string | DriveUrl): Prom
   await drive.ready()
   if (!equal(url.key, drive.key!)) throw new LinkError('ERR_LINK_MISMATCH', 'The link is of another drive', { url })
   if (url.version === null) return { drive, path: url.path, url }
-  if (drive.core.length < url.version) await drive.core.update({ wait: true })
-  if (drive.core.length < url.version) throw new LinkError('ERR_LINK_MISMATCH', 'The drive has no such version', { url })
+  const isBehind = (): boolean => drive.core.length < url.version! || drive.core.fork < (url.fork ?? 0)
+  if (isBehind()) await drive.core.update({ wait: true })
+  if (drive.core.length < url.version) throw new LinkError('ERR_LINK_MISMATCH', NO_VERSION, { url })
+  // What a tree hash names may be the same in several histories.
+  if (!url.treeHash && url.fork !== null && url.fork !== drive.core.fork) {
+    throw new LinkError('ERR_LINK_MISMATCH', 'The drive has another history than the link names', { url })
+  }
   if (url.treeHash && !equal(await drive.core.treeHash(url.version), url.treeHash)) {
     throw new LinkError('ERR_LINK_MISMATCH', 'The version has other content than the link names', { url })
   }
   return { drive: drive.checkout(url.version), path: url.path, url }
 }
+
+const NO_VERSION = 'The drive has no such version'
