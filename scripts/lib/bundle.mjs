@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
-import { basename, join } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
 import { groupModules } from './chunks.mjs'
@@ -33,11 +33,14 @@ const partsOfHypercore = [
 /** What programs import from inside upstream's hyperbee. */
 const partsOfHyperbee = ['hyperbee/lib/messages']
 
+/** What reads as bees do: a part of theirs that few load, and a file of its own beside them. */
+const besideHyperbee = ['hypertrie']
+
 /** The entry points of the package. */
 const entries = {
   index: join(source, 'index.ts'),
   storage: join(source, 'entries', 'storage.ts'),
-  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'secret-stream', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
+  ...Object.fromEntries(['hypercore', 'corestore', 'hyperbee', 'hyperblobs', ...besideHyperbee, 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'secret-stream', 'level'].map((name) => [name, join(own, `${name}.ts`)])),
   ...Object.fromEntries(partsOfHypercore.map((name) => [`hypercore/${name}`, firstOf(join(own, `${name}.ts`), join(source, 'entries', `${name}.ts`))])),
   ...Object.fromEntries(partsOfHyperbee.map((name) => [name, join(source, `${name}.ts`)]))
 }
@@ -84,7 +87,10 @@ export async function bundleApi () {
   }
   let built
   try {
-    const groups = await groupModules(esbuild, browser, Object.keys(entries).filter((name) => name.includes('/')))
+    const groups = await groupModules(
+      esbuild, browser, [...Object.keys(entries).filter((name) => name.includes('/')), ...besideHyperbee],
+      besideHyperbee.map((name) => relative('.', join(source, name, `${name}.ts`)))
+    )
     built = await Promise.all([
       esbuild.build({ ...browser, plugins: [...forBrowsers.plugins, groups.plugin, sources(groups.before)] }),
       ...Object.entries(alone).map(([name, path]) => esbuild.build({

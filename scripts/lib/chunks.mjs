@@ -14,13 +14,14 @@ const SMALL = 6_000
  * @param {typeof import('esbuild')} esbuild
  * @param {Omit<import('esbuild').BuildOptions, 'entryPoints'> & { entryPoints: Record<string, string> }} options what is built
  * @param {string[]} parts names of entries that are parts of others: they make no groups
+ * @param {string[]} apart modules that are files of their own, in no group
  * @returns {Promise<{ before: (path: string) => string, plugin: import('esbuild').Plugin }>} what to write before the source of an entry, and what
  *   finds it
  */
-export async function groupModules (esbuild, options, parts) {
+export async function groupModules (esbuild, options, parts, apart) {
   const { metafile } = await esbuild.build({ ...options, write: false, sourcemap: false, metafile: true })
   const reached = new Map(Object.entries(options.entryPoints).map(([name, path]) => [name, reach(metafile, [relative('.', path)])]))
-  const groups = [...groupsOf(reached, sizesOf(metafile), new Set(parts)).values()]
+  const groups = [...groupsOf(reached, sizesOf(metafile), new Set(parts), new Set(apart)).values()]
   const wanted = new Map([...reached].map(([name, modules]) => [options.entryPoints[name], wantedOf(metafile, groups, modules)]))
   return {
     // In its first line, so that maps of the sources keep their lines.
@@ -57,7 +58,7 @@ function wantedOf (metafile, groups, modules) {
 }
 
 /** Modules by the entries that reach them, in the order in which they are found: whoever begins a circle has to stay first. */
-function groupsOf (reached, sizes, parts) {
+function groupsOf (reached, sizes, parts, apart) {
   const groups = new Map()
   const entriesOf = new Map()
   for (const [name, modules] of reached) {
@@ -66,7 +67,7 @@ function groupsOf (reached, sizes, parts) {
   }
   for (const [module, entries] of entriesOf) {
     // What one entry has alone is in its own file.
-    if (entries.length < 2 || !sizes.has(module) || !module.endsWith('.ts')) continue
+    if (entries.length < 2 || !sizes.has(module) || !module.endsWith('.ts') || apart.has(module)) continue
     const group = entries.join(' ')
     groups.set(group, [...groups.get(group) ?? [], module])
   }

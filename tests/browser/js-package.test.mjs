@@ -168,6 +168,6 @@ test('the modules of the package import nothing by a bare name', () => {
       if (!specifier.includes('/engine/')) visit(join(dist, specifier))
     }
   }
-  for (const entry of ['index', 'hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'secret-stream', 'storage', 'level', 'inspector', 'worker', 'worker-host', 'service-worker']) visit(join(dist, `${entry}.js`))
+  for (const entry of ['index', 'hypercore', 'corestore', 'hyperbee', 'hyperblobs', 'hypertrie', 'hyperdrive', 'mirror-drive', 'blind-peering', 'hyperswarm', 'dht', 'protomux', 'secret-stream', 'storage', 'level', 'inspector', 'worker', 'worker-host', 'service-worker']) visit(join(dist, `${entry}.js`))
   assert.ok(seen.size > 5)
 })

@@ -27,7 +27,7 @@ const PROGRAM = `
   assert.equal(typeof require('hypertab/corestore'), 'function')
   assert.equal(typeof require('hypertab/hyperswarm'), 'function')
   assert.equal(typeof require('hypertab/dht').keyPair, 'function')
-  for (const [entry, name] of [['hyperblobs', 'Hyperblobs'], ['hyperdrive', 'Hyperdrive'], ['mirror-drive', 'MirrorDrive']]) {
+  for (const [entry, name] of [['hyperblobs', 'Hyperblobs'], ['hypertrie', 'Hypertrie'], ['hyperdrive', 'Hyperdrive'], ['mirror-drive', 'MirrorDrive']]) {
     assert.equal((await import('hypertab/' + entry)).default, everything[name])
     assert.equal(require('hypertab/' + entry), everything[name])
   }

@@ -13,6 +13,7 @@ const PROGRAM = `
 import { Corestore, DHT, Hyperbee, Hyperdrive, Hyperswarm, type BeeEntry } from 'hypertab'
 import Hypercore from 'hypertab/hypercore'
 import Hyperblobs from 'hypertab/hyperblobs'
+import Hypertrie, { type TrieNode } from 'hypertab/hypertrie'
 import { pipeline } from 'streamx'
 
 const store = new Corestore('types')
@@ -72,6 +73,14 @@ pipeline(drive.createReadStream('/a'), drive.createWriteStream('/b'))
 }
 export const blobs = new Hyperblobs(core)
 blobs.createReadStream({ byteOffset: 0, blockOffset: 0, blockLength: 1, byteLength: 1 }).on('data', (bytes) => { console.log(bytes.byteLength) })
+const trie = new Hypertrie<{ n: number }>(core, { valueEncoding: 'json' })
+const node: TrieNode<{ n: number }> | null = await trie.get('a', { hidden: true, timeout: 5 })
+export const number: number | undefined = node?.value.n
+for await (const { key, value } of trie.checkout(3).iterator('a', { recursive: false })) console.log(key.length, value.n)
+trie.createHistoryStream({ gte: 1, reverse: true }).on('data', ({ seq, value }) => { console.log(seq, value.n) })
+export const listed: TrieNode<{ n: number }>[] = await trie.snapshot().list({ gt: true })
+// @ts-expect-error it cannot be written
+trie.put
 new DHT({ relay: 'wss://relay.example' }).lookup(new Uint8Array(32)).on('data', ({ peers }) => { console.log(peers[0]?.publicKey.byteLength) })
 new Hyperswarm({ relay: 'wss://relay.example' }).on('connection', (stream) => { store.replicate(stream) })
 `
@@ -81,6 +90,7 @@ const REQUIRES = `
 import Hypercore = require('hypertab/hypercore')
 import Corestore = require('hypertab/corestore')
 import Hyperbee = require('hypertab/hyperbee')
+import Hypertrie = require('hypertab/hypertrie')
 import HypercoreError = require('hypertab/hypercore/errors')
 import Bitfield = require('hypertab/hypercore/lib/bitfield.js')
 import caps = require('hypertab/hypercore/lib/caps')
@@ -92,6 +102,7 @@ const core: Hypercore = new Hypercore('./log')
 const bee: Hyperbee<string, number> = new Hyperbee<string, number>(core)
 class Table extends Hyperbee<string, number> { count = 0 }
 export const error: Error = HypercoreError.BAD_ARGUMENT('none')
+export const trie: Hypertrie<string> = new Hypertrie<string>(core, { valueEncoding: 'utf-8' })
 export const drive: Hyperdrive = new Hyperdrive(new Corestore('./store'))
 export const table: Table = new Table(core, { extension: null as unknown as BeeExtension })
 export const manifest: Uint8Array = caps.MANIFEST

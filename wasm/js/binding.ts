@@ -137,12 +137,25 @@ export type RawEntries = [numbers: Float64Array, bytes: Uint8Array]
 export type RawChange = [entry: RawEntry, isDeletion: boolean]
 export type RawDifference = [left: RawEntry | null, right: RawEntry | null]
 
-/** A read, walk or batch of a bee. A step is undefined when blocks are missing, and false when others are to have their turn. */
-export interface BeeWalkHandle {
+/** What takes steps over blocks. A step is undefined when blocks are missing, and false when others are to have their turn. */
+export interface WalkHandle {
   give (seq: number, block: Uint8Array): void
   needed (): Float64Array
-  ahead (): Float64Array
+  ahead? (): Float64Array
   clear (): void
+}
+
+/** A read or walk of a trie. */
+export interface TrieWalkHandle extends WalkHandle {
+  next (): unknown
+}
+
+/** What a block of a trie put, as it crosses the border. */
+export type RawTrieNode = [seq: number, key: string, value: Uint8Array | null, flags: number]
+
+/** A read, walk or batch of a bee. */
+export interface BeeWalkHandle extends WalkHandle {
+  ahead (): Float64Array
   askAhead (): void
   startTrace (): void
   touched (): Float64Array
@@ -378,6 +391,11 @@ export interface Engine {
   beeHeader (metadata: unknown): Uint8Array
   beeDecodeHeader (block: Uint8Array): BeeHeader | undefined
   beeHints (message: Uint8Array): [version: number, key: Uint8Array | null, blocks: number[]] | undefined
+  TrieWalk: {
+    new (length: number, key: string, flags: number): TrieWalkHandle
+    history (length: number, gte: number, reverse: boolean): TrieWalkHandle
+  }
+  trieHeader (block: Uint8Array): [metadata: Uint8Array | null, subtype: Uint8Array | null] | undefined
 
   namedKeyPair (primaryKey: Uint8Array, namespace: Uint8Array, name: Uint8Array): { publicKey: Uint8Array, secretKey: Uint8Array }
   childNamespace (namespace: Uint8Array, name: Uint8Array): Uint8Array

@@ -486,7 +486,7 @@ fn range_of(options: &JsValue) -> Result<Range, JsError> {
     })
 }
 
-fn ended(result: Result<JsValue, ReadError>) -> Result<JsValue, JsError> {
+pub(crate) fn ended(result: Result<JsValue, ReadError>) -> Result<JsValue, JsError> {
     match result {
         Ok(value) => Ok(value),
         Err(ReadError::Missing) => Ok(JsValue::UNDEFINED),

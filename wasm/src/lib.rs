@@ -23,6 +23,7 @@ pub mod sessions;
 mod socket;
 mod storage;
 pub mod stores;
+pub mod tries;
 pub mod upkeep;
 
 use hypertab_core::storage::StoreId;

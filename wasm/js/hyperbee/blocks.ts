@@ -1,6 +1,6 @@
 // Where the steps of a bee get their blocks: from a session of the core, which decrypts, waits and gives up.
 
-import type { BeeCacheHandle, BeeWalkHandle, RawEntries, RawEntry } from '../binding.js'
+import type { BeeCacheHandle, BeeWalkHandle, RawEntries, RawEntry, WalkHandle } from '../binding.js'
 import { HypercoreError } from '../errors.js'
 import { userBytes } from '../platform.js'
 import { look } from '../runtime.js'
@@ -91,7 +91,7 @@ export class CacheView<T> {
 }
 
 /** Takes a step of a walk until it ends, and gives it the blocks that it stops for. */
-export async function take<T> (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, step: () => T | undefined | false, hooks: Hooks = {}): Promise<T> {
+export async function take<T> (walk: WalkHandle, session: Hypercore, options: ReadOptions, step: () => T | undefined | false, hooks: Hooks = {}): Promise<T> {
   const loading = new Map<number, Promise<void>>()
   for (;;) {
     const value = attempt(session, step)
@@ -183,9 +183,9 @@ function isKept (encoding: BeeCodec | null): boolean {
   return encoding === null || encoding.name === 'binary'
 }
 
-async function load (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, hooks: Hooks, loading: Map<number, Promise<void>>): Promise<void> {
+async function load (walk: WalkHandle, session: Hypercore, options: ReadOptions, hooks: Hooks, loading: Map<number, Promise<void>>): Promise<void> {
   const needed = [...walk.needed()]
-  const ahead = [...walk.ahead()]
+  const ahead = [...walk.ahead?.() ?? []]
   for (const seq of needed) {
     if (!loading.has(seq)) start(seq, fetchBlock(walk, session, seq, options, hooks))
   }
@@ -205,7 +205,7 @@ async function load (walk: BeeWalkHandle, session: Hypercore, options: ReadOptio
   }
 }
 
-async function fetchBlock (walk: BeeWalkHandle, session: Hypercore, seq: number, options: ReadOptions, hooks: Hooks): Promise<void> {
+async function fetchBlock (walk: WalkHandle, session: Hypercore, seq: number, options: ReadOptions, hooks: Hooks): Promise<void> {
   const block = await session.get(seq, {
     ...options,
     valueEncoding: raw,
@@ -219,13 +219,13 @@ async function fetchBlock (walk: BeeWalkHandle, session: Hypercore, seq: number,
 }
 
 // What is here is given at once, the rest comes by itself.
-async function loadAhead (walk: BeeWalkHandle, session: Hypercore, options: ReadOptions, seqs: number[]): Promise<void> {
+async function loadAhead (walk: WalkHandle, session: Hypercore, options: ReadOptions, seqs: number[]): Promise<void> {
   const found = await Promise.all(seqs.map((seq) => giveLocal(walk, session, seq)))
   const blocks = seqs.filter((seq, i) => !found[i] && seq < session.length)
   if (blocks.length > 0 && options.wait !== false && !session.closing) session.download({ blocks })
 }
 
-async function giveLocal (walk: BeeWalkHandle, session: Hypercore, seq: number): Promise<boolean> {
+async function giveLocal (walk: WalkHandle, session: Hypercore, seq: number): Promise<boolean> {
   try {
     const block = await session.get(seq, { wait: false, valueEncoding: raw }) as Uint8Array | null
     if (block === null) return false

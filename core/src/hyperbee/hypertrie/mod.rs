@@ -38,10 +38,9 @@ impl<'a> TrieView<'a> {
     /// # Errors
     ///
     /// [`ReadError`] when blocks are missing or wrong.
-    pub fn get(&self, key: &str, hidden: bool) -> Result<Option<TrieNode>, ReadError> {
+    pub fn get(&self, key: &str, hidden: bool) -> Result<Option<Arc<TrieNode>>, ReadError> {
         let path = Path::new(normalize(key), hidden);
-        let found = self.closest(&path, path.len())?;
-        Ok(found.map(|node| (*node).clone()))
+        self.closest(&path, path.len())
     }
 
     /// Returns what a block put, or `None` for the marker that a trie became empty.
@@ -49,8 +48,8 @@ impl<'a> TrieView<'a> {
     /// # Errors
     ///
     /// [`ReadError`] when the block is missing or wrong.
-    pub fn get_by_seq(&self, seq: u64) -> Result<Option<TrieNode>, ReadError> {
-        Ok(self.node(seq)?.map(|node| (*node).clone()))
+    pub fn get_by_seq(&self, seq: u64) -> Result<Option<Arc<TrieNode>>, ReadError> {
+        self.node(seq)
     }
 
     /// Follows the first `len` digits of a path.
@@ -64,17 +63,16 @@ impl<'a> TrieView<'a> {
             if node.path().digit(i) == digit && !(is_part_end && path.collides(node.path(), i)) {
                 continue;
             }
-            let slots = node.slots(i, digit);
-            if !is_part_end {
-                let Some(seq) = slots.first().filter(|slot| slot.0 == digit).map(|slot| slot.1) else {
-                    return Ok(None);
-                };
-                head = self.node(seq)?;
-                continue;
-            }
-            // Parts with equal hashes share a digit; which of them is ours shows only when they are loaded.
-            let loaded = self.nodes(run(&slots, digit))?;
-            head = loaded.into_iter().rev().find(|node| !node.path().collides(path, i));
+            let mut slots = node.slots(i, digit);
+            // Up to the first that is empty.
+            let expected = (digit..).step_by(5);
+            let filled =
+                slots.iter().zip(expected).take_while(|(slot, expected)| slot.0 == *expected).count();
+            // Only parts with equal hashes share a digit; which of them is ours shows when they are loaded.
+            slots.truncate(if is_part_end { filled } else { filled.min(1) });
+            let mut loaded = self.nodes(slots)?;
+            loaded.retain(|node| !is_part_end || !node.path().collides(path, i));
+            head = loaded.pop();
         }
         Ok(head)
     }
@@ -88,16 +86,16 @@ impl<'a> TrieView<'a> {
     }
 
     /// Loads nodes, asking for all before it gives up.
-    fn nodes(&self, seqs: impl Iterator<Item = u64>) -> Result<Vec<Arc<TrieNode>>, ReadError> {
-        let loaded: Vec<_> = seqs.map(|seq| self.node(seq)).collect();
-        Ok(loaded.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    fn nodes(&self, slots: Vec<(u8, u64)>) -> Result<Vec<Arc<TrieNode>>, ReadError> {
+        let (mut nodes, mut stopped) = (Vec::new(), None);
+        for (_, seq) in slots {
+            match self.node(seq) {
+                Ok(node) => nodes.extend(node),
+                Err(error) => stopped = stopped.or(Some(error)),
+            }
+        }
+        stopped.map_or(Ok(nodes), Err)
     }
-}
-
-/// Returns the blocks in the slots `digit`, `digit + 5` and so on, up to the first that is empty.
-fn run(slots: &[(u8, u64)], digit: u8) -> impl Iterator<Item = u64> + '_ {
-    let expected = (digit..).step_by(5);
-    slots.iter().zip(expected).take_while(|(slot, expected)| slot.0 == *expected).map(|(slot, _)| slot.1)
 }
 
 /// What to list of a trie.
@@ -141,7 +139,8 @@ struct Frame {
 impl ListCursor {
     /// Makes a cursor over everything below `prefix`.
     pub fn new(prefix: &str, options: ListOptions) -> Self {
-        let prefix = String::from(normalize(prefix));
+        // Twice, as upstream: once as a prefix, and once as a key.
+        let prefix = String::from(normalize(normalize(prefix)));
         Self { prefix, options, start: 0, stack: Vec::new(), is_open: false, given: 0 }
     }
 
@@ -150,7 +149,7 @@ impl ListCursor {
     /// # Errors
     ///
     /// [`ReadError`] when blocks are missing or wrong. The cursor has lost nothing.
-    pub fn next(&mut self, trie: &TrieView<'_>) -> Result<Option<TrieNode>, ReadError> {
+    pub fn next(&mut self, trie: &TrieView<'_>) -> Result<Option<Arc<TrieNode>>, ReadError> {
         if !self.is_open {
             let path = Path::new(&self.prefix, self.options.hidden);
             self.start = path.len() - 1;
@@ -167,7 +166,7 @@ impl ListCursor {
                     return Err(BadBlock { seq: node.seq, problem: Problem::Cycle }.into());
                 }
                 self.stack.pop();
-                return Ok(Some((*node).clone()));
+                return Ok(Some(node));
             }
             let frames = self.turns(top, trie)?;
             self.stack.pop();
@@ -185,26 +184,30 @@ impl ListCursor {
     fn turns(&self, top: &Frame, trie: &TrieView<'_>) -> Result<Vec<Frame>, ReadError> {
         let (i, mut frames) = (top.i, Vec::new());
         let order: [u8; 5] = if self.options.reverse { [4, 0, 1, 2, 3] } else { [3, 2, 1, 0, 4] };
-        let is_wanted = |digit: &u8| !(*digit == 4 && self.options.gt && i == self.start);
-
-        let asked: Vec<_> = order
-            .into_iter()
-            .filter(is_wanted)
-            .map(|digit| {
-                let slots = top.node.slots(i, digit);
-                (digit, trie.nodes(slots.into_iter().map(|slot| slot.1)))
-            })
-            .collect();
-        for (digit, nodes) in asked {
+        let mut stopped = None;
+        for digit in order {
+            if digit == 4 && self.options.gt && i == self.start {
+                continue;
+            }
             let from = frames.len();
             if top.node.path().digit(i) == digit {
                 frames.push(Frame { i: i + 1, node: top.node.clone() });
             }
-            frames.extend(nodes?.into_iter().map(|node| Frame { i: i + 1, node }));
-            // Several with one digit collide; their order is that of their keys.
-            frames[from..].sort_by(|a, b| b.node.key.cmp(&a.node.key));
+            // Asks for all before it gives up.
+            match trie.nodes(top.node.slots(i, digit)) {
+                Ok(nodes) => frames.extend(nodes.into_iter().map(|node| Frame { i: i + 1, node })),
+                Err(error) => stopped = stopped.or(Some(error)),
+            }
+            // Several with one digit collide; their order is that of their keys. They are few.
+            for end in from..frames.len() {
+                let mut at = end;
+                while at > from && frames[at].node.key > frames[at - 1].node.key {
+                    frames.swap(at, at - 1);
+                    at -= 1;
+                }
+            }
         }
-        Ok(frames)
+        stopped.map_or(Ok(frames), Err)
     }
 }
 
@@ -228,7 +231,7 @@ impl TrieHistory {
     /// # Errors
     ///
     /// [`ReadError`] when a block is missing or wrong. The cursor has not moved.
-    pub fn next(&mut self, trie: &TrieView<'_>) -> Result<Option<TrieNode>, ReadError> {
+    pub fn next(&mut self, trie: &TrieView<'_>) -> Result<Option<Arc<TrieNode>>, ReadError> {
         while self.next < self.end {
             let seq = if self.reverse { self.end - 1 } else { self.next };
             let node = trie.node(seq)?;
@@ -237,8 +240,8 @@ impl TrieHistory {
             } else {
                 self.next += 1;
             }
-            if let Some(node) = node {
-                return Ok(Some((*node).clone()));
+            if node.is_some() {
+                return Ok(node);
             }
         }
         Ok(None)

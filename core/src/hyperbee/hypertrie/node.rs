@@ -2,42 +2,40 @@
 //!
 //! Source: hypertrie 5.1, `lib/node.js`, `lib/trie.js`, `schema.proto`.
 
-use crate::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::hash::Hasher;
 
 use bytes::Bytes;
 use prost::Message;
-use prost::encoding::decode_varint;
 
 use super::super::error::{BadBlock, Problem};
 
 /// Block 0 of a hypertrie.
-#[derive(Clone, PartialEq, Eq, Message)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrieHeader {
-    /// [`TYPE`]; required.
-    #[prost(string, optional, tag = "1")]
-    pub r#type: Option<String>,
     /// A drive puts the key of its content core here.
-    #[prost(bytes = "bytes", optional, tag = "2")]
     pub metadata: Option<Bytes>,
     /// What the application says.
-    #[prost(string, optional, tag = "3")]
-    pub subtype: Option<String>,
+    pub subtype: Option<Bytes>,
 }
 
 /// Reads block 0, or returns `None` when it is not that of a hypertrie.
 pub fn decode_header(block: Bytes) -> Option<TrieHeader> {
-    TrieHeader::decode(block).ok().filter(|header| header.r#type() == TYPE)
+    let WireNode { key, value, trie, .. } = WireNode::decode(block).ok()?;
+    (key? == TYPE).then_some(TrieHeader { metadata: value, subtype: trie })
 }
 
+/// Any block: the fields of block 0 have the numbers and types of others in a node.
 #[derive(Clone, PartialEq, Eq, Message)]
 struct WireNode {
+    /// In block 0, [`TYPE`].
     #[prost(string, optional, tag = "1")]
     key: Option<String>,
+    /// In block 0, the metadata.
     #[prost(bytes = "bytes", optional, tag = "2")]
     value: Option<Bytes>,
+    /// In block 0, the subtype, which is text.
     #[prost(bytes = "bytes", optional, tag = "3")]
     trie: Option<Bytes>,
     #[prost(uint64, optional, tag = "4")]
@@ -46,11 +44,11 @@ struct WireNode {
     flags: Option<u64>,
 }
 
-/// By position: slots and blocks, in the order of the slots.
-pub type Trie = BTreeMap<usize, Vec<(u8, u64)>>;
+/// Positions, ascending, each with its slots and blocks in the order of the slots.
+pub type Trie = Vec<(usize, Vec<(u8, u64)>)>;
 
 /// What one block put.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct TrieNode {
     /// The block.
     pub seq: u64,
@@ -76,7 +74,7 @@ impl TrieNode {
         let flags = node.flags.unwrap_or(0);
         let path = Path::new(&key, flags & HIDDEN != 0);
         let (trie_len, trie) = match node.trie {
-            Some(trie) => decode_trie(trie).ok_or(bad(Problem::Undecodable))?,
+            Some(trie) => decode_trie(&trie).ok_or(bad(Problem::Undecodable))?,
             None => (0, Trie::new()),
         };
         Ok(Self { seq, key, value: node.value, flags, path, trie, trie_len })
@@ -114,8 +112,8 @@ impl TrieNode {
 
     /// Returns the slots at a position that stand for a digit.
     pub(super) fn slots(&self, i: usize, digit: u8) -> Vec<(u8, u64)> {
-        let bucket = self.trie.get(&i).map(Vec::as_slice).unwrap_or_default();
-        bucket.iter().filter(|(slot, _)| slot % 5 == digit).copied().collect()
+        let Ok(at) = self.trie.binary_search_by_key(&i, |bucket| bucket.0) else { return Vec::new() };
+        self.trie[at].1.iter().filter(|(slot, _)| slot % 5 == digit).copied().collect()
     }
 }
 
@@ -130,7 +128,8 @@ pub(super) struct Path {
 impl Path {
     /// `key` is [`normalize`]d.
     pub(super) fn new(key: &str, is_hidden: bool) -> Self {
-        let hash = parts(key).flat_map(siphash).collect();
+        let mut hash = Vec::new();
+        parts(key).for_each(|part| hash.extend_from_slice(&siphash(part)));
         Self { key: String::from(key), hash, is_hidden }
     }
 
@@ -163,42 +162,59 @@ pub(super) fn normalize(key: &str) -> &str {
     key.strip_prefix('/').unwrap_or(key)
 }
 
-fn parts(key: &str) -> impl Iterator<Item = &str> {
+fn parts(key: &str) -> impl Iterator<Item = &[u8]> {
     // An empty first or last part does not count, one in the middle does.
-    let key = key.strip_prefix('/').unwrap_or(key);
-    let key = key.strip_suffix('/').unwrap_or(key);
-    let is_empty = key.is_empty();
-    key.split('/').filter(move |_| !is_empty)
+    let key = key.as_bytes();
+    let most = if key.is_empty() || key == b"/" { 0 } else { usize::MAX };
+    let key = key.strip_prefix(b"/").unwrap_or(key);
+    let key = key.strip_suffix(b"/").unwrap_or(key);
+    key.split(|byte| *byte == b'/').take(most)
 }
 
 #[expect(
     deprecated,
     reason = "the one SipHash-2-4 in the standard library; its successors promise no algorithm"
 )]
-fn siphash(part: &str) -> [u8; 8] {
+fn siphash(part: &[u8]) -> [u8; 8] {
     let mut hasher = core::hash::SipHasher::new();
-    hasher.write(part.as_bytes());
+    hasher.write(part);
     hasher.finish().to_le_bytes()
 }
 
 /// Reads the trie of a node: its length, then for each position its slots as bits and a block for each.
-fn decode_trie(mut bytes: Bytes) -> Option<(u64, Trie)> {
-    let len = decode_varint(&mut bytes).ok()?;
+fn decode_trie(mut bytes: &[u8]) -> Option<(u64, Trie)> {
+    let len = varint(&mut bytes)?;
     let mut trie = Trie::new();
     while !bytes.is_empty() {
-        let position = usize::try_from(decode_varint(&mut bytes).ok()?).ok()?;
-        let slots = decode_varint(&mut bytes).ok()?;
+        let position = usize::try_from(varint(&mut bytes)?).ok()?;
+        let slots = varint(&mut bytes)?;
         let mut bucket = Vec::new();
         for slot in (0..64).filter(|slot| slots >> slot & 1 == 1) {
-            bucket.push((slot, decode_varint(&mut bytes).ok()?));
+            bucket.push((slot, varint(&mut bytes)?));
         }
-        trie.insert(position, bucket);
+        if trie.last().is_some_and(|last| last.0 >= position) {
+            return None;
+        }
+        trie.push((position, bucket));
     }
     Some((len, trie))
 }
 
-/// What [`TrieHeader::type`] says.
-pub(super) const TYPE: &str = "hypertrie";
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte >> 7 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// What block 0 of a trie begins with.
+const TYPE: &str = "hypertrie";
 
 const HIDDEN: u64 = 1;
 

@@ -40,7 +40,7 @@ fn keys_are_found() {
         let found = trie.get(case["key"].as_str().unwrap(), case["hidden"] == true).unwrap();
 
         assert_eq!(found.as_ref().map_or(Value::Null, |node| node.seq.into()), case["seq"], "{case}");
-        let value = found.and_then(|node| node.value);
+        let value = found.and_then(|node| node.value.clone());
         assert_eq!(value.as_deref(), case["value"].as_str().map(str::as_bytes), "{case}");
     }
 }
@@ -56,7 +56,7 @@ fn folders_are_listed_in_order() {
             let mut cursor = ListCursor::new(case["prefix"].as_str().unwrap(), options);
             let mut found = Vec::new();
             while let Some(node) = cursor.next(&trie).unwrap() {
-                found.push(Value::from(node.key));
+                found.push(Value::from(node.key.clone()));
             }
             found
         };
