@@ -7,7 +7,7 @@
 //   npm run soak -- large 4096         a copy of a log of that many MiB, with bounded memory
 //   npm run soak -- opening 10000000   what opening a log of that many blocks costs
 //   npm run soak -- bee 100000 7       a bee against an ordered map, with crashes: the operations, the seed
-//   npm run soak -- drive 100000 7     a drive against a map, with crashes: the steps, the seed
+//   npm run soak -- drive 100000 7     a drive against a folder, with crashes: the steps, the seed
 //   npm run soak -- sparse 1024        parts of a file of that many MiB in a drive of a peer
 //   npm run soak -- relay --minutes 30 500 tabs that come and go at a relay, for that long
 //   npm run fuzz                       a million inputs for each decoder and machine

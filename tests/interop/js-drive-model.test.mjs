@@ -1,6 +1,6 @@
-// A drive against a Map: whatever is done, both say the same, also after a crash in the middle of it.
+// A drive against a folder on the disk: whatever is done, both say the same, also after a crash in the middle of it.
 //
-// A crash is a copy of the folder at some moment of a change, which is opened in its place: it has all of the change, or nothing.
+// A crash is a copy of the store's folder at some moment of a change, which is opened in its place: it has all of the change, or nothing.
 //
 // HYPERTAB_DRIVE_STEPS is how many steps there are, and HYPERTAB_SEED which ones.
 
@@ -13,21 +13,24 @@ import Corestore from 'hypertab/corestore'
 import Hyperdrive from 'hypertab/hyperdrive'
 
 import { temporaryFolder } from './support/folder.mjs'
+import { ModelFolder } from './support/model-folder.mjs'
 
 const STEPS = Number(process.env.HYPERTAB_DRIVE_STEPS ?? 2000)
 const SEED = Number(process.env.HYPERTAB_SEED ?? 1)
 
-/** Versions that are kept to look at again, and content that a file has at most, in bytes. */
+/** Versions that are kept to look at again, of how many changes one is, and content that a file has at most, in bytes. */
 const KEPT = 24
+const KEPT_OF = 16
 const MOST = 3000
 
-test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
+test(`a drive and a folder, ${STEPS} steps from seed ${SEED}`, async (t) => {
   const random = generator(SEED)
   const below = (limit) => Math.floor(random() * limit)
   const pick = (list) => list[below(list.length)]
   const root = temporaryFolder(t)
   let folder = join(root, '0')
   let copies = 0
+  const next = () => join(root, String(++copies))
   const crashes = { kept: 0, lost: 0 }
   const encryptionKey = below(2) === 0 ? Buffer.alloc(32, 5) : null
   const open = async () => {
@@ -37,9 +40,9 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
   }
 
   let drive = await open()
-  let files = new Map()
-  /** Copies of the map by version. */
-  const versions = new Map([[Math.max(drive.version, 1), new Map()]])
+  const model = new ModelFolder(next())
+  /** Copies of the model by version. */
+  const versions = new Map([[Math.max(drive.version, 1), model.copy(next())]])
   const path = () => '/' + Array.from({ length: 1 + below(3) }, () => pick(['a', 'b', 'c', 'dir', 'dir-x', 'ü'])).join('/')
   const content = () => Buffer.alloc(below(MOST), String(below(1e9)))
 
@@ -49,13 +52,14 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
     if (below(3) > 0) {
       await to.put(name, bytes, options)
     } else {
-      const stream = to.createWriteStream(name, { ...options, dedup: below(2) === 0 })
+      // Parts are looked for in the content before, which has to be here.
+      const stream = to.createWriteStream(name, { ...options, dedup: below(2) === 0 && !model.read(name)?.isCleared })
       const closed = new Promise((resolve, reject) => stream.on('error', reject).on('close', resolve))
       for (let i = 0; i < bytes.byteLength; i += 1000) stream.write(bytes.subarray(i, i + 1000))
       stream.end()
       await closed
     }
-    model.set(name, { bytes, linkname: null, ...options })
+    model.put(name, bytes, options)
   }
   const change = async (to, model) => {
     const name = path()
@@ -63,83 +67,102 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
     if (kind < 6) {
       await put(to, model, name)
     } else if (kind < 8) {
-      const gone = model.size > 0 && below(4) > 0 ? pick([...model.keys()]) : name
+      const names = model.names()
+      const gone = names.length > 0 && below(4) > 0 ? pick(names) : name
       await to.del(gone)
-      model.delete(gone)
+      model.del(gone)
     } else {
       const linkname = path()
       await to.symlink(name, linkname)
-      model.set(name, { bytes: null, linkname, executable: false, metadata: null })
+      model.symlink(name, linkname)
     }
   }
-  const keep = () => {
-    versions.set(Math.max(drive.version, 1), new Map(files))
-    while (versions.size > KEPT) versions.delete(pick([...versions.keys()]))
+  const clear = async () => {
+    const names = model.names()
+    const name = names.length > 0 ? pick(names) : path()
+    const file = model.read(name)
+    if (file?.isCleared) return
+    await drive.clear(name)
+    if (file?.bytes?.byteLength > 0) model.clear(name)
   }
-
+  const forget = (version) => {
+    versions.get(version).remove()
+    versions.delete(version)
+  }
+  const keep = () => {
+    const version = Math.max(drive.version, 1)
+    if (!versions.has(version)) versions.set(version, model.copy(next()))
+    while (versions.size > KEPT) forget(pick([...versions.keys()]))
+  }
   const crash = async () => {
     const before = { folder, version: drive.version }
-    const changed = new Map(files)
-    const pending = change(drive, changed)
+    const saved = model.copy(next())
+    const pending = change(drive, model)
     for (let turns = below(12); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve))
-    folder = join(root, String(++copies))
+    folder = next()
     cpSync(before.folder, folder, { recursive: true })
     await pending
     await drive.close()
     rmSync(before.folder, { recursive: true })
     drive = await open()
     const isKept = drive.version > before.version
-    if (isKept) files = changed
+    if (!isKept) model.restore(saved)
+    saved.remove()
     crashes[isKept ? 'kept' : 'lost']++
-    await sameAll(drive, files)
+    await sameAll(drive, model, pick)
     keep()
   }
 
   for (let step = 0; step < STEPS; step++) {
     const kind = below(100)
     try {
-      if (kind < 55) {
-        await change(drive, files)
-        keep()
+      if (kind < 53) {
+        await change(drive, model)
+        if (below(KEPT_OF) === 0) keep()
+      } else if (kind < 55) {
+        await clear()
       } else if (kind < 60) {
         const batch = drive.batch()
-        const changed = new Map(files)
-        for (let i = below(6); i > 0; i--) await change(batch, changed)
-        await same(batch, changed, path())
+        const saved = model.copy(next())
+        for (let i = below(6); i > 0; i--) await change(batch, model)
+        await same(batch, model, path())
         if (below(4) > 0) {
           await batch.flush()
-          files = changed
         } else {
           await batch.close()
+          model.restore(saved)
         }
-        keep()
+        saved.remove()
+        if (below(KEPT_OF) === 0) keep()
       } else if (kind < 80) {
-        await same(drive, files, path())
+        await same(drive, model, path())
       } else if (kind < 85) {
-        await sameList(drive, files, pick(['/', '/dir', '/a', '/ü', '/dir/a']))
+        await sameList(drive, model, pick(['/', '/dir', '/a', '/ü', '/dir/a']))
       } else if (kind < 89) {
         const [version, model] = pick([...versions])
         const old = drive.checkout(version)
         await sameList(old, model, '/')
         await same(old, model, path())
+        if (below(16) === 0) await sameAll(old, model, pick)
         await old.close()
       } else if (kind < 93) {
-        const [version, model] = pick([...versions])
-        await sameDifference(drive, files, version, model)
+        const [version, other] = pick([...versions])
+        await sameDifference(drive, model, version, other)
       } else if (kind < 96) {
-        for (const [name, { bytes }] of [...files].slice(0, 3)) {
-          if (!bytes?.byteLength) continue
+        for (const name of model.names().slice(0, 3)) {
+          const { bytes, isCleared } = model.read(name)
+          if (!bytes?.byteLength || isCleared) continue
           const [start, length] = [below(bytes.byteLength), below(bytes.byteLength)]
-          assert.deepEqual(Buffer.from(await drive.get(name, { start, length })), bytes.subarray(start, start + length))
+          assert.deepEqual(Buffer.from(await drive.get(name, { start, length, wait: false })), bytes.subarray(start, start + length))
         }
       } else if (kind < 97) {
         const all = [...versions].filter(([version]) => version <= drive.version)
-        const [version, model] = pick(all)
+        const [version, other] = pick(all)
         if (below(3) === 0 && version < drive.version) {
           await drive.truncate(version)
-          files = new Map(model)
+          model.restore(other)
           // Content of versions before is cut, too, where it lies behind what this one needs.
-          for (const known of [...versions.keys()]) if (known !== version) versions.delete(known)
+          for (const known of [...versions.keys()]) if (known !== version) forget(known)
         }
       } else if (kind < 98) {
         if (below(2) === 0) {
@@ -147,9 +170,10 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
         } else {
           await drive.close()
           drive = await open()
+          await sameAll(drive, model, pick)
         }
       } else {
-        await sameAll(drive, files)
+        await sameAll(drive, model, pick)
       }
     } catch (error) {
       error.message = `step ${step} of seed ${SEED}: ${error.message}`
@@ -157,49 +181,66 @@ test(`a drive and a map, ${STEPS} steps from seed ${SEED}`, async (t) => {
       throw error
     }
   }
-  await sameAll(drive, files)
+  await sameAll(drive, model, pick)
   await drive.close()
   t.diagnostic(`crashes that kept what was being done: ${crashes.kept}, that lost it: ${crashes.lost}`)
 })
 
-async function same (drive, files, name) {
-  const expected = files.get(name)
+async function same (drive, model, name) {
+  const expected = model.read(name)
   const entry = await drive.entry(name)
-  assert.equal(entry !== null, expected !== undefined, name)
-  assert.equal(await drive.exists(name), expected !== undefined)
-  const found = await drive.get(name)
-  if (!expected) return assert.equal(found, null)
-  const { executable, linkname, metadata } = entry.value
-  assert.deepEqual({ executable, linkname, metadata }, { executable: expected.executable, linkname: expected.linkname, metadata: expected.metadata }, name)
-  assert.deepEqual(found && Buffer.from(found), expected.bytes)
+  assert.equal(entry !== null, expected !== null, name)
+  assert.equal(await drive.exists(name), expected !== null)
+  if (expected === null) return assert.equal(await drive.get(name), null)
+  sameEntry(entry, expected)
+  // Nobody else has what is not here.
+  const get = drive.get(name, { wait: false })
+  if (expected.isCleared) return await assert.rejects(get, { code: 'BLOCK_NOT_AVAILABLE' }, name)
+  const found = await get
+  assert.deepEqual(found && Buffer.from(found), expected.bytes, name)
 }
 
-async function sameList (drive, files, folder) {
-  const prefix = folder === '/' ? '/' : folder + '/'
-  const expected = [...files.keys()].filter((name) => name.startsWith(prefix)).sort(order)
+function sameEntry ({ key, value: { executable, linkname, metadata } }, expected) {
+  assert.deepEqual({ executable, linkname, metadata }, { executable: expected.executable, linkname: expected.linkname, metadata: expected.metadata }, key)
+}
+
+async function sameList (drive, model, folder) {
   const found = []
   for await (const { key } of drive.list(folder)) found.push(key)
-  assert.deepEqual(found, expected, folder)
-  const children = []
-  for await (const name of drive.readdir(folder)) children.push(name)
-  const direct = new Set(expected.map((name) => name.slice(prefix.length).split('/')[0]))
-  assert.deepEqual([...new Set(children)].sort(order), [...direct].sort(order), folder)
+  assert.deepEqual(found, model.names(folder).sort(order), folder)
+  const [, children] = model.folders().find(([name]) => name === folder) ?? [folder, []]
+  await sameChildren(drive, folder, children)
 }
 
-async function sameDifference (drive, files, version, model) {
+async function sameChildren (drive, folder, children) {
+  const found = []
+  for await (const name of drive.readdir(folder)) found.push(name)
+  assert.deepEqual([...new Set(found)].sort(order), children.sort(order), folder)
+}
+
+async function sameDifference (drive, model, version, other) {
   const found = new Map()
   for await (const { left, right } of drive.diff(version, '/')) found.set((left ?? right).key, [left !== null, right !== null])
-  for (const name of new Set([...files.keys(), ...model.keys()])) {
-    const isSame = files.get(name) === model.get(name)
-    assert.deepEqual(found.get(name), isSame ? undefined : [files.has(name), model.has(name)], name)
+  const [left, right] = [model.inodes(), other.inodes()]
+  for (const name of new Set([...left.keys(), ...right.keys()])) {
+    const isSame = left.get(name) === right.get(name)
+    assert.deepEqual(found.get(name), isSame ? undefined : [left.has(name), right.has(name)], name)
     found.delete(name)
   }
   assert.equal(found.size, 0)
 }
 
-async function sameAll (drive, files) {
-  await sameList(drive, files, '/')
-  for (const name of files.keys()) await same(drive, files, name)
+async function sameAll (drive, model, pick) {
+  const names = model.names().sort(order)
+  const found = []
+  for await (const entry of drive.entries()) {
+    found.push(entry.key)
+    sameEntry(entry, model.read(entry.key) ?? assert.fail(`${entry.key} is in the drive alone`))
+  }
+  assert.deepEqual(found, names)
+  const folders = model.folders()
+  for (let i = 0; i < 6; i++) await sameChildren(drive, ...pick(folders))
+  for (const name of names) await same(drive, model, name)
 }
 
 // Bees sort by the bytes of UTF-8.
