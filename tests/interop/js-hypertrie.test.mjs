@@ -162,6 +162,13 @@ test('a walk goes on while upstream writes, and ends when it is given up', async
   waiting.resume()
   setTimeout(() => waiting.destroy(), 50)
   await new Promise((resolve) => waiting.on('close', resolve))
+  assert.equal(nobody.sessions.length, 1)
+
+  const half = lost.createHistoryStream()
+  const failed = assert.rejects(collect(half), { code: 'REQUEST_CANCELLED' })
+  setTimeout(() => lost.close(), 50)
+  await failed
+  assert.equal(nobody.sessions.length, 1)
   await nobody.close()
 })
 

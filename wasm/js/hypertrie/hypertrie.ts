@@ -104,6 +104,8 @@ export class Hypertrie<V = any> extends ReadyResource {
   #checkout: number
   #isView = false
   #isTrie = false
+  /** Of streams, closed with them, so that none waits for a block any more. */
+  readonly #sessions = new Set<Hypercore>()
 
   constructor (core: Hypercore, options: HypertrieOptions = {}) {
     super()
@@ -224,17 +226,24 @@ export class Hypertrie<V = any> extends ReadyResource {
 
   /** @internal The core of a view is that of the trie. */
   override async _close (): Promise<void> {
+    await Promise.all([...this.#sessions].map((session) => session.close()))
     if (!this.#isView) await this.core.close()
   }
 
   #walk (options: TrieReadOptions, begin: (length: number) => TrieWalkHandle): BeeStream<TrieNode<V>> {
-    // Closed with the stream, so that it waits for no block any more.
-    const session = this.core.session()
+    let session: Hypercore
     let walk: TrieWalkHandle
     return streamOf({
-      open: async () => { walk = begin(await this.#prepare(session, options)) },
+      open: async () => {
+        session = this.core.session()
+        this.#sessions.add(session)
+        walk = begin(await this.#prepare(session, options))
+      },
       next: () => this.#step(walk, session, options),
-      close: () => session.close()
+      close: async () => {
+        this.#sessions.delete(session)
+        await session?.close()
+      }
     })
   }
 
