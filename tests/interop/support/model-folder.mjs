@@ -26,14 +26,15 @@ class Files {
     const stat = lstatSync(path, { throwIfNoEntry: false })
     if (!stat) return null
     const { ino, mode, mtimeMs } = stat
+    const isCleared = (mode & MAY_READ) === 0
     if (stat.isSymbolicLink()) return { ino, linkname: readlinkSync(path), executable: false, metadata: null, bytes: null, isCleared: false }
     return {
       ino,
       linkname: null,
       executable: (mode & MAY_RUN) !== 0,
       metadata: mtimeMs === 0 ? null : { n: mtimeMs / 1000 - 1 },
-      bytes: readFileSync(path),
-      isCleared: (mode & MAY_READ) === 0
+      bytes: isCleared ? null : readFileSync(path),
+      isCleared
     }
   }
 
