@@ -36,7 +36,7 @@ export class BlindPeer {
   connecting: Promise<void> | null = null
   #network: BlindPeerNetwork
   #changed: () => void
-  #wanted = new Map<object, () => AddCores>()
+  #wanted = new Map<object, (isMore: boolean) => AddCores>()
   #users = new Set<object>()
   #requests = new Map<number, { resolve: (value: Uint8Array) => void, reject: (error: Error) => void }>()
   #nextRequest = 1
@@ -62,16 +62,25 @@ export class BlindPeer {
     return this.#stream
   }
 
-  /** Asks for a core on this connection and all that follow, until {@link forget}. */
-  add (core: object, batch: () => AddCores): void {
-    if (this.#wanted.has(core)) return
-    this.#wanted.set(core, batch)
-    if (this.connected) this.#cores?.send(batch())
+  has (what: object): boolean {
+    return this.#wanted.has(what)
+  }
+
+  /** Asks for a core, or the cores of a base, on this connection and all that follow, until {@link forget}. */
+  add (what: object, batch: (isMore: boolean) => AddCores): void {
+    this.#wanted.set(what, batch)
+    this.#ask(batch, false)
     this.#update()
   }
 
-  forget (core: object): void {
-    this.#wanted.delete(core)
+  /** Asks again, only for what has come since where `isMore`. */
+  again (what: object, isMore: boolean): void {
+    const batch = this.#wanted.get(what)
+    if (batch) this.#ask(batch, isMore)
+  }
+
+  forget (what: object): void {
+    this.#wanted.delete(what)
     this.#update()
   }
 
@@ -172,7 +181,7 @@ export class BlindPeer {
         this.connected = true
         this.#failures = 0
         this.error = null
-        for (const batch of this.#wanted.values()) this.#cores?.send(batch())
+        for (const batch of this.#wanted.values()) this.#ask(batch, false)
         this.#changed()
         this.#update()
         return
@@ -180,6 +189,12 @@ export class BlindPeer {
       this.#changed()
       if (this.#isWanted) await this.#wait(PAUSES[Math.min(this.#failures++, PAUSES.length - 1)]!)
     }
+  }
+
+  #ask (batch: (isMore: boolean) => AddCores, isMore: boolean): void {
+    if (!this.connected) return
+    const value = batch(isMore)
+    if (value.cores.length > 0) this.#cores?.send(value)
   }
 
   #wait (pause: number): Promise<void> {

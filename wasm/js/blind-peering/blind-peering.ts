@@ -6,6 +6,7 @@ import { HypertabError } from '../errors.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import { decodeId } from '../support/id.js'
 import { equal, toHex } from '../support/bytes.js'
+import { keepBase, type Autobase } from './base-cores.js'
 import { BlindPeer, type BlindPeerNetwork } from './blind-peer.js'
 import { Copy, type Keepable, type KeepOptions } from './copy.js'
 
@@ -14,10 +15,20 @@ interface Replicates { replicate (stream: any): unknown }
 
 /** Which blind peers are asked, and as whom. */
 export interface BlindPeeringOptions {
-  /** Public keys of blind peers. */
+  /** Public keys of blind peers; `mirrors` and `autobaseMirrors` of upstream's first version are taken, too. */
   keys?: Array<string | Uint8Array>
+  mirrors?: Array<string | Uint8Array>
+  autobaseMirrors?: Array<string | Uint8Array>
   /** How many of them are asked for each core: those whose keys are closest to the core's. 2 without it. */
   pick?: number
+  /** Told of every connection to a blind peer (`addStream`), as `protomux-wakeup`. */
+  wakeup?: { addStream (stream: any): unknown } | null
+  /** How many cores of an Autobase are asked for at once: all up to the first, as many as matter most up to the second. 6 and 12. */
+  maxBatchMin?: number
+  maxBatchMax?: number
+  /** For how long no writer of an Autobase has come, in milliseconds, when those that came are asked for, and after how long at the latest. 2000 and 10000. */
+  batchIdleWait?: number
+  batchMaxWait?: number
   /** Who we are to them; the DHT's own key without one. One that stays the same lets copies be taken back later. */
   keyPair?: ServerKeys | null
   /** True to connect to nobody until `resume()`; false by default. */
@@ -31,9 +42,9 @@ export interface BlindPeeringOptions {
 export interface AddCoreOptions {
   /** Whose closest blind peers are asked, in place of the core's. */
   target?: Uint8Array | string
-  /** The key of a core that this one belongs to. */
+  /** The key of a core that this one belongs to; for an Autobase, its key by default. */
   referrer?: Uint8Array | null
-  /** How much it matters, for blind peers that look at it; 0 by default. */
+  /** How much it matters, for blind peers that look at it; 0 by default, 1 for an Autobase. */
   priority?: number
   /** Whether the copy is to be found on the DHT; false by default. */
   announce?: boolean
@@ -60,23 +71,39 @@ export class BlindPeering {
   /** Who we are to them; null for the keys of the node. */
   keyPair: ServerKeys | null
   readonly relayThrough: unknown
+  /** Told of every connection to a blind peer; null for nobody. */
+  wakeup: { addStream (stream: any): unknown } | null
+  /** How much of an Autobase is asked for at once, and when. */
+  readonly maxBatchMin: number
+  readonly maxBatchMax: number
+  readonly batchIdleWait: number
+  readonly batchMaxWait: number
   /** Those that are connected to, by the hexadecimal key. */
   readonly blindPeers = new Map<string, BlindPeer>()
-  /** How many cores were asked for, and how often that was sent. */
-  readonly stats = { addCore: 0, addCoresTx: 0 }
+  /** How many bases and cores were asked for, and how often that was sent. */
+  readonly stats = { addAutobase: 0, addCore: 0, addCoresTx: 0 }
   #copies = new Set<Copy>()
+  #bases = new Set<() => void>()
   #bump = () => { this.bump() }
 
-  /** `store` is what is replicated with blind peers; without one, only cores that are given. */
-  constructor (dht: BlindPeerNetwork['dht'], store: Replicates | null = null, options: BlindPeeringOptions = {}) {
-    this.dht = dht
+  /**
+   * `store` is what is replicated with blind peers; without one, only cores that are given. A swarm in place of the node is
+   * taken for its node, as upstream's first version does.
+   */
+  constructor (dht: BlindPeerNetwork['dht'] | { dht: BlindPeerNetwork['dht'] }, store: Replicates | null = null, options: BlindPeeringOptions = {}) {
+    this.dht = 'dht' in dht ? dht.dht : dht
     this.store = store
-    this.keys = (options.keys ?? []).map(decodeId)
+    this.keys = (options.keys ?? options.mirrors ?? options.autobaseMirrors ?? []).map(decodeId)
     this.pick = options.pick ?? 2
     this.keyPair = options.keyPair ?? null
     this.suspended = options.suspended ?? false
     this.relayThrough = options.relayThrough ?? null
-    const emitter = dht as { on?: (name: 'network-change', listener: () => void) => unknown }
+    this.wakeup = options.wakeup ?? null
+    this.maxBatchMin = options.maxBatchMin ?? 6
+    this.maxBatchMax = options.maxBatchMax ?? 12
+    this.batchIdleWait = options.batchIdleWait ?? 2000
+    this.batchMaxWait = options.batchMaxWait ?? 10_000
+    const emitter = this.dht as { on?: (name: 'network-change', listener: () => void) => unknown }
     emitter.on?.('network-change', this.#bump)
   }
 
@@ -95,9 +122,10 @@ export class BlindPeering {
     await core.ready()
     if (core.closing) return
     const { referrer = null, priority = 0, announce = false } = options
-    const peers = this.#pick(core, options)
-    this.stats.addCore += peers.length
+    const peers = this.#pick(core.key!, options)
     for (const peer of peers) {
+      if (peer.has(core)) continue
+      this.stats.addCore++
       peer.add(core, () => {
         this.stats.addCoresTx++
         return { referrer, priority, announce, cores: [{ key: core.key!, length: core.length }] }
@@ -110,6 +138,33 @@ export class BlindPeering {
   /** As `addCore()`, and nobody waits. */
   addCoreBackground (core: Hypercore, options?: AddCoreOptions): void {
     this.addCore(core, options).catch(() => {})
+  }
+
+  /**
+   * Has an Autobase kept, until it is closed: its own log, its views and those of its writers that matter most. Resolves when
+   * the blind peers that were picked are connected.
+   */
+  async addAutobase (base: Autobase, options: AddCoreOptions = {}): Promise<void> {
+    await base.ready()
+    if (base.closing) return
+    const target = options.target ?? base.wakeupCapability.key
+    const peers = this.#pick(target, options)
+    const { referrer = decodeId(target), priority = 1, announce = false } = options
+    const others = peers.filter((peer) => !peer.has(base))
+    if (others.length > 0) {
+      this.stats.addAutobase += others.length
+      const end = keepBase(base, others, this, (cores) => {
+        if (cores.length > 0) this.stats.addCoresTx++
+        return { referrer, priority, announce, cores }
+      }, () => { this.#bases.delete(end) })
+      this.#bases.add(end)
+    }
+    for (const peer of peers) await peer.connecting
+  }
+
+  /** As `addAutobase()`, and nobody waits. */
+  addAutobaseBackground (base: Autobase, options?: AddCoreOptions): void {
+    this.addAutobase(base, options).catch(() => {})
   }
 
   /**
@@ -144,12 +199,13 @@ export class BlindPeering {
     const emitter = this.dht as { off?: (name: 'network-change', listener: () => void) => unknown }
     emitter.off?.('network-change', this.#bump)
     for (const copy of this.#copies) copy.close()
+    for (const end of this.#bases) end()
     for (const peer of this.blindPeers.values()) peer.destroy()
     this.blindPeers.clear()
   }
 
-  #pick (core: Hypercore, options: AddCoreOptions): BlindPeer[] {
-    const target = options.target === undefined ? core.key! : decodeId(options.target)
+  #pick (key: Uint8Array | string, options: AddCoreOptions): BlindPeer[] {
+    const target = decodeId(options.target ?? key)
     const keys = options.keys?.map(decodeId) ?? this.keys
     const sorted = [...keys].sort((a, b) => nearer(a, b, target))
     return sorted.slice(0, options.pick ?? this.pick).map((key) => this.#peer(key))
@@ -163,6 +219,7 @@ export class BlindPeering {
         dht: this.dht,
         replicate: (stream) => {
           this.store?.replicate(stream)
+          this.wakeup?.addStream(stream)
           for (const copy of this.#copies) if (equal(copy.mirror, key)) copy.replicate(stream)
         },
         keyPair: this.keyPair,
