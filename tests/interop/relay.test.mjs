@@ -174,6 +174,31 @@ test('the servers of a client that is gone are gone', async (t) => {
   await echo(native.connect(pair.publicKey), 1024)
 })
 
+test('who dials a key of a client that is gone does not wait for it, and finds it where it has come back', { timeout: 60_000 }, async (t) => {
+  const { bootstrap } = await startTestnet(t, 4)
+  const [relay, elsewhere] = [
+    await startRelay(t, { bootstrap, args: ['--allow-private'] }),
+    await startRelay(t, { bootstrap, args: ['--allow-private'] })
+  ]
+  const [gone, caller, back] = [await startClient(t, relay), await startClient(t, relay), await startClient(t, elsewhere)]
+  const pair = DHT.keyPair()
+  await gone.dht.createServer(reflect).listen(pair)
+  await echo(caller.dht.connect(pair.publicKey), 1024)
+  gone.socket.terminate()
+  // A page that is loaded anew takes less.
+  await sleep(10_500)
+
+  const start = performance.now()
+  const stream = caller.dht.connect(pair.publicKey)
+  const [error] = await once(stream, 'error')
+  const took = performance.now() - start
+  assert.match(error.message, /PEER_CONNECTION_FAILED/)
+  assert.ok(took < 2000, `${took} ms, where upstream waits for four to eight seconds`)
+
+  await back.dht.createServer(reflect).listen(pair)
+  await echo(caller.dht.connect(pair.publicKey), 1024)
+})
+
 test('a slow client makes the peer wait and costs no memory', async (t) => {
   const relay = await startRelay(t, { testnet: true })
   const native = await startNative(t, relay)

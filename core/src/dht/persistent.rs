@@ -275,7 +275,7 @@ const MAX_BUMP_DRIFT: u64 = 60_000;
 const MAX_RECORDS: usize = 65_536;
 
 /// Their age.
-const RECORD_AGE: Duration = Duration::from_secs(20 * 60);
+pub(crate) const RECORD_AGE: Duration = Duration::from_secs(20 * 60);
 
 /// Mutable and immutable values per generation.
 const MAX_VALUES: usize = 32_768;

@@ -321,6 +321,20 @@ impl Dial {
         self.handshake_finished(route, &payload, outcome, context, now)
     }
 
+    /// Reports whether nodes are asked with this message 1.
+    pub(crate) fn asks_with(&self, noise: &[u8]) -> bool {
+        matches!(&self.stage, Stage::Asking { message } if *message == noise)
+    }
+
+    /// Takes its own message 1, which a node has brought to this very node: whoever was announced there was here, and is gone.
+    pub(crate) fn came_back(&mut self, from: Address, context: &mut Context, now: Instant) -> Progress {
+        let asked = self.in_flight.iter().find(|(_, to)| **to == from).map(|(request, _)| *request);
+        let Some(request) = asked else { return Progress::Pending };
+        self.in_flight.remove(&request);
+        context.cancel_request(request);
+        self.ask(context, now)
+    }
+
     /// Has the holder of the key open what may be message 2.
     fn await_payload(
         &mut self,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::announcer::Announcer;
 use super::blind_relay::Service;
+use super::cache::Cache;
 use super::client::{self, Kind, Operation};
 use super::connect::{Dial, DialOptions};
 use super::context::Context;
@@ -18,7 +19,7 @@ use super::events::{ConnectionId, Event, OperationId, ServerId, SignatureId};
 use super::messages::Peer;
 use super::node::{Mode, Node, NodeOptions};
 use super::noise_seat::Identity;
-use super::persistent::Persistent;
+use super::persistent::{Persistent, RECORD_AGE};
 use super::rate::SourceRate;
 use super::rng::Rng;
 use super::rpc::{self, SocketId, Transmit};
@@ -201,6 +202,8 @@ pub struct Endpoint {
     operations: BTreeMap<OperationId, Operation>,
     servers: BTreeMap<ServerId, Server>,
     by_target: BTreeMap<[u8; 32], ServerId>,
+    /// When servers were closed that nodes may still forward to.
+    gone: Cache<[u8; 32], Instant>,
     dials: BTreeMap<ConnectionId, Dial>,
     accepts: BTreeMap<ConnectionId, Accept>,
     rate: SourceRate,
@@ -240,6 +243,7 @@ impl Endpoint {
             operations: BTreeMap::new(),
             servers: BTreeMap::new(),
             by_target: BTreeMap::new(),
+            gone: Cache::new(MAX_GONE, RECORD_AGE, now),
             dials: BTreeMap::new(),
             accepts: BTreeMap::new(),
             rate: SourceRate::default(),
@@ -465,6 +469,8 @@ impl Endpoint {
         let Some(server) = self.servers.get_mut(&id) else { return };
         if self.by_target.get(&server.target) == Some(&id) {
             self.by_target.remove(&server.target);
+            self.gone.advance(now);
+            self.gone.set(server.target, now);
         }
         let connections: Vec<_> = core::mem::take(&mut server.by_message).into_values().collect();
         server.by_number.clear();
@@ -676,3 +682,6 @@ impl Endpoint {
         self.context.events.pop_front()
     }
 }
+
+/// Closed servers that are remembered, in either of two generations.
+const MAX_GONE: usize = 4096;

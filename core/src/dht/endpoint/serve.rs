@@ -9,7 +9,7 @@ use crate::dht::router::{Hop, Route, route_handshake, route_holepunch};
 use crate::dht::rpc::{self, Incoming};
 use crate::dht::server::{Accept, forward};
 use crate::dht::{command, is_bogon};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 impl Endpoint {
     pub(super) fn handle_request(&mut self, request: Incoming, now: Instant) {
@@ -58,11 +58,27 @@ impl Endpoint {
             return;
         };
         let (route, server) = self.route(request.target);
+        if server.is_none() && handshake.mode == mode::FROM_RELAY {
+            self.handshake_came_back(&handshake.noise, &request, now);
+        }
         match (route_handshake(&handshake, route, request.from), server) {
             (Hop::Serve, Some(server)) => self.serve_handshake(server, handshake, request, now),
             (Hop::Serve, None) => {}
             (hop, _) => self.pass_on(hop, &request, now),
         }
+    }
+
+    /// Has a dial of this node not wait for a server that was here: its nodes bring the handshake back, where upstream waits for
+    /// all of its time.
+    fn handshake_came_back(&mut self, noise: &[u8], request: &Incoming, now: Instant) {
+        let gone = request.target.and_then(|target| self.gone.get(&target).copied());
+        if gone.is_none_or(|since| now < since + COMING_BACK) {
+            return;
+        }
+        let Some((id, dial)) = self.dials.iter_mut().find(|(_, dial)| dial.asks_with(noise)) else { return };
+        let id = *id;
+        let progress = dial.came_back(request.from, &mut self.context, now);
+        self.settle_dial(id, progress, now);
     }
 
     fn serve_handshake(&mut self, id: ServerId, handshake: Handshake, request: Incoming, now: Instant) {
@@ -121,3 +137,6 @@ impl Endpoint {
         forward(hop, request, None, &mut self.context);
     }
 }
+
+/// How long a server that was closed may take to listen again, as that of a page that is loaded anew does.
+const COMING_BACK: Duration = Duration::from_secs(10);
