@@ -18,7 +18,7 @@ use hypertab_core::udx::Address;
 use tokio::sync::{Notify, watch};
 use zeroize::Zeroizing;
 
-use crate::access::{Bans, Denial, Guest, account, ask, is_barred, judge, serves_key};
+use crate::access::{Bans, Denial, Guest, account, ask, barred, judge, serves_key};
 use crate::config::{Level, Settings};
 use crate::http::Head;
 use crate::metrics::{Metrics, Snapshot, add};
@@ -153,10 +153,14 @@ impl Hub {
         }
     }
 
-    /// Returns whether a client that is here would not be let in any more.
-    pub(crate) fn is_unwelcome(&self, guest: &Guest, key: Option<[u8; 32]>) -> bool {
-        let access = &self.settings().access;
-        is_barred(access, guest) || key.is_some_and(|key| !serves_key(access, guest, &key))
+    /// Says why a client that is here would not be let in any more.
+    pub(crate) fn barred(&self, guest: &Guest) -> Option<Denial> {
+        barred(&self.settings().access, guest)
+    }
+
+    /// Returns whether a client that is here would still be served by its key.
+    pub(crate) fn serves(&self, guest: &Guest, key: &[u8; 32]) -> bool {
+        serves_key(&self.settings().access, guest, key)
     }
 
     /// Returns the account of the address of a client that is served by this key; an error when there is none.
@@ -202,8 +206,14 @@ impl Hub {
     /// Counts a link that was closed for a reason.
     pub(crate) fn refused(&self, refusal: Refusal, address: std::net::IpAddr) {
         self.metrics.refused(refusal.name());
-        let offence =
-            [Refusal::Malformed, Refusal::NumberInUse, Refusal::TooManyRequests, Refusal::NotReading];
+        let offence = [
+            Refusal::Malformed,
+            Refusal::Text,
+            Refusal::TooBig,
+            Refusal::NumberInUse,
+            Refusal::TooManyRequests,
+            Refusal::NotReading,
+        ];
         if offence.contains(&refusal) {
             self.offended(address);
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hypertab_core::dht_relay::resume::LEFT;
-use hypertab_core::dht_relay::{self, LinkId, Refusal, Way};
+use hypertab_core::dht_relay::{LinkId, Refusal, Way};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_websockets::{CloseCode, Config, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
-use crate::access::Guest;
+use crate::access::{Denial, Guest};
 use crate::config::Level;
 use crate::hub::{Hub, Slot};
 use crate::log;
@@ -76,8 +76,10 @@ enum End {
     Close(u16, &'static str),
     /// For a reason that is counted.
     Refuse(Refusal),
-    /// With one that the library has written: what came is no WebSocket, or too large.
-    Refused,
+    /// For one that would have kept the client out.
+    Deny(Denial),
+    /// For one that the library has told the client.
+    Refused(Refusal),
 }
 
 impl Link<'_> {
@@ -92,9 +94,7 @@ impl Link<'_> {
             end = self.read(stream) => end,
             end = self.write(sink) => end,
             end = self.live() => end,
-            _ = stopped.wait_for(|is_stopped| *is_stopped) => {
-                End::Close(dht_relay::CloseCode::GoingAway.code(), "the relay stops")
-            }
+            _ = stopped.wait_for(|is_stopped| *is_stopped) => End::Refuse(Refusal::Draining),
         }
     }
 
@@ -109,16 +109,20 @@ impl Link<'_> {
                 self.hub.refused(refusal, self.guest.address);
                 End::Close(refusal.code().code(), refusal.reason())
             }
-            End::Refused => {
-                self.hub.refused(Refusal::Malformed, self.guest.address);
-                End::Refused
+            End::Deny(denial) => {
+                self.hub.denied(denial, self.guest.address);
+                End::Close(denial.close_code(), denial.sentence())
+            }
+            End::Refused(refusal) => {
+                self.hub.refused(refusal, self.guest.address);
+                End::Refused(refusal)
             }
             other => other,
         };
         let why = match &end {
             End::Gone | End::Replaced | End::Resume(_) => "the client is gone",
-            End::Refused => "what came is no WebSocket, or too large",
-            End::Close(_, "") | End::Refuse(_) => "the client closed it",
+            End::Refused(refusal) => refusal.reason(),
+            End::Close(_, "") | End::Refuse(_) | End::Deny(_) => "the client closed it",
             End::Close(_, reason) => reason,
         };
         log::line(Level::Debug, "link closed", &[("link", &self.id.0), ("why", &why)]);
@@ -129,14 +133,14 @@ impl Link<'_> {
         // What comes in meanwhile has to be read: bytes left unread would make the close itself get lost.
         let farewell = async {
             match end {
-                End::Gone | End::Replaced | End::Resume(_) | End::Refuse(_) => {}
+                End::Gone | End::Replaced | End::Resume(_) | End::Refuse(_) | End::Deny(_) => {}
                 End::Close(code, reason) => {
                     let close = Message::close(CloseCode::try_from(code).ok(), reason);
                     if sink.send(close).await.is_ok() {
                         while let Some(Ok(_)) = stream.next().await {}
                     }
                 }
-                End::Refused => {
+                End::Refused(_) => {
                     let _ = sink.flush().await;
                     if let Ok(socket) = sink.reunite(stream) {
                         drain(socket.into_inner()).await;
@@ -178,18 +182,21 @@ impl Link<'_> {
             () = introduced => End::Gone,
             next = claimed => End::Resume(next),
             () = over => End::Refuse(Refusal::Expired),
-            refusal = self.barred() => End::Refuse(refusal),
+            end = self.barred() => end,
         }
     }
 
     /// Waits until settings that were read again keep the client out.
-    async fn barred(&self) -> Refusal {
+    async fn barred(&self) -> End {
         let mut revised = self.hub.revised.subscribe();
         loop {
             // The hub outlives its links.
             let _ = revised.changed().await;
-            if self.hub.is_unwelcome(self.guest, self.slot.key.get()) {
-                return Refusal::KeyDenied;
+            if let Some(denial) = self.hub.barred(self.guest) {
+                return End::Deny(denial);
+            }
+            if self.slot.key.get().is_some_and(|key| !self.hub.serves(self.guest, &key)) {
+                return End::Refuse(Refusal::KeyDenied);
             }
         }
     }
@@ -211,7 +218,12 @@ impl Link<'_> {
 
     /// Waits for a write, and reports whether it succeeded in time.
     async fn is_done<E>(&self, write: impl Future<Output = Result<(), E>>) -> bool {
-        matches!(timeout(self.hub.settings().write_timeout, write).await, Ok(Ok(())))
+        let Ok(written) = timeout(self.hub.settings().write_timeout, write).await else {
+            // Who takes nothing hears no reason either.
+            self.hub.metrics.refused("write_timeout");
+            return false;
+        };
+        written.is_ok()
     }
 
     /// Reads until the link is to be closed.
@@ -230,8 +242,7 @@ impl Link<'_> {
                     }
                 }
                 Some(Ok(message)) if message.is_text() => {
-                    let code = dht_relay::CloseCode::Unsupported.code();
-                    return End::Close(code, "only binary messages are understood");
+                    return End::Refuse(Refusal::Text);
                 }
                 Some(Ok(message)) if !message.is_close() => {
                     if let Some(end) = self.pay(message.as_payload().len()).await {
@@ -243,7 +254,8 @@ impl Link<'_> {
                         self.flushed.notified().await;
                     }
                 }
-                Some(Err(Error::PayloadTooLong { .. } | Error::Protocol(_))) => return End::Refused,
+                Some(Err(Error::PayloadTooLong { .. })) => return End::Refused(Refusal::TooBig),
+                Some(Err(Error::Protocol(_))) => return End::Refused(Refusal::Malformed),
                 Some(Ok(message)) => return closed(&message),
                 Some(Err(_)) | None => return End::Gone,
             }

@@ -9,6 +9,7 @@ use hypertab_core::dht::{Persistent, blind_relay};
 use hypertab_core::dht_relay::{Bridge, Counters, Figures, Refusal};
 use hypertab_core::udx::Totals;
 
+use crate::access::Denial;
 use crate::mirror;
 
 /// What was counted since the start.
@@ -70,7 +71,9 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let zero = || Cell::new(0);
         // All reasons from the start: a rate of something that was never there is no rate.
-        let refusals = Refusal::ALL.iter().map(|refusal| (refusal.name(), 0)).collect();
+        let links = Refusal::ALL.iter().map(|refusal| refusal.name());
+        let requests = Denial::ALL.iter().map(|denial| denial.name());
+        let refusals = links.chain(requests).chain(UNHEARD).map(|reason| (reason, 0)).collect();
         Self {
             started: Instant::now(),
             links: zero(),
@@ -276,8 +279,12 @@ impl Metrics {
             "Connections turned away or closed, by reason",
             &refusals.collect::<Vec<_>>(),
         );
-        let turned_down = counters.turned_down.iter().map(|((resource, scope), count)| {
-            (format!("{{resource=\"{resource}\",scope=\"{scope}\"}}"), as_f64(*count))
+        let pairs = Counters::TURNED_DOWN
+            .iter()
+            .flat_map(|(resource, scopes)| scopes.iter().map(move |scope| (*resource, *scope)));
+        let turned_down = pairs.map(|(resource, scope)| {
+            let count = counters.turned_down.get(&(resource, scope)).copied().unwrap_or_default();
+            (format!("{{resource=\"{resource}\",scope=\"{scope}\"}}"), as_f64(count))
         });
         page.family(
             "turned_down_total",
@@ -351,6 +358,10 @@ fn resident_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
+
+/// Reasons of what ends before anybody has asked for a link, or because nobody listens.
+const UNHEARD: [&str; 5] =
+    ["bad_request", "request_timeout", "tls", "too_many_requests_open", "write_timeout"];
 
 const PREFIX: &str = "hypertab_relay_";
 

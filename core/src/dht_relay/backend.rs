@@ -22,6 +22,8 @@ pub(super) trait Backend {
     fn full(&mut self, resource: Resource, held: usize) -> bool;
     /// Reports whether the client may search once more.
     fn take_lookup(&mut self) -> bool;
+    /// Counts a request that is turned down for another reason.
+    fn turned_down(&mut self, resource: &'static str, scope: &'static str);
 
     fn lookup(&mut self, topic: [u8; 32]) -> OperationId;
     fn announce(&mut self, topic: [u8; 32], public_key: [u8; 32], terms: AnnounceTerms) -> OperationId;
@@ -150,12 +152,26 @@ pub struct Counters {
     pub turned_down: BTreeMap<(&'static str, &'static str), u64>,
 }
 
-const fn resource_name(resource: Resource) -> &'static str {
-    match resource {
-        Resource::Streams => "streams",
-        Resource::Handshakes => "handshakes",
-        Resource::Listens => "listens",
-        Resource::Topics => "topics",
+impl Counters {
+    /// What requests may be turned down for, and on whose account.
+    pub const TURNED_DOWN: [(&'static str, &'static [&'static str]); 12] = [
+        ("announces", &["token"]),
+        ("blind_relay_bytes_per_day", &["address", "key", "total"]),
+        ("blind_relay_bytes_per_second", &["address", "key", "total"]),
+        ("dials", &["token"]),
+        ("handshakes", &["link", "address", "key", "total"]),
+        ("listens", &["link", "address", "key", "token", "total"]),
+        ("lookups", &["link", "address", "key", "token", "total"]),
+        ("queries", &["link"]),
+        ("requests", &["link"]),
+        ("signatures", &["link"]),
+        ("streams", &["link", "address", "key", "total"]),
+        ("topics", &["link", "address", "key", "total"]),
+    ];
+
+    /// Counts a request, or a packet between native peers, that is turned down.
+    pub(super) fn turn_down(&mut self, resource: &'static str, scope: &'static str) {
+        *self.turned_down.entry((resource, scope)).or_default() += 1;
     }
 }
 
@@ -175,7 +191,7 @@ impl Backend for Port<'_> {
     fn full(&mut self, resource: Resource, held: usize) -> bool {
         let scope = self.ledger.full(self.link, resource, held);
         if let Some(scope) = scope {
-            *self.counters.turned_down.entry((resource_name(resource), scope.name())).or_default() += 1;
+            self.counters.turn_down(resource.name(), scope.name());
         }
         scope.is_some()
     }
@@ -183,9 +199,13 @@ impl Backend for Port<'_> {
     fn take_lookup(&mut self) -> bool {
         let scope = self.ledger.take_lookup(self.link, self.now);
         if let Some(scope) = scope {
-            *self.counters.turned_down.entry(("lookups", scope.name())).or_default() += 1;
+            self.counters.turn_down("lookups", scope.name());
         }
         scope.is_none()
+    }
+
+    fn turned_down(&mut self, resource: &'static str, scope: &'static str) {
+        self.counters.turn_down(resource, scope);
     }
 
     fn lookup(&mut self, topic: [u8; 32]) -> OperationId {

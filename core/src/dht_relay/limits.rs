@@ -124,6 +124,10 @@ pub enum Refusal {
     NoHandshake,
     /// A frame is no Protomux frame, or a message is none of the protocol.
     Malformed,
+    /// The client sends text.
+    Text,
+    /// A WebSocket message is larger than it may be.
+    TooBig,
     /// The client closed the channel, without which the link is of no use.
     ChannelClosed,
     /// An alias or id is in use already.
@@ -150,10 +154,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All there are.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Custodial,
         Self::NoHandshake,
         Self::Malformed,
+        Self::Text,
+        Self::TooBig,
         Self::ChannelClosed,
         Self::NumberInUse,
         Self::TooManyRequests,
@@ -171,6 +177,8 @@ impl Refusal {
     pub const fn code(self) -> CloseCode {
         match self {
             Self::Malformed | Self::NumberInUse => CloseCode::Protocol,
+            Self::Text => CloseCode::Unsupported,
+            Self::TooBig => CloseCode::TooBig,
             Self::ChannelClosed | Self::Silent | Self::Draining => CloseCode::GoingAway,
             Self::TooManyLinks | Self::TooFast | Self::DaySpent => CloseCode::TryAgainLater,
             Self::Custodial
@@ -188,6 +196,8 @@ impl Refusal {
             Self::Custodial => "this relay takes no secret keys, connect with custodial: false",
             Self::NoHandshake => "no handshake message in time",
             Self::Malformed => "malformed message",
+            Self::Text => "only binary messages are understood",
+            Self::TooBig => "this message is larger than one may be",
             Self::ChannelClosed => "channel closed",
             Self::NumberInUse => "alias or id is in use",
             Self::TooManyRequests => "too many requests",
@@ -208,6 +218,8 @@ impl Refusal {
             Self::Custodial => "custodial",
             Self::NoHandshake => "no_handshake",
             Self::Malformed => "malformed",
+            Self::Text => "text",
+            Self::TooBig => "too_big",
             Self::ChannelClosed => "channel_closed",
             Self::NumberInUse => "number_in_use",
             Self::TooManyRequests => "too_many_requests",

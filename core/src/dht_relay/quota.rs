@@ -107,6 +107,18 @@ pub enum Resource {
     Topics,
 }
 
+impl Resource {
+    /// Returns it as a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Streams => "streams",
+            Self::Handshakes => "handshakes",
+            Self::Listens => "listens",
+            Self::Topics => "topics",
+        }
+    }
+}
+
 /// How much a link or an account holds of each [`Resource`].
 pub(super) type Usage = [u64; 4];
 

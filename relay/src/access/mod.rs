@@ -68,6 +68,24 @@ impl Guest {
 }
 
 impl Denial {
+    /// All there are.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Draining,
+        Self::Banned,
+        Self::AddressDenied,
+        Self::OriginDenied,
+        Self::TokenMissing,
+        Self::TokenInvalid,
+        Self::TokenExpired,
+        Self::TokenRevoked,
+        Self::Full(Full::Links(Scope::Total)),
+        Self::Full(Full::Links(Scope::Address)),
+        Self::Full(Full::Rate(Scope::Total)),
+        Self::Full(Full::Rate(Scope::Address)),
+        Self::Full(Full::Spent(Scope::Total)),
+        Self::Full(Full::Spent(Scope::Address)),
+    ];
+
     /// Returns the HTTP status, without the version.
     pub(crate) const fn status(self) -> &'static str {
         match self {
@@ -139,7 +157,7 @@ impl Denial {
 
 /// Judges a request for a WebSocket by what it came with.
 pub(crate) fn judge(access: &Access, head: &Head, address: IpAddr) -> Result<Guest, Denial> {
-    if access.deny_addresses.iter().any(|block| block.contains(address)) {
+    if is_denied(access, address) {
         return Err(Denial::AddressDenied);
     }
     // Only pages have an origin; a program can claim any.
@@ -176,11 +194,17 @@ pub(crate) fn judge(access: &Access, head: &Head, address: IpAddr) -> Result<Gue
     Ok(guest)
 }
 
-/// Reports whether a guest that was let in is on a list of those who are not.
-pub(crate) fn is_barred(access: &Access, guest: &Guest) -> bool {
+/// Says why a guest that was let in would not be let in any more, if it is on a list of those who are not.
+pub(crate) fn barred(access: &Access, guest: &Guest) -> Option<Denial> {
     let is_revoked = |id: &String| access.revoked_tokens.contains(id);
-    access.deny_addresses.iter().any(|block| block.contains(guest.address))
-        || guest.token_id.as_ref().is_some_and(is_revoked)
+    if is_denied(access, guest.address) {
+        return Some(Denial::AddressDenied);
+    }
+    guest.token_id.as_ref().is_some_and(is_revoked).then_some(Denial::TokenRevoked)
+}
+
+fn is_denied(access: &Access, address: IpAddr) -> bool {
+    access.deny_addresses.iter().any(|block| block.contains(address))
 }
 
 /// Judges the key that a guest says is its own.

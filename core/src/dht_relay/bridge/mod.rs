@@ -372,7 +372,7 @@ impl Bridge {
             Full::Spent(scope) => ("blind_relay_bytes_per_day", scope),
             Full::Links(scope) | Full::Rate(scope) => ("blind_relay_bytes_per_second", scope),
         };
-        *self.counters.turned_down.entry((resource, scope.name())).or_default() += 1;
+        self.counters.turn_down(resource, scope.name());
         if let (Full::Spent(_), Some(peer)) = (full, peers.get(at)) {
             self.endpoint.close_blind_relay_session(peer.session, now);
         }

@@ -13,7 +13,7 @@ use super::super::queries::{AnnounceTerms, Greeting, QUERY_PROTOCOL, QueryMessag
 use super::super::quota::Resource;
 use super::super::resume::RESUME_PROTOCOL;
 use super::super::{next_number, signing};
-use super::{BUSY, Claim, MAX_WAITING, NOT_PERMITTED, Server, Session, Standing, Stream};
+use super::{BUSY, Claim, MAX_WAITING, NOT_PERMITTED, Server, Session, Standing, Stream, is_permitted};
 use crate::crypto::{self, KeyPair};
 use crate::dht::{ConnectionId, OperationId, ServerId};
 use crate::protomux::{MuxEvent, OpenChannel};
@@ -108,8 +108,8 @@ impl Session {
         match message {
             Message::Ping => self.send(&Message::Pong),
             Message::Lookup { query, topic } => {
-                let is_permitted = self.permissions.lookup;
-                self.query(query, is_permitted, now, |backend| backend.lookup(topic), backend);
+                let may = is_permitted(self.permissions.lookup, "lookups", backend);
+                self.query(query, may, now, |backend| backend.lookup(topic), backend);
             }
             Message::Announce { query, topic, public_key, secret_key } => {
                 let Some(pair) = self.pair_of(public_key, secret_key.as_ref()) else { return };
@@ -118,15 +118,9 @@ impl Session {
             }
             Message::Unannounce { query, topic, public_key, secret_key } => {
                 let Some(pair) = self.pair_of(public_key, secret_key.as_ref()) else { return };
-                let is_permitted = self.permissions.announce;
+                let may = is_permitted(self.permissions.announce, "announces", backend);
                 self.topics.remove(&topic);
-                self.query(
-                    query,
-                    is_permitted,
-                    now,
-                    |backend| backend.unannounce(topic, public_key),
-                    backend,
-                );
+                self.query(query, may, now, |backend| backend.unannounce(topic, public_key), backend);
                 self.keep_key(query, pair, topic);
             }
             Message::Signature { id, signature } => self.signature(id, &signature, backend),
@@ -189,25 +183,26 @@ impl Session {
         backend: &mut impl Backend,
         now: Instant,
     ) {
-        let is_permitted = matches!(self.standing, Standing::Admitted)
-            && self.permissions.announce
+        let may = matches!(self.standing, Standing::Admitted)
+            && is_permitted(self.permissions.announce, "announces", backend)
             && self.may_announce(topic, backend, now);
-        self.query(query, is_permitted, now, |backend| backend.announce(topic, public_key, terms), backend);
+        self.query(query, may, now, |backend| backend.announce(topic, public_key, terms), backend);
     }
 
     fn query<B: Backend>(
         &mut self,
         query: u32,
-        is_permitted: bool,
+        may: bool,
         now: Instant,
         start: impl FnOnce(&mut B) -> OperationId,
         backend: &mut B,
     ) {
         if self.queries.values().any(|other| *other == query) {
             self.refuse(Refusal::NumberInUse);
-        } else if self.allows(is_permitted && self.queries() < self.limits.queries, now)
-            && backend.take_lookup()
-        {
+            return;
+        }
+        let has_room = may && self.may_query(backend);
+        if self.allows(has_room, backend, now) && backend.take_lookup() {
             let operation = start(backend);
             self.queries.insert(operation, query);
         } else {
@@ -227,12 +222,14 @@ impl Session {
             self.refuse(Refusal::NumberInUse);
             return;
         }
-        let has_room = !backend.full(Resource::Streams, self.streams.len())
-            && !backend.full(Resource::Handshakes, self.half_open);
-        if !self.permissions.dial {
+        if !is_permitted(self.permissions.dial, "dials", backend) {
             let error = Some(NOT_PERMITTED.to_string());
             self.send(&Message::Destroy { alias: StreamAlias::Remote(alias), error });
-        } else if self.allows(has_room, now) {
+            return;
+        }
+        let has_room = !backend.full(Resource::Streams, self.streams.len())
+            && !backend.full(Resource::Handshakes, self.half_open);
+        if self.allows(has_room, backend, now) {
             let connection = backend.connect(public_key, remote_public_key);
             let stream = Stream { client_alias: Some(alias), ..Stream::new() };
             self.streams.insert(connection, stream);
@@ -269,8 +266,9 @@ impl Session {
             return;
         }
         let held = self.servers.len() + self.claims.len();
-        let has_room = self.permissions.listen && !backend.full(Resource::Listens, held);
-        if !self.allows(has_room, now) {
+        let has_room = is_permitted(self.permissions.listen, "listens", backend)
+            && !backend.full(Resource::Listens, held);
+        if !self.allows(has_room, backend, now) {
             self.turn_away(alias, backend);
         } else if let (Some(custody), Some(pair)) = (&mut self.custody, pair) {
             custody.sign_for(alias, pair, crypto::blake2b_256(&[&public_key]));

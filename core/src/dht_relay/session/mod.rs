@@ -17,7 +17,7 @@ use super::bucket::{Bucket, Rate};
 use super::ledger::TOPIC_LIFE;
 use super::limits::{Limits, Permissions, Refusal};
 use super::messages::{Message, StreamAlias};
-use super::quota::{Resource, Usage};
+use super::quota::{Resource, Scope, Usage};
 use super::resume::Ticket;
 use super::window::Window;
 use crate::collections::BTreeMap;
@@ -455,6 +455,15 @@ impl Session {
         }
     }
 
+    /// Reports whether the client may search once more beside the searches that run.
+    fn may_query(&self, backend: &mut impl Backend) -> bool {
+        let may = self.queries() < self.limits.queries;
+        if !may {
+            backend.turned_down("queries", Scope::Link.name());
+        }
+        may
+    }
+
     /// Counts a topic that the client announces, and reports whether it may.
     fn may_announce(&mut self, topic: [u8; 32], backend: &mut impl Backend, now: Instant) -> bool {
         self.topics.retain(|_, until| *until > now);
@@ -470,12 +479,14 @@ impl Session {
     }
 
     /// Counts a request that starts something, and reports whether it may.
-    fn allows(&mut self, has_room: bool, now: Instant) -> bool {
+    fn allows(&mut self, has_room: bool, backend: &mut impl Backend, now: Instant) -> bool {
         let Limits { burst, per_second, .. } = self.limits;
         let rate = Rate { burst: burst.into(), per_second: per_second.into(), seconds: 1 };
         let is_allowed = has_room && self.bucket.has(rate, now);
         if is_allowed {
             self.bucket.take(rate, 1, now);
+        } else if has_room {
+            backend.turned_down("requests", Scope::Link.name());
         }
         // A balance, not a run: on a slow machine the bucket gains a request now and then in the middle of a flood.
         self.turned_down = if is_allowed { self.turned_down.saturating_sub(1) } else { self.turned_down + 1 };
@@ -592,6 +603,14 @@ const MAX_RECEIVE_LIMIT: usize = 1024 * 1024;
 
 /// Error of a dial that the limits do not allow.
 const BUSY: &str = "RELAY_BUSY: Too many streams or requests on this relay";
+
+/// Counts what the client has no right to, and reports whether it has.
+fn is_permitted(right: bool, resource: &'static str, backend: &mut impl Backend) -> bool {
+    if !right {
+        backend.turned_down(resource, "token");
+    }
+    right
+}
 
 /// Error of a dial that the client has no right to.
 const NOT_PERMITTED: &str = "RELAY_NOT_PERMITTED: What let this client in does not let it dial";

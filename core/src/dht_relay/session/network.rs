@@ -10,7 +10,7 @@ use super::super::handshakes::Owner;
 use super::super::messages::{HandshakeRef, LookupResult, Message, Node, Peer, SignRequest};
 use super::super::next_number;
 use super::super::queries::QueryMessage;
-use super::super::quota::Resource;
+use super::super::quota::{Resource, Scope};
 use super::{MAX_RECEIVE_LIMIT, MIN_RECEIVE_LIMIT, RESET, Session, Stream, TIMED_OUT};
 use crate::compact_encoding::Encode;
 use crate::dht::{
@@ -63,10 +63,15 @@ impl Session {
             backend.signed(request.id, signature);
             return;
         }
-        let Some(signee) = signee.filter(|_| self.signatures.len() < self.limits.signatures) else {
+        let Some(signee) = signee else {
             backend.signed(request.id, None);
             return;
         };
+        if self.signatures.len() >= self.limits.signatures {
+            backend.turned_down("signatures", Scope::Link.name());
+            backend.signed(request.id, None);
+            return;
+        }
         let id = next_number(&mut self.last_number);
         self.signatures.insert(id, (request.id, now + self.limits.answer_timeout));
         self.check_by(now + self.limits.answer_timeout);

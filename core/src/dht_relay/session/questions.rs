@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::backend::Backend;
 use super::super::limits::Refusal;
 use super::super::queries::{MAX_VALUE, QueryMessage, Question, Reply, SearchEnd, WriteEnd};
-use super::{Session, Standing};
+use super::{Session, Standing, is_permitted};
 use crate::crypto;
 use crate::dht::messages::{MutablePut, decode_seq};
 use crate::dht::rpc::{self, Answer};
@@ -72,11 +72,11 @@ impl Session {
             self.answer(&refuse(SearchEnd::Unknown));
             return;
         }
-        let is_permitted = matches!(self.standing, Standing::Admitted)
-            && self.permissions.lookup
-            && (self.permissions.announce || !question.may_write);
-        let has_room = is_permitted && self.queries() < self.limits.queries;
-        if !self.allows(has_room, now) || !backend.take_lookup() {
+        let has_room = matches!(self.standing, Standing::Admitted)
+            && is_permitted(self.permissions.lookup, "lookups", backend)
+            && is_permitted(self.permissions.announce || !question.may_write, "announces", backend)
+            && self.may_query(backend);
+        if !self.allows(has_room, backend, now) || !backend.take_lookup() {
             self.answer(&refuse(SearchEnd::Refused));
             return;
         }
