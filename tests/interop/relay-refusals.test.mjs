@@ -274,7 +274,7 @@ for (const [scope, prefix] of Object.entries(SCOPES)) {
     })
     await busy('topics', limit('topics', 1), async (dht) => {
       await dht.announce(randomBytes(32), DHT.keyPair()).finished()
-      await dht.announce(randomBytes(32), DHT.keyPair()).finished()
+      await assert.rejects(dht.announce(randomBytes(32), DHT.keyPair()).finished(), { code: 'RELAY_BUSY' })
     })
   })
 }
@@ -291,7 +291,7 @@ test('what a token does not allow fails by itself, in words, and is counted', as
 
   assert.equal((await once(lookups.connect(DHT.keyPair().publicKey), 'error'))[0].code, 'RELAY_NOT_PERMITTED')
   await assert.rejects(finished(dials.lookup(randomBytes(32))), { code: 'RELAY_BUSY' })
-  await lookups.announce(randomBytes(32), DHT.keyPair()).finished()
+  await assert.rejects(lookups.announce(randomBytes(32), DHT.keyPair()).finished(), { code: 'RELAY_BUSY' })
   await isTurnedAway(lookups)
 
   const figures = await relayFigures(relay)

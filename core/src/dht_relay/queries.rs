@@ -30,7 +30,8 @@
 //! that says that it has finished. Announce is upstream's with what that has no words for: what was announced before is taken
 //! back first, attention is asked for, and the record names these nodes; without any, those that know a key that is listened on
 //! at the relay. Reachable names those, before upstream's protocol says that it is listened on. Caller says where somebody is who
-//! asks to connect, as far as the relay knows, before upstream's protocol brings the handshake.
+//! asks to connect, as far as the relay knows, before upstream's protocol brings the handshake. Done says of a query of upstream's
+//! protocol that it is refused, before that says that it has finished.
 //!
 //! Without the flag for writes a query is over with done. With it, it is over with forget, or 30 s after done. Commands are
 //! those of hyperdht: find peer, lookup, immutable get, and mutable get with the least version as its value; with the

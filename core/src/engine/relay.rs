@@ -156,7 +156,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Searches the records of a topic: [`RelayEvent::Result`] for each node that has some, then [`Response::Done`].
+    /// Searches the records of a topic: [`RelayEvent::Result`] for each node that has some, then [`Response::Done`], or
+    /// [`Response::Updated`] with false where the relay turns it down.
     ///
     /// # Errors
     ///
@@ -537,6 +538,9 @@ impl Engine {
                 }
             }
             ClientEvent::QueryFailed { query, error } => {
+                if let Some(request) = entry.queries.remove(&query) {
+                    return self.answer(request, Ok(Response::Updated(false)));
+                }
                 if let Some(question) = entry.questions.remove(&query) {
                     self.emit(Event::Relay(RelayEvent::QuestionFailed { question, error }));
                 }

@@ -459,7 +459,7 @@ pub enum Response {
         /// Where to go on.
         next: Option<u64>,
     },
-    /// Whether the log changed.
+    /// Whether the log changed; false for a query that a relay turned down.
     Updated(bool),
     /// What programs keep for themselves, in the order of keys.
     Locals {

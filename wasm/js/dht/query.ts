@@ -156,7 +156,8 @@ abstract class Search<T> extends Readable<ReadEvents<T>> {
       }
       this.push(result)
     })
-    await request.promise
+    // What is done is answered with nothing.
+    if (await request.promise === false) throw new DHTError('the relay did not take it', 'RELAY_BUSY')
     unlisten('query', request.id)
     // With its relay a query ends before every node was asked, and nothing may have been announced.
     if (relays.handle !== relay) throw lost()

@@ -128,7 +128,7 @@ pub enum ClientEvent {
         /// What became of it.
         end: WriteEnd,
     },
-    /// A question ended without what was asked for.
+    /// A question, or a query that a relay of ours turns down, ended without what was asked for.
     QueryFailed {
         /// Query.
         query: QueryId,

@@ -172,15 +172,21 @@ impl Client {
                 ClientEvent::Reply { query: QueryId(query), reply }
             }
             QueryMessage::Done { query, end, closest } => {
-                let Some(state) = asked.get_mut(&query) else { return };
-                state.expires = None;
-                let error = match end {
+                let mut error = match end {
                     SearchEnd::Over => None,
                     SearchEnd::Refused => Some(QueryError::Refused),
                     SearchEnd::Unknown => Some(QueryError::NotSupported),
                 };
-                if error.is_some() || !state.may_write {
-                    asked.remove(&query);
+                if let Some(state) = asked.get_mut(&query) {
+                    state.expires = None;
+                    if error.is_some() || !state.may_write {
+                        asked.remove(&query);
+                    }
+                } else if self.queries.remove(&query).is_some() {
+                    // A query in upstream's words has an end of its own, which does not say that it was turned down: this does.
+                    error = Some(QueryError::Refused);
+                } else {
+                    return;
                 }
                 match error {
                     Some(error) => ClientEvent::QueryFailed { query: QueryId(query), error },

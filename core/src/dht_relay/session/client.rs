@@ -9,7 +9,7 @@ use super::super::backend::Backend;
 use super::super::credit::{CREDIT_PROTOCOL, Credit};
 use super::super::limits::Refusal;
 use super::super::messages::{Message, NoiseStage, SignRequest, StreamAlias};
-use super::super::queries::{AnnounceTerms, Greeting, QUERY_PROTOCOL, QueryMessage};
+use super::super::queries::{AnnounceTerms, Greeting, QUERY_PROTOCOL, QueryMessage, SearchEnd};
 use super::super::quota::Resource;
 use super::super::resume::RESUME_PROTOCOL;
 use super::super::{next_number, signing};
@@ -206,6 +206,8 @@ impl Session {
             let operation = start(backend);
             self.queries.insert(operation, query);
         } else {
+            // Upstream's protocol has no word for it; a client that takes questions hears why nothing comes.
+            self.answer(&QueryMessage::Done { query, end: SearchEnd::Refused, closest: Vec::new() });
             self.send(&Message::Finished { query });
         }
     }

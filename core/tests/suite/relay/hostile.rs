@@ -5,7 +5,8 @@ use bytes::Bytes;
 use hypertab_core::dht_relay::messages::Message;
 use hypertab_core::dht_relay::queries::AnnounceTerms;
 use hypertab_core::dht_relay::{
-    Client, ClientEvent, Failure, Limits, PROTOCOL, Permissions, Quota, Quotas, Refusal, StreamError,
+    Client, ClientEvent, Failure, Limits, PROTOCOL, Permissions, QueryError, Quota, Quotas, Refusal,
+    StreamError,
 };
 use hypertab_core::protomux::{Mux, OpenChannel};
 use hypertab_core::time::{Duration, Instant};
@@ -33,7 +34,10 @@ fn limits_hold() {
     tab.opened(streams[1]);
     let busy = StreamError::Remote("RELAY_BUSY: Too many streams or requests on this relay".into());
     assert!(tab.closed(streams[2], Some(busy)));
-    assert!(queries.iter().all(|query| tab.is_finished(*query)));
+    assert!(tab.is_finished(queries[0]));
+    let refused = Some(QueryError::Refused);
+    assert_eq!([1, 2].map(|at| tab.failed(queries[at])), [refused; 2]);
+    assert!([1, 2].iter().all(|at| !tab.is_finished(queries[*at])), "as if they had found nothing");
     assert!(tab.is_listening(servers[0]));
     assert!(tab.has_lost(servers[1]));
 }

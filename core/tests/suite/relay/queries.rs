@@ -120,11 +120,12 @@ fn terms_are_left_out_where_a_relay_has_no_words_for_them_and_kept_to_limits_whe
     quotas.link.topics = Some(1);
     let mut world = World::with_quotas(5, Limits::default(), quotas);
     let tab = world.add_tab();
-    for topic in [1, 2] {
+    for (topic, refused) in [(1, None), (2, Some(QueryError::Refused))] {
         let now = world.now;
         let query = world.tabs[tab].client.announce([topic; 32], &pair(1), terms.clone(), now);
         world.run(Duration::from_secs(5));
-        assert!(world.tabs[tab].is_finished(query));
+        assert_eq!(world.tabs[tab].failed(query), refused);
+        assert_eq!(world.tabs[tab].is_finished(query), refused.is_none());
     }
     assert_eq!(world.bridge.counters().announces, 1, "the second topic is one too many");
 }
