@@ -274,7 +274,10 @@ test('native peers that send too fast through the blind relay lose packets, are 
   })
   const start = performance.now()
   stream.write(sent)
-  await until(() => echoed === sent.byteLength)
+  await until(() => {
+    assert.ok(!stream.destroyed, `the stream is over after ${echoed} bytes`)
+    return echoed === sent.byteLength
+  })
   const seconds = (performance.now() - start) / 1000
   assert.ok(Buffer.concat(parts).equals(sent))
   const figures = await relayFigures(relay)
