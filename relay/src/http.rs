@@ -182,6 +182,9 @@ const MAX_HEADERS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::client_address;
+    use crate::config::{Block, Settings};
+    use crate::mutations;
 
     const UPGRADE: &str = "GET /any?x HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\n\
         Connection: keep-alive, Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -193,6 +196,28 @@ mod tests {
 
         assert_eq!(head.accept.as_deref(), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         assert_eq!((head.path.as_str(), head.token), ("/any", None));
+    }
+
+    #[test]
+    fn whatever_comes_is_a_head_or_is_refused() {
+        let with_all = UPGRADE.replace(
+            "Host: a",
+            "Host: a\r\nOrigin: https://a.example\r\nAuthorization: Bearer x.y\r\nX-Forwarded-For: 1.2.3.4, [::1]:5\r\n\
+             Sec-WebSocket-Protocol: hypertab-relay, token.x",
+        );
+        let seeds = [UPGRADE.as_bytes(), with_all.as_bytes(), b"GET /?token=a%20b&token=c HTTP/1.1\r\n\r\n"];
+
+        let mut access = Settings::default().access;
+        access.trusted_proxies = ["0.0.0.0/0", "::/0"].map(|text| Block::parse(text).unwrap()).into();
+
+        mutations::each(&seeds, |bytes| {
+            let Some(Request::Head(head)) = parse(bytes) else { return };
+            // It goes into an answer, which is not the client's to write.
+            assert!(head.accept.is_none_or(|accept| accept.len() == 28 && !accept.contains(['\r', '\n'])));
+            for hop in &head.forwarded {
+                client_address(&access, [127, 0, 0, 1].into(), std::slice::from_ref(hop));
+            }
+        });
     }
 
     #[test]

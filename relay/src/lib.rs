@@ -16,6 +16,8 @@ mod link;
 mod log;
 mod metrics;
 mod mirror;
+#[cfg(test)]
+mod mutations;
 mod private;
 mod redb_store;
 mod server;

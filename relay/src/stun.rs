@@ -100,6 +100,18 @@ mod tests {
         assert_eq!(answer(&request(&[0x80, 0x22, 0xff, 0xff]), FROM), None);
     }
 
+    #[test]
+    fn whatever_is_answered_asked_for_it() {
+        let seeds =
+            [request(&[]), request(&[0x80, 0x22, 0, 3, b'a', b'b', b'c', 0, 0, 6, 0, 1, b'a', 0, 0, 0])];
+
+        crate::mutations::each(&[&seeds[0], &seeds[1]], |bytes| {
+            let Some(answer) = answer(bytes, FROM) else { return };
+            assert_eq!((&bytes[..2], &bytes[4..8]), (&BINDING_REQUEST[..], &COOKIE[..]));
+            assert_eq!(answer[8..20], bytes[8..20]);
+        });
+    }
+
     fn request(attributes: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0, 1, 0, attributes.len() as u8];
         bytes.extend(COOKIE);

@@ -148,6 +148,15 @@ mod tests {
             let changed = String::from_utf8_lossy(&changed).into_owned();
             assert_eq!(Token::verify(&changed, SECRET, 0), Err(TokenError::Invalid), "{changed}");
         }
+        crate::mutations::each(&[text.as_bytes(), b"ht1.9.dial-listen..x.AAAA"], |bytes| {
+            let changed = String::from_utf8_lossy(bytes);
+            assert!(
+                changed == text || Token::verify(&changed, SECRET, 0) == Err(TokenError::Invalid),
+                "{changed}"
+            );
+            // Also where the signature is right, in the hands of whoever has the secret.
+            let _ = Token::parse(&changed);
+        });
         for text in ["", ".", "ht1", "ht1.....", "ht1.9.all..x."] {
             assert_eq!(Token::verify(text, SECRET, 0), Err(TokenError::Invalid));
         }

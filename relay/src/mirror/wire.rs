@@ -222,6 +222,12 @@ mod tests {
         assert!(AddCore::decode(&[16, 1, 2]).is_err());
         assert!(Request::decode(&Bytes::from_static(&[1, 200, 97])).is_err());
         assert!(decode_key(&[1; 31]).is_err());
+        let many: Vec<u8> = [&[7][..], &[9; 32], &[1, 2], &[7; 32], &[5], &[8; 32], &[0xfd, 0, 1]].concat();
+        let one: Vec<u8> = [&[25][..], &[7; 32], &[9; 32], &[2]].concat();
+        crate::mutations::each(&[&many, &one, b"\x01\x09add-cores\x07"], |bytes| {
+            let _ = (AddCores::decode(bytes), AddCore::decode(bytes), decode_key(bytes));
+            let _ = Request::decode(&Bytes::copy_from_slice(bytes));
+        });
     }
 
     #[test]
