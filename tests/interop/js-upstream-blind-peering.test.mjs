@@ -156,3 +156,28 @@ test('of many writers some', async (t) => {
   const limits = { maxBatchMin: 3, maxBatchMax: 3 }
   assert.deepEqual(await play(t, ours, limits), await play(t, upstream, limits))
 })
+
+test('a blind peer that nobody needs is let go', async (t) => {
+  const play = async (kit) => {
+    const { bootstrap } = await startTestnet(t)
+    const peer = await startPeer(t, bootstrap)
+    const store = new kit.Corestore(temporaryFolder(t))
+    defer(t, () => store.close())
+    const blind = new kit.BlindPeering(await kit.createNode(t, bootstrap), store, { keys: [peer.publicKey], gcWait: 50 })
+    defer(t, () => blind.close())
+    const notes = []
+    for (const name of ['one', 'other']) {
+      const core = store.get({ name })
+      await core.append('block')
+      await blind.addCore(core)
+      await eventually(() => peer.batches.length === 1)
+      notes.push(peer.batches.splice(0).map(({ cores }) => cores.map(({ length }) => length)), [...blind.blindPeers.keys()].map((key) => key === hex(peer.publicKey)), peer.streams.size)
+      await new Promise((resolve) => setTimeout(resolve, 400))
+      notes.push(blind.blindPeers.size, peer.streams.size)
+      await core.close()
+      await eventually(() => blind.blindPeers.size === 0 && peer.streams.size === 0)
+    }
+    return notes
+  }
+  assert.deepEqual(await play(ours), await play(upstream))
+})

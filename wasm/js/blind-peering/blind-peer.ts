@@ -14,9 +14,6 @@ const PAUSES = [1000, 1000, 1000, 2000, 2000, 3000, 3000, 5000, 5000, 15_000, 30
 /** How long an answer may take, in milliseconds. */
 const PATIENCE = 20_000
 
-/** How long a connection that nobody needs stays, in milliseconds, unless more blocks go over it. */
-const LINGER = 8000
-
 /** What a blind peer is reached by. */
 export interface BlindPeerNetwork {
   dht: Pick<DHT, 'connect'>
@@ -25,6 +22,8 @@ export interface BlindPeerNetwork {
   /** Who we are to it; the DHT's own key without one. */
   keyPair: ServerKeys | null
   relayThrough: unknown
+  /** How long a connection that nobody needs stays, in milliseconds, unless more blocks go over it. */
+  linger: number
 }
 
 export class BlindPeer {
@@ -64,6 +63,11 @@ export class BlindPeer {
 
   has (what: object): boolean {
     return this.#wanted.has(what)
+  }
+
+  /** Whether nothing is wanted of it, and it is let go. */
+  get isUnused (): boolean {
+    return !this.#stream && this.#wanted.size + this.#users.size === 0
   }
 
   /** Asks for a core, or the cores of a base, on this connection and all that follow, until {@link forget}. */
@@ -158,7 +162,7 @@ export class BlindPeer {
     const sent: number = this.#stream?.rawStream?.bytesTransmitted ?? 0
     // What was asked for lately is still on its way.
     if (sent === before) this.#stream?.destroy()
-    else this.#linger = setTimeout(() => { this.#closeWhenIdle(sent) }, LINGER)
+    else this.#linger = setTimeout(() => { this.#closeWhenIdle(sent) }, this.#network.linger)
   }
 
   async #connect (): Promise<void> {

@@ -21,6 +21,8 @@ export interface BlindPeeringOptions {
   autobaseMirrors?: Array<string | Uint8Array>
   /** How many of them are asked for each core: those whose keys are closest to the core's. 2 without it. */
   pick?: number
+  /** A fourth of how long a connection stays that nobody needs, in milliseconds, unless more blocks go over it. 2000. */
+  gcWait?: number
   /** Told of every connection to a blind peer (`addStream`), as `protomux-wakeup`. */
   wakeup?: { addStream (stream: any): unknown } | null
   /** How many cores of an Autobase are asked for at once: all up to the first, as many as matter most up to the second. 6 and 12. */
@@ -73,12 +75,14 @@ export class BlindPeering {
   readonly relayThrough: unknown
   /** Told of every connection to a blind peer; null for nobody. */
   wakeup: { addStream (stream: any): unknown } | null
+  /** A fourth of how long a connection stays that nobody needs, in milliseconds. */
+  readonly gcWait: number
   /** How much of an Autobase is asked for at once, and when. */
   readonly maxBatchMin: number
   readonly maxBatchMax: number
   readonly batchIdleWait: number
   readonly batchMaxWait: number
-  /** Those that are connected to, by the hexadecimal key. */
+  /** Those that are connected to, or wanted, by the hexadecimal key. */
   readonly blindPeers = new Map<string, BlindPeer>()
   /** How many bases and cores were asked for, and how often that was sent. */
   readonly stats = { addAutobase: 0, addCore: 0, addCoresTx: 0 }
@@ -99,6 +103,7 @@ export class BlindPeering {
     this.suspended = options.suspended ?? false
     this.relayThrough = options.relayThrough ?? null
     this.wakeup = options.wakeup ?? null
+    this.gcWait = options.gcWait ?? 2000
     this.maxBatchMin = options.maxBatchMin ?? 6
     this.maxBatchMax = options.maxBatchMax ?? 12
     this.batchIdleWait = options.batchIdleWait ?? 2000
@@ -223,11 +228,15 @@ export class BlindPeering {
           for (const copy of this.#copies) if (equal(copy.mirror, key)) copy.replicate(stream)
         },
         keyPair: this.keyPair,
-        relayThrough: this.relayThrough
+        relayThrough: this.relayThrough,
+        linger: 4 * this.gcWait
       }
-      this.blindPeers.set(id, peer = new BlindPeer(network, key, this.suspended, () => {
-        for (const copy of this.#copies) if (equal(copy.mirror, key)) copy.wake()
-      }))
+      const made = peer = new BlindPeer(network, key, this.suspended, () => {
+        const copies = [...this.#copies].filter((copy) => equal(copy.mirror, key))
+        for (const copy of copies) copy.wake()
+        if (made.isUnused && copies.length === 0) this.blindPeers.delete(id)
+      })
+      this.blindPeers.set(id, made)
     }
     return peer
   }
