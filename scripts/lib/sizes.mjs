@@ -76,14 +76,14 @@ export const limits = {
   'mirror-drive': { ceiling: 39_800 },
   'blind-peering': { ceiling: 48_700 },
   hyperswarm: { ceiling: 59_900 },
-  dht: { ceiling: 55_100 },
+  dht: { ceiling: 55_200 },
   protomux: { ceiling: 43_900 },
   'secret-stream': { ceiling: 43_900 },
   storage: { ceiling: 36_800 },
   level: { ceiling: 55_100 },
   react: { ceiling: 2_100 },
   inspector: { ceiling: 4_800 },
-  worker: { ceiling: 126_400 },
+  worker: { ceiling: 126_500 },
   'worker-host': { ceiling: 37_000 },
   'service-worker': { ceiling: 7_600 }
 }
