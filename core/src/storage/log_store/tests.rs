@@ -389,7 +389,7 @@ fn a_crash_that_cuts_the_first_header_short_loses_nothing() {
         commit(id, Batch { ops: [Op::Put { key, value }].into() })
     };
     let mut store = open(CrashFile::default());
-    let mut write = |store: &mut FileStore<CrashFile>, ids: core::ops::Range<u64>| {
+    let write = |store: &mut FileStore<CrashFile>, ids: core::ops::Range<u64>| {
         for id in ids {
             store.handle_intent(put(id));
             assert_eq!(store.poll_outcome(), Some(Outcome::Committed(CommitId(id))));
