@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -91,6 +91,30 @@ for (const [reason, args, sentence] of [
     assert.equal(first.readyState, WebSocket.OPEN)
   })
 }
+
+test('key_denied: whoever a callback does not answer about, or not in words that it knows, stays out', async (t) => {
+  const answers = { silence: null, nonsense: 'no such thing\r\n\r\n', 'a failure': 'HTTP/1.1 500 Oh\r\n\r\n', 'half a yes': 'HTTP/1.1 2' }
+  for (const [name, answer] of Object.entries(answers)) {
+    const server = createServer((socket) => socket.on('error', () => {}).once('data', () => {
+      if (answer !== null) socket.end(answer)
+    }))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const relay = await startRelay(t, {
+      testnet: true,
+      args: ['--access-callback', `http://127.0.0.1:${server.address().port}/`, '--access-callback-timeout', '300ms']
+    })
+    for (const isThere of [true, false]) {
+      if (!isThere) server.close()
+      const socket = await openSocket(t, relay.url)
+      const ended = once(socket, 'close')
+      send(socket, OPEN, HANDSHAKE)
+      await told(ended, 1008, /does not serve this key/)
+      assert.match(relay.process.stderr, /the callback does not decide/, name)
+    }
+    await counted(relay, 'key_denied')
+  }
+})
 
 /** Why nobody is let in: settings, the status, the sentence, and what is tried, after a first one was let in or not. */
 const kept = {
