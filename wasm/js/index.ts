@@ -64,7 +64,7 @@ export type { BlobReadStream, BlobWriteStream, BlockMapReadStream } from './hype
 export type { HyperdriveEvents } from './hyperdrive/hyperdrive.js'
 export type { DriveDifference, DriveEntry, DriveStore, DriveValue, FileOptions, HyperdriveOptions, ListOptions, WriteOptions } from './hyperdrive/options.js'
 export type { Mount, MountOptions, MountReader, Place } from './hyperdrive/mounts.js'
-export type { AddCoreOptions, BlindPeeringOptions } from './blind-peering/blind-peering.js'
+export type { AddCoreOptions, AddCoreRest, BlindPeeringOptions } from './blind-peering/blind-peering.js'
 export type { CopyEvents, CopyState, CopyStatus, Keepable, KeepOptions } from './blind-peering/copy.js'
 export type { AnyDrive, MirrorOptions, MirrorStep } from './mirror-drive/mirror-drive.js'
 export type { DriveUrl, DriveUrlInput } from './url/hyper-url.js'

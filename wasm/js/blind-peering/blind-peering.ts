@@ -5,7 +5,7 @@ import type { ServerKeys } from '../dht/server.js'
 import { HypertabError } from '../errors.js'
 import type { Hypercore } from '../hypercore/hypercore.js'
 import { decodeId } from '../support/id.js'
-import { equal, toHex } from '../support/bytes.js'
+import { equal, isBytes, toHex } from '../support/bytes.js'
 import { keepBase, type Autobase } from './base-cores.js'
 import { BlindPeer, type BlindPeerNetwork } from './blind-peer.js'
 import { Copy, type Keepable, type KeepOptions } from './copy.js'
@@ -55,6 +55,9 @@ export interface AddCoreOptions {
   /** The blind peers to pick from; all by default. */
   keys?: Array<string | Uint8Array>
 }
+
+/** What follows what is to be kept: options, or a target before them, as in upstream's first version. */
+export type AddCoreRest = [options?: AddCoreOptions | Uint8Array, more?: AddCoreOptions]
 
 /** Asks blind peers to keep cores, and keeps them up to date. */
 export class BlindPeering {
@@ -123,9 +126,10 @@ export class BlindPeering {
   }
 
   /** Has a core kept from here on, until it is closed. Resolves when the blind peers that were picked are connected. */
-  async addCore (core: Hypercore, options: AddCoreOptions = {}): Promise<void> {
+  async addCore (core: Hypercore, ...rest: AddCoreRest): Promise<void> {
     await core.ready()
     if (core.closing) return
+    const options = optionsOf(rest)
     const { referrer = null, priority = 0, announce = false } = options
     const peers = this.#pick(core.key!, options)
     for (const peer of peers) {
@@ -141,17 +145,18 @@ export class BlindPeering {
   }
 
   /** As `addCore()`, and nobody waits. */
-  addCoreBackground (core: Hypercore, options?: AddCoreOptions): void {
-    this.addCore(core, options).catch(() => {})
+  addCoreBackground (core: Hypercore, ...rest: AddCoreRest): void {
+    this.addCore(core, ...rest).catch(() => {})
   }
 
   /**
    * Has an Autobase kept, until it is closed: its own log, its views and those of its writers that matter most. Resolves when
    * the blind peers that were picked are connected.
    */
-  async addAutobase (base: Autobase, options: AddCoreOptions = {}): Promise<void> {
+  async addAutobase (base: Autobase, ...rest: AddCoreRest): Promise<void> {
     await base.ready()
     if (base.closing) return
+    const options = optionsOf(rest)
     const target = options.target ?? base.wakeupCapability.key
     const peers = this.#pick(target, options)
     const { referrer = decodeId(target), priority = 1, announce = false } = options
@@ -168,8 +173,8 @@ export class BlindPeering {
   }
 
   /** As `addAutobase()`, and nobody waits. */
-  addAutobaseBackground (base: Autobase, options?: AddCoreOptions): void {
-    this.addAutobase(base, options).catch(() => {})
+  addAutobaseBackground (base: Autobase, ...rest: AddCoreRest): void {
+    this.addAutobase(base, ...rest).catch(() => {})
   }
 
   /**
@@ -240,6 +245,10 @@ export class BlindPeering {
     }
     return peer
   }
+}
+
+function optionsOf ([options = {}, more]: AddCoreRest): AddCoreOptions {
+  return isBytes(options) ? { ...more, target: options } : options
 }
 
 /** Orders keys by their distance to another, which is their difference in bits. */
