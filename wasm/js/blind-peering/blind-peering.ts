@@ -15,9 +15,11 @@ interface Replicates { replicate (stream: any): unknown }
 
 /** Which blind peers are asked, and as whom. */
 export interface BlindPeeringOptions {
-  /** Public keys of blind peers; `mirrors` and `autobaseMirrors` of upstream's first version are taken, too. */
+  /** Public keys of blind peers. */
   keys?: Array<string | Uint8Array>
+  /** The same, as upstream's first version has it. */
   mirrors?: Array<string | Uint8Array>
+  /** The same where there are no others, as upstream's first version has it. */
   autobaseMirrors?: Array<string | Uint8Array>
   /** How many of them are asked for each core: those whose keys are closest to the core's. 2 without it. */
   pick?: number
@@ -25,11 +27,13 @@ export interface BlindPeeringOptions {
   gcWait?: number
   /** Told of every connection to a blind peer (`addStream`), as `protomux-wakeup`. */
   wakeup?: { addStream (stream: any): unknown } | null
-  /** How many cores of an Autobase are asked for at once: all up to the first, as many as matter most up to the second. 6 and 12. */
+  /** Up to how many cores of an Autobase all are asked for at once; 6. */
   maxBatchMin?: number
+  /** How many there are at most, those that matter most; 12. */
   maxBatchMax?: number
-  /** For how long no writer of an Autobase has come, in milliseconds, when those that came are asked for, and after how long at the latest. 2000 and 10000. */
+  /** For how long no writer of an Autobase has come when those that came are asked for, in milliseconds; 2000. */
   batchIdleWait?: number
+  /** After how long they are at the latest, in milliseconds; 10000. */
   batchMaxWait?: number
   /** Who we are to them; the DHT's own key without one. One that stays the same lets copies be taken back later. */
   keyPair?: ServerKeys | null
