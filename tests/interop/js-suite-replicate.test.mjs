@@ -278,6 +278,7 @@ suiteOfPairs('non-sparse / eagerUpgrade false', async (t, { replicate, createA, 
   const b = await createB(t, a.key, { eagerUpgrade: false })
   replicate(a, b, t)
   await a.append('x')
+  while (b.peers[0]?.remoteLength !== 1) await sleep(10)
   await sleep(100)
   t.is(b.length, 0)
   await b.update({ wait: true })
