@@ -91,7 +91,7 @@ async function compare ([entry, name, length, steps]) {
   return { differences, isOwner, pages }
 }
 
-test('the blocks that are here, proofs and hashes: in a tab that works through another one, and with the engine in a worker', async (t) => {
+test('the blocks that are here, proofs and hashes: in a tab that works through another one, and with the engine in a worker', { timeout: 150_000 }, async (t) => {
   const { url } = await servePackage(t)
   const context = await startBrowser(t)
   context.setDefaultTimeout(120_000)
