@@ -130,7 +130,7 @@ fn run_of_owners(seed: u64) {
         let mut store = FileStore::open(process.clone());
         let limit = [2_000, 20_000, 200_000][rng.below(3) as usize];
         store.set_memtable_limit(limit);
-        store.set_branch_limit([100, usize::MAX][limit / 7 % 2]);
+        store.set_branch_limit([100, usize::MAX][rng.below(2) as usize]);
         store.handle_intent(Intent::Claim { id: CommitId(0), owner });
         if store.poll_outcome() != Some(Outcome::Committed(CommitId(0))) {
             // When this one goes on, it takes the file, as with any other claim.
