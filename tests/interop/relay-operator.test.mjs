@@ -346,7 +346,15 @@ async function meet (t, relay) {
 
 /** Returns the UDP ports that a process has bound. */
 function udpPorts (pid) {
-  const inodes = new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1]))
+  const inodes = new Set()
+  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+    try {
+      inodes.add(/^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1])
+    } catch (error) {
+      // One that was closed since it was listed.
+      if (error.code !== 'ENOENT') throw error
+    }
+  }
   const lines = readFileSync(`/proc/${pid}/net/udp`, 'latin1').trim().split('\n').slice(1).map((line) => line.trim().split(/\s+/))
   return lines.filter((fields) => inodes.has(fields[9])).map((fields) => parseInt(fields[1].split(':')[1], 16))
 }
