@@ -113,6 +113,40 @@ test('the blocks that are here, proofs and hashes: in a tab that works through a
   assert.deepEqual(both.differences, [])
 })
 
+test('a core whose owner makes everything else in a worker, which it started later, replicates with another tab', { timeout: 60_000 }, async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const { page: owner } = await openPage(context, url)
+  await owner.evaluate(async () => {
+    const { Hypercore } = await import('/hypertab/browser/index.js')
+    globalThis.mine = new Hypercore('shared')
+    await mine.ready()
+    const { Hypercore: InWorker, memory } = await import('/hypertab/browser/worker.js')
+    globalThis.other = new InWorker(memory())
+    await other.append('in the worker')
+  })
+  for (const entry of ['index', 'worker']) {
+    const { page } = await openPage(context, url)
+    const read = await page.evaluate(async (entry) => {
+      const { Hypercore, memory } = await import(`/hypertab/browser/${entry}.js`)
+      const { Hypercore: Local, memory: here } = await import('/hypertab/browser/index.js')
+      const original = entry === 'worker' ? new Hypercore(memory()) : new Local(here())
+      await original.append(['a', 'b', 'c'])
+      const elsewhere = new Hypercore('shared', original.key)
+      await elsewhere.ready()
+      const [one, other] = [original.replicate(true), elsewhere.replicate(false)]
+      for (const stream of [one, other]) stream.on('error', () => {})
+      one.pipe(other).pipe(one)
+      const block = await elsewhere.get(2, { timeout: 10_000 }).catch((error) => new TextEncoder().encode(error.code))
+      one.destroy()
+      await Promise.all([elsewhere.close(), original.close()])
+      return new TextDecoder().decode(block)
+    }, entry)
+    assert.equal(read, 'c', entry)
+    await page.close()
+  }
+})
+
 test('a writer that works through another tab sees what it cleared and truncated, and so does who opens it later', async (t) => {
   const { url } = await servePackage(t)
   const context = await startBrowser(t)

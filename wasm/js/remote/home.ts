@@ -226,9 +226,9 @@ export class Home {
     return args.map((arg, at) => positions.includes(at) ? this.#rel(arg as number) : arg)
   }
 
-  // What is near a core of another engine is made there.
+  // Also what is near a core of the realm there: it may make everything else in a worker.
   #withNear ({ near, ...options }: { near?: CoreHandle }): object {
-    return near !== undefined && this.placeOf(near) !== 0 ? { ...options, near: this.#rel(near) } : options
+    return near === undefined ? options : { ...options, near: this.#rel(near) }
   }
 
   #rel (handle: number): number {
