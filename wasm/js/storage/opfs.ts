@@ -29,6 +29,9 @@ const SHARED = 'readwrite-unsafe'
 /** How long the file of a worker that is gone may stay taken, in milliseconds. */
 const PATIENCE = 2000
 
+/** How many others may have the file: as many as the newest header of the engine has copies to spare. */
+const MOST_OTHERS = 31
+
 /** How long nobody takes the store from a realm that has just got it, in milliseconds: less than an owner may be silent. */
 const UNDISTURBED = 250
 
@@ -40,7 +43,9 @@ export function opfs (name: string): Storage {
       let handle: SyncAccessHandle | null = null
       try {
         handle = await openHandle(name)
-        const file = syncFile(handle, presence.leave, await presence.isShared())
+        const others = await presence.others()
+        if (others > MOST_OTHERS) throw new HypertabError('STORAGE_NOT_AVAILABLE', 'too many frozen tabs have this store')
+        const file = syncFile(handle, presence.leave, others > 0)
         return call((engine) => engine.openFileStore(file))
       } catch (error) {
         handle?.close()
@@ -84,7 +89,7 @@ async function openHandle (name: string): Promise<SyncAccessHandle> {
 
 /** What a realm says while it has the file. */
 interface Presence {
-  isShared (): Promise<boolean>
+  others (): Promise<number>
   leave (): void
 }
 
@@ -95,16 +100,16 @@ interface Presence {
 async function enter (name: string): Promise<Presence> {
   const locks = globalThis.navigator.locks as LockManager | undefined
   // Then nobody else gets the file.
-  if (!locks) return { isShared: async () => false, leave () {} }
+  if (!locks) return { others: async () => 0, leave () {} }
   const own = `hypertab-file:${name}`
   const leave = await new Promise<() => void>((resolve, reject) => {
     locks.request(own, { mode: 'shared' }, () => new Promise<void>((end) => { resolve(end) })).catch(reject)
   })
-  const isShared = async () => {
+  const others = async () => {
     const { held } = await locks.query()
-    return held!.filter((lock) => lock.name === own).length > 1
+    return held!.filter((lock) => lock.name === own).length - 1
   }
-  return { isShared, leave }
+  return { others, leave }
 }
 
 function syncFile (handle: SyncAccessHandle, leave: () => void, isShared: boolean): SyncFile {

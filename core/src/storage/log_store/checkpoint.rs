@@ -347,7 +347,6 @@ impl LogStore {
         self.tail = Segments::after(address, room as u64);
         let len = u32::try_from(room - record::HEADER).expect("manifests are bounded");
         self.segments.add_live(address, u64::from(len));
-        let manifest_slot = self.segments.slot_of(address).expect("placed above");
 
         let mut bytes = record::begin(room);
         manifest::encode(&mut bytes, &self.fences, &self.segments);
@@ -359,18 +358,24 @@ impl LogStore {
         records.push((address, Bytes::from(bytes)));
 
         self.checkpoint_at = self.tail;
-        let header = Header {
-            generation: self.generation + 1,
-            manifest: address,
-            manifest_len: len,
-            replay_from: self.tail,
-            manifest_slot,
-        };
-        let place = u8::from(header.generation % 2 == 1);
-        checkpoint.stage = Stage::Manifest { manifest: (address, len) };
+        let manifest = (address, len);
+        let header = self.header(self.generation + 1, manifest).expect("placed above");
+        checkpoint.stage = Stage::Manifest { manifest };
         self.phase = Phase::Checkpoint(checkpoint);
         let id = self.start(Job::Checkpoint);
-        let header = Some((place, header.encode()));
+        let header = Some(header);
         self.ops.push_back(DeviceOp::Write { id, records, durable: true, header, free: Vec::new() });
+    }
+
+    /// The header of the last checkpoint, with its place.
+    pub(super) fn header(&self, generation: u64, manifest: IndexRecord) -> Option<(u8, Bytes)> {
+        let header = Header {
+            generation,
+            manifest: manifest.0,
+            manifest_len: manifest.1,
+            replay_from: self.checkpoint_at,
+            manifest_slot: self.segments.slot_of(manifest.0)?,
+        };
+        Some((u8::from(generation % 2 == 1), header.encode()))
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::leaf::{Pointer, Slot};
 use super::manifest::Header;
 use super::segments::SEGMENT;
-use super::takeover::Takeover;
+use super::takeover::Reservation;
 use super::{DeviceOp, DeviceReply, HEADER_LEN, LogStore};
 use crate::error::StorageFailure;
 use crate::storage::{Intent, OWNER_LEN, Outcome, Owner, ReadId};
@@ -53,7 +53,7 @@ pub trait SyncFile {
     }
 
     /// Returns the length of the file if somebody who claimed the store before may still be in the middle of a write, as a
-    /// process that was stopped there and goes on later. `None` where all of them are known to be gone.
+    /// process that was stopped there and goes on later. `None` where all of them are known to be gone. There must not be more than 31 of them.
     ///
     /// # Errors
     ///
@@ -66,12 +66,13 @@ pub trait SyncFile {
 /// Offset of the first segment. Each header has half of the page, so that one torn write spoils one of them.
 pub(super) const PAGE: u64 = 8192;
 
-/// Offset of the owner, between the headers, and of how often the store was claimed, behind it.
+/// Offset of the owner, between the headers.
 const OWNER: u64 = PAGE / 4;
 
-/// Bytes from one header to the next in each half of the page, and how many there is room for in front of the owner.
+/// Bytes from one copy of a header to the next in each half of the page.
 const HEADER_STEP: u64 = 64;
-const HEADER_PLACES: u64 = OWNER / HEADER_STEP;
+/// How many copies there is room for in front of the owner: more than [others](SyncFile::len_if_shared) may have the file.
+pub(super) const HEADER_COPIES: u64 = OWNER / HEADER_STEP;
 
 /// A store in a file: intents in, outcomes out, at once.
 #[derive(Debug)]
@@ -81,8 +82,8 @@ pub struct FileStore<F> {
     owner: Option<Owner>,
     ahead: Ahead,
     publication: Option<Publication>,
-    /// Which header of each half of the page is ours: one that nobody else writes who may still have the file.
-    header_place: u64,
+    /// How many copies of a header are written: one where [nobody can be late](super::takeover), which versions that know no others look at.
+    copies: u64,
 }
 
 /// A header that is written once the records before it are on the disk.
@@ -135,7 +136,7 @@ impl<F: SyncFile> FileStore<F> {
     pub fn open(file: F) -> Self {
         let mut store = LogStore::new();
         store.max_behind = file.max_behind();
-        FileStore { store, file, owner: None, ahead: Ahead::default(), publication: None, header_place: 0 }
+        FileStore { store, file, owner: None, ahead: Ahead::default(), publication: None, copies: 1 }
     }
 
     /// Carries out an intent, and whatever it entails.
@@ -269,19 +270,18 @@ impl<F: SyncFile> FileStore<F> {
 
     fn write_header(&mut self, place: u8, header: &[u8]) -> Result<(), StorageFailure> {
         let half = u64::from(place) * (PAGE / 2);
-        // Versions that know one place only find it there, and refuse its manifest.
-        let places = [0, self.header_place * HEADER_STEP];
-        for place in &places[usize::from(self.header_place == 0)..] {
-            // Whoever claims the file reads it afterwards.
+        // The first one last: where it is damaged, and there is no other, the log is expected to begin where an owner that is alone begins it.
+        for copy in (0..self.copies).rev() {
+            // Whoever claims the file reads it afterwards; who is stopped here spoils one copy.
             self.check_owner()?;
-            self.file.write_at(half + place, header)?;
+            self.file.write_at(half + copy * HEADER_STEP, header)?;
         }
         Ok(())
     }
 
     /// Reads the newest header of one half of the page.
     fn read_header(&mut self, half: u64) -> Result<Bytes, StorageFailure> {
-        let all = self.read(half * (PAGE / 2), HEADER_PLACES * HEADER_STEP)?;
+        let all = self.read(half * (PAGE / 2), HEADER_COPIES * HEADER_STEP)?;
         let places = (0..all.len()).step_by(HEADER_STEP as usize);
         let bytes = places.map(|at| all.slice(at..all.len().min(at + HEADER_LEN)));
         let newest = bytes.filter_map(|bytes| Some((Header::decode(&bytes)?.generation, bytes)));
@@ -291,20 +291,15 @@ impl<F: SyncFile> FileStore<F> {
 
     fn claim(&mut self, owner: Owner) -> Result<(), StorageFailure> {
         self.owner = Some(owner);
-        let found = self.read(OWNER, OWNER_LEN as u64 + 4)?;
-        let mut claims = found[..].split_at_checked(OWNER_LEN).map_or(0, |(_, claims)| number(claims));
+        let found = self.read(OWNER, OWNER_LEN as u64)?;
         // A store that is full opens for reading.
-        if !found.starts_with(&owner.0) {
-            claims = claims.saturating_add(1);
-            self.file.write_at(OWNER, &[&owner.0[..], &claims.to_le_bytes()].concat())?;
+        if found[..] != owner.0 {
+            self.file.write_at(OWNER, &owner.0)?;
         }
-        self.store.takeover = None;
-        self.header_place = 0;
-        if let Some(len) = self.file.len_if_shared()? {
-            let slots = len.saturating_sub(PAGE).div_ceil(SEGMENT);
-            self.store.takeover = Some(Takeover { claims, slots });
-            self.header_place = 1 + u64::from(claims) % (HEADER_PLACES - 1);
-        }
+        // Not before the file is ours: from here on, whoever had it is late with one write at most.
+        let len = self.file.len_if_shared()?;
+        self.store.takeover = len.map(|len| len.saturating_sub(PAGE).div_ceil(SEGMENT));
+        self.copies = if len.is_some() { HEADER_COPIES } else { 1 };
         Ok(())
     }
 
@@ -360,7 +355,7 @@ impl<F: SyncFile> FileStore<F> {
     }
 
     /// Compares the owner in the file with ours. A file knows no transaction: whoever is held up between comparing and
-    /// writing still does that one write, so [whoever follows](Takeover) leaves to it where it can be.
+    /// writing still does that one write, so [whoever follows](super::takeover) leaves to it where it can be.
     fn check_owner(&mut self) -> Result<(), StorageFailure> {
         let found = self.read(OWNER, OWNER_LEN as u64)?;
         match self.owner {
@@ -391,11 +386,13 @@ impl<F: SyncFile> FileStore<F> {
 
     fn write_log(&mut self, address: u64, bytes: &[u8]) -> Result<(), StorageFailure> {
         let places = self.store.locate(address, bytes.len() as u64).ok_or(StorageFailure::Corrupted)?;
-        if let Some(slots) = self.store.reserved {
+        if let Some(Reservation { slots, header }) = self.store.reservation.take() {
             // Whoever comes next sees by the length where this owner may still be writing.
             self.check_owner()?;
             self.file.write_at(PAGE + slots * SEGMENT - 1, &[0])?;
-            self.store.reserved = None;
+            if let Some((place, header)) = header {
+                self.write_header(place, &header)?;
+            }
         }
         let mut rest = bytes;
         for place in places {
@@ -439,9 +436,4 @@ impl<F: SyncFile> FileStore<F> {
         buffer.truncate(count);
         Ok(Bytes::from(buffer))
     }
-}
-
-/// A number that is written with its lowest byte first; what is missing is zero.
-fn number(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte))
 }

@@ -9,9 +9,9 @@
 //!
 //! Branch: `uint 0 | list`, of leaves. It has the kind of a manifest, which those who know no branches replay as dead bytes.
 //!
-//! Header, in two copies written in turn: `"hypertab" | u32 CRC-32 of what follows | u64 generation |
+//! Header, in two places written in turn: `"hypertab" | u32 CRC-32 of what follows | u64 generation |
 //! u64 manifest record | u32 manifest payload length | u64 where replay starts | u64 place of the manifest's segment`,
-//! 48 bytes.
+//! 48 bytes. A file has 32 copies of each, 64 bytes from one to the next, of which an owner that is alone writes the first.
 
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;

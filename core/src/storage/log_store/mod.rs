@@ -43,7 +43,7 @@ use self::leaf::{Leaf, Slot};
 use self::record::Kind;
 use self::recovery::Recovery;
 use self::segments::{SEGMENT, Segments};
-use self::takeover::Takeover;
+use self::takeover::Reservation;
 use crate::collections::BTreeMap;
 use crate::error::StorageFailure;
 use crate::storage::{Batch, CommitId, Durability, Intent, Outcome, Owner, ReadId};
@@ -88,10 +88,10 @@ pub struct LogStore {
     /// Whether it is on the disk, and the segments that the checkpoint condemned are still in use.
     may_give_up: bool,
     evacuation: Evacuation,
-    /// What has to be done before the first write, because somebody else may be in the middle of one.
-    takeover: Option<Takeover>,
-    /// Segments that a file has to have room for before the next write.
-    reserved: Option<u64>,
+    /// If somebody else may be in the middle of a write, and nothing was written here yet: segments that the file has room for, the
+    /// last one perhaps not wholly.
+    takeover: Option<u64>,
+    reservation: Option<Reservation>,
     close_requested: bool,
     /// Memory of records that were written.
     spare: Vec<Vec<u8>>,
@@ -194,7 +194,7 @@ impl LogStore {
             may_give_up: false,
             evacuation: Evacuation::default(),
             takeover: None,
-            reserved: None,
+            reservation: None,
             close_requested: false,
             spare: Vec::new(),
             memtable_limit: MEMTABLE_LIMIT,

@@ -28,11 +28,13 @@ struct Process {
     /// That write.
     late: Option<(u64, Vec<u8>)>,
     has_company: bool,
+    /// Who owned the file when this process was stopped between looking for that and claiming the file.
+    seen: Option<Vec<u8>>,
 }
 
 impl Shared {
     fn new(file: &SharedFile, has_company: bool, stop: Option<Stop>) -> Self {
-        let process = Process { has_company, stop, late: None };
+        let process = Process { has_company, stop, ..Process::default() };
         Self { file: file.clone(), process: Rc::new(RefCell::new(process)) }
     }
 
@@ -42,6 +44,13 @@ impl Shared {
         self.file.write_at(offset, &bytes).unwrap();
     }
 
+    /// A process that began to claim the file when that was what it said of its owner.
+    fn claiming(file: &SharedFile, seen: Vec<u8>, stop: Option<Stop>) -> Self {
+        let shared = Self::new(file, true, stop);
+        shared.process.borrow_mut().seen = Some(seen);
+        shared
+    }
+
     fn is_stopped(&self) -> bool {
         self.process.borrow().late.is_some()
     }
@@ -49,6 +58,12 @@ impl Shared {
 
 impl SyncFile for Shared {
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize, StorageFailure> {
+        let seen = self.process.borrow_mut().seen.take_if(|_| offset == OWNER_AT);
+        if let Some(seen) = seen {
+            let count = buffer.len().min(seen.len());
+            buffer[..count].copy_from_slice(&seen[..count]);
+            return Ok(count);
+        }
         self.file.read_at(offset, buffer)
     }
 
@@ -82,7 +97,11 @@ impl SyncFile for Shared {
     }
 
     fn end_sync(&mut self, wait: bool) -> Option<Result<(), StorageFailure>> {
-        if self.is_stopped() { Some(Err(StorageFailure::WriteFailed)) } else { self.file.end_sync(wait) }
+        if self.is_stopped() {
+            return Some(Err(StorageFailure::WriteFailed));
+        }
+        // The file knows one sync at once, and another process may have asked for that one.
+        self.file.end_sync(wait).or_else(|| wait.then(|| self.file.sync()))
     }
 
     fn len_if_shared(&mut self) -> Result<Option<u64>, StorageFailure> {
@@ -91,15 +110,29 @@ impl SyncFile for Shared {
     }
 }
 
+/// Where a file says whose it is.
+const OWNER_AT: u64 = file::PAGE / 4;
+
+/// As many processes as may have a file while one of them owns it.
+const MOST_OTHERS: usize = 31;
+
+/// What a process reads before it claims the file.
+fn look(file: &SharedFile) -> Vec<u8> {
+    let mut seen = alloc::vec![0; 32];
+    let count = file.clone().read_at(OWNER_AT, &mut seen).unwrap();
+    seen.truncate(count);
+    seen
+}
+
 fn owner(number: u32) -> Owner {
     let mut bytes = [0xee; 16];
     bytes[..4].copy_from_slice(&number.to_le_bytes());
     Owner(bytes)
 }
 
-/// Owners that follow one another, most of them because the one before was stopped. Each has to find what was answered before it, and
-/// of what was not answered all of a commit or nothing.
-fn run_of_owners(seed: u64) {
+/// Owners that follow one another, most of them because the one before was stopped, in a write or before its claim. Each has to find
+/// what was answered before it, and of what was not answered all of a commit or nothing.
+fn run_of_owners(seed: u64, rounds: u32) {
     let mut rng = Rng(seed);
     let file = SharedFile::default();
     file.0.borrow_mut().delay = [None, Some(0), Some(3)][rng.below(3) as usize];
@@ -107,35 +140,65 @@ fn run_of_owners(seed: u64) {
     // What the next owner may find; one state once something was answered.
     let mut states = alloc::vec![Model::new()];
     let mut stopped: Vec<Shared> = Vec::new();
-    for round in 0..14 {
-        match rng.below(12) {
-            // All tabs are closed.
-            0 => stopped.clear(),
-            // The power goes.
-            1 => {
-                stopped.clear();
-                let left = file.0.borrow().crash(&mut |limit| rng.below(limit));
-                *file.0.borrow_mut() = left;
+    // What others had seen of the owner before they were stopped.
+    let mut claiming: Vec<Vec<u8>> = Vec::new();
+    // One that owned the file, and does not know yet that it has lost it.
+    let mut awake: Option<(FileStore<Shared>, Owner)> = None;
+    for round in 0..rounds {
+        let is_all_over = rng.below(12.max(u64::from(rounds) / 2));
+        if is_all_over < 2 {
+            (stopped, claiming, awake) = (Vec::new(), Vec::new(), None);
+        }
+        if is_all_over == 0 {
+            // Not only are all tabs closed: the power goes.
+            let left = file.0.borrow().crash(&mut |limit| rng.below(limit));
+            *file.0.borrow_mut() = left;
+        }
+        if rng.below(3) == 0 {
+            claiming.push(look(&file));
+        }
+        while stopped.len() + claiming.len() >= MOST_OTHERS {
+            // Its tab is closed.
+            if claiming.is_empty() || rng.below(2) == 0 {
+                stopped.swap_remove(rng.below(stopped.len() as u64) as usize);
+            } else {
+                claiming.swap_remove(rng.below(claiming.len() as u64) as usize);
             }
-            _ => {}
         }
         let most = [4, 40, 200][rng.below(3) as usize];
         let stop = match rng.below(5) {
             0 => None,
-            1 | 2 => Some(Stop::OfHeaders(rng.below(5))),
+            1 => Some(Stop::OfHeaders(rng.below(5))),
+            2 => Some(Stop::OfHeaders(rng.below(140))),
             _ => Some(Stop::Any(rng.below(most))),
         };
-        let process = Shared::new(&file, !stopped.is_empty(), stop);
+        let process = if !claiming.is_empty() && rng.below(2) == 0 {
+            let seen = claiming.swap_remove(rng.below(claiming.len() as u64) as usize);
+            Shared::claiming(&file, seen, stop)
+        } else {
+            let has_company = !stopped.is_empty() || !claiming.is_empty() || awake.is_some();
+            Shared::new(&file, has_company, stop)
+        };
         let owner = owner(round);
         let mut store = FileStore::open(process.clone());
-        let limit = [2_000, 20_000, 200_000][rng.below(3) as usize];
+        let limit = [1, 2_000, 20_000, 200_000][rng.below(4) as usize];
         store.set_memtable_limit(limit);
         store.set_branch_limit([100, usize::MAX][rng.below(2) as usize]);
         store.handle_intent(Intent::Claim { id: CommitId(0), owner });
         if store.poll_outcome() != Some(Outcome::Committed(CommitId(0))) {
-            // When this one goes on, it takes the file, as with any other claim.
             assert!(process.is_stopped(), "seed {seed} round {round}: claim");
             continue;
+        }
+        if let Some((mut former, owner)) = awake.take() {
+            let batch = random_batch(&mut rng, space);
+            former.handle_intent(Intent::Commit {
+                id: CommitId(1),
+                owner,
+                batch,
+                durability: Durability::Relaxed,
+            });
+            let fenced = Outcome::CommitFailed { id: CommitId(1), failure: StorageFailure::Fenced };
+            assert_eq!(former.poll_outcome(), Some(fenced), "seed {seed} round {round}");
         }
         let found = scan_all(&mut store);
         let Some(mut model) = found.filter(|found| states.contains(found)) else {
@@ -151,7 +214,7 @@ fn run_of_owners(seed: u64) {
             }
             let mut batch = random_batch(&mut rng, space);
             batch.ops.truncate(3);
-            if rng.below(20) == 0 {
+            if rng.below(20) == 0 && rounds < 20 {
                 // Longer than a segment.
                 batch.ops.push(Op::Put { key: key(&mut rng, space), value: filled(&mut rng, 3 << 20) });
             }
@@ -168,12 +231,18 @@ fn run_of_owners(seed: u64) {
             states = alloc::vec![next.clone()];
             model = next;
         }
-        if !process.is_stopped() {
+        if !process.is_stopped() && rng.below(4) == 0 {
+            awake = Some((store, owner));
+        } else if !process.is_stopped() {
             store.close();
         }
         // Closing writes, too.
         if process.is_stopped() {
             stopped.push(process);
+        }
+        if rng.below(8) == 0 {
+            // All at once.
+            stopped.drain(..).for_each(|mut process| process.wake());
         }
     }
 }
@@ -181,8 +250,102 @@ fn run_of_owners(seed: u64) {
 #[test]
 fn a_write_that_is_late_changes_nothing_that_its_followers_wrote() {
     for seed in 0..100 {
-        run_of_owners(seed);
+        run_of_owners(seed, 14);
     }
+    // So long that there are more claims than copies of a header; in the last two, the power goes in the first header of all.
+    for seed in (0..20).chain([995, 1066]) {
+        run_of_owners(seed, 50);
+    }
+}
+
+/// An owner that is stopped in a write of a header, or else closes.
+fn stop_in_header(file: &SharedFile, number: u32, headers: u64) -> Shared {
+    let process = Shared::new(file, true, Some(Stop::OfHeaders(headers)));
+    let mut store = FileStore::open(process.clone());
+    store.set_memtable_limit(1);
+    store.handle_intent(Intent::Claim { id: CommitId(0), owner: owner(number) });
+    let batch = Batch { ops: [Op::Put { key: Bytes::from("late"), value: Bytes::new() }].into() };
+    for _ in 0..3 {
+        let (owner, batch) = (owner(number), batch.clone());
+        store.handle_intent(Intent::Commit { id: CommitId(1), owner, batch, durability: Durability::Strict });
+    }
+    store.close();
+    process
+}
+
+/// Of all headers in a file, copies included.
+fn generations(file: &SharedFile) -> Vec<u64> {
+    let page = &file.0.borrow().current[..file::PAGE as usize];
+    page.chunks(64).filter_map(|bytes| Some(Header::decode(bytes)?.generation)).collect()
+}
+
+fn has(file: &SharedFile, number: u32, key: &str) -> bool {
+    let mut store = claim(Shared::new(file, true, None), owner(number));
+    scan_all(&mut store).is_some_and(|all| all.contains_key(key.as_bytes()))
+}
+
+#[test]
+fn an_owner_that_was_stopped_before_its_claim_writes_newer_headers_than_one_that_is_stopped_then() {
+    for (between, headers) in (0..3).flat_map(|between| (0..100).map(move |headers| (between, headers))) {
+        let file = SharedFile::default();
+        let mut first = claim(Shared::new(&file, false, None), owner(1));
+        put(&mut first, owner(1), 1, 10);
+        first.close();
+
+        let seen = look(&file);
+        (0..between).for_each(|number| assert!(has(&file, 10 + number, "001")));
+        let mut stopped = stop_in_header(&file, 2, headers);
+        let mut late = claim(Shared::claiming(&file, seen, None), owner(3));
+        put(&mut late, owner(3), 7, 10);
+        let newest = generations(&file).into_iter().max();
+        let late_header = stopped.process.borrow().late.as_ref().and_then(|(_, bytes)| Header::decode(bytes));
+        assert!(late_header.map(|header| header.generation) < newest);
+        stopped.wake();
+
+        assert!(has(&file, 4, "007"), "{between} claims between, stopped at header {headers}");
+    }
+}
+
+#[test]
+fn writes_that_are_late_by_any_number_of_claims_leave_the_newest_header() {
+    for (claims, headers) in (24..40).flat_map(|claims| (0..6).map(move |headers| (claims, headers))) {
+        let file = SharedFile::default();
+        let mut stopped =
+            [headers, headers + 1, 0, 1].map(|headers| stop_in_header(&file, headers as u32, headers));
+        (0..claims).for_each(|number| drop(claim(Shared::new(&file, true, None), owner(10 + number))));
+        let mut store = claim(Shared::new(&file, true, None), owner(5));
+        put(&mut store, owner(5), 7, 10);
+        stopped.iter_mut().for_each(Shared::wake);
+
+        assert!(has(&file, 6, "007"), "late by {claims} claims, stopped at header {headers}");
+    }
+}
+
+#[test]
+fn the_newest_header_outlives_late_writes_of_all_others_that_may_have_the_file() {
+    let copies = file::HEADER_COPIES;
+    let mut fewest = copies;
+    for headers in 1..3 {
+        let file = SharedFile::default();
+        put(&mut claim(Shared::new(&file, false, None), owner(1)), owner(1), 1, 10);
+        // Each of them is stopped before another copy in the same half of the page, and none of them is gone.
+        let mut stopped: Vec<Shared> = Vec::new();
+        for number in 0..MOST_OTHERS as u32 {
+            put(&mut claim(Shared::new(&file, true, None), owner(100 + number)), owner(100 + number), 1, 10);
+            stopped.push(stop_in_header(&file, 10 + number, copies + u64::from(number) + 1));
+        }
+
+        let mut store = claim(Shared::new(&file, true, None), owner(2));
+        store.set_memtable_limit(if headers == 1 { usize::MAX } else { 1 });
+        put(&mut store, owner(2), 7, 10);
+        stopped.iter_mut().for_each(Shared::wake);
+
+        assert!(has(&file, 3, "007"));
+        let generations = generations(&file);
+        let newest = generations.iter().filter(|&one| Some(one) == generations.iter().max()).count();
+        fewest = fewest.min(newest as u64);
+    }
+    assert_eq!(fewest, copies - MOST_OTHERS as u64);
 }
 
 /// Writes a value under the number of a key.
