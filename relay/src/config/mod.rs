@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use table::SETTINGS;
 
+use hypertab_core::dht::is_private;
 use hypertab_core::dht_relay::{Limits, MAX_FRAME, Quota, Quotas};
 
 pub use help::usage;
@@ -335,11 +336,17 @@ impl Settings {
         if !self.access.revoked_tokens.is_empty() && self.access.token_secret.is_none() {
             say("access.revoked-tokens", "makes no sense without access.token-secret");
         }
-        if let Some(public) = self.public_address
-            && self.udp.is_none_or(|udp| udp.port() == 0)
-        {
+        if let Some(public) = self.public_address {
             let port = public.port();
-            say("public-address", &format!("needs udp with a fixed port, most likely 0.0.0.0:{port}"));
+            if port == 0 || public.ip().is_unspecified() || public.ip().is_multicast() {
+                say("public-address", &format!("takes the address of one host with a port, not {public}"));
+            } else if is_private(public.ip().octets()) && !self.allow_private && !self.testnet {
+                let sentence = format!("is in a private network ({public}), which takes allow-private");
+                say("public-address", &sentence);
+            }
+            if self.udp.is_none_or(|udp| udp.port() == 0) {
+                say("public-address", &format!("needs udp with a fixed port, most likely 0.0.0.0:{port}"));
+            }
         }
         for (scope, quota) in [
             ("per-link", &self.quotas.link),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lexopt::prelude::{Long, Short, Value as Word};
@@ -100,15 +102,15 @@ impl Sources {
 
     fn read_file(&mut self, path: &Path) {
         let shown = path.display().to_string();
-        let text = match std::fs::read_to_string(path) {
+        let text = match read_text(path) {
             Ok(text) => text,
-            Err(error) => {
-                let sentence = format!("the file cannot be read: {error}");
+            Err(sentence) => {
                 self.mistakes.push(Mistake { place: shown, sentence });
                 return;
             }
         };
-        let line = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+        let ends: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+        let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
         let (root, errors) = DeTable::parse_recoverable(&text);
         for error in errors {
             let at = error.span().map_or(1, |span| line(span.start));
@@ -242,6 +244,18 @@ impl Flags {
     }
 }
 
+/// Reads a file that is not too large, or says what is wrong with it.
+fn read_text(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("the file cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err("the file is larger than 1MiB, the most that settings may take".into());
+    }
+    String::from_utf8(bytes).map_err(|_| "the file is no text (UTF-8)".into())
+}
+
 fn flatten<'a>(
     section: &str,
     values: &'a DeTable<'_>,
@@ -275,10 +289,14 @@ fn word(value: &DeValue<'_>) -> Option<String> {
 
 /// Names the setting that was meant, if one has the same last word.
 fn nearest(name: &str) -> String {
-    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().replace('_', "-");
-    let meant = SETTINGS.iter().find(|setting| last(setting.name) == last(name));
+    let last = |name| str::rsplit(name, '.').next().unwrap_or_default();
+    let wanted = last(name).replace('_', "-");
+    let meant = SETTINGS.iter().find(|setting| last(setting.name) == wanted);
     meant.map(|setting| format!("; is it {}?", setting.name)).unwrap_or_default()
 }
+
+/// Bytes of a file. Lists of many thousand keys fit; whoever names a wrong file is told at once.
+const MAX_FILE: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -367,6 +385,12 @@ mod tests {
             &["--testnet", "--udp", "127.0.0.1:1"],
             &["--tls-key", "x"],
             &["--public-address", "9.9.9.9:1"],
+            &["--public-address", "192.168.1.2:1", "--udp", "0.0.0.0:1"],
+            &["--public-address", "127.0.0.1:1", "--udp", "0.0.0.0:1"],
+            &["--public-address", "0.0.0.0:1", "--udp", "0.0.0.0:1"],
+            &["--public-address", "224.0.0.1:1", "--udp", "0.0.0.0:1"],
+            &["--public-address", "9.9.9.9:0", "--udp", "0.0.0.0:1"],
+            &["--public-address", "0.0.0.0:1", "--udp", "0.0.0.0:1", "--allow-private"],
             &["--access-revoked-tokens", "x"],
             &["--total-bytes-burst", "1MiB"],
             &["--per-link-message-size", "2MiB"],
@@ -384,6 +408,41 @@ mod tests {
             assert_eq!(sources.mistakes().len(), 1, "{wrong:?}: {:?}", sources.mistakes());
         }
         assert!(read(&["--testnet"], &[]).finish().unwrap().allow_private);
+        let lan = read(&["--public-address", "192.168.1.2:1", "--udp", "0.0.0.0:1", "--allow-private"], &[]);
+        assert_eq!(lan.mistakes(), []);
+        let documented = read(&["--public-address", "203.0.113.7:1", "--udp", "0.0.0.0:1"], &[]);
+        assert_eq!(documented.mistakes(), [], "the guide's address");
+    }
+
+    #[test]
+    fn a_file_has_a_bound_and_is_text() {
+        let most = format!("drain = \"5s\"\n#{}", "x".repeat((1 << 20) - 14));
+        assert_eq!(most.len(), 1 << 20);
+        assert_eq!(read(&["--config", &file(&most)], &[]).mistakes(), []);
+        let said = |flags: &[&str]| match read(flags, &[]).mistakes() {
+            [mistake] => mistake.sentence.clone(),
+            mistakes => panic!("{mistakes:?}"),
+        };
+        assert!(said(&["--config", &file(&(most + "x"))]).contains("larger than 1MiB"));
+        // Without an end, too.
+        assert!(said(&["--config", "/dev/zero"]).contains("larger than 1MiB"));
+        let path = file("");
+        std::fs::write(&path, [b'#', 0xff]).unwrap();
+        assert!(said(&["--config", &path]).contains("no text"));
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_mistakes_is_judged_in_a_moment() {
+        let text: String = (0..90_000).map(|at| format!("x{at} = 1\n")).collect();
+        assert!(text.len() < 1 << 20);
+        let start = std::time::Instant::now();
+
+        let sources = read(&["--config", &file(&text)], &[]);
+
+        assert_eq!(sources.mistakes().len(), 90_000);
+        assert!(sources.mistakes()[89_999].place.ends_with(":90000"));
+        // A time in proportion to the square of the file is 30 s and more.
+        assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
     }
 
     #[test]
