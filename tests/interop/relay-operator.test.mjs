@@ -333,8 +333,9 @@ function native (t, relay, options) {
 async function meet (t, relay) {
   const relayThrough = Buffer.from((await relay.process.next('blind-relay')).key, 'hex')
   const node = () => native(t, relay, { firewalled: true, quickFirewall: false })
-  // Nobody wants to be punched, and nobody says where it is.
-  const server = node().createServer({ relayThrough, shareLocalAddress: false, holepunch: () => false }, (stream) => {
+  // Nobody says where it is, and the server has no socket to be punched: one that it gives up answers pings before, and a client
+  // that hears one moves its stream there for good, away from the relay.
+  const server = node().createServer({ relayThrough, shareLocalAddress: false, holepunch: false }, (stream) => {
     stream.on('error', () => {})
     stream.pipe(stream)
   })
