@@ -303,25 +303,51 @@ for (const [scope, prefix] of Object.entries(SCOPES)) {
   })
 }
 
-test('what a token does not allow fails by itself, in words, and is counted', async (t) => {
+test('a token allows each of what it names, and what it does not name fails by itself, in words, and is counted', async (t) => {
   const relay = await startRelay(t, { testnet: true, args: ['--access-token-secret', SECRET] })
-  const start = async (may) => {
+  const native = await startNative(t, relay)
+  const { publicKey } = await startEcho(t, native)
+  const attempts = {
+    dial: async (dht) => { await isOpened(dht.connect(publicKey)) },
+    listen: async (dht, isAllowed) => {
+      if (!isAllowed) return await isTurnedAway(dht)
+      const keyPair = DHT.keyPair()
+      await dht.createServer((stream) => stream.on('error', () => {})).listen(keyPair)
+      await isOpened(native.connect(keyPair.publicKey))
+    },
+    lookup: async (dht) => { await finished(dht.lookup(randomBytes(32))) },
+    announce: async (dht) => { await dht.announce(randomBytes(32), DHT.keyPair()).finished() }
+  }
+  const names = Object.keys(attempts)
+  for (const may of [...names, 'dial,announce', 'all']) {
     const dht = new OurDHT({ relay: relay.url, relayToken: await makeToken('--may', may) })
     defer(t, () => dht.destroy({ force: true }))
     await dht.ready()
-    return dht
+    for (const name of names) {
+      const isAllowed = may === 'all' || may.split(',').includes(name)
+      if (isAllowed || name === 'listen') await attempts[name](dht, isAllowed)
+      else await assert.rejects(attempts[name](dht), { code: name === 'dial' ? 'RELAY_NOT_PERMITTED' : 'RELAY_BUSY' }, `${name} with ${may}`)
+    }
   }
-  const [dials, lookups] = [await start('dial'), await start('lookup')]
-
-  assert.equal((await once(lookups.connect(DHT.keyPair().publicKey), 'error'))[0].code, 'RELAY_NOT_PERMITTED')
-  await assert.rejects(finished(dials.lookup(randomBytes(32))), { code: 'RELAY_BUSY' })
-  await assert.rejects(lookups.announce(randomBytes(32), DHT.keyPair()).finished(), { code: 'RELAY_BUSY' })
-  await isTurnedAway(lookups)
 
   const figures = await relayFigures(relay)
   for (const resource of ['announces', 'dials', 'listens', 'lookups']) {
     assert.ok(figures[`turned_down_total{resource="${resource}",scope="token"}`] > 0, resource)
   }
+})
+
+test('key_denied: a token that was made for a key lets nobody in who says another', async (t) => {
+  const relay = await startRelay(t, { testnet: true, args: ['--access-token-secret', SECRET] })
+  const url = `${relay.url}?token=${await makeToken('--key', '11'.repeat(32))}`
+  const own = await openSocket(t, url)
+  send(own, OPEN, HANDSHAKE)
+  const other = await openSocket(t, url)
+  const ended = once(other, 'close')
+  send(other, OPEN, '010000' + '12'.repeat(32))
+  await told(ended, 1008, /does not serve this key/)
+  await counted(relay, 'key_denied')
+  assert.equal(own.readyState, WebSocket.OPEN)
+  assert.equal((await relayFigures(relay)).links, 1)
 })
 
 test('too many searches at once, or requests in a second, are counted', async (t) => {
@@ -351,6 +377,12 @@ async function isTurnedAway (dht) {
   const [error, which] = await told
   assert.equal(error.code, 'SERVER_CLOSED')
   assert.equal(which, server)
+}
+
+/** Waits for a connection; throws why there is none. */
+async function isOpened (stream) {
+  await once(stream, 'open')
+  stream.on('error', () => {}).destroy()
 }
 
 async function told (ended, code, sentence) {
