@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -19,6 +19,7 @@ import WebSocket from 'ws'
 
 import { DHT as OurDHT } from 'hypertab'
 
+import { makeCertificate } from './support/certificates.mjs'
 import { defer } from './support/cleanup.mjs'
 import { send } from './support/raw-client.mjs'
 import { relayFigure, relayFigures, relayProgram, startRelay } from './support/relay.mjs'
@@ -192,6 +193,41 @@ test('a certificate is taken from files, and again when they change', async (t) 
     assert.ok(tries < 50, 'the old certificate is still in force')
     await sleep(50)
   }
+})
+
+test('a certificate is renewed without a signal, files that do not fit change nothing, and links stay', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'relay-'))
+  defer(t, () => rmSync(folder, { recursive: true }))
+  const [certificate, key] = [join(folder, 'fullchain.pem'), join(folder, 'privkey.pem')]
+  const make = () => makeCertificate(folder, ['DNS:localhost'])
+  make()
+  const relay = await startRelay(t, { testnet: true, args: ['--tls-certificate', certificate, '--tls-key', key, '--tls-reload', '1s'] })
+  const open = () => new WebSocket(relay.url, { rejectUnauthorized: false })
+  const fingerprint = async () => {
+    const socket = open()
+    await once(socket, 'open')
+    defer(t, () => socket.terminate())
+    return socket._socket.getPeerCertificate().fingerprint256
+  }
+  const dht = await works(t, open())
+  const before = await fingerprint()
+
+  // The certificate of a renewal comes before its key, or half of it.
+  const old = readFileSync(key)
+  make()
+  const renewed = readFileSync(key)
+  for (const [path, bytes] of [[key, old], [key, renewed.subarray(0, 60)], [key, '']]) {
+    writeFileSync(path, bytes)
+    await sleep(1200)
+    assert.equal(await fingerprint(), before)
+  }
+  writeFileSync(key, renewed)
+  for (let tries = 0; await fingerprint() === before; tries++) {
+    assert.ok(tries < 100, 'the old certificate is still in force')
+    await sleep(50)
+  }
+  for await (const _ of dht.lookup(randomBytes(32))) ;
+  await works(t, open())
 })
 
 test('check-config looks into the files of the certificate, and says which of them is wrong', async (t) => {
