@@ -73,7 +73,7 @@ async function measureLoad () {
   const tab = new JsonProcess(load, ['tab', relay.url, ...keys])
   for (const _ of keys) await tab.ask('dial', { dials: 1, atOnce: 1 })
 
-  for (const [name, streams] of [['one stream', 1], ['100 streams', 100]]) {
+  for (const { name, streams } of [{ name: 'one stream', streams: 1 }, { name: '100 streams', streams: 100 }]) {
     await tab.ask('open', { streams })
     for (const [way, command] of [['up', 'send'], ['down', 'receive']]) {
       const ticks = processorTime(relay)
@@ -118,7 +118,7 @@ async function measureTraffic () {
   print('added latency, p50', percentile(times, 0.5) - percentile(without, 0.5), 'ms')
   print('added latency, p99', percentile(times, 0.99) - percentile(without, 0.99), 'ms')
 
-  for (const [name, streams] of [['one stream', 1], ['100 streams', 100]]) {
+  for (const { name, streams } of [{ name: 'one stream', streams: 1 }, { name: '100 streams', streams: 100 }]) {
     const open_ = streams === 1 ? [stream] : await Promise.all(Array.from({ length: streams }, () => open(client)))
     for (const way of ['up', 'down']) {
       const ticks = processorTime(relay)
@@ -165,14 +165,13 @@ async function measureTabs (count) {
 }
 
 async function startRelay (bootstrap) {
-  const process = kind === 'ours'
+  const relay = kind === 'ours'
     ? new JsonProcess(process.env.HYPERTAB_RELAY ?? await releaseProgram('hypertab-relay'), [
         '--listen', '127.0.0.1:0', '--allow-private', ...bootstrap.flatMap((address) => ['--bootstrap', address]), ...limits()
       ])
     : new JsonProcess('node', [support('upstream-relay.mjs'), '--shared', ...bootstrap])
-  const { url } = await process.next('listening')
-  process.url = url
-  return process
+  const { url } = await relay.next('listening')
+  return Object.assign(relay, { url })
 }
 
 /** None that the bench could meet: upstream's has none at all. */
@@ -265,14 +264,14 @@ async function send (stream, bytes) {
 async function receive (stream, bytes) {
   stream.write(Buffer.from(`d${bytes}`))
   let left = bytes
-  await new Promise((resolve) => {
+  await /** @type {Promise<void>} */ (new Promise((resolve) => {
     stream.on('data', function take (data) {
       left -= data.byteLength
       if (left > 0) return
       stream.off('data', take)
       resolve()
     })
-  })
+  }))
 }
 
 /** Milliseconds of processor time that a process has used. */

@@ -51,7 +51,7 @@ export async function serveCore (folder) {
     socket.on('close', () => stream.destroy())
   })
   await once(server, 'listening')
-  const url = `ws://127.0.0.1:${server.address().port}`
+  const url = `ws://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (server.address()).port}`
   return {
     url,
     remote: { url, key: large.id, length: COUNT, size: SIZE },

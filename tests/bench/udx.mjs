@@ -28,6 +28,7 @@ const [sender, receiver] = process.argv.slice(2)
 for (const path of PATHS) await measure(path)
 process.exit(0)
 
+/** @param {{ name: string, bytes: number, delay?: number, losses?: number }} path */
 async function measure ({ name, delay, losses, bytes }) {
   const from = await start(sender)
   const to = await start(receiver)

@@ -32,6 +32,7 @@ async function timed (run) {
  * @param {() => any} host.place returns new, empty storage
  * @param {Remote} host.remote a core of upstream's behind a WebSocket, with large blocks
  * @param {Remote} host.small one with small blocks
+ * @param {any} [host.WebSocket] where the realm has none
  * @returns {Promise<[name: string, value: number, unit: string][]>}
  *
  * @typedef {{ url: string, key: string, length: number, size: number }} Remote
