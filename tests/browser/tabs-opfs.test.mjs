@@ -130,6 +130,31 @@ test('a file that takes nothing more is full', async (t) => {
   assert.deepEqual(found, ['STORAGE_FULL', 1, 'one'])
 })
 
+test('a file that 32 others still have is refused, and opened once there are 31', async (t) => {
+  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
+  const worker = await openWorker(await startBrowser(t), url, 'crowd')
+  await worker.evaluate(stopAppending)
+
+  const found = await worker.evaluate(async () => {
+    const first = new Hypercore(opfs('crowd'))
+    await first.append('one')
+    await first.close()
+    // As workers have it that are frozen.
+    const leave = []
+    for (let at = 0; at < 32; at++) await new Promise((entered) => navigator.locks.request('hypertab-file:crowd', { mode: 'shared' }, () => new Promise((left) => { entered(leave.push(left)) })))
+    const refused = await new Hypercore(opfs('crowd')).ready().catch((error) => error.code)
+    leave.pop()()
+    const core = new Hypercore(opfs('crowd'))
+    await core.append('two')
+    await core.close()
+    for (const left of leave) left()
+    const alone = new Hypercore(opfs('crowd'))
+    await alone.ready()
+    return [refused, alone.length, new TextDecoder().decode(await alone.get(1))]
+  })
+  assert.deepEqual(found, ['STORAGE_NOT_AVAILABLE', 2, 'two'])
+})
+
 async function openWorker (context, url, name) {
   const { page } = await openPage(context, url)
   const started = page.waitForEvent('worker')
