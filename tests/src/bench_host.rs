@@ -32,7 +32,8 @@ pub struct Host {
     stores: BTreeMap<StoreId, FileStore<DiskFile>>,
     sockets: BTreeMap<LinkId, TcpStream>,
     arrivals: (SyncSender<Arrival>, Receiver<Arrival>),
-    done: BTreeMap<RequestId, Response>,
+    /// Answers that nobody has asked for yet; few, and mostly one.
+    done: Vec<(RequestId, Response)>,
     wake_at: Option<Instant>,
     /// Blocks that came from peers.
     pub downloads: u64,
@@ -48,7 +49,7 @@ impl Host {
             stores: BTreeMap::new(),
             sockets: BTreeMap::new(),
             arrivals: sync_channel(64),
-            done: BTreeMap::new(),
+            done: Vec::new(),
             wake_at: None,
             downloads: 0,
         }
@@ -131,8 +132,8 @@ impl Host {
     pub fn wait(&mut self, request: RequestId) -> Response {
         self.drain();
         loop {
-            if let Some(response) = self.done.remove(&request) {
-                return response;
+            if let Some(at) = self.done.iter().rposition(|(done, _)| *done == request) {
+                return self.done.swap_remove(at).1;
             }
             self.step();
         }
@@ -190,7 +191,7 @@ impl Host {
                     }
                 }
                 Output::Event(Event::Done { request, result }) => {
-                    self.done.insert(request, result.expect("nothing that is measured fails"));
+                    self.done.push((request, result.expect("nothing that is measured fails")));
                 }
                 Output::Event(Event::Download { .. }) => self.downloads += 1,
                 Output::Idle { wake_at } => {
