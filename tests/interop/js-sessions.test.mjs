@@ -7,6 +7,7 @@ import test from 'node:test'
 
 import HypercoreV10 from 'hypercore-v10'
 import Hypertab from 'hypertab/hypercore'
+import { memory } from 'hypertab/storage'
 
 import { eventually, outcome, sameWithBoth } from './support/both.mjs'
 import { temporaryFolder } from './support/folder.mjs'
@@ -352,4 +353,24 @@ test('a folder of hypercore 10 whose blocks cannot be read is let go of', { skip
     await core.close().catch(() => {})
   }
   assert.deepEqual(open(), [])
+})
+
+test('what is answered while others wait for their turn shows nobody less than what was there before', async () => {
+  const core = new Hypertab(memory())
+  await core.ready()
+  // Each is answered in a turn of its own, so that the next one comes between two of them.
+  core.append('a')
+  await core.append('b')
+  let late
+  const asked = new Promise((resolve) => {
+    setImmediate(() => {
+      late = core.append('d').then(() => core.length)
+      resolve()
+    })
+  })
+  const early = core.append('c').then(() => core.length)
+  await asked
+  assert.deepEqual(await Promise.all([early, late]), [3, 4])
+  assert.equal(core.length, 4)
+  await core.close()
 })

@@ -83,6 +83,8 @@ export class State {
   appending: Promise<unknown> = Promise.resolve()
   /** @internal What it had come to with the event that sessions are hearing of, or with the write that is being answered. */
   told: LogSize | null = null
+  /** Writes that are answered in turns of their own, until these are over. */
+  #turns = 0
   /** @internal What it came to with the last event. */
   latest: LogSize | null = null
   /** What is to be told once nothing is withheld. */
@@ -314,13 +316,15 @@ export class State {
     const { core } = this
     if (latest === null || core.closed || (this.from !== null && !core.states.has(this.handle))) return null
     const shown = { ...latest, ...answer as object }
-    if (this.told === null && shown.length === this.length && shown.fork === this.fork) return null
+    // One that comes after others waits for theirs: nobody is to be shown less than what was answered before.
+    if (this.#turns === 0 && this.told === null && shown.length === this.length && shown.fork === this.fork) return null
     this.told ??= shown
+    this.#turns++
     return new Promise((resolve) => {
       nextTurn(() => {
         this.told = shown
         resolve()
-        nextTurn(() => { if (this.told === shown) this.told = null })
+        nextTurn(() => { if (--this.#turns === 0) this.told = null })
       })
     })
   }
