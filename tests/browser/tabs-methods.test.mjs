@@ -147,6 +147,34 @@ test('a core whose owner makes everything else in a worker, which it started lat
   }
 })
 
+test('a core goes over a stream whose first core was closed before its handshake, in a tab that works through another one', { timeout: 60_000 }, async (t) => {
+  const { url } = await servePackage(t)
+  const context = await startBrowser(t)
+  const { page: owner } = await openPage(context, url)
+  await owner.evaluate(async () => {
+    const { Hypercore } = await import('/hypertab/browser/index.js')
+    globalThis.mine = new Hypercore('shared')
+    await mine.ready()
+  })
+  const { page } = await openPage(context, url)
+  const read = await page.evaluate(async () => {
+    const { Hypercore, memory } = await import('/hypertab/browser/index.js')
+    const original = new Hypercore(memory())
+    await original.append(['a', 'b', 'c'])
+    const [first, second] = [new Hypercore('shared'), new Hypercore('shared', original.key)]
+    await Promise.all([first.ready(), second.ready()])
+    const [one, other] = [original.replicate(true), first.replicate(false)]
+    for (const stream of [one, other]) stream.on('error', () => {})
+    second.replicate(other)
+    await first.close()
+    one.pipe(other).pipe(one)
+    const block = await second.get(2, { timeout: 10_000 }).catch((error) => new TextEncoder().encode(error.code))
+    one.destroy()
+    return new TextDecoder().decode(block)
+  })
+  assert.equal(read, 'c')
+})
+
 test('a writer that works through another tab sees what it cleared and truncated, and so does who opens it later', async (t) => {
   const { url } = await servePackage(t)
   const context = await startBrowser(t)

@@ -113,10 +113,7 @@ test('a page whose worker is held up while it writes has it written once', { tim
 })
 
 test('a file that takes nothing more is full', async (t) => {
-  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
-  const worker = await openWorker(await startBrowser(t), url, 'full')
-
-  await worker.evaluate(stopAppending)
+  const worker = await openIdleWorker(t, 'full')
 
   const found = await worker.evaluate(async () => {
     const core = new Hypercore(opfs('full'))
@@ -131,9 +128,7 @@ test('a file that takes nothing more is full', async (t) => {
 })
 
 test('a file that 32 others still have is refused, and opened once there are 31', async (t) => {
-  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
-  const worker = await openWorker(await startBrowser(t), url, 'crowd')
-  await worker.evaluate(stopAppending)
+  const worker = await openIdleWorker(t, 'crowd')
 
   const found = await worker.evaluate(async () => {
     const first = new Hypercore(opfs('crowd'))
@@ -154,6 +149,14 @@ test('a file that 32 others still have is refused, and opened once there are 31'
   })
   assert.deepEqual(found, ['STORAGE_NOT_AVAILABLE', 2, 'two'])
 })
+
+/** One that writes nothing by itself. */
+async function openIdleWorker (t, name) {
+  const { url } = await servePackage(t, { '/opener.js': { type: 'text/javascript', body: WORKER } })
+  const worker = await openWorker(await startBrowser(t), url, name)
+  await worker.evaluate(stopAppending)
+  return worker
+}
 
 async function openWorker (context, url, name) {
   const { page } = await openPage(context, url)
